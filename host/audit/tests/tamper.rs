@@ -1,0 +1,120 @@
+//! Whatever is done to the rows afterwards, the first bad one is named.
+
+use keywheel_audit::{Checkpoint, Entry, Error, Fault, Hash, Row, genesis, link, verify};
+use keywheel_model::{RunId, SecretBytes, Timestamp};
+use serde_json::json;
+
+const STORE: &str = "store-a";
+
+fn key() -> SecretBytes {
+    SecretBytes::copy_of(&[7; 32])
+}
+
+fn entry(number: u64) -> Entry {
+    Entry::of_host("secret.promote", format!("app/db-{number}"), "ok")
+        .in_run(&RunId::from_number(number))
+        .with(json!({"version": number}))
+}
+
+fn rows(count: u64, key: Option<&SecretBytes>) -> Vec<Row> {
+    let mut prev = genesis(STORE);
+    (1..=count)
+        .map(|seq| {
+            let row = link(prev, seq, Timestamp::from_unix_ms(1_000 * seq), &entry(seq), key);
+            prev = row.hash;
+            row
+        })
+        .collect()
+}
+
+fn head(rows: &[Row]) -> Checkpoint {
+    let last = rows.last().expect("rows");
+    Checkpoint { store: STORE.to_owned(), seq: last.seq, hash: last.hash, at: last.at }
+}
+
+fn fault_of(rows: &[Row], checkpoints: &[Checkpoint]) -> (u64, Fault) {
+    match verify(rows, STORE, Some(&key()), checkpoints) {
+        Err(Error::Broken { seq, fault }) => (seq, fault),
+        other => panic!("expected a broken trail, got {other:?}"),
+    }
+}
+
+#[test]
+fn an_untouched_trail_is_sound_and_says_how_far_it_is_sealed() {
+    let mut trail = rows(5, Some(&key()));
+    let last = link(trail[4].hash, 6, Timestamp::from_unix_ms(9_000), &entry(6), None);
+    trail.push(last);
+    let report = verify(&trail, STORE, Some(&key()), &[head(&trail[..3])]).expect("sound");
+    assert_eq!((report.rows, report.sealed_to, report.head), (6, Some(5), trail[5].hash));
+}
+
+#[test]
+fn an_edit_of_any_field_is_named() {
+    type Edit = (&'static str, fn(&mut Row));
+    let edits: [Edit; 8] = [
+        ("time", |row| row.at = Timestamp::from_unix_ms(1)),
+        ("actor", |row| row.actor.push('x')),
+        ("action", |row| row.action.push('x')),
+        ("resource", |row| row.resource.push('x')),
+        ("outcome", |row| row.outcome = "denied".to_owned()),
+        ("run", |row| row.run = None),
+        ("details", |row| row.details = "{}".to_owned()),
+        ("hash", |row| row.hash = Hash([1; 32])),
+    ];
+    for (what, edit) in edits {
+        let mut trail = rows(5, Some(&key()));
+        edit(&mut trail[2]);
+        assert_eq!(fault_of(&trail, &[]), (3, Fault::Edited), "{what}");
+    }
+}
+
+#[test]
+fn moving_text_between_neighbouring_fields_is_an_edit() {
+    let mut trail = rows(1, None);
+    trail[0].actor = "hos".to_owned();
+    trail[0].action = "tsecret.promote".to_owned();
+    assert_eq!(fault_of(&trail, &[]), (1, Fault::Edited));
+}
+
+#[test]
+fn a_deleted_or_moved_row_is_named() {
+    let mut gone = rows(5, Some(&key()));
+    gone.remove(1);
+    assert_eq!(fault_of(&gone, &[]), (2, Fault::Missing));
+    let mut swapped = rows(5, Some(&key()));
+    swapped.swap(1, 2);
+    assert_eq!(fault_of(&swapped, &[]), (2, Fault::Missing));
+    let mut renumbered = rows(5, Some(&key()));
+    renumbered.swap(1, 2);
+    renumbered[1].seq = 2;
+    assert_eq!(fault_of(&renumbered, &[]), (2, Fault::Edited));
+}
+
+#[test]
+fn a_truncated_trail_is_seen_against_a_checkpoint_only() {
+    let trail = rows(5, Some(&key()));
+    assert!(verify(&trail[..3], STORE, Some(&key()), &[]).is_ok());
+    assert_eq!(fault_of(&trail[..3], &[head(&trail)]), (4, Fault::Truncated));
+}
+
+#[test]
+fn a_recomputed_chain_lacks_our_seals_and_misses_the_checkpoint() {
+    let genuine = rows(4, Some(&key()));
+    let forged = rows(4, Some(&SecretBytes::copy_of(b"another key")));
+    assert_eq!(fault_of(&forged, &[]), (1, Fault::Forged));
+
+    let mut rewritten = rows(2, None);
+    rewritten[1] = link(rewritten[0].hash, 2, Timestamp::from_unix_ms(5), &entry(9), None);
+    assert_eq!(fault_of(&rewritten, &[head(&genuine[..2])]), (2, Fault::Rewritten));
+    let report = verify(&rewritten, STORE, Some(&key()), &[]).expect("plain chain");
+    assert_eq!(report.sealed_to, None, "an unsealed trail says so");
+}
+
+#[test]
+fn a_trail_of_another_store_does_not_pass() {
+    let trail = rows(2, None);
+    let error = verify(&trail, "store-b", None, &[]).expect_err("other store");
+    assert_eq!(error, Error::Broken { seq: 1, fault: Fault::Unlinked });
+    let error = verify(&trail, "store-b", None, &[head(&trail)]).expect_err("other store");
+    assert_eq!(error.code(), "audit.other-store");
+}
