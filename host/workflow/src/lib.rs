@@ -1,3 +1,18 @@
-//! The rotation state machine: pure step(state, event, now) -> (state, effects). No I/O, no clock, no randomness.
+//! The rotation machine: a pure `step(state, event, now) -> (state, effect, notes)`. It knows the protocol and the classes of slots; it must not know
+//! any target, plugin, vault, store, or clock.
 
 #![forbid(unsafe_code)]
+
+mod effect;
+mod event;
+mod note;
+mod settings;
+mod state;
+mod step;
+
+pub use effect::{Call, Effect, Roles};
+pub use event::{Choice, Event, Head, Kept, Lease, Report, StepOk, StoreFailure};
+pub use note::{Note, NoteKind};
+pub use settings::{BackOff, Consumer, First, Pinned, Principal, ProofPolicy, Settings};
+pub use state::{Cause, Check, Ended, Ending, Entry, FORMAT, Parked, Phase, RunWord, State, StepLog, Wish};
+pub use step::{Next, step};

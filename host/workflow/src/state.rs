@@ -1,0 +1,316 @@
+use keywheel_model::{Effect as Reach, Epoch, Fence, RunId, StepName, Timestamp, VersionId};
+use serde::{Deserialize, Serialize};
+
+use crate::{Effect, Pinned, Roles, Settings};
+
+/// The format of a journalled [`State`]. A reader refuses a greater one.
+pub const FORMAT: u32 = 1;
+
+/// A run: all that the machine knows. Journalled as JSON; holds ids of versions, never a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each with its own sentence"
+)]
+pub struct State {
+    /// [`FORMAT`] of the writer.
+    pub format: u32,
+    /// The run.
+    pub run: RunId,
+    /// Its pinned settings.
+    pub settings: Pinned,
+    /// Where it stands.
+    pub phase: Phase,
+    /// What is still to be made sure of before the phase may act.
+    pub entry: Entry,
+    /// The number of the effect in `doing`; grows with each.
+    pub op: u64,
+    /// The effect asked for last, until its result is known.
+    pub doing: Option<Effect>,
+    /// Nothing is done before this time.
+    pub pause_until: Option<Timestamp>,
+    /// The lease it works under.
+    pub fence: Option<Fence>,
+    /// The restore epoch it has seen.
+    pub epoch: Epoch,
+    /// The versions it works on. After the promotion `current` is the new one and `previous` the old one.
+    pub roles: Roles,
+    /// What the target may have of the pending version.
+    pub reach: Reach,
+    /// The present step may have reached the target in an earlier try.
+    pub interrupted: bool,
+    /// Tries of the present step that ended without a decision.
+    pub attempt: u32,
+    /// Before this time effects of earlier tries, or of a holder before, may still land.
+    pub settled_at: Timestamp,
+    /// Before this time the target may reject what it has taken already (rule P9).
+    pub believe_at: Timestamp,
+    /// A login has proved the version that is being rotated in.
+    pub proved: bool,
+    /// The promotion has happened. Never undone.
+    pub promoted: bool,
+    /// Consumers may use the previous version until then. None before the promotion.
+    pub stale_until: Option<Timestamp>,
+    /// Consumers that have reported the new version.
+    pub reported: Vec<String>,
+    /// Until when the target accepts the old credential by its own clock (class F).
+    pub old_valid_until: Option<Timestamp>,
+    /// A person's wish that has not been fulfilled yet.
+    pub wish: Option<Wish>,
+    /// The plugin said that going back is impossible: the only way is forward.
+    pub no_way_back: bool,
+    /// A verification in progress.
+    pub check: Check,
+    /// Why it waits for a person.
+    pub parked: Option<Parked>,
+    /// How it ended.
+    pub ended: Option<Ended>,
+    /// What happened in each step so far, for people.
+    pub log: Vec<StepLog>,
+}
+
+/// Where a run stands. What the machine does in each is in the table of the crate's documentation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The plugin looks.
+    Plan,
+    /// The credential is made.
+    Create,
+    /// The pending version is copied to the remote vault.
+    Mirror,
+    /// Consumers get it beside the current one.
+    Announce,
+    /// The target is made to accept it.
+    Apply,
+    /// The target is asked whether it does.
+    Prove,
+    /// It becomes current.
+    Promote,
+    /// Consumers are told and waited for.
+    Propagate,
+    /// The current version is proved once more before the old one dies (needed where the promotion was unproved).
+    ProveCurrent,
+    /// The target is made to refuse the previous one.
+    Revoke,
+    /// The target is asked whether it does.
+    ProveDead,
+    /// The previous version is marked revoked.
+    Retire,
+    /// The plugin undoes create and apply.
+    Undo,
+    /// The current version is proved after that.
+    ProveUndone,
+    /// The pending version is marked abandoned.
+    Abandon,
+    /// Kept versions are tried one after the other: adoption, drift check, restore.
+    Verify,
+    /// A newer kept version that the target accepts becomes current.
+    RollForward,
+    /// The current version is put on the target again.
+    Repair,
+    /// And proved.
+    ProveRepair,
+    /// Waits for a person.
+    Parked,
+    /// Over.
+    Ended,
+}
+
+/// What is made sure of, in this order, before a phase acts: after a start, a pause, a crash, and before every effect that cannot be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Entry {
+    /// The lease.
+    Lease,
+    /// No earlier effect can land any more: sessions ended, or the deadline passed.
+    Settle,
+    /// Like `Settle`, after the sessions could not be ended.
+    Wait,
+    /// The vault's head is what the run thinks.
+    Head,
+    /// All of it.
+    Ready,
+}
+
+/// A person's wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wish {
+    /// Stop: back if nothing is promoted, else to the end.
+    Cancel,
+    /// Back.
+    RollBack,
+}
+
+/// A verification: which versions are still to be tried, and what was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Check {
+    /// To be tried, in this order.
+    pub queue: Vec<VersionId>,
+    /// The target refuses the current version.
+    pub current_refused: bool,
+    /// An older kept version that the target accepts.
+    pub older_accepted: Option<VersionId>,
+    /// The repair is a last resort after which the run parks (rule P11).
+    pub park_after: bool,
+    /// A person asked for the current version to be applied again.
+    pub ordered: bool,
+}
+
+/// Why a run waits for a person, and what the person can do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Parked {
+    /// Why.
+    pub cause: Cause,
+    /// More about it, for people: a plugin's message, a version.
+    pub detail: String,
+    /// Where it goes on.
+    pub back_to: Phase,
+}
+
+/// Why a run waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The plugin needs a person: a key to paste, a button to press.
+    Blocked,
+    /// The vault stays unreadable or unwritable.
+    Vault,
+    /// The target stays unreachable, or the step keeps failing.
+    Target,
+    /// The account is locked, disabled or expired.
+    Account,
+    /// The budget of failed logins is used up.
+    Budget,
+    /// Somebody wrote the secret by hand (rule P3).
+    ByHand,
+    /// There is no current version, and a first one may not just be set (rule P15).
+    AdoptionRequired,
+    /// The target refuses both the current and the pending version (rule P11); current was applied again.
+    BothRejected,
+    /// The target refuses every kept version.
+    NothingAccepted,
+    /// The vault was restored and the target knows something newer (rule P2).
+    Restored,
+    /// The plugin or its grant was taken away (rule P12).
+    Withdrawn,
+    /// The target accepts the credential, with too few rights.
+    Limited,
+    /// The previous version is still accepted after it was revoked.
+    StillAlive,
+    /// The plugin cannot do what the protocol needs here.
+    Impossible,
+    /// The two fixed slots of the target hold neither what is current nor what was made (rule P6).
+    Slots,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Ended {
+    /// Well or how else.
+    pub ending: Ending,
+    /// For people: the problems that `plan` found, the run that superseded this one.
+    pub detail: String,
+}
+
+/// How a run ended. In each of them the vault's current version is, as far as is known, the one that the target accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ending {
+    /// Done.
+    Succeeded,
+    /// Undone on demand, or because it could not be finished.
+    RolledBack,
+    /// Stopped before anything was changed, or undone after a cancel.
+    Cancelled,
+    /// Refused before the first write, or given up safely: nothing is changed.
+    Failed,
+}
+
+/// The word for the whole run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunWord {
+    /// Not started.
+    Planned,
+    /// An effect is in flight.
+    Running,
+    /// Waits for a time or for consumers.
+    Waiting,
+    /// Waits for a person.
+    Parked,
+    /// Ended well.
+    Succeeded,
+    /// Undone.
+    RolledBack,
+    /// Stopped.
+    Cancelled,
+    /// Refused or given up; nothing is changed.
+    Failed,
+}
+
+/// One step in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StepLog {
+    /// The step.
+    pub step: StepName,
+    /// When its first try began.
+    pub began: Timestamp,
+    /// When it was over; none while it is not.
+    pub ended: Option<Timestamp>,
+    /// Tries.
+    pub tries: u32,
+    /// The code of the last failure.
+    pub code: Option<String>,
+}
+
+impl State {
+    /// A run that has not begun.
+    pub fn new(run: RunId, settings: Settings) -> Self {
+        Self {
+            format: FORMAT,
+            run,
+            epoch: settings.epoch,
+            settings: Pinned::new(settings),
+            phase: Phase::Plan,
+            entry: Entry::Lease,
+            op: 0,
+            doing: None,
+            pause_until: None,
+            fence: None,
+            roles: Roles::default(),
+            reach: Reach::None,
+            interrupted: false,
+            attempt: 0,
+            settled_at: Timestamp::default(),
+            believe_at: Timestamp::default(),
+            proved: false,
+            promoted: false,
+            stale_until: None,
+            reported: Vec::new(),
+            old_valid_until: None,
+            wish: None,
+            no_way_back: false,
+            check: Check::default(),
+            parked: None,
+            ended: None,
+            log: Vec::new(),
+        }
+    }
+
+    /// Whether the run is over.
+    pub fn is_over(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Whether the run can only go forward: it is promoted, or the target has made a credential that it cannot take back.
+    pub fn past_no_return(&self) -> bool {
+        self.promoted || self.no_way_back
+    }
+}
