@@ -1,3 +1,25 @@
-//! keywheel.toml: text to typed configuration with every error at once. Must not open anything but the files it is given.
+//! `keywheel.toml`: text to a typed configuration, with every problem at once, each at its place in the file. Knows
+//! manifests; must not know vaults, stores, targets or the network, and holds no secret's value.
 
 #![forbid(unsafe_code)]
+
+mod check;
+mod config;
+mod document;
+mod effective;
+mod leak;
+mod problem;
+mod raw;
+mod resolve;
+mod structure;
+mod units;
+
+pub use config::{
+    Config, Consumer, Deadlines, FirstRun, Gap, Limits, Plugins, ProbeBudget, ProofChoice, Rotation, TrustSet,
+    Upgrades, Vault,
+};
+pub use effective::{Entry, Origin};
+pub use problem::{Place, Problem, Problems};
+pub use raw::schema;
+pub use resolve::{Draft, load, parse};
+pub use units::{UnitError, parse_duration, parse_size, show_duration, show_size};

@@ -1,0 +1,51 @@
+//! What must hold between parts of the configuration, without any plugin.
+
+use std::collections::BTreeMap;
+
+use crate::config::Config;
+use crate::document::At;
+use crate::problem::Problem;
+use crate::show_duration;
+
+/// No two rotations with one name, none on one secret; no output on a rotated secret; no input that is its own secret's
+/// name; a grace that outlasts every consumer.
+pub(crate) fn uniqueness(config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut names = BTreeMap::new();
+    let mut secrets = BTreeMap::new();
+    for rotation in &config.rotations {
+        let base = format!("/rotation/{}", rotation.index);
+        if let Some(first) = names.insert(&rotation.name, base.clone()) {
+            let message = format!("two rotations are named `{}`", rotation.name);
+            let hint = also(config, &first);
+            problems.push(config.document.problem(At::Value(&format!("{base}/name")), "config.duplicate", message, hint));
+        }
+        let of_outputs = rotation.outputs.iter().map(|(key, secret)| (format!("{base}/outputs/{key}"), secret));
+        let written = std::iter::once((format!("{base}/secret"), &rotation.secret)).chain(of_outputs);
+        for (pointer, secret) in written {
+            if let Some(first) = secrets.insert(secret, base.clone()) {
+                let message = format!("the secret `{secret}` is written by two rotations, or twice by one");
+                let hint = also(config, &first);
+                problems.push(config.document.problem(At::Value(&pointer), "config.one-rotation-per-secret", message, hint));
+            }
+        }
+        for (at, consumer) in rotation.consumers.iter().enumerate() {
+            if rotation.grace < consumer.staleness {
+                let message = format!(
+                    "`{}` may use an old version for {}, longer than the grace of {}: it would lock itself out",
+                    consumer.name,
+                    show_duration(consumer.staleness),
+                    show_duration(rotation.grace)
+                );
+                let hint = format!("set `grace = \"{}\"` or more, or lower this", show_duration(consumer.staleness));
+                let pointer = format!("{base}/consumers/{at}/staleness");
+                problems.push(config.document.problem(At::Value(&pointer), "config.grace-too-short", message, Some(hint)));
+            }
+        }
+    }
+    problems
+}
+
+fn also(config: &Config, pointer: &str) -> Option<String> {
+    config.document.place_of(pointer).map(|place| format!("the first one begins at {place}"))
+}

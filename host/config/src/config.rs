@@ -1,0 +1,187 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywheel_model::{PluginName, RotationName, SecretName};
+
+use crate::document::Document;
+
+/// The typed configuration. Every path is absolute or relative to the folder of the configuration file, already joined.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder of the journal and of the embedded vault's ciphertext.
+    pub state_dir: PathBuf,
+    /// The vault.
+    pub vault: Vault,
+    /// Where plugins come from.
+    pub plugins: Plugins,
+    /// The folder of the grants, one `NAME.toml` each.
+    pub policies_dir: PathBuf,
+    /// Trust sets by name: what a plugin may name instead of the host's own roots.
+    pub trust: BTreeMap<String, TrustSet>,
+    /// Limits of every step.
+    pub limits: Limits,
+    /// The rotations, in the order of the file; names are unique, and so are secrets.
+    pub rotations: Vec<Rotation>,
+    pub(crate) document: Arc<Document>,
+}
+
+impl Config {
+    /// The rotation of that name.
+    pub fn rotation(&self, name: &RotationName) -> Option<&Rotation> {
+        self.rotations.iter().find(|rotation| rotation.name == *name)
+    }
+
+    /// The rotation that rotates that secret.
+    pub fn rotation_of(&self, secret: &SecretName) -> Option<&Rotation> {
+        self.rotations.iter().find(|rotation| rotation.secret == *secret)
+    }
+}
+
+/// Which vault, and how it is opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vault {
+    /// The vault in the state folder.
+    Embedded {
+        /// The key file that opens it. `None`: it starts sealed and asks for its passphrase.
+        key_file: Option<PathBuf>,
+    },
+}
+
+/// Where plugins come from, and what an upgrade may do by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugins {
+    /// The folder of the `.wasm` files.
+    pub dir: PathBuf,
+    /// The lock file: name, version and digest of each plugin that may run.
+    pub lock: PathBuf,
+    /// What happens to a changed file.
+    pub upgrades: Upgrades,
+}
+
+/// What happens when the file of a plugin changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upgrades {
+    /// It waits for `plugin add`.
+    Hold,
+    /// One that asks for the same grants or fewer is taken; one that asks for more waits.
+    SameGrants,
+}
+
+/// Certificate authorities.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrustSet {
+    /// PEM files, each with one certificate or more.
+    pub pem: Vec<PathBuf>,
+}
+
+/// Limits of every step of every plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory of one instance, in bytes.
+    pub memory_bytes: u64,
+    /// Time that the guest itself may compute in one step.
+    pub cpu: Duration,
+    /// Wall clock of one step, host calls included, where the rotation does not say otherwise.
+    pub step: Duration,
+    /// Host calls in one step.
+    pub calls: u32,
+    /// Log lines in one step.
+    pub log_lines: u32,
+    /// The longest answer of a target that is read, in bytes.
+    pub answer_bytes: u64,
+    /// Steps that run at once.
+    pub steps_at_once: u32,
+}
+
+/// One configured rotation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rotation {
+    /// Its name.
+    pub name: RotationName,
+    /// The plugin that rotates it.
+    pub plugin: PluginName,
+    /// The secret that is rotated.
+    pub secret: SecretName,
+    /// Other secrets that the plugin may use, by the name the manifest gives them.
+    pub inputs: BTreeMap<String, SecretName>,
+    /// Where further names of a version are stored, by the name the plugin gives them.
+    pub outputs: BTreeMap<String, SecretName>,
+    /// The plugin's own table: a JSON object.
+    pub config: serde_json::Value,
+    /// The grant: the file `NAME.toml` in the policies' folder. The plugin's name if not set.
+    pub policy: String,
+    /// How long the previous version is kept alive at least after the promotion.
+    pub grace: Duration,
+    /// Who reads the secret.
+    pub consumers: Vec<Consumer>,
+    /// Whether a gap is accepted (rule P8).
+    pub gap: Gap,
+    /// What must be proved before the promotion.
+    pub proof: ProofChoice,
+    /// What the first run does when nothing was imported (rule P15).
+    pub first: FirstRun,
+    /// Deadlines.
+    pub deadlines: Deadlines,
+    /// How many logins probing may cost (rule P14); per account, not per run.
+    pub probes: ProbeBudget,
+    /// Which of the file's `[[rotation]]` it is.
+    pub(crate) index: usize,
+}
+
+/// Somebody who reads the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consumer {
+    /// Its name, unique in the rotation.
+    pub name: String,
+    /// How long it may go on using a version after a newer one was promoted.
+    pub staleness: Duration,
+}
+
+/// Whether a rotation may have a gap in which consumers hold only a dead credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gap {
+    /// No: a mode that has one is refused.
+    Refuse,
+    /// Yes, said in words: `gap = "accept"`.
+    Accept,
+}
+
+/// What must be proved before a new credential is promoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProofChoice {
+    /// The target accepted it in a fresh login.
+    Login,
+    /// The host saw the change committed; a login proves it later, and nothing is revoked before that.
+    Deferred,
+    /// For modes in which nothing can be asked (rule H7), said in words: `proof = "accept"`.
+    Accept,
+}
+
+/// What the first run of a rotation does when its secret has no version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstRun {
+    /// It refuses: the existing credential is imported and verified first.
+    Adopt,
+    /// It sets a new credential over whatever is there, said in words: `first = "set"`.
+    Set,
+}
+
+/// Deadlines of a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Wall clock of one step; the target is told to give up before it.
+    pub step: Duration,
+    /// How long a run retries what is unreachable before it parks.
+    pub run: Duration,
+}
+
+/// How many logins may be spent on finding out which credential lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeBudget {
+    /// Failed logins at most ...
+    pub logins: u32,
+    /// ... in this time.
+    pub per: Duration,
+}

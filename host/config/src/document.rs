@@ -1,0 +1,288 @@
+//! The text of a configuration with the place of every key and value. Everything above it talks in JSON pointers.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use toml::Spanned;
+use toml::de::{DeInteger, DeTable, DeValue};
+
+use crate::leak;
+use crate::problem::{Place, Problem};
+
+/// A longer line is not printed with a problem.
+const LINE_SHOWN_BYTES_MAX: usize = 240;
+
+#[derive(Debug)]
+pub(crate) struct Document {
+    path: PathBuf,
+    /// Without what looks like a secret: safe to show.
+    shown: String,
+    json: Value,
+    root: Node,
+}
+
+/// Where a problem is pinned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum At<'a> {
+    /// The key that leads to what the pointer names.
+    Key(&'a str),
+    /// The value itself.
+    Value(&'a str),
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    key: Option<Range<usize>>,
+    value: Range<usize>,
+    table: BTreeMap<String, Node>,
+    array: Vec<Node>,
+}
+
+impl Document {
+    /// Reads the text. The problems are those of TOML itself, and of values that have no place in a configuration; the
+    /// document holds what could be read.
+    pub(crate) fn read(text: &str, path: &Path) -> (Self, Vec<Problem>) {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let mut reader = Reader { shown: text.to_owned(), findings: Vec::new() };
+        let (json, root) = reader.table(table.get_ref(), table.span(), None, "");
+        let broken = !errors.is_empty();
+        for error in errors {
+            let span = error.span().unwrap_or(0..0);
+            reader.findings.push(Finding { span, code: "config.syntax", message: syntax_message(&error), hint: None });
+        }
+        let document = Self { path: path.to_owned(), shown: reader.shown, json, root };
+        let problems = reader.findings.into_iter().map(|finding| {
+            let mut problem = document.problem_at(finding.span, finding.code, finding.message, finding.hint);
+            if broken {
+                // What was not understood as TOML was not searched for secrets either.
+                problem.line_text = problem.line_text.filter(|line| !line_may_hold_secret(line));
+            }
+            problem
+        });
+        let problems = problems.collect();
+        (document, problems)
+    }
+
+    pub(crate) fn json(&self) -> &Value {
+        &self.json
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A problem pinned at the nearest thing that exists on the way to the pointer.
+    pub(crate) fn problem(&self, at: At<'_>, code: &'static str, message: String, hint: Option<String>) -> Problem {
+        let (pointer, wants_key) = match at {
+            At::Key(pointer) => (pointer, true),
+            At::Value(pointer) => (pointer, false),
+        };
+        let (node, _) = self.nearest(pointer);
+        let span = match &node.key {
+            Some(key) if wants_key || node.value.is_empty() => key.clone(),
+            _ => node.value.clone(),
+        };
+        self.problem_at(span, code, message, hint)
+    }
+
+    /// Where the value of the pointer stands; `None` if the file does not have it.
+    pub(crate) fn place_of(&self, pointer: &str) -> Option<Place> {
+        let (node, exact) = self.nearest(pointer);
+        exact.then(|| self.place(node.key.as_ref().unwrap_or(&node.value).start))
+    }
+
+    fn nearest(&self, pointer: &str) -> (&Node, bool) {
+        let mut node = &self.root;
+        for part in pointer.split('/').skip(1) {
+            let part = part.replace("~1", "/").replace("~0", "~");
+            let child = node.table.get(&part).or_else(|| part.parse::<usize>().ok().and_then(|at| node.array.get(at)));
+            match child {
+                Some(child) => node = child,
+                None => return (node, false),
+            }
+        }
+        (node, true)
+    }
+
+    fn problem_at(&self, span: Range<usize>, code: &'static str, message: String, hint: Option<String>) -> Problem {
+        let place = self.place(span.start);
+        let start = floor(&self.shown, span.start);
+        let line_start = self.shown[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = self.shown[start..].find('\n').map_or(self.shown.len(), |at| start + at);
+        let line = self.shown[line_start..line_end].trim_end_matches('\r');
+        let end = floor(&self.shown, span.end).clamp(start, line_start + line.len().max(start - line_start));
+        Problem {
+            code,
+            message,
+            hint,
+            place,
+            line_text: (line.len() <= LINE_SHOWN_BYTES_MAX).then(|| visible(line)),
+            length: self.shown[start..end].chars().count(),
+        }
+    }
+
+    fn place(&self, offset: usize) -> Place {
+        let before = &self.shown[..floor(&self.shown, offset)];
+        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+        Place { file: self.path.clone(), line, column }
+    }
+}
+
+/// The pointer one step down.
+pub(crate) fn join(pointer: &str, key: &str) -> String {
+    format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+/// A key or name for a message: cut, control characters escaped.
+pub(crate) fn quoted(text: &str) -> String {
+    const CHARS_MAX: usize = 60;
+    let mut shown: String = text.chars().take(CHARS_MAX).flat_map(char::escape_debug).collect();
+    if text.chars().nth(CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    format!("`{shown}`")
+}
+
+struct Finding {
+    span: Range<usize>,
+    code: &'static str,
+    message: String,
+    hint: Option<String>,
+}
+
+struct Reader {
+    shown: String,
+    findings: Vec<Finding>,
+}
+
+impl Reader {
+    fn table(
+        &mut self,
+        table: &DeTable<'_>,
+        span: Range<usize>,
+        key: Option<Range<usize>>,
+        pointer: &str,
+    ) -> (Value, Node) {
+        let mut json = serde_json::Map::new();
+        let mut node = Node { key, value: span, ..Node::default() };
+        for (name, value) in table {
+            let pointer = join(pointer, name.get_ref());
+            let (child_json, child) = self.value(value, Some(name.span()), name.get_ref(), &pointer);
+            json.insert(name.get_ref().to_string(), child_json);
+            node.table.insert(name.get_ref().to_string(), child);
+        }
+        (Value::Object(json), node)
+    }
+
+    fn value(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        key_span: Option<Range<usize>>,
+        key: &str,
+        pointer: &str,
+    ) -> (Value, Node) {
+        let span = value.span();
+        let leaf = Node { key: key_span.clone(), value: span.clone(), ..Node::default() };
+        match value.get_ref() {
+            DeValue::String(text) => {
+                self.look_for_secret(text, key, pointer, &span);
+                (Value::String(text.to_string()), leaf)
+            }
+            DeValue::Integer(integer) => (self.integer(integer, &span), leaf),
+            DeValue::Float(float) => {
+                let number = float.as_str().parse().ok().and_then(serde_json::Number::from_f64);
+                if number.is_none() {
+                    self.find(&span, "config.number", "not a finite number", None);
+                }
+                (number.map_or(Value::from(0), Value::Number), leaf)
+            }
+            DeValue::Boolean(truth) => (Value::Bool(*truth), leaf),
+            DeValue::Datetime(datetime) => {
+                self.find(&span, "config.datetime", "no key takes a date", Some("write it as a quoted string"));
+                (Value::String(datetime.to_string()), leaf)
+            }
+            DeValue::Array(items) => {
+                let mut json = Vec::new();
+                let mut node = leaf;
+                for (at, item) in items.iter().enumerate() {
+                    let (item_json, item) = self.value(item, None, key, &format!("{pointer}/{at}"));
+                    json.push(item_json);
+                    node.array.push(item);
+                }
+                (Value::Array(json), node)
+            }
+            DeValue::Table(table) => self.table(table, span, key_span, pointer),
+        }
+    }
+
+    fn integer(&mut self, integer: &DeInteger<'_>, span: &Range<usize>) -> Value {
+        let digits = integer.as_str().replace('_', "");
+        i64::from_str_radix(&digits, integer.radix()).map(Value::from).unwrap_or_else(|_| {
+            self.find(span, "config.number", "not a 64-bit number", None);
+            Value::from(0)
+        })
+    }
+
+    fn look_for_secret(&mut self, text: &str, key: &str, pointer: &str, span: &Range<usize>) {
+        let mut way = pointer.split('/').skip(1);
+        let is_name = way.next() == Some("rotation") && matches!(way.nth(1), Some("inputs" | "outputs"));
+        let what = leak::recognise(text);
+        if what.is_none() && (is_name || text.is_empty() || !leak::names_a_value(key)) {
+            return;
+        }
+        let what = what.unwrap_or("a secret's value");
+        let black: String = self.shown[span.clone()].chars().map(|c| if c == '\n' { "\n".into() } else { "*".repeat(c.len_utf8()) }).collect();
+        self.shown.replace_range(span.clone(), &black);
+        self.findings.push(Finding {
+            span: span.clone(),
+            code: "config.secret-value",
+            message: format!("this looks like {what}; a configuration holds only names of secrets"),
+            hint: Some(
+                "take it out, store it with `keywheel secret import NAME`, and name it under `inputs`; \
+                 change it if others could read this file"
+                    .to_owned(),
+            ),
+        });
+    }
+
+    fn find(&mut self, span: &Range<usize>, code: &'static str, message: &str, hint: Option<&str>) {
+        let finding =
+            Finding { span: span.clone(), code, message: message.to_owned(), hint: hint.map(ToOwned::to_owned) };
+        self.findings.push(finding);
+    }
+}
+
+/// The reader's message without its picture; it may quote a key, so it is cut.
+fn syntax_message(error: &toml::de::Error) -> String {
+    let text: String = error.message().chars().take(160).collect();
+    visible(&text.replace('\n', "; "))
+}
+
+fn line_may_hold_secret(line: &str) -> bool {
+    let key_is_telling = line.split_once('=').is_some_and(|(key, _)| leak::names_a_value(key));
+    let pieces = line.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '='));
+    key_is_telling || leak::recognise(line).is_some() || pieces.into_iter().any(|piece| leak::recognise(piece).is_some())
+}
+
+/// Control characters and those that turn the direction of writing become `?`: a file cannot paint on a terminal.
+fn visible(line: &str) -> String {
+    line.chars()
+        .map(|c| match c {
+            '\t' => ' ',
+            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => '?',
+            c if c.is_control() => '?',
+            c => c,
+        })
+        .collect()
+}
+
+fn floor(text: &str, offset: usize) -> usize {
+    let mut offset = offset.min(text.len());
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
+}

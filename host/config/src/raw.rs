@@ -1,0 +1,249 @@
+//! The file as it is written. These types are the format: the JSON Schema is made from them, the structure of a file
+//! is checked against that schema, and then they are filled in. Their comments are the schema's descriptions.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The configuration of a Keywheel host: `keywheel.toml`. Paths are relative to the folder of this file.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(title = "keywheel.toml")]
+pub(crate) struct File {
+    /// Where the host keeps its journal.
+    pub(crate) state: State,
+    /// Where secrets are kept.
+    pub(crate) vault: Vault,
+    /// Where plugins come from.
+    pub(crate) plugins: Plugins,
+    /// Where grants come from.
+    pub(crate) policies: Policies,
+    /// Certificate authorities by a name that a plugin's configuration can use instead of the system's roots.
+    pub(crate) trust: BTreeMap<String, Trust>,
+    /// Limits of every step of every plugin.
+    pub(crate) limits: Limits,
+    /// What is rotated.
+    pub(crate) rotation: Vec<Rotation>,
+}
+
+/// Where the host keeps its journal.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct State {
+    /// The folder. Default: `state`.
+    pub(crate) dir: Option<String>,
+}
+
+/// Where secrets are kept.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Vault {
+    /// Which back end. Default: `embedded`.
+    pub(crate) kind: Option<VaultKind>,
+    /// The file with the key that opens the embedded vault; only its owner may read it. Without it the vault starts
+    /// sealed and asks for its passphrase.
+    pub(crate) key_file: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum VaultKind {
+    // The vault in the state folder, encrypted under a key for each version.
+    Embedded,
+}
+
+/// Where plugins come from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Plugins {
+    /// The folder of the `.wasm` files. Default: `plugins`.
+    pub(crate) dir: Option<String>,
+    /// The lock file with the digests of the plugins that may run. Default: `plugins.lock`.
+    pub(crate) lock: Option<String>,
+    /// What a changed file may do by itself: `hold` waits for `keywheel plugin add`; `same-grants` takes it if it asks
+    /// for no more than before. Default: `hold`.
+    pub(crate) upgrades: Option<Upgrades>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Upgrades {
+    Hold,
+    SameGrants,
+}
+
+/// Where grants come from.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Policies {
+    /// The folder of the grants. Default: `policies`.
+    pub(crate) dir: Option<String>,
+}
+
+/// A set of certificate authorities.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Trust {
+    /// PEM files with certificates.
+    #[schemars(length(min = 1))]
+    pub(crate) pem: Vec<String>,
+}
+
+/// Limits of every step of every plugin.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    /// Memory of one instance, like "128 MiB". Default: 128 MiB.
+    pub(crate) memory: Option<String>,
+    /// Time that the plugin itself may compute in one step, like "5s". Default: 5s.
+    pub(crate) cpu: Option<String>,
+    /// Wall clock of one step, at most "15m". Default: 60s.
+    pub(crate) step: Option<String>,
+    /// Host calls in one step. Default: 1000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(crate) calls: Option<u32>,
+    /// Log lines in one step. Default: 200.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub(crate) log_lines: Option<u32>,
+    /// The longest answer of a target that is read, like "1 MiB". Default: 1 MiB.
+    pub(crate) answer: Option<String>,
+    /// Steps that run at once. Default: 16.
+    #[schemars(range(min = 1, max = 1024))]
+    pub(crate) steps_at_once: Option<u32>,
+}
+
+/// One credential that is rotated.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rotation {
+    /// Its name: lower-case letters, digits, `-`.
+    pub(crate) name: String,
+    /// The plugin that rotates it.
+    pub(crate) plugin: String,
+    /// The secret's name in the vault. No two rotations have the same.
+    pub(crate) secret: String,
+    /// Other secrets that the plugin may use, by the name the plugin gives them: `{ admin = "db/admin" }`.
+    #[serde(default)]
+    pub(crate) inputs: BTreeMap<String, String>,
+    /// Where further names of a version are stored (a connection string), by the name the plugin gives them.
+    #[serde(default)]
+    pub(crate) outputs: BTreeMap<String, String>,
+    /// The plugin's own settings; `keywheel plugin show NAME` prints their schema.
+    #[serde(default)]
+    pub(crate) config: serde_json::Map<String, Value>,
+    /// The grant: the file `NAME.toml` in the policies' folder. Default: the plugin's name.
+    pub(crate) policy: Option<String>,
+    /// How long the previous version stays alive at least after the new one was promoted, like "24h". Default: 24h, or
+    /// the longest staleness of a consumer if that is longer.
+    pub(crate) grace: Option<String>,
+    /// Who reads the secret.
+    #[serde(default)]
+    pub(crate) consumers: Vec<Consumer>,
+    /// Whether a time in which consumers hold only a dead credential is accepted, where the target keeps just one:
+    /// `refuse` or `accept`. Default: `refuse`.
+    pub(crate) gap: Option<Gap>,
+    /// What must be proved before the new credential is promoted: `login`; `deferred` (promoted on a committed change,
+    /// proved later, nothing revoked before); `accept` (nothing can be asked). Default: `login`.
+    pub(crate) proof: Option<Proof>,
+    /// What the first run does when the secret has no version: `adopt` refuses until the existing credential is
+    /// imported; `set` sets a new one over it. Default: `adopt`.
+    pub(crate) first: Option<First>,
+    /// Deadlines.
+    #[serde(default)]
+    pub(crate) deadlines: Deadlines,
+    /// How many failed logins may be spent on finding out which credential lives.
+    #[serde(default)]
+    pub(crate) probes: Probes,
+}
+
+/// Somebody who reads the secret.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Consumer {
+    /// Its name: lower-case letters, digits, `-`.
+    pub(crate) name: String,
+    /// How long it may go on using a version after a newer one was promoted, like "5m".
+    pub(crate) staleness: String,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Gap {
+    Refuse,
+    Accept,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Proof {
+    Login,
+    Deferred,
+    Accept,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum First {
+    Adopt,
+    Set,
+}
+
+/// Deadlines.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Deadlines {
+    /// Wall clock of one step, at most "15m". Default: `limits.step`.
+    pub(crate) step: Option<String>,
+    /// How long a run retries what is unreachable before it parks, like "1h". Default: 1h.
+    pub(crate) run: Option<String>,
+}
+
+/// A budget of failed logins, for each account of the target.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Probes {
+    /// Failed logins at most. Default: 3.
+    #[schemars(range(min = 1, max = 100))]
+    pub(crate) logins: Option<u32>,
+    /// In this time, like "1h". Default: 1h.
+    pub(crate) per: Option<String>,
+}
+
+/// The JSON Schema (2020-12) of `keywheel.toml`.
+pub fn schema() -> Value {
+    let generator = SchemaSettings::draft2020_12().into_generator();
+    let mut schema = generator.into_root_schema_for::<File>().to_value();
+    without_null(&mut schema);
+    schema
+}
+
+/// TOML has no null: what may be left out is left out.
+fn without_null(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::Array(types)) = map.get_mut("type") {
+                types.retain(|kind| *kind != json!("null"));
+                if let [one] = types.as_slice() {
+                    map["type"] = one.clone();
+                }
+            }
+            if let Some(Value::Array(choices)) = map.get_mut("anyOf") {
+                choices.retain(|choice| *choice != json!({ "type": "null" }));
+                if let [Value::Object(one)] = choices.as_slice() {
+                    let one = one.clone();
+                    map.remove("anyOf");
+                    map.extend(one);
+                }
+            }
+            if map.get("default").is_some_and(Value::is_null) {
+                map.remove("default");
+            }
+            map.values_mut().for_each(without_null);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_null),
+        _ => {}
+    }
+}

@@ -1,0 +1,374 @@
+//! From the raw file to the typed configuration: names, units, paths, and what must be unique.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use jsonschema::Validator;
+use keywheel_model::{NameError, PluginName, RotationName, SecretName};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::config::{
+    Config, Consumer, Deadlines, FirstRun, Gap, Limits, Plugins, ProbeBudget, ProofChoice, Rotation, TrustSet,
+    Upgrades, Vault,
+};
+use crate::document::{At, Document, join, quoted};
+use crate::problem::{Problem, Problems};
+use crate::structure::{self, Owner};
+use crate::units::{UnitError, parse_duration, parse_size};
+use crate::{check, raw};
+
+/// A larger file is not read.
+const FILE_BYTES_MAX: u64 = 8 << 20;
+
+static SCHEMA: LazyLock<Value> = LazyLock::new(raw::schema);
+
+/// A file as far as it could be understood, with everything wrong so far. Between reading it and [`Draft::check`] the
+/// caller finds the manifests in the folder that [`Draft::plugins`] names, so that all problems come at once.
+#[derive(Debug)]
+pub struct Draft {
+    config: Config,
+    problems: Vec<Problem>,
+}
+
+impl Draft {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// It does not exist, is too large, or is no UTF-8 text.
+    pub fn open(path: &Path) -> Result<Self, Problems> {
+        let unreadable = |error: &std::io::Error| {
+            let hint = (error.kind() == std::io::ErrorKind::NotFound)
+                .then(|| "`keywheel init` writes one; `--config FILE` names another".to_owned());
+            Problems::of_file(path, "config.unreadable", format!("cannot read the configuration: {error}"), hint)
+        };
+        let length = std::fs::metadata(path).map_err(|error| unreadable(&error))?.len();
+        if length > FILE_BYTES_MAX {
+            let message = format!("the file has {length} bytes, more than {FILE_BYTES_MAX}");
+            return Err(Problems::of_file(path, "config.too-large", message, None));
+        }
+        let bytes = std::fs::read(path).map_err(|error| unreadable(&error))?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            let message = format!("not UTF-8 text: byte {} is wrong", error.utf8_error().valid_up_to());
+            Problems::of_file(path, "config.encoding", message, None)
+        })?;
+        Ok(Self::read(&text, path))
+    }
+
+    /// Reads a text; `path` is where it stands, and its folder is what relative paths start from.
+    pub fn read(text: &str, path: &Path) -> Self {
+        let (document, mut problems) = Document::read(text, path);
+        let document = Arc::new(document);
+        // A file that is not TOML would only repeat itself in every other check.
+        if problems.iter().all(|problem| problem.code != "config.syntax") {
+            let validator = validator();
+            problems.extend(structure::check(&document, Owner::File, &SCHEMA, validator, "", document.json()));
+        }
+        let mut resolver = Resolver { document, problems };
+        let config = resolver.file();
+        let mut draft = Self { config, problems: resolver.problems };
+        draft.problems.extend(check::uniqueness(&draft.config));
+        draft
+    }
+
+    /// Where the plugins are, as far as the file says it.
+    pub fn plugins(&self) -> &Plugins {
+        &self.config.plugins
+    }
+
+    /// The configuration, if nothing is wrong with it by itself. Plugins are not asked: see [`Draft::check`].
+    ///
+    /// # Errors
+    /// Every problem.
+    pub fn finish(self) -> Result<Config, Problems> {
+        Problems::result(self.problems)?;
+        Ok(self.config)
+    }
+}
+
+/// Reads and checks a file by itself: [`Draft::open`], then [`Draft::finish`].
+///
+/// # Errors
+/// Every problem.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    Draft::open(path)?.finish()
+}
+
+/// Reads and checks a text by itself.
+///
+/// # Errors
+/// Every problem.
+pub fn parse(text: &str, path: &Path) -> Result<Config, Problems> {
+    Draft::read(text, path).finish()
+}
+
+fn validator() -> &'static Validator {
+    static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
+        #[expect(clippy::expect_used, reason = "the schema is made from the types of this crate; a test compiles it")]
+        jsonschema::validator_for(&SCHEMA).expect("the generated schema is a valid schema")
+    });
+    &VALIDATOR
+}
+
+struct Resolver {
+    document: Arc<Document>,
+    problems: Vec<Problem>,
+}
+
+impl Resolver {
+    fn file(&mut self) -> Config {
+        let document = Arc::clone(&self.document);
+        let state: raw::State = self.section("/state").unwrap_or_default();
+        let vault: raw::Vault = self.section("/vault").unwrap_or_default();
+        let plugins: raw::Plugins = self.section("/plugins").unwrap_or_default();
+        let policies: raw::Policies = self.section("/policies").unwrap_or_default();
+        let limits: raw::Limits = self.section("/limits").unwrap_or_default();
+        let limits = self.limits(&limits);
+        Config {
+            state_dir: self.path("/state/dir", state.dir.as_deref().unwrap_or("state")),
+            vault: self.vault(&vault),
+            plugins: Plugins {
+                dir: self.path("/plugins/dir", plugins.dir.as_deref().unwrap_or("plugins")),
+                lock: self.path("/plugins/lock", plugins.lock.as_deref().unwrap_or("plugins.lock")),
+                upgrades: match plugins.upgrades {
+                    Some(raw::Upgrades::SameGrants) => Upgrades::SameGrants,
+                    Some(raw::Upgrades::Hold) | None => Upgrades::Hold,
+                },
+            },
+            policies_dir: self.path("/policies/dir", policies.dir.as_deref().unwrap_or("policies")),
+            trust: self.trust(),
+            limits,
+            rotations: self.rotations(limits.step),
+            document,
+        }
+    }
+
+    /// A part of the file; `None` if it is not there or its structure is wrong, which has been reported.
+    fn section<T: DeserializeOwned>(&mut self, pointer: &str) -> Option<T> {
+        let document = Arc::clone(&self.document);
+        let json = document.json().pointer(pointer)?;
+        match T::deserialize(json) {
+            Ok(section) => Some(section),
+            Err(error) if self.problems.is_empty() => {
+                self.report(At::Value(pointer), "config.value", error.to_string(), None);
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    fn vault(&mut self, vault: &raw::Vault) -> Vault {
+        match vault.kind {
+            Some(raw::VaultKind::Embedded) | None => {
+                Vault::Embedded { key_file: vault.key_file.as_deref().map(|path| self.path("/vault/key_file", path)) }
+            }
+        }
+    }
+
+    fn trust(&mut self) -> BTreeMap<String, TrustSet> {
+        let document = Arc::clone(&self.document);
+        let names = document.json().pointer("/trust").and_then(Value::as_object);
+        let mut trust = BTreeMap::new();
+        for name in names.into_iter().flat_map(serde_json::Map::keys) {
+            let pointer = join("/trust", name);
+            let _: Option<RotationName> = self.name(At::Key(&pointer), "trust set", name);
+            if let Some(set) = self.section::<raw::Trust>(&pointer) {
+                let files = set.pem.iter().enumerate();
+                let pem = files.map(|(at, file)| self.path(&format!("{pointer}/pem/{at}"), file)).collect();
+                trust.insert(name.clone(), TrustSet { pem });
+            }
+        }
+        trust
+    }
+
+    fn limits(&mut self, limits: &raw::Limits) -> Limits {
+        const SECOND: Duration = Duration::from_secs(1);
+        Limits {
+            memory_bytes: self.size("/limits/memory", limits.memory.as_deref(), 128 << 20, (1 << 20, 4 << 30)),
+            cpu: self.duration("/limits/cpu", limits.cpu.as_deref(), 5 * SECOND, (SECOND / 100, 900 * SECOND)),
+            step: self.duration("/limits/step", limits.step.as_deref(), 60 * SECOND, (SECOND, 900 * SECOND)),
+            calls: limits.calls.unwrap_or(1000),
+            log_lines: limits.log_lines.unwrap_or(200),
+            answer_bytes: self.size("/limits/answer", limits.answer.as_deref(), 1 << 20, (1 << 10, 256 << 20)),
+            steps_at_once: limits.steps_at_once.unwrap_or(16),
+        }
+    }
+
+    fn rotations(&mut self, step: Duration) -> Vec<Rotation> {
+        let count = self.document.json().pointer("/rotation").and_then(Value::as_array).map_or(0, Vec::len);
+        (0..count).filter_map(|index| self.rotation(index, step)).collect()
+    }
+
+    fn rotation(&mut self, index: usize, step: Duration) -> Option<Rotation> {
+        let base = format!("/rotation/{index}");
+        let at = |key: &str| format!("{base}/{key}");
+        let raw: raw::Rotation = self.section(&base)?;
+        let name = self.name(At::Value(&at("name")), "rotation", &raw.name);
+        let plugin = self.name::<PluginName>(At::Value(&at("plugin")), "plugin", &raw.plugin);
+        let secret = self.name(At::Value(&at("secret")), "secret", &raw.secret);
+        let inputs = self.secrets(&at("inputs"), &raw.inputs);
+        let outputs = self.secrets(&at("outputs"), &raw.outputs);
+        let policy = raw.policy.as_ref().unwrap_or(&raw.plugin);
+        let policy = self.name::<PluginName>(At::Value(&at("policy")), "policy", policy);
+        let consumers = self.consumers(&at("consumers"), &raw.consumers);
+        let longest = consumers.iter().map(|consumer| consumer.staleness).max().unwrap_or_default();
+        let grace = self.grace(&at("grace"), raw.grace.as_deref(), longest);
+        let deadlines = self.deadlines(&at("deadlines"), &raw.deadlines, step);
+        let hour = Duration::from_secs(3600);
+        let per = self.duration(&at("probes/per"), raw.probes.per.as_deref(), hour, (hour / 60, 168 * hour));
+        Some(Rotation {
+            name: name?,
+            plugin: plugin?,
+            secret: secret?,
+            inputs,
+            outputs,
+            config: Value::Object(raw.config),
+            policy: policy?.as_str().to_owned(),
+            grace,
+            consumers,
+            gap: match raw.gap {
+                Some(raw::Gap::Accept) => Gap::Accept,
+                Some(raw::Gap::Refuse) | None => Gap::Refuse,
+            },
+            proof: match raw.proof {
+                Some(raw::Proof::Accept) => ProofChoice::Accept,
+                Some(raw::Proof::Deferred) => ProofChoice::Deferred,
+                Some(raw::Proof::Login) | None => ProofChoice::Login,
+            },
+            first: match raw.first {
+                Some(raw::First::Set) => FirstRun::Set,
+                Some(raw::First::Adopt) | None => FirstRun::Adopt,
+            },
+            deadlines,
+            probes: ProbeBudget { logins: raw.probes.logins.unwrap_or(3), per },
+            index,
+        })
+    }
+
+    fn secrets(&mut self, pointer: &str, names: &BTreeMap<String, String>) -> BTreeMap<String, SecretName> {
+        let mut secrets = BTreeMap::new();
+        for (key, secret) in names {
+            let pointer = join(pointer, key);
+            let _: Option<PluginName> = self.name(At::Key(&pointer), "key", key);
+            if let Some(secret) = self.name(At::Value(&pointer), "secret", secret) {
+                secrets.insert(key.clone(), secret);
+            }
+        }
+        secrets
+    }
+
+    fn consumers(&mut self, pointer: &str, consumers: &[raw::Consumer]) -> Vec<Consumer> {
+        let mut seen = BTreeSet::new();
+        let mut resolved = Vec::new();
+        for (at, consumer) in consumers.iter().enumerate() {
+            let name = format!("{pointer}/{at}/name");
+            let _: Option<RotationName> = self.name(At::Value(&name), "consumer", &consumer.name);
+            if !seen.insert(&consumer.name) {
+                let message = format!("the consumer {} stands there twice", quoted(&consumer.name));
+                self.report(At::Value(&name), "config.duplicate", message, None);
+            }
+            let staleness = format!("{pointer}/{at}/staleness");
+            let staleness = self.duration(&staleness, Some(&consumer.staleness), Duration::ZERO, (Duration::ZERO, YEAR));
+            resolved.push(Consumer { name: consumer.name.clone(), staleness });
+        }
+        resolved
+    }
+
+    fn grace(&mut self, pointer: &str, text: Option<&str>, longest_staleness: Duration) -> Duration {
+        const DAY: Duration = Duration::from_secs(86_400);
+        self.duration(pointer, text, DAY.max(longest_staleness), (Duration::ZERO, YEAR))
+    }
+
+    fn deadlines(&mut self, pointer: &str, raw: &raw::Deadlines, step: Duration) -> Deadlines {
+        const SECOND: Duration = Duration::from_secs(1);
+        let step = self.duration(&format!("{pointer}/step"), raw.step.as_deref(), step, (SECOND, 900 * SECOND));
+        let hour = 3600 * SECOND;
+        let run = self.duration(&format!("{pointer}/run"), raw.run.as_deref(), hour, (SECOND, 720 * hour));
+        Deadlines { step, run }
+    }
+
+    fn name<N: FromStr<Err = NameError>>(&mut self, at: At<'_>, what: &str, text: &str) -> Option<N> {
+        match text.parse() {
+            Ok(name) => Some(name),
+            Err(error) => {
+                self.report(at, "config.name", format!("not the name of a {what}: {}", name_message(&error)), None);
+                None
+            }
+        }
+    }
+
+    fn duration(
+        &mut self,
+        pointer: &str,
+        text: Option<&str>,
+        default: Duration,
+        (least, most): (Duration, Duration),
+    ) -> Duration {
+        let Some(text) = text else { return default };
+        match parse_duration(text) {
+            Ok(duration) if (least..=most).contains(&duration) => duration,
+            Ok(_) => {
+                let (least, most) = (crate::show_duration(least), crate::show_duration(most));
+                self.report(At::Value(pointer), "config.range", format!("must be from {least} to {most}"), None);
+                default
+            }
+            Err(error) => self.unit(pointer, &error, default),
+        }
+    }
+
+    fn size(&mut self, pointer: &str, text: Option<&str>, default: u64, (least, most): (u64, u64)) -> u64 {
+        let Some(text) = text else { return default };
+        match parse_size(text) {
+            Ok(bytes) if (least..=most).contains(&bytes) => bytes,
+            Ok(_) => {
+                let (least, most) = (crate::show_size(least), crate::show_size(most));
+                self.report(At::Value(pointer), "config.range", format!("must be from {least} to {most}"), None);
+                default
+            }
+            Err(error) => self.unit(pointer, &error, default),
+        }
+    }
+
+    fn unit<T>(&mut self, pointer: &str, error: &UnitError, default: T) -> T {
+        self.report(At::Value(pointer), "config.unit", error.to_string(), error.hint());
+        default
+    }
+
+    /// Joined to the folder of the file.
+    fn path(&mut self, pointer: &str, text: &str) -> PathBuf {
+        const PATH_BYTES_MAX: usize = 4095;
+        let wrong = if text.is_empty() {
+            Some("a path may not be empty")
+        } else if text.len() > PATH_BYTES_MAX {
+            Some("a path has at most 4095 bytes")
+        } else if text.contains(char::is_control) {
+            Some("a path may not hold control characters")
+        } else {
+            None
+        };
+        if let Some(message) = wrong {
+            self.report(At::Value(pointer), "config.path", message.to_owned(), None);
+        }
+        self.document.path().parent().unwrap_or(Path::new("")).join(text)
+    }
+
+    fn report(&mut self, at: At<'_>, code: &'static str, message: String, hint: Option<String>) {
+        let problem = self.document.problem(at, code, message, hint);
+        self.problems.push(problem);
+    }
+}
+
+const YEAR: Duration = Duration::from_secs(366 * 86_400);
+
+/// The rule that the name breaks, never the name: it may be a megabyte long.
+fn name_message(error: &NameError) -> String {
+    match error {
+        NameError::Segment { segment } => {
+            format!("part {} must begin and end with a letter or digit and hold no `..`", quoted(segment))
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,256 @@
+//! Checks a JSON value against a JSON Schema and pins what is wrong in the file. The configuration's own structure and
+//! each plugin's settings go through here.
+
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::{ValidationError, Validator};
+use serde_json::Value;
+
+use crate::document::{At, Document, join, quoted};
+use crate::problem::Problem;
+
+/// Whose schema it is: decides codes and wording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    File,
+    Plugin,
+}
+
+/// Every violation, at most `PROBLEMS_MAX`. `base` is the pointer of `value` in the document.
+pub(crate) fn check(
+    document: &Document,
+    owner: Owner,
+    schema: &Value,
+    validator: &Validator,
+    base: &str,
+    value: &Value,
+) -> Vec<Problem> {
+    const PROBLEMS_MAX: usize = 200;
+    let mut problems = Vec::new();
+    for error in validator.iter_errors(value).take(PROBLEMS_MAX) {
+        describe(document, owner, schema, base, &error, &mut problems);
+    }
+    problems
+}
+
+fn describe(
+    document: &Document,
+    owner: Owner,
+    schema: &Value,
+    base: &str,
+    error: &ValidationError<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    let pointer = format!("{base}{}", error.instance_path().as_str());
+    let value = At::Value(&pointer);
+    let code = |file: &'static str| if owner == Owner::File { file } else { "config.plugin-setting" };
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            let known = siblings(schema, error.schema_path().as_str());
+            for key in unexpected {
+                let (message, hint) = unknown_key(owner, key, &known);
+                problems.push(document.problem(At::Key(&join(&pointer, key)), code("config.unknown-key"), message, hint));
+            }
+        }
+        ValidationErrorKind::Required { property } => {
+            let key = property.as_str().unwrap_or_default();
+            let message = format!("{} needs the key {}", subject(&pointer), quoted(key));
+            let hint = description(schema, error.schema_path().as_str(), key);
+            problems.push(document.problem(At::Key(&pointer), code("config.missing-key"), message, hint));
+        }
+        ValidationErrorKind::Type { kind } => {
+            let message = format!("expected {}, found {}", types(kind), kind_of(error.instance()));
+            let hint = type_hint(kind, error.instance());
+            problems.push(document.problem(value, code("config.type"), message, hint));
+        }
+        ValidationErrorKind::Enum { options } => {
+            let words: Vec<String> = options.as_array().into_iter().flatten().map(Value::to_string).collect();
+            let message = format!("expected {}", either(&words));
+            let found = error.instance().as_str().unwrap_or_default();
+            let names: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let hint = nearest(found, &names).map(|name| format!("did you mean \"{name}\"?"));
+            problems.push(document.problem(value, code("config.value"), message, hint));
+        }
+        other => {
+            let message = limit_message(other).unwrap_or_else(|| {
+                format!("does not fit the schema's `{}`", other.keyword())
+            });
+            problems.push(document.problem(value, code("config.value"), message, None));
+        }
+    }
+}
+
+fn unknown_key(owner: Owner, key: &str, known: &[&str]) -> (String, Option<String>) {
+    let later = match (owner, key) {
+        (Owner::File, "schedule" | "every" | "cron") => {
+            Some("schedules come with the running service; until then start a rotation with `keywheel rotate NAME`")
+        }
+        (Owner::File, "announce" | "hook" | "hooks") => Some(
+            "hooks come with the running service; where the target keeps one credential, `gap = \"accept\"` says that \
+             the gap is known",
+        ),
+        _ => None,
+    };
+    if let Some(hint) = later {
+        return (format!("the key {} is not supported by this version", quoted(key)), Some(hint.to_owned()));
+    }
+    let hint = match nearest(key, known) {
+        Some(name) => Some(format!("did you mean `{name}`?")),
+        None if known.is_empty() => None,
+        None => Some(format!("known keys are {}", known.join(", "))),
+    };
+    (format!("unknown key {}", quoted(key)), hint)
+}
+
+/// The property names beside the keyword that failed.
+fn siblings<'a>(schema: &'a Value, keyword_path: &str) -> Vec<&'a str> {
+    properties(schema, keyword_path).map(|map| map.keys().map(String::as_str).collect()).unwrap_or_default()
+}
+
+fn properties<'a>(schema: &'a Value, keyword_path: &str) -> Option<&'a serde_json::Map<String, Value>> {
+    let (parent, _) = keyword_path.rsplit_once('/')?;
+    follow(schema, parent)?.get("properties")?.as_object()
+}
+
+/// Walks an evaluation path, which goes through `$ref`, to the schema it ends in.
+fn follow<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
+    let mut at = root;
+    for part in path.split('/').skip(1) {
+        let part = part.replace("~1", "/").replace("~0", "~");
+        at = match at {
+            Value::Array(items) => items.get(part.parse::<usize>().ok()?)?,
+            _ => at.get(&part)?,
+        };
+        if part == "$ref" {
+            at = root.pointer(at.as_str()?.strip_prefix('#')?)?;
+        }
+    }
+    Some(at)
+}
+
+fn description(schema: &Value, keyword_path: &str, key: &str) -> Option<String> {
+    let property = properties(schema, keyword_path)?.get(key)?;
+    let text = property.get("description").and_then(Value::as_str)?;
+    Some(format!("`{key}`: {}", text.replace('\n', " ")))
+}
+
+fn subject(pointer: &str) -> String {
+    let mut parts = pointer.split('/').skip(1);
+    match (parts.next(), parts.next(), parts.next()) {
+        (None | Some(""), ..) => "the file".to_owned(),
+        (Some("rotation"), Some(_), None) => "this rotation".to_owned(),
+        (Some("rotation"), Some(_), Some("consumers")) => "this consumer".to_owned(),
+        _ => {
+            let words: Vec<&str> = pointer.split('/').skip(1).filter(|part| part.parse::<usize>().is_err()).collect();
+            format!("`{}`", words.join("."))
+        }
+    }
+}
+
+fn types(kind: &TypeKind) -> String {
+    let words: Vec<String> = match kind {
+        TypeKind::Single(one) => vec![type_word(&one.to_string()).to_owned()],
+        TypeKind::Multiple(many) => many.iter().map(|one| type_word(&one.to_string()).to_owned()).collect(),
+    };
+    either(&words)
+}
+
+fn type_word(json_type: &str) -> &str {
+    match json_type {
+        "string" => "a string",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "boolean" => "true or false",
+        "array" => "an array",
+        "object" => "a table",
+        other => other,
+    }
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a string",
+        Value::Number(number) if number.is_f64() => "a number with a fraction",
+        Value::Number(_) => "a whole number",
+        Value::Bool(_) => "true or false",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "a table",
+        Value::Null => "nothing",
+    }
+}
+
+fn type_hint(kind: &TypeKind, found: &Value) -> Option<String> {
+    let TypeKind::Single(wanted) = kind else { return None };
+    match (wanted.to_string().as_str(), found) {
+        ("string", Value::Number(number)) => {
+            Some(format!("write it in quotes, with its unit if it is a time or a size: \"{number}s\", \"{number} MiB\""))
+        }
+        ("string", Value::Bool(truth)) => Some(format!("write it in quotes: \"{truth}\"")),
+        ("integer" | "number", Value::String(_)) => Some("write it without quotes".to_owned()),
+        ("array", Value::String(_)) => Some("write it in brackets: [\"…\"]".to_owned()),
+        _ => None,
+    }
+}
+
+fn limit_message(kind: &ValidationErrorKind) -> Option<String> {
+    Some(match kind {
+        ValidationErrorKind::Minimum { limit } => format!("less than {limit}"),
+        ValidationErrorKind::Maximum { limit } => format!("more than {limit}"),
+        ValidationErrorKind::ExclusiveMinimum { limit } => format!("not more than {limit}"),
+        ValidationErrorKind::ExclusiveMaximum { limit } => format!("not less than {limit}"),
+        ValidationErrorKind::MinLength { limit } => format!("shorter than {limit} characters"),
+        ValidationErrorKind::MaxLength { limit } => format!("longer than {limit} characters"),
+        ValidationErrorKind::MinItems { limit } => format!("fewer than {limit} entries"),
+        ValidationErrorKind::MaxItems { limit } => format!("more than {limit} entries"),
+        ValidationErrorKind::UniqueItems => "an entry stands there twice".to_owned(),
+        ValidationErrorKind::Pattern { pattern } => format!("does not fit the pattern {}", quoted(pattern)),
+        ValidationErrorKind::Constant { expected_value } => format!("expected {expected_value}"),
+        ValidationErrorKind::Format { format } => format!("is not a {format}"),
+        ValidationErrorKind::OneOfNotValid { .. } | ValidationErrorKind::AnyOf { .. } => {
+            "fits none of the forms that are allowed here".to_owned()
+        }
+        ValidationErrorKind::OneOfMultipleValid { .. } => "fits more than one of the forms allowed here".to_owned(),
+        _ => return None,
+    })
+}
+
+fn either(words: &[String]) -> String {
+    match words {
+        [] => "something else".to_owned(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
+/// The name nearest to what was written, if it is near enough to be a slip.
+pub(crate) fn nearest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
+    const COMPARED_CHARS_MAX: usize = 64;
+    if written.len() > COMPARED_CHARS_MAX {
+        return None;
+    }
+    let plain = |text: &str| text.replace(['-', ' '], "_").to_lowercase();
+    let scored = names.iter().map(|name| (distance(&plain(written), &plain(name)), *name));
+    let (best, name) = scored.min_by_key(|(score, _)| *score)?;
+    (best <= written.chars().count().div_ceil(3)).then_some(name)
+}
+
+/// Edits between two texts: insert, delete, replace, swap of neighbours (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let replace = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                let mut best = replace.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+                if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                    best = best.min(rows[i - 2][j - 2] + 1);
+                }
+                best
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
