@@ -18,15 +18,28 @@ pub(crate) fn uniqueness(config: &Config) -> Vec<Problem> {
         if let Some(first) = names.insert(&rotation.name, base.clone()) {
             let message = format!("two rotations are named `{}`", rotation.name);
             let hint = also(config, &first);
-            problems.push(config.document.problem(At::Value(&format!("{base}/name")), "config.duplicate", message, hint));
+            problems.push(config.document.problem(
+                At::Value(&format!("{base}/name")),
+                "config.duplicate",
+                message,
+                hint,
+            ));
         }
-        let of_outputs = rotation.outputs.iter().map(|(key, secret)| (format!("{base}/outputs/{key}"), secret));
+        let of_outputs = rotation
+            .outputs
+            .iter()
+            .map(|(key, secret)| (format!("{base}/outputs/{key}"), secret));
         let written = std::iter::once((format!("{base}/secret"), &rotation.secret)).chain(of_outputs);
         for (pointer, secret) in written {
             if let Some(first) = secrets.insert(secret, base.clone()) {
                 let message = format!("the secret `{secret}` is written by two rotations, or twice by one");
                 let hint = also(config, &first);
-                problems.push(config.document.problem(At::Value(&pointer), "config.one-rotation-per-secret", message, hint));
+                problems.push(config.document.problem(
+                    At::Value(&pointer),
+                    "config.one-rotation-per-secret",
+                    message,
+                    hint,
+                ));
             }
         }
         for (at, consumer) in rotation.consumers.iter().enumerate() {
@@ -37,9 +50,17 @@ pub(crate) fn uniqueness(config: &Config) -> Vec<Problem> {
                     show_duration(consumer.staleness),
                     show_duration(rotation.grace)
                 );
-                let hint = format!("set `grace = \"{}\"` or more, or lower this", show_duration(consumer.staleness));
+                let hint = format!(
+                    "set `grace = \"{}\"` or more, or lower this",
+                    show_duration(consumer.staleness)
+                );
                 let pointer = format!("{base}/consumers/{at}/staleness");
-                problems.push(config.document.problem(At::Value(&pointer), "config.grace-too-short", message, Some(hint)));
+                problems.push(config.document.problem(
+                    At::Value(&pointer),
+                    "config.grace-too-short",
+                    message,
+                    Some(hint),
+                ));
             }
         }
     }
@@ -47,5 +68,8 @@ pub(crate) fn uniqueness(config: &Config) -> Vec<Problem> {
 }
 
 fn also(config: &Config, pointer: &str) -> Option<String> {
-    config.document.place_of(pointer).map(|place| format!("the first one begins at {place}"))
+    config
+        .document
+        .place_of(pointer)
+        .map(|place| format!("the first one begins at {place}"))
 }

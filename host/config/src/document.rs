@@ -45,14 +45,27 @@ impl Document {
     /// document holds what could be read.
     pub(crate) fn read(text: &str, path: &Path) -> (Self, Vec<Problem>) {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let mut reader = Reader { shown: text.to_owned(), findings: Vec::new() };
+        let mut reader = Reader {
+            shown: text.to_owned(),
+            findings: Vec::new(),
+        };
         let (json, root) = reader.table(table.get_ref(), table.span(), None, "");
         let broken = !errors.is_empty();
         for error in errors {
             let span = error.span().unwrap_or(0..0);
-            reader.findings.push(Finding { span, code: "config.syntax", message: syntax_message(&error), hint: None });
+            reader.findings.push(Finding {
+                span,
+                code: "config.syntax",
+                message: syntax_message(&error),
+                hint: None,
+            });
         }
-        let document = Self { path: path.to_owned(), shown: reader.shown, json, root };
+        let document = Self {
+            path: path.to_owned(),
+            shown: reader.shown,
+            json,
+            root,
+        };
         let problems = reader.findings.into_iter().map(|finding| {
             let mut problem = document.problem_at(finding.span, finding.code, finding.message, finding.hint);
             if broken {
@@ -74,7 +87,13 @@ impl Document {
     }
 
     /// A problem pinned at the nearest thing that exists on the way to the pointer.
-    pub(crate) fn problem(&self, at: At<'_>, code: &'static str, message: String, hint: Option<String>) -> Problem {
+    pub(crate) fn problem(
+        &self,
+        at: At<'_>,
+        code: &'static str,
+        message: String,
+        hint: Option<String>,
+    ) -> Problem {
         let (pointer, wants_key) = match at {
             At::Key(pointer) => (pointer, true),
             At::Value(pointer) => (pointer, false),
@@ -97,7 +116,10 @@ impl Document {
         let mut node = &self.root;
         for part in pointer.split('/').skip(1) {
             let part = part.replace("~1", "/").replace("~0", "~");
-            let child = node.table.get(&part).or_else(|| part.parse::<usize>().ok().and_then(|at| node.array.get(at)));
+            let child = node
+                .table
+                .get(&part)
+                .or_else(|| part.parse::<usize>().ok().and_then(|at| node.array.get(at)));
             match child {
                 Some(child) => node = child,
                 None => return (node, false),
@@ -106,11 +128,19 @@ impl Document {
         (node, true)
     }
 
-    fn problem_at(&self, span: Range<usize>, code: &'static str, message: String, hint: Option<String>) -> Problem {
+    fn problem_at(
+        &self,
+        span: Range<usize>,
+        code: &'static str,
+        message: String,
+        hint: Option<String>,
+    ) -> Problem {
         let place = self.place(span.start);
         let start = floor(&self.shown, span.start);
         let line_start = self.shown[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = self.shown[start..].find('\n').map_or(self.shown.len(), |at| start + at);
+        let line_end = self.shown[start..]
+            .find('\n')
+            .map_or(self.shown.len(), |at| start + at);
         let line = self.shown[line_start..line_end].trim_end_matches('\r');
         let end = floor(&self.shown, span.end).clamp(start, line_start + line.len().max(start - line_start));
         Problem {
@@ -127,7 +157,11 @@ impl Document {
         let before = &self.shown[..floor(&self.shown, offset)];
         let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
         let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
-        Place { file: self.path.clone(), line, column }
+        Place {
+            file: self.path.clone(),
+            line,
+            column,
+        }
     }
 }
 
@@ -139,7 +173,11 @@ pub(crate) fn join(pointer: &str, key: &str) -> String {
 /// A key or name for a message: cut, control characters escaped.
 pub(crate) fn quoted(text: &str) -> String {
     const CHARS_MAX: usize = 60;
-    let mut shown: String = text.chars().take(CHARS_MAX).flat_map(char::escape_debug).collect();
+    let mut shown: String = text
+        .chars()
+        .take(CHARS_MAX)
+        .flat_map(char::escape_debug)
+        .collect();
     if text.chars().nth(CHARS_MAX).is_some() {
         shown.push('…');
     }
@@ -167,7 +205,11 @@ impl Reader {
         pointer: &str,
     ) -> (Value, Node) {
         let mut json = serde_json::Map::new();
-        let mut node = Node { key, value: span, ..Node::default() };
+        let mut node = Node {
+            key,
+            value: span,
+            ..Node::default()
+        };
         for (name, value) in table {
             let pointer = join(pointer, name.get_ref());
             let (child_json, child) = self.value(value, Some(name.span()), name.get_ref(), &pointer);
@@ -185,7 +227,11 @@ impl Reader {
         pointer: &str,
     ) -> (Value, Node) {
         let span = value.span();
-        let leaf = Node { key: key_span.clone(), value: span.clone(), ..Node::default() };
+        let leaf = Node {
+            key: key_span.clone(),
+            value: span.clone(),
+            ..Node::default()
+        };
         match value.get_ref() {
             DeValue::String(text) => {
                 self.look_for_secret(text, key, pointer, &span);
@@ -201,7 +247,12 @@ impl Reader {
             }
             DeValue::Boolean(truth) => (Value::Bool(*truth), leaf),
             DeValue::Datetime(datetime) => {
-                self.find(&span, "config.datetime", "no key takes a date", Some("write it as a quoted string"));
+                self.find(
+                    &span,
+                    "config.datetime",
+                    "no key takes a date",
+                    Some("write it as a quoted string"),
+                );
                 (Value::String(datetime.to_string()), leaf)
             }
             DeValue::Array(items) => {
@@ -220,10 +271,12 @@ impl Reader {
 
     fn integer(&mut self, integer: &DeInteger<'_>, span: &Range<usize>) -> Value {
         let digits = integer.as_str().replace('_', "");
-        i64::from_str_radix(&digits, integer.radix()).map(Value::from).unwrap_or_else(|_| {
-            self.find(span, "config.number", "not a 64-bit number", None);
-            Value::from(0)
-        })
+        i64::from_str_radix(&digits, integer.radix())
+            .map(Value::from)
+            .unwrap_or_else(|_| {
+                self.find(span, "config.number", "not a 64-bit number", None);
+                Value::from(0)
+            })
     }
 
     fn look_for_secret(&mut self, text: &str, key: &str, pointer: &str, span: &Range<usize>) {
@@ -234,7 +287,16 @@ impl Reader {
             return;
         }
         let what = what.unwrap_or("a secret's value");
-        let black: String = self.shown[span.clone()].chars().map(|c| if c == '\n' { "\n".into() } else { "*".repeat(c.len_utf8()) }).collect();
+        let black: String = self.shown[span.clone()]
+            .chars()
+            .map(|c| {
+                if c == '\n' {
+                    "\n".into()
+                } else {
+                    "*".repeat(c.len_utf8())
+                }
+            })
+            .collect();
         self.shown.replace_range(span.clone(), &black);
         self.findings.push(Finding {
             span: span.clone(),
@@ -249,8 +311,12 @@ impl Reader {
     }
 
     fn find(&mut self, span: &Range<usize>, code: &'static str, message: &str, hint: Option<&str>) {
-        let finding =
-            Finding { span: span.clone(), code, message: message.to_owned(), hint: hint.map(ToOwned::to_owned) };
+        let finding = Finding {
+            span: span.clone(),
+            code,
+            message: message.to_owned(),
+            hint: hint.map(ToOwned::to_owned),
+        };
         self.findings.push(finding);
     }
 }
@@ -262,9 +328,13 @@ fn syntax_message(error: &toml::de::Error) -> String {
 }
 
 fn line_may_hold_secret(line: &str) -> bool {
-    let key_is_telling = line.split_once('=').is_some_and(|(key, _)| leak::names_a_value(key));
+    let key_is_telling = line
+        .split_once('=')
+        .is_some_and(|(key, _)| leak::names_a_value(key));
     let pieces = line.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',' | '='));
-    key_is_telling || leak::recognise(line).is_some() || pieces.into_iter().any(|piece| leak::recognise(piece).is_some())
+    key_is_telling
+        || leak::recognise(line).is_some()
+        || pieces.into_iter().any(|piece| leak::recognise(piece).is_some())
 }
 
 /// Control characters and those that turn the direction of writing become `?`: a file cannot paint on a terminal.

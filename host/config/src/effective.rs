@@ -30,7 +30,10 @@ pub struct Entry {
 impl Config {
     /// Every value that counts, with its origin, in the order of the format.
     pub fn effective(&self) -> Vec<Entry> {
-        let mut list = List { config: self, entries: Vec::new() };
+        let mut list = List {
+            config: self,
+            entries: Vec::new(),
+        };
         list.add("state.dir", "/state/dir", json!(self.state_dir));
         list.add("vault.kind", "/vault/kind", json!("embedded"));
         match &self.vault {
@@ -45,16 +48,32 @@ impl Config {
         list.add("plugins.upgrades", "/plugins/upgrades", json!(upgrades));
         list.add("policies.dir", "/policies/dir", json!(self.policies_dir));
         for (name, set) in &self.trust {
-            list.add(&format!("trust.{name}.pem"), &format!("{}/pem", join("/trust", name)), json!(set.pem));
+            list.add(
+                &format!("trust.{name}.pem"),
+                &format!("{}/pem", join("/trust", name)),
+                json!(set.pem),
+            );
         }
         let limits = &self.limits;
-        list.add("limits.memory", "/limits/memory", json!(show_size(limits.memory_bytes)));
+        list.add(
+            "limits.memory",
+            "/limits/memory",
+            json!(show_size(limits.memory_bytes)),
+        );
         list.add("limits.cpu", "/limits/cpu", json!(show_duration(limits.cpu)));
         list.add("limits.step", "/limits/step", json!(show_duration(limits.step)));
         list.add("limits.calls", "/limits/calls", json!(limits.calls));
         list.add("limits.log_lines", "/limits/log_lines", json!(limits.log_lines));
-        list.add("limits.answer", "/limits/answer", json!(show_size(limits.answer_bytes)));
-        list.add("limits.steps_at_once", "/limits/steps_at_once", json!(limits.steps_at_once));
+        list.add(
+            "limits.answer",
+            "/limits/answer",
+            json!(show_size(limits.answer_bytes)),
+        );
+        list.add(
+            "limits.steps_at_once",
+            "/limits/steps_at_once",
+            json!(limits.steps_at_once),
+        );
         for rotation in &self.rotations {
             list.rotation(rotation);
         }
@@ -69,15 +88,27 @@ struct List<'a> {
 
 impl List<'_> {
     fn add(&mut self, key: &str, pointer: &str, value: Value) {
-        let origin = self.config.document.place_of(pointer).map_or(Origin::Default, Origin::File);
-        self.entries.push(Entry { key: key.to_owned(), value, origin });
+        let origin = self
+            .config
+            .document
+            .place_of(pointer)
+            .map_or(Origin::Default, Origin::File);
+        self.entries.push(Entry {
+            key: key.to_owned(),
+            value,
+            origin,
+        });
     }
 
     fn rotation(&mut self, rotation: &Rotation) {
         let pointer = format!("/rotation/{}", rotation.index);
         let key = format!("rotation.{}", rotation.name);
         let mut add = |name: &str, value: Value| {
-            self.add(&format!("{key}.{}", name.replace('/', ".")), &format!("{pointer}/{name}"), value);
+            self.add(
+                &format!("{key}.{}", name.replace('/', ".")),
+                &format!("{pointer}/{name}"),
+                value,
+            );
         };
         add("plugin", json!(rotation.plugin));
         add("secret", json!(rotation.secret));
@@ -89,19 +120,28 @@ impl List<'_> {
         let consumers = rotation.consumers.iter();
         let consumers = consumers.map(|c| json!({ "name": c.name, "staleness": show_duration(c.staleness) }));
         add("consumers", consumers.collect());
-        add("gap", json!(match rotation.gap {
-            Gap::Refuse => "refuse",
-            Gap::Accept => "accept",
-        }));
-        add("proof", json!(match rotation.proof {
-            ProofChoice::Login => "login",
-            ProofChoice::Deferred => "deferred",
-            ProofChoice::Accept => "accept",
-        }));
-        add("first", json!(match rotation.first {
-            FirstRun::Adopt => "adopt",
-            FirstRun::Set => "set",
-        }));
+        add(
+            "gap",
+            json!(match rotation.gap {
+                Gap::Refuse => "refuse",
+                Gap::Accept => "accept",
+            }),
+        );
+        add(
+            "proof",
+            json!(match rotation.proof {
+                ProofChoice::Login => "login",
+                ProofChoice::Deferred => "deferred",
+                ProofChoice::Accept => "accept",
+            }),
+        );
+        add(
+            "first",
+            json!(match rotation.first {
+                FirstRun::Adopt => "adopt",
+                FirstRun::Set => "set",
+            }),
+        );
         add("deadlines/step", json!(show_duration(rotation.deadlines.step)));
         add("deadlines/run", json!(show_duration(rotation.deadlines.run)));
         add("probes/logins", json!(rotation.probes.logins));

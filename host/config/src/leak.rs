@@ -8,15 +8,32 @@ pub(crate) fn recognise(text: &str) -> Option<&'static str> {
     if has_password_in_url(text) {
         return Some("a URL with a password in it");
     }
-    TOKENS.iter().find(|(start, least, _)| is_token(text, start, *least)).map(|(_, _, what)| *what)
+    TOKENS
+        .iter()
+        .find(|(start, least, _)| is_token(text, start, *least))
+        .map(|(_, _, what)| *what)
 }
 
 /// Whether a key names a value that must not stand in a file: `password`, `admin_password`, `apiKey`.
 pub(crate) fn names_a_value(key: &str) -> bool {
-    let plain: String = key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    ["password", "passwd", "passphrase", "privatekey", "apikey", "accesskey", "secretkey", "clientsecret", "token"]
-        .iter()
-        .any(|end| plain.ends_with(end))
+    let plain: String = key
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect::<String>()
+        .to_ascii_lowercase();
+    [
+        "password",
+        "passwd",
+        "passphrase",
+        "privatekey",
+        "apikey",
+        "accesskey",
+        "secretkey",
+        "clientsecret",
+        "token",
+    ]
+    .iter()
+    .any(|end| plain.ends_with(end))
 }
 
 /// Published prefixes of credentials, the least number of characters after them, and what they are.
@@ -38,15 +55,20 @@ const TOKENS: [(&str, usize, &str); 14] = [
 ];
 
 fn is_token(text: &str, start: &str, least: usize) -> bool {
-    text.strip_prefix(start).is_some_and(|rest| rest.len() >= least && !rest.contains(char::is_whitespace))
+    text.strip_prefix(start)
+        .is_some_and(|rest| rest.len() >= least && !rest.contains(char::is_whitespace))
 }
 
 fn has_password_in_url(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once("://") else { return false };
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return false;
+    };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let user = authority.rsplit_once('@').map(|(user, _)| user);
     !scheme.contains(char::is_whitespace)
-        && user.and_then(|user| user.split_once(':')).is_some_and(|(_, password)| !password.is_empty())
+        && user
+            .and_then(|user| user.split_once(':'))
+            .is_some_and(|(_, password)| !password.is_empty())
 }
 
 #[cfg(test)]
@@ -55,21 +77,44 @@ mod tests {
 
     #[test]
     fn keys_urls_and_tokens_are_recognised() {
-        assert_eq!(recognise("postgres://app:hunter2@db:5432/x"), Some("a URL with a password in it"));
-        assert_eq!(recognise("-----BEGIN EC PRIVATE KEY-----\nMIG"), Some("a private key"));
-        assert_eq!(recognise(&format!("sk_live_{}", "a".repeat(24))), Some("a Stripe key"));
+        assert_eq!(
+            recognise("postgres://app:hunter2@db:5432/x"),
+            Some("a URL with a password in it")
+        );
+        assert_eq!(
+            recognise("-----BEGIN EC PRIVATE KEY-----\nMIG"),
+            Some("a private key")
+        );
+        assert_eq!(
+            recognise(&format!("sk_live_{}", "a".repeat(24))),
+            Some("a Stripe key")
+        );
     }
 
     #[test]
     fn names_of_secrets_and_plain_addresses_are_not() {
-        for good in ["app/db", "postgres://app@db:5432/x", "https://[::1]:8443/a@b:c", "db-7.internal", "SG.", "AKIA"] {
+        for good in [
+            "app/db",
+            "postgres://app@db:5432/x",
+            "https://[::1]:8443/a@b:c",
+            "db-7.internal",
+            "SG.",
+            "AKIA",
+        ] {
             assert_eq!(recognise(good), None, "{good}");
         }
     }
 
     #[test]
     fn a_key_that_names_a_value_is_recognised_in_any_spelling() {
-        for key in ["password", "admin_password", "apiKey", "API-KEY", "bind.passwd", "token"] {
+        for key in [
+            "password",
+            "admin_password",
+            "apiKey",
+            "API-KEY",
+            "bind.passwd",
+            "token",
+        ] {
             assert!(names_a_value(key), "{key}");
         }
         for key in ["password_policy", "tokens_max", "user", "secret_name"] {

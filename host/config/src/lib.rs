@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod document;
 mod effective;
+mod format;
 mod leak;
 mod problem;
 mod raw;
@@ -15,8 +16,8 @@ mod structure;
 mod units;
 
 pub use config::{
-    Config, Consumer, Deadlines, FirstRun, Gap, Limits, Plugins, ProbeBudget, ProofChoice, Rotation, TrustSet,
-    Upgrades, Vault,
+    Config, Consumer, Deadlines, FirstRun, Gap, Limits, Plugins, ProbeBudget, ProofChoice, Rotation,
+    TrustSet, Upgrades, Vault,
 };
 pub use effective::{Entry, Origin};
 pub use problem::{Place, Problem, Problems};

@@ -56,8 +56,19 @@ impl Problems {
 
     /// A problem of the file as a whole: it cannot be read.
     pub(crate) fn of_file(path: &Path, code: &'static str, message: String, hint: Option<String>) -> Self {
-        let place = Place { file: path.to_owned(), line: 1, column: 1 };
-        Self(vec![Problem { code, message, hint, place, line_text: None, length: 0 }])
+        let place = Place {
+            file: path.to_owned(),
+            line: 1,
+            column: 1,
+        };
+        Self(vec![Problem {
+            code,
+            message,
+            hint,
+            place,
+            line_text: None,
+            length: 0,
+        }])
     }
 
     /// The problems; at least one.

@@ -22,6 +22,7 @@ pub(crate) struct File {
     /// Where grants come from.
     pub(crate) policies: Policies,
     /// Certificate authorities by a name that a plugin's configuration can use instead of the system's roots.
+    #[schemars(extend("propertyNames" = { "format": "keywheel-name" }))]
     pub(crate) trust: BTreeMap<String, Trust>,
     /// Limits of every step of every plugin.
     pub(crate) limits: Limits,
@@ -34,6 +35,7 @@ pub(crate) struct File {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct State {
     /// The folder. Default: `state`.
+    #[schemars(extend("format" = "keywheel-path"))]
     pub(crate) dir: Option<String>,
 }
 
@@ -45,6 +47,7 @@ pub(crate) struct Vault {
     pub(crate) kind: Option<VaultKind>,
     /// The file with the key that opens the embedded vault; only its owner may read it. Without it the vault starts
     /// sealed and asks for its passphrase.
+    #[schemars(extend("format" = "keywheel-path"))]
     pub(crate) key_file: Option<String>,
 }
 
@@ -60,8 +63,10 @@ pub(crate) enum VaultKind {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Plugins {
     /// The folder of the `.wasm` files. Default: `plugins`.
+    #[schemars(extend("format" = "keywheel-path"))]
     pub(crate) dir: Option<String>,
     /// The lock file with the digests of the plugins that may run. Default: `plugins.lock`.
+    #[schemars(extend("format" = "keywheel-path"))]
     pub(crate) lock: Option<String>,
     /// What a changed file may do by itself: `hold` waits for `keywheel plugin add`; `same-grants` takes it if it asks
     /// for no more than before. Default: `hold`.
@@ -80,6 +85,7 @@ pub(crate) enum Upgrades {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Policies {
     /// The folder of the grants. Default: `policies`.
+    #[schemars(extend("format" = "keywheel-path"))]
     pub(crate) dir: Option<String>,
 }
 
@@ -89,7 +95,7 @@ pub(crate) struct Policies {
 pub(crate) struct Trust {
     /// PEM files with certificates.
     #[schemars(length(min = 1))]
-    pub(crate) pem: Vec<String>,
+    pub(crate) pem: Vec<PathText>,
 }
 
 /// Limits of every step of every plugin.
@@ -97,10 +103,13 @@ pub(crate) struct Trust {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Limits {
     /// Memory of one instance, like "128 MiB". Default: 128 MiB.
+    #[schemars(extend("format" = "keywheel-size"))]
     pub(crate) memory: Option<String>,
     /// Time that the plugin itself may compute in one step, like "5s". Default: 5s.
+    #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) cpu: Option<String>,
     /// Wall clock of one step, at most "15m". Default: 60s.
+    #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) step: Option<String>,
     /// Host calls in one step. Default: 1000.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -109,6 +118,7 @@ pub(crate) struct Limits {
     #[schemars(range(min = 0, max = 100_000))]
     pub(crate) log_lines: Option<u32>,
     /// The longest answer of a target that is read, like "1 MiB". Default: 1 MiB.
+    #[schemars(extend("format" = "keywheel-size"))]
     pub(crate) answer: Option<String>,
     /// Steps that run at once. Default: 16.
     #[schemars(range(min = 1, max = 1024))]
@@ -120,24 +130,31 @@ pub(crate) struct Limits {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rotation {
     /// Its name: lower-case letters, digits, `-`.
+    #[schemars(extend("format" = "keywheel-name"))]
     pub(crate) name: String,
     /// The plugin that rotates it.
+    #[schemars(extend("format" = "keywheel-name"))]
     pub(crate) plugin: String,
     /// The secret's name in the vault. No two rotations have the same.
+    #[schemars(extend("format" = "keywheel-secret-name"))]
     pub(crate) secret: String,
     /// Other secrets that the plugin may use, by the name the plugin gives them: `{ admin = "db/admin" }`.
     #[serde(default)]
-    pub(crate) inputs: BTreeMap<String, String>,
+    #[schemars(extend("propertyNames" = { "format": "keywheel-name" }))]
+    pub(crate) inputs: BTreeMap<String, SecretText>,
     /// Where further names of a version are stored (a connection string), by the name the plugin gives them.
     #[serde(default)]
-    pub(crate) outputs: BTreeMap<String, String>,
+    #[schemars(extend("propertyNames" = { "format": "keywheel-name" }))]
+    pub(crate) outputs: BTreeMap<String, SecretText>,
     /// The plugin's own settings; `keywheel plugin show NAME` prints their schema.
     #[serde(default)]
     pub(crate) config: serde_json::Map<String, Value>,
     /// The grant: the file `NAME.toml` in the policies' folder. Default: the plugin's name.
+    #[schemars(extend("format" = "keywheel-name"))]
     pub(crate) policy: Option<String>,
     /// How long the previous version stays alive at least after the new one was promoted, like "24h". Default: 24h, or
     /// the longest staleness of a consumer if that is longer.
+    #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) grace: Option<String>,
     /// Who reads the secret.
     #[serde(default)]
@@ -159,13 +176,27 @@ pub(crate) struct Rotation {
     pub(crate) probes: Probes,
 }
 
+/// A path, relative to the folder of the file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, extend("format" = "keywheel-path"))]
+pub(crate) struct PathText(pub(crate) String);
+
+/// The name of a secret in the vault.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, extend("format" = "keywheel-secret-name"))]
+pub(crate) struct SecretText(pub(crate) String);
+
 /// Somebody who reads the secret.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Consumer {
     /// Its name: lower-case letters, digits, `-`.
+    #[schemars(extend("format" = "keywheel-name"))]
     pub(crate) name: String,
     /// How long it may go on using a version after a newer one was promoted, like "5m".
+    #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) staleness: String,
 }
 
@@ -196,8 +227,10 @@ pub(crate) enum First {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Deadlines {
     /// Wall clock of one step, at most "15m". Default: `limits.step`.
+    #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) step: Option<String>,
     /// How long a run retries what is unreachable before it parks, like "1h". Default: 1h.
+    #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) run: Option<String>,
 }
 
@@ -209,6 +242,7 @@ pub(crate) struct Probes {
     #[schemars(range(min = 1, max = 100))]
     pub(crate) logins: Option<u32>,
     /// In this time, like "1h". Default: 1h.
+    #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) per: Option<String>,
 }
 

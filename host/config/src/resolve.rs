@@ -2,23 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jsonschema::Validator;
-use keywheel_model::{NameError, PluginName, RotationName, SecretName};
+use keywheel_model::SecretName;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::config::{
-    Config, Consumer, Deadlines, FirstRun, Gap, Limits, Plugins, ProbeBudget, ProofChoice, Rotation, TrustSet,
-    Upgrades, Vault,
+    Config, Consumer, Deadlines, FirstRun, Gap, Limits, Plugins, ProbeBudget, ProofChoice, Rotation,
+    TrustSet, Upgrades, Vault,
 };
 use crate::document::{At, Document, join, quoted};
+use crate::format::FORMATS;
 use crate::problem::{Problem, Problems};
 use crate::structure::{self, Owner};
-use crate::units::{UnitError, parse_duration, parse_size};
+use crate::units::{parse_duration, parse_size, show_duration, show_size};
 use crate::{check, raw};
 
 /// A larger file is not read.
@@ -43,7 +43,12 @@ impl Draft {
         let unreadable = |error: &std::io::Error| {
             let hint = (error.kind() == std::io::ErrorKind::NotFound)
                 .then(|| "`keywheel init` writes one; `--config FILE` names another".to_owned());
-            Problems::of_file(path, "config.unreadable", format!("cannot read the configuration: {error}"), hint)
+            Problems::of_file(
+                path,
+                "config.unreadable",
+                format!("cannot read the configuration: {error}"),
+                hint,
+            )
         };
         let length = std::fs::metadata(path).map_err(|error| unreadable(&error))?.len();
         if length > FILE_BYTES_MAX {
@@ -52,7 +57,10 @@ impl Draft {
         }
         let bytes = std::fs::read(path).map_err(|error| unreadable(&error))?;
         let text = String::from_utf8(bytes).map_err(|error| {
-            let message = format!("not UTF-8 text: byte {} is wrong", error.utf8_error().valid_up_to());
+            let message = format!(
+                "not UTF-8 text: byte {} is wrong",
+                error.utf8_error().valid_up_to()
+            );
             Problems::of_file(path, "config.encoding", message, None)
         })?;
         Ok(Self::read(&text, path))
@@ -65,11 +73,21 @@ impl Draft {
         // A file that is not TOML would only repeat itself in every other check.
         if problems.iter().all(|problem| problem.code != "config.syntax") {
             let validator = validator();
-            problems.extend(structure::check(&document, Owner::File, &SCHEMA, validator, "", document.json()));
+            problems.extend(structure::check(
+                &document,
+                Owner::File,
+                &SCHEMA,
+                validator,
+                "",
+                document.json(),
+            ));
         }
         let mut resolver = Resolver { document, problems };
         let config = resolver.file();
-        let mut draft = Self { config, problems: resolver.problems };
+        let mut draft = Self {
+            config,
+            problems: resolver.problems,
+        };
         draft.problems.extend(check::uniqueness(&draft.config));
         draft
     }
@@ -107,8 +125,17 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Problems> {
 
 fn validator() -> &'static Validator {
     static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
-        #[expect(clippy::expect_used, reason = "the schema is made from the types of this crate; a test compiles it")]
-        jsonschema::validator_for(&SCHEMA).expect("the generated schema is a valid schema")
+        let mut options = jsonschema::options().should_validate_formats(true);
+        for (name, check) in FORMATS {
+            options = options.with_format(name, move |text| check(text).is_ok());
+        }
+        #[expect(
+            clippy::expect_used,
+            reason = "the schema is made from the types of this crate; a test compiles it"
+        )]
+        options
+            .build(&SCHEMA)
+            .expect("the generated schema is a valid schema")
     });
     &VALIDATOR
 }
@@ -128,17 +155,17 @@ impl Resolver {
         let limits: raw::Limits = self.section("/limits").unwrap_or_default();
         let limits = self.limits(&limits);
         Config {
-            state_dir: self.path("/state/dir", state.dir.as_deref().unwrap_or("state")),
+            state_dir: self.path(state.dir.as_deref().unwrap_or("state")),
             vault: self.vault(&vault),
             plugins: Plugins {
-                dir: self.path("/plugins/dir", plugins.dir.as_deref().unwrap_or("plugins")),
-                lock: self.path("/plugins/lock", plugins.lock.as_deref().unwrap_or("plugins.lock")),
+                dir: self.path(plugins.dir.as_deref().unwrap_or("plugins")),
+                lock: self.path(plugins.lock.as_deref().unwrap_or("plugins.lock")),
                 upgrades: match plugins.upgrades {
                     Some(raw::Upgrades::SameGrants) => Upgrades::SameGrants,
                     Some(raw::Upgrades::Hold) | None => Upgrades::Hold,
                 },
             },
-            policies_dir: self.path("/policies/dir", policies.dir.as_deref().unwrap_or("policies")),
+            policies_dir: self.path(policies.dir.as_deref().unwrap_or("policies")),
             trust: self.trust(),
             limits,
             rotations: self.rotations(limits.step),
@@ -162,9 +189,9 @@ impl Resolver {
 
     fn vault(&mut self, vault: &raw::Vault) -> Vault {
         match vault.kind {
-            Some(raw::VaultKind::Embedded) | None => {
-                Vault::Embedded { key_file: vault.key_file.as_deref().map(|path| self.path("/vault/key_file", path)) }
-            }
+            Some(raw::VaultKind::Embedded) | None => Vault::Embedded {
+                key_file: vault.key_file.as_deref().map(|path| self.path(path)),
+            },
         }
     }
 
@@ -174,10 +201,8 @@ impl Resolver {
         let mut trust = BTreeMap::new();
         for name in names.into_iter().flat_map(serde_json::Map::keys) {
             let pointer = join("/trust", name);
-            let _: Option<RotationName> = self.name(At::Key(&pointer), "trust set", name);
             if let Some(set) = self.section::<raw::Trust>(&pointer) {
-                let files = set.pem.iter().enumerate();
-                let pem = files.map(|(at, file)| self.path(&format!("{pointer}/pem/{at}"), file)).collect();
+                let pem = set.pem.iter().map(|file| self.path(&file.0)).collect();
                 trust.insert(name.clone(), TrustSet { pem });
             }
         }
@@ -187,46 +212,75 @@ impl Resolver {
     fn limits(&mut self, limits: &raw::Limits) -> Limits {
         const SECOND: Duration = Duration::from_secs(1);
         Limits {
-            memory_bytes: self.size("/limits/memory", limits.memory.as_deref(), 128 << 20, (1 << 20, 4 << 30)),
-            cpu: self.duration("/limits/cpu", limits.cpu.as_deref(), 5 * SECOND, (SECOND / 100, 900 * SECOND)),
-            step: self.duration("/limits/step", limits.step.as_deref(), 60 * SECOND, (SECOND, 900 * SECOND)),
+            memory_bytes: self.size(
+                "/limits/memory",
+                limits.memory.as_deref(),
+                128 << 20,
+                (1 << 20, 4 << 30),
+            ),
+            cpu: self.duration(
+                "/limits/cpu",
+                limits.cpu.as_deref(),
+                5 * SECOND,
+                (SECOND / 100, 900 * SECOND),
+            ),
+            step: self.duration(
+                "/limits/step",
+                limits.step.as_deref(),
+                60 * SECOND,
+                (SECOND, 900 * SECOND),
+            ),
             calls: limits.calls.unwrap_or(1000),
             log_lines: limits.log_lines.unwrap_or(200),
-            answer_bytes: self.size("/limits/answer", limits.answer.as_deref(), 1 << 20, (1 << 10, 256 << 20)),
+            answer_bytes: self.size(
+                "/limits/answer",
+                limits.answer.as_deref(),
+                1 << 20,
+                (1 << 10, 256 << 20),
+            ),
             steps_at_once: limits.steps_at_once.unwrap_or(16),
         }
     }
 
     fn rotations(&mut self, step: Duration) -> Vec<Rotation> {
-        let count = self.document.json().pointer("/rotation").and_then(Value::as_array).map_or(0, Vec::len);
-        (0..count).filter_map(|index| self.rotation(index, step)).collect()
+        let count = self
+            .document
+            .json()
+            .pointer("/rotation")
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len);
+        (0..count)
+            .filter_map(|index| self.rotation(index, step))
+            .collect()
     }
 
     fn rotation(&mut self, index: usize, step: Duration) -> Option<Rotation> {
         let base = format!("/rotation/{index}");
         let at = |key: &str| format!("{base}/{key}");
         let raw: raw::Rotation = self.section(&base)?;
-        let name = self.name(At::Value(&at("name")), "rotation", &raw.name);
-        let plugin = self.name::<PluginName>(At::Value(&at("plugin")), "plugin", &raw.plugin);
-        let secret = self.name(At::Value(&at("secret")), "secret", &raw.secret);
-        let inputs = self.secrets(&at("inputs"), &raw.inputs);
-        let outputs = self.secrets(&at("outputs"), &raw.outputs);
-        let policy = raw.policy.as_ref().unwrap_or(&raw.plugin);
-        let policy = self.name::<PluginName>(At::Value(&at("policy")), "policy", policy);
         let consumers = self.consumers(&at("consumers"), &raw.consumers);
-        let longest = consumers.iter().map(|consumer| consumer.staleness).max().unwrap_or_default();
+        let longest = consumers
+            .iter()
+            .map(|consumer| consumer.staleness)
+            .max()
+            .unwrap_or_default();
         let grace = self.grace(&at("grace"), raw.grace.as_deref(), longest);
         let deadlines = self.deadlines(&at("deadlines"), &raw.deadlines, step);
         let hour = Duration::from_secs(3600);
-        let per = self.duration(&at("probes/per"), raw.probes.per.as_deref(), hour, (hour / 60, 168 * hour));
+        let per = self.duration(
+            &at("probes/per"),
+            raw.probes.per.as_deref(),
+            hour,
+            (hour / 60, 168 * hour),
+        );
         Some(Rotation {
-            name: name?,
-            plugin: plugin?,
-            secret: secret?,
-            inputs,
-            outputs,
+            name: raw.name.parse().ok()?,
+            plugin: raw.plugin.parse().ok()?,
+            secret: raw.secret.parse().ok()?,
+            inputs: secrets(&raw.inputs),
+            outputs: secrets(&raw.outputs),
             config: Value::Object(raw.config),
-            policy: policy?.as_str().to_owned(),
+            policy: raw.policy.unwrap_or(raw.plugin),
             grace,
             consumers,
             gap: match raw.gap {
@@ -243,21 +297,12 @@ impl Resolver {
                 Some(raw::First::Adopt) | None => FirstRun::Adopt,
             },
             deadlines,
-            probes: ProbeBudget { logins: raw.probes.logins.unwrap_or(3), per },
+            probes: ProbeBudget {
+                logins: raw.probes.logins.unwrap_or(3),
+                per,
+            },
             index,
         })
-    }
-
-    fn secrets(&mut self, pointer: &str, names: &BTreeMap<String, String>) -> BTreeMap<String, SecretName> {
-        let mut secrets = BTreeMap::new();
-        for (key, secret) in names {
-            let pointer = join(pointer, key);
-            let _: Option<PluginName> = self.name(At::Key(&pointer), "key", key);
-            if let Some(secret) = self.name(At::Value(&pointer), "secret", secret) {
-                secrets.insert(key.clone(), secret);
-            }
-        }
-        secrets
     }
 
     fn consumers(&mut self, pointer: &str, consumers: &[raw::Consumer]) -> Vec<Consumer> {
@@ -265,14 +310,21 @@ impl Resolver {
         let mut resolved = Vec::new();
         for (at, consumer) in consumers.iter().enumerate() {
             let name = format!("{pointer}/{at}/name");
-            let _: Option<RotationName> = self.name(At::Value(&name), "consumer", &consumer.name);
             if !seen.insert(&consumer.name) {
                 let message = format!("the consumer {} stands there twice", quoted(&consumer.name));
                 self.report(At::Value(&name), "config.duplicate", message, None);
             }
             let staleness = format!("{pointer}/{at}/staleness");
-            let staleness = self.duration(&staleness, Some(&consumer.staleness), Duration::ZERO, (Duration::ZERO, YEAR));
-            resolved.push(Consumer { name: consumer.name.clone(), staleness });
+            let staleness = self.duration(
+                &staleness,
+                Some(&consumer.staleness),
+                Duration::ZERO,
+                (Duration::ZERO, YEAR),
+            );
+            resolved.push(Consumer {
+                name: consumer.name.clone(),
+                staleness,
+            });
         }
         resolved
     }
@@ -284,22 +336,23 @@ impl Resolver {
 
     fn deadlines(&mut self, pointer: &str, raw: &raw::Deadlines, step: Duration) -> Deadlines {
         const SECOND: Duration = Duration::from_secs(1);
-        let step = self.duration(&format!("{pointer}/step"), raw.step.as_deref(), step, (SECOND, 900 * SECOND));
+        let step = self.duration(
+            &format!("{pointer}/step"),
+            raw.step.as_deref(),
+            step,
+            (SECOND, 900 * SECOND),
+        );
         let hour = 3600 * SECOND;
-        let run = self.duration(&format!("{pointer}/run"), raw.run.as_deref(), hour, (SECOND, 720 * hour));
+        let run = self.duration(
+            &format!("{pointer}/run"),
+            raw.run.as_deref(),
+            hour,
+            (SECOND, 720 * hour),
+        );
         Deadlines { step, run }
     }
 
-    fn name<N: FromStr<Err = NameError>>(&mut self, at: At<'_>, what: &str, text: &str) -> Option<N> {
-        match text.parse() {
-            Ok(name) => Some(name),
-            Err(error) => {
-                self.report(at, "config.name", format!("not the name of a {what}: {}", name_message(&error)), None);
-                None
-            }
-        }
-    }
-
+    /// `None` for what is no duration, or out of range; only the range is reported here.
     fn duration(
         &mut self,
         pointer: &str,
@@ -307,51 +360,32 @@ impl Resolver {
         default: Duration,
         (least, most): (Duration, Duration),
     ) -> Duration {
-        let Some(text) = text else { return default };
-        match parse_duration(text) {
-            Ok(duration) if (least..=most).contains(&duration) => duration,
-            Ok(_) => {
-                let (least, most) = (crate::show_duration(least), crate::show_duration(most));
-                self.report(At::Value(pointer), "config.range", format!("must be from {least} to {most}"), None);
-                default
-            }
-            Err(error) => self.unit(pointer, &error, default),
+        let Some(duration) = text.and_then(|text| parse_duration(text).ok()) else {
+            return default;
+        };
+        if !(least..=most).contains(&duration) {
+            self.range(pointer, &show_duration(least), &show_duration(most));
         }
+        duration
     }
 
     fn size(&mut self, pointer: &str, text: Option<&str>, default: u64, (least, most): (u64, u64)) -> u64 {
-        let Some(text) = text else { return default };
-        match parse_size(text) {
-            Ok(bytes) if (least..=most).contains(&bytes) => bytes,
-            Ok(_) => {
-                let (least, most) = (crate::show_size(least), crate::show_size(most));
-                self.report(At::Value(pointer), "config.range", format!("must be from {least} to {most}"), None);
-                default
-            }
-            Err(error) => self.unit(pointer, &error, default),
+        let Some(bytes) = text.and_then(|text| parse_size(text).ok()) else {
+            return default;
+        };
+        if !(least..=most).contains(&bytes) {
+            self.range(pointer, &show_size(least), &show_size(most));
         }
+        bytes
     }
 
-    fn unit<T>(&mut self, pointer: &str, error: &UnitError, default: T) -> T {
-        self.report(At::Value(pointer), "config.unit", error.to_string(), error.hint());
-        default
+    fn range(&mut self, pointer: &str, least: &str, most: &str) {
+        let message = format!("must be from {least} to {most}");
+        self.report(At::Value(pointer), "config.range", message, None);
     }
 
     /// Joined to the folder of the file.
-    fn path(&mut self, pointer: &str, text: &str) -> PathBuf {
-        const PATH_BYTES_MAX: usize = 4095;
-        let wrong = if text.is_empty() {
-            Some("a path may not be empty")
-        } else if text.len() > PATH_BYTES_MAX {
-            Some("a path has at most 4095 bytes")
-        } else if text.contains(char::is_control) {
-            Some("a path may not hold control characters")
-        } else {
-            None
-        };
-        if let Some(message) = wrong {
-            self.report(At::Value(pointer), "config.path", message.to_owned(), None);
-        }
+    fn path(&self, text: &str) -> PathBuf {
         self.document.path().parent().unwrap_or(Path::new("")).join(text)
     }
 
@@ -363,12 +397,9 @@ impl Resolver {
 
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
 
-/// The rule that the name breaks, never the name: it may be a megabyte long.
-fn name_message(error: &NameError) -> String {
-    match error {
-        NameError::Segment { segment } => {
-            format!("part {} must begin and end with a letter or digit and hold no `..`", quoted(segment))
-        }
-        other => other.to_string(),
-    }
+fn secrets(names: &BTreeMap<String, raw::SecretText>) -> BTreeMap<String, SecretName> {
+    names
+        .iter()
+        .filter_map(|(key, secret)| Some((key.clone(), secret.0.parse().ok()?)))
+        .collect()
 }

@@ -6,6 +6,7 @@ use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
 use crate::document::{At, Document, join, quoted};
+use crate::format;
 use crate::problem::Problem;
 
 /// Whose schema it is: decides codes and wording.
@@ -42,14 +43,25 @@ fn describe(
 ) {
     let pointer = format!("{base}{}", error.instance_path().as_str());
     let value = At::Value(&pointer);
-    let code = |file: &'static str| if owner == Owner::File { file } else { "config.plugin-setting" };
+    let code = |file: &'static str| {
+        if owner == Owner::File {
+            file
+        } else {
+            "config.plugin-setting"
+        }
+    };
     match error.kind() {
         ValidationErrorKind::AdditionalProperties { unexpected }
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
             let known = siblings(schema, error.schema_path().as_str());
             for key in unexpected {
                 let (message, hint) = unknown_key(owner, key, &known);
-                problems.push(document.problem(At::Key(&join(&pointer, key)), code("config.unknown-key"), message, hint));
+                problems.push(document.problem(
+                    At::Key(&join(&pointer, key)),
+                    code("config.unknown-key"),
+                    message,
+                    hint,
+                ));
             }
         }
         ValidationErrorKind::Required { property } => {
@@ -64,27 +76,73 @@ fn describe(
             problems.push(document.problem(value, code("config.type"), message, hint));
         }
         ValidationErrorKind::Enum { options } => {
-            let words: Vec<String> = options.as_array().into_iter().flatten().map(Value::to_string).collect();
+            let words: Vec<String> = options
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(Value::to_string)
+                .collect();
             let message = format!("expected {}", either(&words));
             let found = error.instance().as_str().unwrap_or_default();
-            let names: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let names: Vec<&str> = options
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
             let hint = nearest(found, &names).map(|name| format!("did you mean \"{name}\"?"));
             problems.push(document.problem(value, code("config.value"), message, hint));
         }
+        ValidationErrorKind::Format { format } => {
+            let text = error.instance().as_str().unwrap_or_default();
+            problems.push(wrong_text(document, value, owner, format, text));
+        }
+        ValidationErrorKind::PropertyNames { error } => {
+            let key = error.instance().as_str().unwrap_or_default();
+            if let ValidationErrorKind::Format { format } = error.kind() {
+                problems.push(wrong_text(
+                    document,
+                    At::Key(&join(&pointer, key)),
+                    owner,
+                    format,
+                    key,
+                ));
+            } else {
+                let message = format!("the key {} is not allowed here", quoted(key));
+                problems.push(document.problem(
+                    At::Key(&join(&pointer, key)),
+                    code("config.value"),
+                    message,
+                    None,
+                ));
+            }
+        }
         other => {
-            let message = limit_message(other).unwrap_or_else(|| {
-                format!("does not fit the schema's `{}`", other.keyword())
-            });
+            let message = limit_message(other)
+                .unwrap_or_else(|| format!("does not fit the schema's `{}`", other.keyword()));
             problems.push(document.problem(value, code("config.value"), message, None));
         }
     }
 }
 
+/// A text that does not fit its format: ours say what is wrong with it, a plugin's are only named.
+fn wrong_text(document: &Document, at: At<'_>, owner: Owner, format: &str, text: &str) -> Problem {
+    match format::wrong(format, text).filter(|_| owner == Owner::File) {
+        Some(wrong) => document.problem(at, wrong.code, wrong.message, wrong.hint),
+        None => document.problem(
+            at,
+            "config.plugin-setting",
+            format!("is not a valid {format}"),
+            None,
+        ),
+    }
+}
+
 fn unknown_key(owner: Owner, key: &str, known: &[&str]) -> (String, Option<String>) {
     let later = match (owner, key) {
-        (Owner::File, "schedule" | "every" | "cron") => {
-            Some("schedules come with the running service; until then start a rotation with `keywheel rotate NAME`")
-        }
+        (Owner::File, "schedule" | "every" | "cron") => Some(
+            "schedules come with the running service; until then start a rotation with `keywheel rotate NAME`",
+        ),
         (Owner::File, "announce" | "hook" | "hooks") => Some(
             "hooks come with the running service; where the target keeps one credential, `gap = \"accept\"` says that \
              the gap is known",
@@ -92,7 +150,10 @@ fn unknown_key(owner: Owner, key: &str, known: &[&str]) -> (String, Option<Strin
         _ => None,
     };
     if let Some(hint) = later {
-        return (format!("the key {} is not supported by this version", quoted(key)), Some(hint.to_owned()));
+        return (
+            format!("the key {} is not supported by this version", quoted(key)),
+            Some(hint.to_owned()),
+        );
     }
     let hint = match nearest(key, known) {
         Some(name) => Some(format!("did you mean `{name}`?")),
@@ -104,7 +165,9 @@ fn unknown_key(owner: Owner, key: &str, known: &[&str]) -> (String, Option<Strin
 
 /// The property names beside the keyword that failed.
 fn siblings<'a>(schema: &'a Value, keyword_path: &str) -> Vec<&'a str> {
-    properties(schema, keyword_path).map(|map| map.keys().map(String::as_str).collect()).unwrap_or_default()
+    properties(schema, keyword_path)
+        .map(|map| map.keys().map(String::as_str).collect())
+        .unwrap_or_default()
 }
 
 fn properties<'a>(schema: &'a Value, keyword_path: &str) -> Option<&'a serde_json::Map<String, Value>> {
@@ -141,7 +204,11 @@ fn subject(pointer: &str) -> String {
         (Some("rotation"), Some(_), None) => "this rotation".to_owned(),
         (Some("rotation"), Some(_), Some("consumers")) => "this consumer".to_owned(),
         _ => {
-            let words: Vec<&str> = pointer.split('/').skip(1).filter(|part| part.parse::<usize>().is_err()).collect();
+            let words: Vec<&str> = pointer
+                .split('/')
+                .skip(1)
+                .filter(|part| part.parse::<usize>().is_err())
+                .collect();
             format!("`{}`", words.join("."))
         }
     }
@@ -150,7 +217,10 @@ fn subject(pointer: &str) -> String {
 fn types(kind: &TypeKind) -> String {
     let words: Vec<String> = match kind {
         TypeKind::Single(one) => vec![type_word(&one.to_string()).to_owned()],
-        TypeKind::Multiple(many) => many.iter().map(|one| type_word(&one.to_string()).to_owned()).collect(),
+        TypeKind::Multiple(many) => many
+            .iter()
+            .map(|one| type_word(&one.to_string()).to_owned())
+            .collect(),
     };
     either(&words)
 }
@@ -180,11 +250,13 @@ fn kind_of(value: &Value) -> &'static str {
 }
 
 fn type_hint(kind: &TypeKind, found: &Value) -> Option<String> {
-    let TypeKind::Single(wanted) = kind else { return None };
+    let TypeKind::Single(wanted) = kind else {
+        return None;
+    };
     match (wanted.to_string().as_str(), found) {
-        ("string", Value::Number(number)) => {
-            Some(format!("write it in quotes, with its unit if it is a time or a size: \"{number}s\", \"{number} MiB\""))
-        }
+        ("string", Value::Number(number)) => Some(format!(
+            "write it in quotes, with its unit if it is a time or a size: \"{number}s\", \"{number} MiB\""
+        )),
         ("string", Value::Bool(truth)) => Some(format!("write it in quotes: \"{truth}\"")),
         ("integer" | "number", Value::String(_)) => Some("write it without quotes".to_owned()),
         ("array", Value::String(_)) => Some("write it in brackets: [\"…\"]".to_owned()),
@@ -205,11 +277,12 @@ fn limit_message(kind: &ValidationErrorKind) -> Option<String> {
         ValidationErrorKind::UniqueItems => "an entry stands there twice".to_owned(),
         ValidationErrorKind::Pattern { pattern } => format!("does not fit the pattern {}", quoted(pattern)),
         ValidationErrorKind::Constant { expected_value } => format!("expected {expected_value}"),
-        ValidationErrorKind::Format { format } => format!("is not a {format}"),
         ValidationErrorKind::OneOfNotValid { .. } | ValidationErrorKind::AnyOf { .. } => {
             "fits none of the forms that are allowed here".to_owned()
         }
-        ValidationErrorKind::OneOfMultipleValid { .. } => "fits more than one of the forms allowed here".to_owned(),
+        ValidationErrorKind::OneOfMultipleValid { .. } => {
+            "fits more than one of the forms allowed here".to_owned()
+        }
         _ => return None,
     })
 }
@@ -229,7 +302,9 @@ pub(crate) fn nearest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
         return None;
     }
     let plain = |text: &str| text.replace(['-', ' '], "_").to_lowercase();
-    let scored = names.iter().map(|name| (distance(&plain(written), &plain(name)), *name));
+    let scored = names
+        .iter()
+        .map(|name| (distance(&plain(written), &plain(name)), *name));
     let (best, name) = scored.min_by_key(|(score, _)| *score)?;
     (best <= written.chars().count().div_ceil(3)).then_some(name)
 }

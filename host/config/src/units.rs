@@ -35,7 +35,13 @@ impl UnitError {
     }
 }
 
-const DURATION_UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const DURATION_UNITS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
 const DURATION_MAX_MS: u64 = 3_660 * 86_400_000;
 const SIZE_UNITS: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 const SIZE_MAX_BYTES: u64 = 64 << 30;
@@ -55,7 +61,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     }
     while !rest.is_empty() {
         let (number, after) = split_number(rest).ok_or(malformed.clone())?;
-        let unit_length = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let unit_length = after
+            .find(|c: char| !c.is_ascii_alphabetic())
+            .unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_length);
         if unit.is_empty() {
             return Err(malformed);
@@ -67,7 +75,10 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
         last_factor = factor;
         let too_large = UnitError::TooLarge { limit: "3660d" };
         let part = number.checked_mul(factor).ok_or(too_large.clone())?;
-        total_ms = total_ms.checked_add(part).filter(|ms| *ms <= DURATION_MAX_MS).ok_or(too_large)?;
+        total_ms = total_ms
+            .checked_add(part)
+            .filter(|ms| *ms <= DURATION_MAX_MS)
+            .ok_or(too_large)?;
         rest = after.trim_start();
     }
     Ok(Duration::from_millis(total_ms))
@@ -78,9 +89,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
 /// # Errors
 /// Says what is wrong; never repeats a long input.
 pub fn parse_size(text: &str) -> Result<u64, UnitError> {
-    let malformed = UnitError::Malformed { expected: "a number with its unit, like \"128 MiB\"" };
+    let malformed = UnitError::Malformed {
+        expected: "a number with its unit, like \"128 MiB\"",
+    };
     let text = text.trim();
-    let (number, after) = split_number(text).filter(|_| text.len() <= 64).ok_or(malformed.clone())?;
+    let (number, after) = split_number(text)
+        .filter(|_| text.len() <= 64)
+        .ok_or(malformed.clone())?;
     let unit = after.trim_start();
     if unit.is_empty() || !unit.bytes().all(|b| b.is_ascii_alphabetic()) {
         return Err(malformed);
@@ -99,8 +114,14 @@ fn split_number(text: &str) -> Option<(u64, &str)> {
 }
 
 fn factor_of(unit: &str, units: &[(&str, u64)], known: &'static str) -> Result<u64, UnitError> {
-    let found = units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
-    found.ok_or_else(|| UnitError::Unit { unit: unit.chars().take(12).collect(), known })
+    let found = units
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .map(|(_, factor)| *factor);
+    found.ok_or_else(|| UnitError::Unit {
+        unit: unit.chars().take(12).collect(),
+        known,
+    })
 }
 
 /// The shortest text that `parse_duration` reads back as the same duration (to the millisecond).
@@ -122,7 +143,11 @@ pub fn show_duration(duration: Duration) -> String {
 /// The text that `parse_size` reads back as the same size, in the largest unit that divides it.
 pub fn show_size(bytes: u64) -> String {
     let fits = |factor: u64| bytes != 0 && bytes.is_multiple_of(factor);
-    let (unit, factor) = SIZE_UNITS.iter().rev().find(|(_, factor)| fits(*factor)).unwrap_or(&SIZE_UNITS[0]);
+    let (unit, factor) = SIZE_UNITS
+        .iter()
+        .rev()
+        .find(|(_, factor)| fits(*factor))
+        .unwrap_or(&SIZE_UNITS[0]);
     format!("{} {unit}", bytes / factor)
 }
 
@@ -141,11 +166,19 @@ mod tests {
 
     #[test]
     fn a_duration_without_unit_or_with_a_wrong_one_is_refused() {
-        for bad in ["", "24", "h", "24 h", "-1s", "1.5h", "30m 1h", "1h 1h", "1h,30m", "٣s"] {
+        for bad in [
+            "", "24", "h", "24 h", "-1s", "1.5h", "30m 1h", "1h 1h", "1h,30m", "٣s",
+        ] {
             assert!(parse_duration(bad).is_err(), "{bad:?}");
         }
         let error = parse_duration("24hours").unwrap_err();
-        assert_eq!((error.to_string(), error.hint()), ("unknown unit `hours`".into(), Some("units are ms, s, m, h, d".into())));
+        assert_eq!(
+            (error.to_string(), error.hint()),
+            (
+                "unknown unit `hours`".into(),
+                Some("units are ms, s, m, h, d".into())
+            )
+        );
     }
 
     #[test]

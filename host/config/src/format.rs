@@ -1,0 +1,89 @@
+//! The formats of strings that the schema names: what each accepts, and what is wrong with a text that does not fit.
+
+use std::fmt::Display;
+
+use keywheel_model::{NameError, PluginName, SecretName};
+
+use crate::document::quoted;
+use crate::units::{UnitError, parse_duration, parse_size};
+
+/// What is wrong with a text.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Wrong {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+type Check = fn(&str) -> Result<(), Wrong>;
+
+/// Every format of the configuration's own schema.
+pub(crate) const FORMATS: [(&str, Check); 5] = [
+    ("keywheel-duration", |text| {
+        parse_duration(text).map(drop).map_err(|error| unit(&error))
+    }),
+    ("keywheel-size", |text| {
+        parse_size(text).map(drop).map_err(|error| unit(&error))
+    }),
+    ("keywheel-name", |text| {
+        text.parse::<PluginName>().map(drop).map_err(|error| name(&error))
+    }),
+    ("keywheel-secret-name", |text| {
+        text.parse::<SecretName>().map(drop).map_err(|error| name(&error))
+    }),
+    ("keywheel-path", path),
+];
+
+/// What is wrong with a text that does not fit that format.
+pub(crate) fn wrong(format: &str, text: &str) -> Option<Wrong> {
+    let (_, check) = FORMATS.iter().find(|(name, _)| *name == format)?;
+    check(text).err()
+}
+
+fn unit(error: &UnitError) -> Wrong {
+    Wrong {
+        code: "config.unit",
+        message: error.to_string(),
+        hint: error.hint(),
+    }
+}
+
+/// The rule that the name breaks, never the name: it may be a megabyte long.
+fn name(error: &NameError) -> Wrong {
+    let message = match error {
+        NameError::Segment { segment } => {
+            format!(
+                "part {} must begin and end with a letter or digit and hold no `..`",
+                quoted(segment)
+            )
+        }
+        other => other.to_string(),
+    };
+    Wrong {
+        code: "config.name",
+        message,
+        hint: None,
+    }
+}
+
+fn path(text: &str) -> Result<(), Wrong> {
+    const PATH_BYTES_MAX: usize = 4095;
+    let wrong = |message: &dyn Display| Wrong {
+        code: "config.path",
+        message: message.to_string(),
+        hint: None,
+    };
+    if text.is_empty() {
+        return Err(wrong(&"a path may not be empty"));
+    }
+    if text.len() > PATH_BYTES_MAX {
+        return Err(wrong(&format_args!(
+            "a path has at most {PATH_BYTES_MAX} bytes, this one has {}",
+            text.len()
+        )));
+    }
+    if text.contains(char::is_control) {
+        return Err(wrong(&"a path may not hold control characters"));
+    }
+    Ok(())
+}
