@@ -1,3 +1,29 @@
-//! What a plugin asks for: the manifest, its canonical form, and shapes that a call with a secret must match. Pure; must not know who grants.
+//! What a plugin asks for: the manifest, its canonical form, and the shapes that a call with a secret must match. Pure: it
+//! reads bytes and compares values, runs nothing, opens nothing, and does not know who grants.
+//!
+//! - [`Manifest`]: from `manifest.toml`, or [`read`] out of a component; [`pack`] writes it in.
+//! - [`Shape`] and [`Call`]: [`Manifest::find_shape`] and [`Manifest::require_shape`] say which declared shape a call is.
+//! - [`reader`]: strict reading of TOML and JSON documents that lists every problem with its place.
 
 #![forbid(unsafe_code)]
+
+mod call;
+mod canonical;
+mod error;
+mod manifest;
+mod matcher;
+mod pointer;
+pub mod reader;
+mod refusal;
+mod section;
+mod shape;
+mod template;
+
+pub use call::{Call, FrameToken, Part, Piece, Position, Request, SecretRole, SecretUse};
+pub use canonical::canonical_json;
+pub use error::Error;
+pub use manifest::{Capability, FORMAT, Manifest, Mode, Principal};
+pub use pointer::{Pointer, expand};
+pub use refusal::{Reason, Refusal};
+pub use section::{MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, pack, read};
+pub use shape::{Digest, Framing, FrameShape, HttpShape, LoginShape, Reply, Shape, ShapeBody, ShapeEffect, SqlShape};
