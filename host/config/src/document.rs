@@ -271,12 +271,13 @@ impl Reader {
 
     fn integer(&mut self, integer: &DeInteger<'_>, span: &Range<usize>) -> Value {
         let digits = integer.as_str().replace('_', "");
-        i64::from_str_radix(&digits, integer.radix())
-            .map(Value::from)
-            .unwrap_or_else(|_| {
+        i64::from_str_radix(&digits, integer.radix()).map_or_else(
+            |_| {
                 self.find(span, "config.number", "not a 64-bit number", None);
                 Value::from(0)
-            })
+            },
+            Value::from,
+        )
     }
 
     fn look_for_secret(&mut self, text: &str, key: &str, pointer: &str, span: &Range<usize>) {

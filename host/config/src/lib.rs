@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod against;
 mod check;
 mod config;
 mod document;

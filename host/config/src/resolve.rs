@@ -6,7 +6,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jsonschema::Validator;
-use keywheel_model::SecretName;
+use keywheel_manifest::Manifest;
+use keywheel_model::{PluginName, SecretName};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ use crate::format::FORMATS;
 use crate::problem::{Problem, Problems};
 use crate::structure::{self, Owner};
 use crate::units::{parse_duration, parse_size, show_duration, show_size};
-use crate::{check, raw};
+use crate::{against, check, raw};
 
 /// A larger file is not read.
 const FILE_BYTES_MAX: u64 = 8 << 20;
@@ -104,6 +105,15 @@ impl Draft {
     pub fn finish(self) -> Result<Config, Problems> {
         Problems::result(self.problems)?;
         Ok(self.config)
+    }
+
+    /// The configuration, if nothing is wrong with it by itself nor against the plugins' manifests.
+    ///
+    /// # Errors
+    /// Every problem of both kinds.
+    pub fn check(mut self, manifests: &BTreeMap<PluginName, Manifest>) -> Result<Config, Problems> {
+        self.problems.extend(against::check(&self.config, manifests));
+        self.finish()
     }
 }
 
@@ -266,7 +276,7 @@ impl Resolver {
             .unwrap_or_default();
         let grace = self.grace(&at("grace"), raw.grace.as_deref(), longest);
         let deadlines = self.deadlines(&at("deadlines"), &raw.deadlines, step);
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         let per = self.duration(
             &at("probes/per"),
             raw.probes.per.as_deref(),
@@ -330,7 +340,7 @@ impl Resolver {
     }
 
     fn grace(&mut self, pointer: &str, text: Option<&str>, longest_staleness: Duration) -> Duration {
-        const DAY: Duration = Duration::from_secs(86_400);
+        const DAY: Duration = Duration::from_hours(24);
         self.duration(pointer, text, DAY.max(longest_staleness), (Duration::ZERO, YEAR))
     }
 
@@ -395,7 +405,7 @@ impl Resolver {
     }
 }
 
-const YEAR: Duration = Duration::from_secs(366 * 86_400);
+const YEAR: Duration = Duration::from_hours(366 * 24);
 
 fn secrets(names: &BTreeMap<String, raw::SecretText>) -> BTreeMap<String, SecretName> {
     names

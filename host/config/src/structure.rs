@@ -76,21 +76,7 @@ fn describe(
             problems.push(document.problem(value, code("config.type"), message, hint));
         }
         ValidationErrorKind::Enum { options } => {
-            let words: Vec<String> = options
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(Value::to_string)
-                .collect();
-            let message = format!("expected {}", either(&words));
-            let found = error.instance().as_str().unwrap_or_default();
-            let names: Vec<&str> = options
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .collect();
-            let hint = nearest(found, &names).map(|name| format!("did you mean \"{name}\"?"));
+            let (message, hint) = wrong_word(options, error.instance());
             problems.push(document.problem(value, code("config.value"), message, hint));
         }
         ValidationErrorKind::Format { format } => {
@@ -123,6 +109,17 @@ fn describe(
             problems.push(document.problem(value, code("config.value"), message, None));
         }
     }
+}
+
+fn wrong_word(options: &Value, found: &Value) -> (String, Option<String>) {
+    let options = options.as_array().map(Vec::as_slice).unwrap_or_default();
+    let words: Vec<String> = options.iter().map(Value::to_string).collect();
+    let names: Vec<&str> = options.iter().filter_map(Value::as_str).collect();
+    let near = nearest(found.as_str().unwrap_or_default(), &names);
+    (
+        format!("expected {}", either(&words)),
+        near.map(|name| format!("did you mean \"{name}\"?")),
+    )
 }
 
 /// A text that does not fit its format: ours say what is wrong with it, a plugin's are only named.

@@ -1,0 +1,243 @@
+//! What must hold between the configuration and the manifests of the plugins that it names.
+
+use std::collections::BTreeMap;
+
+use jsonschema::{PatternOptions, Validator};
+use keywheel_manifest::{Manifest, Mode, Principal};
+use keywheel_model::{PluginName, Proof, RotationName};
+use serde_json::Value;
+
+use crate::config::{Config, Gap, ProofChoice, Rotation};
+use crate::document::{At, join, quoted};
+use crate::problem::Problem;
+use crate::structure::{self, Owner, nearest};
+
+/// Everything that the manifests object to.
+pub(crate) fn check(config: &Config, manifests: &BTreeMap<PluginName, Manifest>) -> Vec<Problem> {
+    let mut checker = Checker {
+        config,
+        problems: Vec::new(),
+    };
+    let mut validators = BTreeMap::new();
+    let mut principals = BTreeMap::new();
+    for rotation in &config.rotations {
+        let Some(manifest) = manifests.get(&rotation.plugin) else {
+            checker.unknown_plugin(rotation, manifests);
+            continue;
+        };
+        let validator = validators
+            .entry(&rotation.plugin)
+            .or_insert_with(|| compile(&manifest.config_schema));
+        checker.inputs(rotation, manifest);
+        if checker.settings(rotation, manifest, validator) {
+            checker.mode(rotation, manifest);
+            checker.principals(rotation, manifest, &mut principals);
+        }
+    }
+    checker.problems
+}
+
+/// The same settings as those that a manifest is read with: no reference leads out of the schema, and patterns are
+/// matched in linear time, since the schema is a stranger's.
+fn compile(schema: &Value) -> Result<Validator, String> {
+    let options = jsonschema::draft202012::options().with_pattern_options(PatternOptions::regex());
+    options
+        .should_validate_formats(true)
+        .build(schema)
+        .map_err(|error| error.to_string())
+}
+
+struct Checker<'a> {
+    config: &'a Config,
+    problems: Vec<Problem>,
+}
+
+impl Checker<'_> {
+    fn report(
+        &mut self,
+        rotation: &Rotation,
+        key: &str,
+        code: &'static str,
+        message: String,
+        hint: Option<String>,
+    ) {
+        let pointer = format!("/rotation/{}{key}", rotation.index);
+        self.problems.push(
+            self.config
+                .document
+                .problem(At::Value(&pointer), code, message, hint),
+        );
+    }
+
+    fn unknown_plugin(&mut self, rotation: &Rotation, manifests: &BTreeMap<PluginName, Manifest>) {
+        let names: Vec<&str> = manifests.keys().map(PluginName::as_str).collect();
+        let hint = match nearest(rotation.plugin.as_str(), &names) {
+            Some(name) => format!("did you mean \"{name}\"?"),
+            None => format!(
+                "put its `.wasm` file into \"{}\"",
+                self.config.plugins.dir.display()
+            ),
+        };
+        let message = format!("there is no plugin `{}`", rotation.plugin);
+        self.report(rotation, "/plugin", "config.unknown-plugin", message, Some(hint));
+    }
+
+    fn inputs(&mut self, rotation: &Rotation, manifest: &Manifest) {
+        let known: Vec<&str> = manifest.inputs.iter().map(String::as_str).collect();
+        for (key, secret) in &rotation.inputs {
+            let pointer = join("/inputs", key);
+            if !manifest.inputs.contains(key) {
+                let hint = match nearest(key, &known) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None if known.is_empty() => "it takes none".to_owned(),
+                    None => format!("it takes {}", known.join(", ")),
+                };
+                let message = format!("the plugin `{}` takes no input {}", rotation.plugin, quoted(key));
+                self.report(rotation, &pointer, "config.unknown-input", message, Some(hint));
+            }
+            if *secret == rotation.secret {
+                let message = format!(
+                    "the input `{key}` is the rotated secret itself: the login that rotates would die"
+                );
+                let hint = "name the credential of another account".to_owned();
+                self.report(rotation, &pointer, "config.self-target", message, Some(hint));
+            }
+        }
+        for name in manifest
+            .inputs
+            .iter()
+            .filter(|name| !rotation.inputs.contains_key(*name))
+        {
+            let message = format!("the plugin `{}` needs the input `{name}`", rotation.plugin);
+            let hint = format!("add `inputs = {{ {name} = \"NAME\" }}`, the name of a secret in the vault");
+            self.report(rotation, "", "config.missing-input", message, Some(hint));
+        }
+    }
+
+    /// Whether the plugin's own table fits the plugin's schema.
+    fn settings(
+        &mut self,
+        rotation: &Rotation,
+        manifest: &Manifest,
+        validator: &Result<Validator, String>,
+    ) -> bool {
+        let base = format!("/rotation/{}/config", rotation.index);
+        match validator {
+            Ok(validator) => {
+                let schema = &manifest.config_schema;
+                let document = &self.config.document;
+                let found = structure::check(
+                    document,
+                    Owner::Plugin,
+                    schema,
+                    validator,
+                    &base,
+                    &rotation.config,
+                );
+                let fits = found.is_empty();
+                self.problems.extend(found);
+                fits
+            }
+            Err(error) => {
+                let message = format!("the plugin's schema is not usable: {error}");
+                self.report(rotation, "/plugin", "config.plugin-schema", message, None);
+                false
+            }
+        }
+    }
+
+    fn mode(&mut self, rotation: &Rotation, manifest: &Manifest) {
+        let Some(mode) = manifest.mode(&rotation.config) else {
+            let message = format!("no mode of the plugin `{}` fits these settings", rotation.plugin);
+            let hint = Some(format!(
+                "`keywheel plugin show {}` prints its modes",
+                rotation.plugin
+            ));
+            return self.report(rotation, "/config", "config.no-mode", message, hint);
+        };
+        self.gap(rotation, manifest, mode);
+        match (mode.proof, rotation.proof) {
+            (Proof::None, ProofChoice::Login | ProofChoice::Deferred) => {
+                let message = "nothing can ask this target whether the new credential works".to_owned();
+                let hint = Some("say that this is known: `proof = \"accept\"`".to_owned());
+                self.report(rotation, "/proof", "config.no-proof", message, hint);
+            }
+            (Proof::Login | Proof::Handshake, ProofChoice::Accept) => {
+                let message = "this target can be asked whether the new credential works".to_owned();
+                let hint =
+                    Some("leave `proof` out, or promote before the login: `proof = \"deferred\"`".to_owned());
+                self.report(rotation, "/proof", "config.needless-proof", message, hint);
+            }
+            _ => {}
+        }
+    }
+
+    /// Rule P8.
+    fn gap(&mut self, rotation: &Rotation, manifest: &Manifest, mode: &Mode) {
+        if !mode.class.has_gap() || rotation.gap == Gap::Accept {
+            return;
+        }
+        let other = manifest.modes().iter().any(|mode| !mode.class.has_gap());
+        let other = if other {
+            "choose a mode that keeps two credentials valid, or "
+        } else {
+            ""
+        };
+        let message =
+            "the target keeps one credential: between apply and promote consumers hold a dead one".to_owned();
+        let hint = Some(format!("{other}say that this gap is known: `gap = \"accept\"`"));
+        self.report(rotation, "/gap", "config.gap", message, hint);
+    }
+
+    /// Rules P12 and P13.
+    fn principals<'c>(
+        &mut self,
+        rotation: &'c Rotation,
+        manifest: &Manifest,
+        taken: &mut BTreeMap<Principal, &'c RotationName>,
+    ) {
+        let principals = manifest.principals(&rotation.config);
+        if principals.is_empty() {
+            let message = "these settings do not say which account is rotated".to_owned();
+            let hint = Some(format!(
+                "`keywheel plugin show {}` prints which settings do",
+                rotation.plugin
+            ));
+            self.report(rotation, "/config", "config.no-account", message, hint);
+        }
+        let mut accounts: BTreeMap<&str, usize> = BTreeMap::new();
+        for principal in &principals {
+            *accounts.entry(&principal.target).or_default() += 1;
+        }
+        if accounts.values().any(|count| *count > 1) && !rotation.outputs.is_empty() {
+            let message = "the user changes with each rotation: a reader of two names could get one user's name and \
+                           the other's password";
+            let hint = "leave `outputs` out: the secret's one value holds user name and password".to_owned();
+            self.report(
+                rotation,
+                "/outputs",
+                "config.split-pair",
+                message.to_owned(),
+                Some(hint),
+            );
+        }
+        for principal in principals {
+            match taken.get(&principal) {
+                Some(other) => {
+                    let message = format!("this rotates the same account as the rotation `{other}`");
+                    let hint =
+                        "rotate each account in one place, and let its consumers share the secret".to_owned();
+                    self.report(
+                        rotation,
+                        "/config",
+                        "config.one-rotation-per-account",
+                        message,
+                        Some(hint),
+                    );
+                    break;
+                }
+                None => drop(taken.insert(principal, &rotation.name)),
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What the manifests of the plugins object to: code, place, way out.
+
+#![cfg(test)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use keywheel_config::{Draft, Problem};
+use keywheel_manifest::Manifest;
+
+const SCHEMA: &str = r#"{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["host", "mode"],
+  "properties": {
+    "host": { "type": "string", "description": "The server." },
+    "port": { "type": "integer", "maximum": 65535 },
+    "mode": { "enum": ["one", "two", "hook"] },
+    "role": { "type": "string", "pattern": "^[a-z]+$" },
+    "roles": { "type": "array", "items": { "type": "string" }, "minItems": 2, "maxItems": 2 }
+  }
+}"#;
+
+const MANIFEST: &str = r#"
+format = 1
+name = "demo"
+version = "0.1.0"
+summary = "For these tests"
+config-schema = "schema.json"
+capabilities = ["core", "net"]
+target = ["/host"]
+account = ["/role"]
+inputs = ["admin"]
+
+[[mode]]
+when = { "/mode" = "one" }
+class = "C"
+strategy = "one-slot"
+proof = "login"
+belief = "0s"
+
+[[mode]]
+when = { "/mode" = "two" }
+class = "A"
+strategy = "two-slot"
+proof = "login"
+belief = "0s"
+account = ["/roles/*"]
+
+[[mode]]
+when = { "/mode" = "hook" }
+class = "A"
+strategy = "two-slot"
+proof = "none"
+belief = "0s"
+
+[[frame]]
+id = "auth"
+framing = "resp"
+send = ["AUTH", "{subject}"]
+effect = "login"
+reply = "status"
+"#;
+
+fn rotation(name: &str, keys: &str, config: &str) -> String {
+    format!(
+        "[[rotation]]\nname = \"{name}\"\nplugin = \"demo\"\nsecret = \"app/{name}\"\ninputs = {{ admin = \"db/admin\" }}\n{keys}\n\
+         [rotation.config]\nhost = \"db\"\n{config}\n"
+    )
+}
+
+fn problems(text: &str) -> Vec<Problem> {
+    let manifest = Manifest::from_toml(MANIFEST, SCHEMA).unwrap();
+    let manifests = BTreeMap::from([(manifest.name.clone(), manifest)]);
+    match Draft::read(text, Path::new("keywheel.toml")).check(&manifests) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().cloned().collect(),
+    }
+}
+
+fn only(text: &str) -> (Problem, String) {
+    let all = problems(text);
+    assert_eq!(all.len(), 1, "{all:#?}");
+    let problem = all.into_iter().next().unwrap();
+    let hint = problem.hint.clone().unwrap_or_default();
+    (problem, hint)
+}
+
+#[test]
+fn a_rotation_that_fits_its_plugin_is_accepted() {
+    assert_eq!(
+        problems(&rotation("a", "", "mode = \"two\"\nroles = [\"x\", \"y\"]")),
+        []
+    );
+    assert_eq!(
+        problems(&rotation("a", "gap = \"accept\"", "mode = \"one\"\nrole = \"x\"")),
+        []
+    );
+    assert_eq!(
+        problems(&rotation(
+            "a",
+            "proof = \"accept\"",
+            "mode = \"hook\"\nrole = \"x\""
+        )),
+        []
+    );
+}
+
+#[test]
+fn an_unknown_plugin_is_refused_with_the_nearest_name() {
+    let text = rotation("a", "gap = \"accept\"", "mode = \"one\"\nrole = \"x\"");
+    let (problem, hint) = only(&text.replace("\"demo\"", "\"dmeo\""));
+    assert_eq!(
+        (problem.code, problem.place.line, problem.place.column),
+        ("config.unknown-plugin", 3, 10)
+    );
+    assert_eq!(hint, "did you mean \"demo\"?");
+    assert!(only(&text.replace("\"demo\"", "\"oracle\"")).1.contains(".wasm"));
+}
+
+#[test]
+fn settings_are_checked_against_the_plugins_schema_at_their_place() {
+    let found = problems(&rotation(
+        "a",
+        "gap = \"accept\"",
+        "prot = 5432\nport = 70000\nmode = \"tow\"\nrole = \"X\"",
+    ));
+    let found: Vec<_> = found
+        .iter()
+        .map(|p| (p.message.as_str(), p.place.line, p.hint.as_deref()))
+        .collect();
+    let expected = [
+        ("unknown key `prot`", 9, Some("did you mean `port`?")),
+        ("more than 65535", 10, None),
+        (
+            "expected \"one\", \"two\" or \"hook\"",
+            11,
+            Some("did you mean \"two\"?"),
+        ),
+        ("does not fit the pattern `^[a-z]+$`", 12, None),
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_missing_setting_is_named_with_its_description() {
+    let text = rotation("a", "", "mode = \"two\"\nroles = [\"x\", \"y\"]").replace("host = \"db\"\n", "");
+    let (problem, hint) = only(&text);
+    assert_eq!(
+        (problem.code, problem.message.as_str()),
+        ("config.plugin-setting", "`rotation.config` needs the key `host`")
+    );
+    assert_eq!(hint, "`host`: The server.");
+}
+
+#[test]
+fn an_unknown_or_missing_input_is_refused() {
+    let text = rotation("a", "gap = \"accept\"", "mode = \"one\"\nrole = \"x\"");
+    let found = problems(&text.replace("admin =", "amdin ="));
+    let codes: Vec<_> = found.iter().map(|p| (p.code, p.place.line)).collect();
+    assert_eq!(codes, [("config.missing-input", 1), ("config.unknown-input", 5)]);
+    assert_eq!(found[1].hint.as_deref(), Some("did you mean `admin`?"));
+}
+
+#[test]
+fn a_login_that_rotates_itself_is_refused() {
+    let text = rotation("a", "gap = \"accept\"", "mode = \"one\"\nrole = \"x\"").replace("db/admin", "app/a");
+    assert_eq!(only(&text).0.code, "config.self-target");
+}
+
+#[test]
+fn a_gap_needs_words_and_the_refusal_says_both_ways_out() {
+    let (problem, hint) = only(&rotation("a", "", "mode = \"one\"\nrole = \"x\""));
+    assert_eq!(problem.code, "config.gap");
+    assert!(
+        hint.contains("keeps two credentials") && hint.contains("gap = \"accept\""),
+        "{hint}"
+    );
+}
+
+#[test]
+fn a_target_that_cannot_be_asked_needs_words() {
+    let (problem, hint) = only(&rotation("a", "", "mode = \"hook\"\nrole = \"x\""));
+    assert_eq!(
+        (problem.code, hint.contains("proof = \"accept\"")),
+        ("config.no-proof", true)
+    );
+    let (problem, _) = only(&rotation(
+        "a",
+        "gap = \"accept\"\nproof = \"accept\"",
+        "mode = \"one\"\nrole = \"x\"",
+    ));
+    assert_eq!((problem.code, problem.place.line), ("config.needless-proof", 7));
+}
+
+#[test]
+fn two_rotations_on_one_account_are_refused_even_in_other_modes() {
+    let one = rotation("a", "gap = \"accept\"", "mode = \"one\"\nrole = \"x\"");
+    let two = rotation("b", "", "mode = \"two\"\nroles = [\"y\", \"x\"]");
+    let (problem, _) = only(&format!("{one}{two}"));
+    assert_eq!(problem.code, "config.one-rotation-per-account");
+    assert_eq!(
+        problem.message,
+        "this rotates the same account as the rotation `a`"
+    );
+    assert_eq!(problems(&format!("{one}{}", two.replace("\"x\"", "\"z\""))), []);
+    assert_eq!(
+        problems(&format!("{one}{}", two.replace("\"db\"", "\"other\""))),
+        []
+    );
+}
+
+#[test]
+fn settings_that_name_no_account_are_refused() {
+    assert_eq!(
+        only(&rotation("a", "gap = \"accept\"", "mode = \"one\"")).0.code,
+        "config.no-account"
+    );
+}
+
+#[test]
+fn alternating_users_with_a_second_name_are_refused() {
+    let outputs = "outputs = { user = \"app/user\" }";
+    let (problem, hint) = only(&rotation("a", outputs, "mode = \"two\"\nroles = [\"x\", \"y\"]"));
+    assert_eq!((problem.code, problem.place.line), ("config.split-pair", 6));
+    assert!(hint.contains("one value holds"));
+    let outputs = format!("{outputs}\ngap = \"accept\"");
+    assert_eq!(
+        problems(&rotation("a", &outputs, "mode = \"one\"\nrole = \"x\"")),
+        []
+    );
+}
+
+#[test]
+fn problems_of_the_file_and_of_the_manifests_come_together() {
+    let text = format!(
+        "[limits]\nstep = \"16m\"\n{}",
+        rotation("a", "", "mode = \"one\"\nrole = \"x\"")
+    );
+    let codes: Vec<_> = problems(&text).iter().map(|p| p.code).collect();
+    assert_eq!(codes, ["config.range", "config.gap"]);
+}
