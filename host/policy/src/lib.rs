@@ -1,3 +1,22 @@
-//! What the operator grants a plugin: load, decide, explain. Pure; default is deny.
+//! What the operator grants a plugin: load, decide, explain; and the lock file that pins each plugin's bytes. Pure text in,
+//! typed answers out. Nothing is allowed that no grant names.
+//!
+//! - [`Policy::load`] reads the grant files; [`Policy::scope`] binds them to one rotation; [`Scope::decide`] answers.
+//! - [`difference`] says what a manifest asks beyond a grant, for `plugin add` and for upgrades.
+//! - [`Lock`] is `plugins.lock`.
 
 #![forbid(unsafe_code)]
+
+mod decide;
+mod difference;
+mod error;
+mod grant;
+mod host;
+mod lock;
+
+pub use decide::{Binding, Decision, Denial, Permit, Policy, Request, Scope, SecretRef};
+pub use difference::{Difference, difference, suggested_grant};
+pub use error::Error;
+pub use grant::{Grant, SecretRule};
+pub use host::{Destination, HostRule, Network, Transport};
+pub use lock::{Lock, LockedPlugin};
