@@ -5,6 +5,7 @@
 
 mod effect;
 mod event;
+mod mutant;
 mod note;
 mod settings;
 mod state;
@@ -12,7 +13,11 @@ mod step;
 
 pub use effect::{Call, Effect, Roles};
 pub use event::{Choice, Event, Head, Kept, Lease, Report, StepOk, StoreFailure};
+#[cfg(feature = "mutants")]
+pub use mutant::{Mutation, Mutations, step_mutated};
 pub use note::{Note, NoteKind};
 pub use settings::{BackOff, Consumer, First, Pinned, Principal, ProofPolicy, Settings};
-pub use state::{Cause, Check, Ended, Ending, Entry, FORMAT, Parked, Phase, RunWord, State, StepLog, Wish};
+pub use state::{
+    Candidate, Cause, Check, Ended, Ending, Entry, FORMAT, Parked, Phase, RunWord, State, StepLog, Wish,
+};
 pub use step::{Next, step};

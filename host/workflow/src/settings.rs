@@ -44,6 +44,8 @@ pub struct Settings {
     pub effect_deadline_ms: u64,
     /// How long revoked and abandoned material is kept (rules P1, P10).
     pub horizon_ms: u64,
+    /// With a deferred proof: how long after the promotion the login is made at the earliest.
+    pub deferred_proof_ms: u64,
     /// How long the target itself keeps accepting the old credential after it made the new one (class F).
     pub server_grace_ms: Option<u64>,
     /// The vault is on another machine: a pending version is mirrored there and read back before it is applied (rule P4).
@@ -70,19 +72,37 @@ impl Settings {
         )
     }
 
-    /// Whether consumers that can hold two are given the pending credential before it is applied (rule P8).
-    pub fn announces(&self) -> bool {
-        self.class.has_gap()
-            && self.strategy == Strategy::OneSlot
-            && self.consumers.iter().any(|consumer| consumer.announce)
+    /// Whether the new credential overwrites the old one in its only slot.
+    pub fn overwrites(&self) -> bool {
+        self.class.has_gap() && self.strategy == Strategy::OneSlot
     }
 
-    /// Whether consumers may find their credential refused for a while (rule P8): between `apply` and the moment they hold the new one. Its extent is
-    /// the time from `apply` to `promote` plus the longest staleness of a consumer that cannot hold two.
+    /// Whether consumers that can hold two are given the pending credential before it is applied (rule P8).
+    pub fn announces(&self) -> bool {
+        self.overwrites() && self.consumers.iter().any(|consumer| consumer.announce)
+    }
+
+    /// Whether consumers may find their credential refused for a while (rule P8). Its extent: those that cannot hold two, from `apply` until
+    /// they have read the version that `promote` made current, so at most the time from `apply` to `promote` plus their declared staleness.
     pub fn has_gap(&self) -> bool {
-        self.class.has_gap()
-            && self.strategy == Strategy::OneSlot
-            && !self.consumers.iter().all(|consumer| consumer.announce)
+        self.overwrites() && self.consumers.iter().any(|consumer| !consumer.announce)
+    }
+
+    /// Whether the target can be asked at all.
+    pub fn can_ask(&self) -> bool {
+        self.evidence != Proof::None
+    }
+
+    pub(crate) fn effect_deadline(&self) -> Duration {
+        Duration::from_millis(self.effect_deadline_ms)
+    }
+
+    pub(crate) fn belief_delay(&self) -> Duration {
+        Duration::from_millis(self.belief_delay_ms)
+    }
+
+    pub(crate) fn horizon(&self) -> Duration {
+        Duration::from_millis(self.horizon_ms)
     }
 }
 

@@ -56,6 +56,10 @@ pub struct State {
     pub reported: Vec<String>,
     /// Until when the target accepts the old credential by its own clock (class F).
     pub old_valid_until: Option<Timestamp>,
+    /// The vault's head has been read: `roles` are set.
+    pub seen: bool,
+    /// How often a step was begun again after the target was asked what it had done.
+    pub rounds: u32,
     /// A person's wish that has not been fulfilled yet.
     pub wish: Option<Wish>,
     /// The plugin said that going back is impossible: the only way is forward.
@@ -144,20 +148,38 @@ pub enum Wish {
     RollBack,
 }
 
-/// A verification: which versions are still to be tried, and what was found.
+/// A verification of kept versions: which versions are still to be tried, and what was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each with its own sentence"
+)]
 pub struct Check {
+    /// The queue was made from the head.
+    pub begun: bool,
     /// To be tried, in this order.
-    pub queue: Vec<VersionId>,
+    pub queue: Vec<Candidate>,
     /// The target refuses the current version.
     pub current_refused: bool,
-    /// An older kept version that the target accepts.
-    pub older_accepted: Option<VersionId>,
+    /// A kept version, other than the current one, that the target accepts.
+    pub accepted: Option<VersionId>,
     /// The repair is a last resort after which the run parks (rule P11).
     pub park_after: bool,
-    /// A person asked for the current version to be applied again.
-    pub ordered: bool,
+    /// A person said that the vault's head is right, whoever wrote it.
+    pub head_accepted: bool,
+    /// The vault is of an earlier time than the target: only verify (rule P2).
+    pub restored: bool,
+}
+
+/// A version that is to be tried.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Candidate {
+    /// The version.
+    pub version: VersionId,
+    /// It was made after the current one.
+    pub newer: bool,
 }
 
 /// Why a run waits for a person, and what the person can do.
@@ -206,6 +228,67 @@ pub enum Cause {
     Impossible,
     /// The two fixed slots of the target hold neither what is current nor what was made (rule P6).
     Slots,
+}
+
+impl Cause {
+    /// The word used in output and in the journal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Vault => "vault",
+            Self::Target => "target",
+            Self::Account => "account",
+            Self::Budget => "budget",
+            Self::ByHand => "by-hand",
+            Self::AdoptionRequired => "adoption-required",
+            Self::BothRejected => "both-rejected",
+            Self::NothingAccepted => "nothing-accepted",
+            Self::Restored => "restored",
+            Self::Withdrawn => "withdrawn",
+            Self::Limited => "limited",
+            Self::StillAlive => "still-alive",
+            Self::Impossible => "impossible",
+            Self::Slots => "slots",
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn way_out(self) -> &'static str {
+        match self {
+            Self::Blocked => "do what the text says, then `run resume`",
+            Self::Vault => {
+                "make the vault readable and writable (unseal it, check its network and rights), then `run resume`"
+            }
+            Self::Target => {
+                "make the target reachable and the step possible, then `run resume`; or `run rollback`"
+            }
+            Self::Account => "unlock the account on the target, then `run resume`",
+            Self::Budget => "wait until the target has forgotten the failed logins, then `run resume`",
+            Self::ByHand => {
+                "if the version written by hand is right, `run resume --accept-head`; else roll the secret back, then `run resume`"
+            }
+            Self::AdoptionRequired => {
+                "`secret import` the credential in use and adopt it; or set `first = \"set\"` and start again"
+            }
+            Self::BothRejected => {
+                "current works again; find out why the target did not take the new one (its password rules?), then `run resume`"
+            }
+            Self::NothingAccepted | Self::Restored => {
+                "import the credential that the target accepts; or, to put the vault's current one on the target, `run resume --apply-current`"
+            }
+            Self::Withdrawn => "grant it again or add the plugin again, then `run resume`; or `run cancel`",
+            Self::Limited => {
+                "give the new credential its rights on the target, then `run resume`; or `run rollback`"
+            }
+            Self::StillAlive => "revoke the previous credential on the target by hand, then `run resume`",
+            Self::Impossible => {
+                "the plugin cannot do this on its own: see its message, then `run resume` or `run cancel`"
+            }
+            Self::Slots => {
+                "look at both slots on the target; import the right one as current, then `run resume`"
+            }
+        }
+    }
 }
 
 /// How a run ended.
@@ -295,6 +378,8 @@ impl State {
             stale_until: None,
             reported: Vec::new(),
             old_valid_until: None,
+            seen: false,
+            rounds: 0,
             wish: None,
             no_way_back: false,
             check: Check::default(),

@@ -1,6 +1,17 @@
-use keywheel_model::Timestamp;
+use keywheel_model::{Effect as Reach, StepName, Timestamp, VersionId};
 
-use crate::{Effect, Event, Note, State};
+use crate::mutant::{Mutation, Mutations};
+use crate::{
+    Call, Cause, Effect, Ended, Ending, Entry, Event, Note, NoteKind, Parked, Phase, State, StepLog,
+};
+
+mod act;
+mod calls;
+mod entry;
+mod events;
+mod head;
+mod logins;
+mod writes;
 
 /// What follows from an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,11 +24,219 @@ pub struct Next {
     pub notes: Vec<Note>,
 }
 
-/// The machine.
-pub fn step(state: &State, _event: &Event, _now: Timestamp) -> Next {
-    Next {
+/// The machine: what follows from an event.
+pub fn step(state: &State, event: &Event, now: Timestamp) -> Next {
+    run(state, event, now, Mutations::none())
+}
+
+pub(crate) fn run(state: &State, event: &Event, now: Timestamp, wrong: Mutations) -> Next {
+    let mut work = Work {
         state: state.clone(),
-        effect: None,
+        now,
         notes: Vec::new(),
+        wrong,
+    };
+    let effect = work.take(event).then(|| work.choose());
+    Next {
+        state: work.state,
+        effect,
+        notes: work.notes,
     }
+}
+
+/// A step in the making.
+struct Work {
+    state: State,
+    now: Timestamp,
+    notes: Vec<Note>,
+    wrong: Mutations,
+}
+
+impl Work {
+    /// Whether the protocol is deliberately wrong in this way. Constant false outside the explorer's tests.
+    fn wrong(&self, mutation: Mutation) -> bool {
+        self.wrong.has(mutation)
+    }
+
+    fn note(&mut self, kind: NoteKind, version: Option<VersionId>, detail: impl Into<String>) {
+        self.notes.push(Note {
+            kind,
+            version,
+            detail: detail.into(),
+        });
+    }
+
+    /// Moves on to a phase; its counters start anew. Before effects that cannot be taken back the head is read again (rule P3).
+    fn go(&mut self, phase: Phase) {
+        if let Some(step) = step_of(self.state.phase)
+            && step_of(phase) != Some(step)
+        {
+            self.log_end(step);
+        }
+        let check = matches!(
+            phase,
+            Phase::Create
+                | Phase::Apply
+                | Phase::Promote
+                | Phase::Propagate
+                | Phase::Revoke
+                | Phase::Retire
+                | Phase::Undo
+                | Phase::Abandon
+                | Phase::RollForward
+                | Phase::Repair
+        );
+        self.state.phase = phase;
+        self.state.entry = if check && !self.wrong(Mutation::HeadNotVerified) {
+            Entry::Head
+        } else {
+            Entry::Ready
+        };
+        self.state.attempt = 0;
+        self.state.interrupted = false;
+        self.state.pause_until = None;
+    }
+
+    /// Goes to a phase by way of lease, settling and head: after anything whose effect is not known.
+    fn go_in_doubt(&mut self, phase: Phase) {
+        self.go(phase);
+        self.state.entry = Entry::Lease;
+    }
+
+    /// The same step again after a pause; the run parks when it has been tried often enough.
+    fn again(&mut self, cause: Cause, detail: &str, at_least_ms: u64) {
+        self.state.attempt += 1;
+        if self.state.attempt >= self.state.settings.max_attempts {
+            self.park(cause, detail);
+            return;
+        }
+        let settings = &self.state.settings;
+        let pause = settings.back_off.pause(self.state.attempt, settings.seed);
+        let pause = pause.max(std::time::Duration::from_millis(at_least_ms));
+        self.pause(self.now + pause);
+    }
+
+    fn pause(&mut self, until: Timestamp) {
+        self.state.pause_until = Some(until);
+    }
+
+    fn park(&mut self, cause: Cause, detail: impl Into<String>) {
+        let back_to = self.state.phase;
+        self.park_to(cause, detail, back_to);
+    }
+
+    fn park_to(&mut self, cause: Cause, detail: impl Into<String>, back_to: Phase) {
+        let detail = detail.into();
+        self.note(NoteKind::Parked, None, format!("{}: {detail}", cause.as_str()));
+        self.state.parked = Some(Parked {
+            cause,
+            detail,
+            back_to,
+        });
+        self.state.phase = Phase::Parked;
+        self.state.pause_until = None;
+        self.state.fence = None;
+    }
+
+    fn end(&mut self, ending: Ending, detail: impl Into<String>) {
+        let detail = detail.into();
+        let kind = match ending {
+            Ending::Succeeded => NoteKind::Succeeded,
+            Ending::RolledBack => NoteKind::RolledBack,
+            Ending::Cancelled => NoteKind::Cancelled,
+            Ending::Failed => NoteKind::Failed,
+        };
+        self.note(kind, self.state.roles.current.clone(), detail.clone());
+        self.go(Phase::Ended);
+        self.state.wish = None;
+        self.state.ended = Some(Ended { ending, detail });
+    }
+
+    /// The ending that the wish asks for, or `Failed` when nobody asked.
+    fn end_undone(&mut self, detail: &str) {
+        let ending = match self.state.wish {
+            Some(crate::Wish::Cancel) => Ending::Cancelled,
+            Some(crate::Wish::RollBack) => Ending::RolledBack,
+            None => Ending::Failed,
+        };
+        self.end(ending, detail);
+    }
+
+    /// Effects that have begun may land until then.
+    fn in_flight_until(&mut self, deadline: Timestamp) {
+        self.state.settled_at = self.state.settled_at.max(deadline);
+    }
+
+    fn call(&mut self, step: StepName, subject: Option<VersionId>) -> Effect {
+        self.log_begin(step);
+        Effect::Call(Call {
+            step,
+            subject,
+            roles: self.state.roles.clone(),
+            attempt: self.state.attempt + self.state.rounds + 1,
+            interrupted: self.state.interrupted,
+            deadline: self.now + self.state.settings.effect_deadline(),
+        })
+    }
+
+    fn log_begin(&mut self, step: StepName) {
+        let now = self.now;
+        if let Some(entry) = self.state.log.iter_mut().find(|entry| entry.step == step) {
+            entry.tries += 1;
+            entry.ended = None;
+        } else {
+            self.state.log.push(StepLog {
+                step,
+                began: now,
+                ended: None,
+                tries: 1,
+                code: None,
+            });
+            self.note(NoteKind::StepBegan(step), None, "");
+        }
+    }
+
+    fn log_end(&mut self, step: StepName) {
+        let now = self.now;
+        if let Some(entry) = self
+            .state
+            .log
+            .iter_mut()
+            .find(|entry| entry.step == step && entry.ended.is_none())
+        {
+            entry.ended = Some(now);
+            self.note(NoteKind::StepEnded(step), None, "");
+        }
+    }
+
+    fn log_failure(&mut self, step: StepName, code: &str) {
+        if let Some(entry) = self.state.log.iter_mut().find(|entry| entry.step == step) {
+            entry.code = Some(code.to_owned());
+        }
+        self.note(NoteKind::StepFailed(step), None, code);
+    }
+
+    /// Whether the target may have something of this run that would have to be taken back.
+    fn touched(&self) -> bool {
+        let issuing = self.state.settings.class.target_issues()
+            && (self.state.phase == Phase::Create && self.state.interrupted
+                || self.state.roles.pending.is_some());
+        self.state.reach != Reach::None || issuing
+    }
+}
+
+/// The step under which a phase is shown.
+pub(crate) fn step_of(phase: Phase) -> Option<StepName> {
+    Some(match phase {
+        Phase::Plan => StepName::Plan,
+        Phase::Create | Phase::Mirror => StepName::Create,
+        Phase::Announce => StepName::Announce,
+        Phase::Apply | Phase::Repair => StepName::Apply,
+        Phase::Prove | Phase::ProveCurrent | Phase::ProveRepair | Phase::Verify => StepName::Test,
+        Phase::Promote | Phase::RollForward => StepName::Promote,
+        Phase::Propagate => StepName::Propagate,
+        Phase::Revoke | Phase::ProveDead | Phase::Retire => StepName::Revoke,
+        Phase::Undo | Phase::ProveUndone | Phase::Abandon => StepName::Rollback,
+        Phase::Parked | Phase::Ended => return None,
+    })
 }

@@ -1,0 +1,178 @@
+//! What the result of a plugin's step means.
+
+use keywheel_model::{Effect as Reach, ErrorKind, Outcome, SlotClass, StepError, StepName};
+
+use super::Work;
+use crate::mutant::Mutation;
+use crate::{Call, Cause, Ending, Phase, StepOk};
+
+impl Work {
+    pub(super) fn on_step(&mut self, call: &Call, result: &Result<StepOk, StepError>) {
+        match result {
+            Ok(ok) => match &ok.outcome {
+                Outcome::Done => self.on_step_done(call.step, ok),
+                Outcome::Wait(ms) => {
+                    if let Some(until) = ok.current_valid_until {
+                        self.state.old_valid_until = Some(until);
+                    }
+                    self.pause(self.now + std::time::Duration::from_millis((*ms).into()));
+                }
+                Outcome::Blocked(text) => self.park(Cause::Blocked, text.clone()),
+                Outcome::Impossible(text) => self.on_impossible(call.step, text),
+            },
+            Err(error) => self.on_step_failed(call, error),
+        }
+    }
+
+    fn on_step_done(&mut self, step: StepName, ok: &StepOk) {
+        match step {
+            StepName::Plan => self.planned(&ok.problems),
+            StepName::Create => self.on_created(ok),
+            StepName::Apply if self.state.phase == Phase::Repair => {
+                self.state.believe_at = self.now + self.state.settings.belief_delay();
+                self.go(Phase::ProveRepair);
+            }
+            StepName::Apply => self.applied(),
+            StepName::Revoke => {
+                self.state.believe_at = self.now + self.state.settings.belief_delay();
+                self.revoked();
+            }
+            StepName::Rollback => self.undone(),
+            StepName::Test | StepName::Announce | StepName::Promote | StepName::Propagate => {}
+        }
+    }
+
+    fn planned(&mut self, problems: &[String]) {
+        let settings = &self.state.settings;
+        let mut problems = problems.to_vec();
+        let told_apart = settings.longest_staleness();
+        if settings
+            .server_grace_ms
+            .is_some_and(|grace| told_apart > std::time::Duration::from_millis(grace))
+        {
+            problems.push(
+                "the target kills the old credential before every consumer has read the new one".to_owned(),
+            );
+        }
+        if settings.has_gap() && !settings.gap_accepted {
+            problems.push(
+                "consumers would be refused for a while: let them hold two, or set gap = \"accept\""
+                    .to_owned(),
+            );
+        }
+        if !settings.can_ask() && settings.proof != crate::ProofPolicy::Accept {
+            problems.push("the target cannot be asked: set proof = \"accept\"".to_owned());
+        }
+        if problems.is_empty() {
+            self.go(Phase::Create);
+        } else {
+            self.end(Ending::Failed, problems.join("; "));
+        }
+    }
+
+    fn on_created(&mut self, ok: &StepOk) {
+        let Some(version) = &ok.pending else {
+            return self.park(Cause::Impossible, "create ended without a pending version");
+        };
+        self.state.roles.pending = Some(version.clone());
+        if ok.current_valid_until.is_some() {
+            self.state.old_valid_until = ok.current_valid_until;
+        }
+        // The target has replaced its own credential; nobody can bring the old one back for good.
+        self.state.no_way_back |= matches!(self.state.settings.class, SlotClass::E | SlotClass::F);
+        self.created();
+    }
+
+    /// The plugin says that it has made the target refuse the previous version.
+    fn revoked(&mut self) {
+        if !self.state.settings.can_ask() {
+            return self.go(Phase::Retire);
+        }
+        let mut not_before = self.state.believe_at;
+        if let Some(until) = self.state.old_valid_until {
+            not_before = not_before.max(until);
+        }
+        self.go(Phase::ProveDead);
+        // An expected refusal is asked for once, when it can be expected (rule P14).
+        if not_before > self.now && !self.wrong(Mutation::RefusalProbedOverAndOver) {
+            self.pause(not_before);
+        }
+    }
+
+    fn undone(&mut self) {
+        if self.state.settings.can_ask() && self.state.roles.current.is_some() {
+            self.state.believe_at = self.now + self.state.settings.belief_delay();
+            self.go(Phase::ProveUndone);
+        } else {
+            self.go(Phase::Abandon);
+        }
+    }
+
+    fn on_impossible(&mut self, step: StepName, text: &str) {
+        match step {
+            // The host goes the other way: forward.
+            StepName::Rollback => {
+                self.state.no_way_back = true;
+                let phase = if self.state.roles.pending.is_some() {
+                    Phase::Prove
+                } else {
+                    Phase::Create
+                };
+                self.go_in_doubt(phase);
+                self.state.interrupted = phase == Phase::Create;
+            }
+            StepName::Revoke => self.revoked(),
+            StepName::Create if !self.state.interrupted => self.end(Ending::Failed, text),
+            _ => self.park(Cause::Impossible, text),
+        }
+    }
+
+    fn on_step_failed(&mut self, call: &Call, error: &StepError) {
+        self.log_failure(call.step, &error.code);
+        if error.effect != Reach::None {
+            self.call_in_doubt(call);
+            if self.state.phase != Phase::Parked && self.state.phase != Phase::Prove {
+                let pause = error.retry_after_ms.unwrap_or(0).into();
+                let (entry, interrupted) = (self.state.entry, self.state.interrupted);
+                self.again(Cause::Target, &error.code, pause);
+                (self.state.entry, self.state.interrupted) = (entry, interrupted);
+            }
+            return;
+        }
+        match error.kind {
+            ErrorKind::Denied => self.park(Cause::Withdrawn, error.message.clone()),
+            ErrorKind::Conflict
+                if call.step == StepName::Create && self.state.settings.class == SlotClass::E =>
+            {
+                self.park(Cause::Slots, error.message.clone());
+            }
+            ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Unauthenticated
+                if self.can_still_fail() =>
+            {
+                self.give_up(&error.message);
+            }
+            _ if self.state.attempt + 1 >= self.state.settings.max_attempts && self.can_still_fail() => {
+                self.give_up(&error.message);
+            }
+            _ => self.again(
+                Cause::Target,
+                &error.message,
+                error.retry_after_ms.unwrap_or(0).into(),
+            ),
+        }
+    }
+
+    /// Whether nothing at all has happened yet, so that the run may simply fail.
+    fn can_still_fail(&self) -> bool {
+        let early = matches!(self.state.phase, Phase::Plan | Phase::Create | Phase::Apply);
+        early && self.state.rounds == 0 && !self.touched()
+    }
+
+    pub(super) fn give_up(&mut self, detail: &str) {
+        if self.state.roles.pending.is_some() {
+            self.go(Phase::Abandon);
+        } else {
+            self.end(Ending::Failed, detail);
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! What the vault's head means for the run (rules P2, P3, P15, P16).
+
+use keywheel_model::{Effect as Reach, Stage, StepError, Trigger};
+
+use super::Work;
+use crate::mutant::Mutation;
+use crate::{Candidate, Cause, Check, Ending, Entry, First, Head, Phase, Wish};
+
+impl Work {
+    pub(super) fn on_unreadable(&mut self, error: &StepError) {
+        if self.wrong(Mutation::UnreadableIsEmpty) {
+            let epoch = self.state.epoch;
+            return self.on_head(&Head {
+                epoch,
+                versions: Vec::new(),
+            });
+        }
+        self.again(
+            Cause::Vault,
+            &error.code,
+            error.retry_after_ms.unwrap_or(0).into(),
+        );
+    }
+
+    pub(super) fn on_head(&mut self, head: &Head) {
+        self.state.entry = Entry::Ready;
+        if head.epoch > self.state.epoch && !self.wrong(Mutation::RestoreIgnored) {
+            self.state.epoch = head.epoch;
+            self.state.check = Check {
+                restored: true,
+                ..Check::default()
+            };
+            self.state.phase = Phase::Verify;
+        }
+        if self.checks() {
+            return self.head_of_check(head);
+        }
+        let first_look = !self.state.seen;
+        if first_look {
+            self.state.seen = true;
+            self.state.roles.current = head.current().cloned();
+            self.state.roles.previous = head.newest(Stage::Previous).map(|kept| kept.version.clone());
+            match self.state.settings.trigger {
+                Trigger::Adopt | Trigger::Drift | Trigger::Restore => {
+                    self.state.check.restored = self.state.settings.trigger == Trigger::Restore;
+                    self.begin_check();
+                    return self.head_of_check(head);
+                }
+                _ => {}
+            }
+        }
+        if self.state.promoted {
+            self.head_after_promotion(head);
+        } else {
+            self.head_before_promotion(head, first_look);
+        }
+    }
+
+    /// Whether the phase looks at what the vault has instead of holding it against what the run thinks.
+    fn checks(&self) -> bool {
+        matches!(
+            self.state.phase,
+            Phase::Verify | Phase::RollForward | Phase::Repair | Phase::ProveRepair
+        )
+    }
+
+    pub(super) fn begin_check(&mut self) {
+        let head_accepted = self.state.check.head_accepted;
+        let restored = self.state.check.restored;
+        self.state.check = Check {
+            head_accepted,
+            restored,
+            ..Check::default()
+        };
+        self.go(Phase::Verify);
+        self.state.entry = Entry::Head;
+    }
+
+    fn head_before_promotion(&mut self, head: &Head, first_look: bool) {
+        let expected = self.state.roles.current.clone();
+        let found = head.current().cloned();
+        if found.is_some() && found == self.state.roles.pending {
+            // The promotion whose reply was lost has happened.
+            return self.promotion_is_done();
+        }
+        if found != expected {
+            return self.head_is_foreign(head);
+        }
+        self.find_pending(head, first_look);
+        if found.is_none() && self.state.roles.pending.is_none() && self.first_must_be_adopted() {
+            self.park(
+                Cause::AdoptionRequired,
+                "nothing is current yet: import the credential in use, or set first = \"set\"",
+            );
+        }
+    }
+
+    fn first_must_be_adopted(&self) -> bool {
+        let rule = self.state.settings.first == First::Adopt;
+        rule && !self.wrong(Mutation::FirstRunSets) && !self.wrong(Mutation::UnreadableIsEmpty)
+    }
+
+    /// A pending version in the vault is never passed over: its value may be on the target, whoever made it.
+    fn find_pending(&mut self, head: &Head, first_look: bool) {
+        if let Some(known) = &self.state.roles.pending {
+            match head.stage_of(known) {
+                Some(Stage::Pending) => {}
+                Some(Stage::Abandoned) if self.state.phase == Phase::Abandon => self.end_undone("undone"),
+                Some(_) => self.end(
+                    Ending::Cancelled,
+                    "another run has given this one's pending version up",
+                ),
+                None => self.park(Cause::Vault, "the pending version is missing in the vault"),
+            }
+            return;
+        }
+        let run = &self.state.run;
+        let own = head
+            .versions
+            .iter()
+            .find(|kept| kept.stage == Stage::Pending && kept.run.as_ref() == Some(run));
+        if let Some(kept) = own {
+            self.state.roles.pending = Some(kept.version.clone());
+            if self.state.phase == Phase::Create || self.state.phase == Phase::Plan {
+                self.created();
+            }
+        } else if let Some(kept) = head.newest(Stage::Pending)
+            && (first_look || self.state.phase == Phase::Create)
+        {
+            self.state.roles.pending = Some(kept.version.clone());
+            self.state.reach = Reach::Maybe;
+            self.go_to_proof_of_inherited();
+        }
+    }
+
+    fn go_to_proof_of_inherited(&mut self) {
+        self.go(Phase::Prove);
+        self.state.entry = Entry::Ready;
+    }
+
+    fn head_after_promotion(&mut self, head: &Head) {
+        let found = head.current();
+        if found.is_some() && found == self.state.roles.current.as_ref() {
+            if self.state.phase == Phase::Promote {
+                self.promotion_is_done();
+            } else if self.state.phase == Phase::Revoke && self.state.roles.previous.is_none() {
+                self.next_previous(head);
+            }
+            return;
+        }
+        if found.is_some() && found == self.state.roles.previous.as_ref() {
+            // A promotion from before landed late, or was written over: the right head is written again (rule P3).
+            if self.state.phase != Phase::Promote {
+                self.go(Phase::Promote);
+                self.state.entry = Entry::Ready;
+            }
+            return;
+        }
+        self.head_is_foreign(head);
+    }
+
+    /// The head is neither what the run found nor what it made.
+    fn head_is_foreign(&mut self, head: &Head) {
+        let writer = head.newest(Stage::Current).map(|kept| kept.run.clone());
+        match writer {
+            Some(Some(run)) if run != self.state.run => self.superseded(head),
+            Some(_) if self.state.check.head_accepted => self.begin_check(),
+            Some(_) => self.park_to(
+                Cause::ByHand,
+                "the secret's head was written by a person",
+                Phase::Verify,
+            ),
+            None => self.park(Cause::Vault, "the current version is missing in the vault"),
+        }
+    }
+
+    /// A later run has rotated the secret. What this one has left on the target is taken back; the secret is the other's.
+    fn superseded(&mut self, head: &Head) {
+        let touched = self.touched();
+        let own = self
+            .state
+            .roles
+            .pending
+            .as_ref()
+            .is_some_and(|version| head.stage_of(version) == Some(Stage::Pending));
+        self.state.roles.current = head.current().cloned();
+        if self.state.promoted {
+            return self.end(Ending::Succeeded, "superseded by a later run");
+        }
+        self.state.roles.previous = None;
+        self.state.wish = Some(Wish::Cancel);
+        if !own {
+            self.state.roles.pending = None;
+        }
+        if touched && (own || self.state.settings.class.target_issues()) {
+            self.go_in_doubt(Phase::Undo);
+        } else if own {
+            self.go(Phase::Abandon);
+        } else {
+            self.end(Ending::Cancelled, "superseded by a later run");
+        }
+    }
+
+    /// After one previous version was retired: others that earlier runs have left.
+    fn next_previous(&mut self, head: &Head) {
+        match head.newest(Stage::Previous) {
+            Some(kept) => self.state.roles.previous = Some(kept.version.clone()),
+            None => self.end(Ending::Succeeded, ""),
+        }
+    }
+
+    fn head_of_check(&mut self, head: &Head) {
+        if self.state.phase == Phase::RollForward && head.current() == self.state.check.accepted.as_ref() {
+            return self.rolled_forward();
+        }
+        if self.state.phase != Phase::Verify {
+            return;
+        }
+        self.state.roles.current = head.current().cloned();
+        if self.state.check.begun {
+            return;
+        }
+        self.state.check.begun = true;
+        self.state.check.queue = probing_order(head);
+        self.state.believe_at = self.now + self.state.settings.belief_delay();
+        self.state.seen = true;
+        let adopting = self.state.settings.trigger == Trigger::Adopt;
+        if self.state.check.queue.is_empty()
+            || !adopting && head.current().is_none() && !self.state.check.restored
+        {
+            self.park(
+                Cause::AdoptionRequired,
+                "nothing is current yet: import the credential in use",
+            );
+        }
+    }
+}
+
+/// Current first; then what may have landed late; then what the target may have been restored to, newest first.
+fn probing_order(head: &Head) -> Vec<Candidate> {
+    let stages: [&[Stage]; 3] = [
+        &[Stage::Current],
+        &[Stage::Pending, Stage::Abandoned],
+        &[Stage::Previous, Stage::Revoked],
+    ];
+    let current = head.versions.iter().position(|kept| kept.stage == Stage::Current);
+    let mut order = Vec::with_capacity(head.versions.len());
+    for wanted in stages {
+        for (place, kept) in head
+            .versions
+            .iter()
+            .enumerate()
+            .filter(|(_, kept)| wanted.contains(&kept.stage))
+        {
+            let newer = current.is_none_or(|current| place < current);
+            order.push(Candidate {
+                version: kept.version.clone(),
+                newer,
+            });
+        }
+    }
+    order
+}

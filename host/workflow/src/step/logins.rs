@@ -1,0 +1,229 @@
+//! What a login, or a login that was not made, means.
+
+use keywheel_model::{Effect as Reach, StepError, Timestamp, Trigger, Verdict, VersionId};
+
+use super::Work;
+use crate::mutant::Mutation;
+use crate::{Call, Cause, Ending, NoteKind, Phase};
+
+impl Work {
+    pub(super) fn on_over_budget(&mut self, until: Timestamp) {
+        let wait = until.saturating_since(self.now);
+        self.again(
+            Cause::Budget,
+            "the account's budget of failed logins is used up",
+            u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        );
+    }
+
+    pub(super) fn on_verdict(&mut self, call: &Call, result: &Result<Verdict, StepError>) {
+        let subject = call.subject.as_ref();
+        match result {
+            Ok(Verdict::Accepted) => self.on_accepted(subject),
+            Ok(Verdict::Limited(text)) => self.on_limited(text),
+            Ok(Verdict::Rejected) => self.on_rejected(),
+            Ok(Verdict::Account(text)) => self.park(Cause::Account, text.clone()),
+            Ok(Verdict::Unknown(_)) | Err(_) if self.wrong(Mutation::UnreachableIsDenied) => self.refused(),
+            Ok(Verdict::Unknown(text)) => self.again(Cause::Target, text, 0),
+            Err(error) => self.again(
+                Cause::Target,
+                &error.message,
+                error.retry_after_ms.unwrap_or(0).into(),
+            ),
+        }
+    }
+
+    fn on_limited(&mut self, text: &str) {
+        match self.state.phase {
+            // Alive is all that these ask.
+            Phase::ProveDead => self.still_alive(),
+            Phase::ProveUndone => self.go(Phase::Abandon),
+            _ => self.park(Cause::Limited, text),
+        }
+    }
+
+    fn on_accepted(&mut self, subject: Option<&VersionId>) {
+        match self.state.phase {
+            Phase::Prove => {
+                self.state.reach = Reach::Applied;
+                self.state.proved = true;
+                self.go(Phase::Promote);
+            }
+            Phase::ProveCurrent => {
+                self.state.proved = true;
+                self.go(Phase::Revoke);
+            }
+            Phase::ProveDead => self.still_alive(),
+            Phase::ProveUndone => self.go(Phase::Abandon),
+            Phase::ProveRepair => self.repaired(),
+            Phase::Verify => self.on_candidate_accepted(subject),
+            _ => {}
+        }
+    }
+
+    /// A rejection proves something only after the time that the target takes to believe (rule P9).
+    fn on_rejected(&mut self) {
+        let early = self.now < self.state.believe_at;
+        if early && self.state.phase != Phase::ProveDead && !self.wrong(Mutation::BeliefIgnored) {
+            return self.pause(self.state.believe_at);
+        }
+        self.refused();
+    }
+
+    fn refused(&mut self) {
+        match self.state.phase {
+            Phase::Prove => self.pending_refused(),
+            Phase::ProveCurrent => self.current_refused(),
+            Phase::ProveDead if self.wrong(Mutation::RefusalProbedOverAndOver) => {}
+            Phase::ProveDead => self.go(Phase::Retire),
+            Phase::ProveUndone => self.put_back(),
+            Phase::ProveRepair => self.repair_refused(),
+            Phase::Verify => self.candidate_refused(),
+            _ => {}
+        }
+    }
+
+    fn pending_refused(&mut self) {
+        let target_issues = self.state.settings.class.target_issues();
+        if self.state.reach == Reach::Applied || target_issues {
+            // The target took it, and does not know it: the old one goes back if it can (rule P11).
+            return if self.state.past_no_return() {
+                self.park(
+                    Cause::BothRejected,
+                    "the target refuses the credential that it has made",
+                )
+            } else {
+                self.go_in_doubt(Phase::Undo);
+            };
+        }
+        // Settled and refused: it has not landed. The same value again.
+        self.state.rounds += 1;
+        if self.state.rounds >= self.state.settings.max_attempts {
+            self.park_to(
+                Cause::Target,
+                "the effect of apply got lost again and again",
+                Phase::Apply,
+            );
+        } else {
+            self.state.reach = Reach::None;
+            self.go(Phase::Apply);
+            self.state.interrupted = true;
+        }
+    }
+
+    /// After the promotion the target refuses the new version. It is put on again, never undone.
+    fn current_refused(&mut self) {
+        if self.can_apply_current() && self.state.rounds < self.state.settings.max_attempts {
+            self.state.rounds += 1;
+            self.go_in_doubt(Phase::Repair);
+        } else {
+            self.park(Cause::NothingAccepted, "the target refuses the promoted version");
+        }
+    }
+
+    /// Undone, and yet the current version is refused.
+    fn put_back(&mut self) {
+        if self.can_apply_current() && !self.wrong(Mutation::NothingPutBack) {
+            self.state.check.park_after = true;
+            self.go_in_doubt(Phase::Repair);
+        } else {
+            self.park_to(
+                Cause::BothRejected,
+                "the target refuses current and pending",
+                Phase::Abandon,
+            );
+        }
+    }
+
+    fn still_alive(&mut self) {
+        self.state.rounds += 1;
+        if self.state.rounds >= self.state.settings.max_attempts {
+            return self.park_to(
+                Cause::StillAlive,
+                "the target still accepts the previous version",
+                Phase::Revoke,
+            );
+        }
+        let settings = &self.state.settings;
+        let pause = settings.back_off.pause(self.state.rounds, settings.seed);
+        self.go_in_doubt(Phase::Revoke);
+        self.pause(self.now + pause);
+    }
+
+    fn on_candidate_accepted(&mut self, subject: Option<&VersionId>) {
+        let newer = self
+            .state
+            .check
+            .queue
+            .first()
+            .is_some_and(|candidate| candidate.newer);
+        let adopting = self.state.settings.trigger == Trigger::Adopt;
+        if subject == self.state.roles.current.as_ref() {
+            return self.end(Ending::Succeeded, "the target accepts the current version");
+        }
+        self.state.check.accepted = subject.cloned();
+        if newer || adopting || self.wrong(Mutation::OlderPromoted) {
+            // It landed late, after its run had given it up.
+            self.state.proved = true;
+            self.go(Phase::RollForward);
+        } else if self.state.check.restored || !self.can_apply_current() {
+            self.park(
+                Cause::Restored,
+                "the target accepts an older version than the vault's current one",
+            );
+        } else {
+            // The target was set back: current goes on again (rule P10).
+            self.go_in_doubt(Phase::Repair);
+        }
+    }
+
+    fn candidate_refused(&mut self) {
+        let refused = self.state.check.queue.remove(0);
+        self.state.attempt = 0;
+        if self.state.roles.current.as_ref() == Some(&refused.version) {
+            self.state.check.current_refused = true;
+        }
+        if self.state.settings.trigger == Trigger::Adopt && self.state.check.queue.is_empty() {
+            self.state.roles.pending = Some(refused.version);
+            self.go(Phase::Abandon);
+        }
+    }
+
+    fn repaired(&mut self) {
+        self.note(NoteKind::Repaired, self.state.roles.current.clone(), "");
+        if self.state.promoted && !self.state.check.begun {
+            self.state.proved = true;
+            return self.go(Phase::Revoke);
+        }
+        let back_to = if self.state.check.begun {
+            Phase::Verify
+        } else {
+            Phase::Abandon
+        };
+        if self.state.check.park_after {
+            self.state.check.begun = false;
+            self.park_to(
+                Cause::BothRejected,
+                "current was put on the target again and works",
+                back_to,
+            );
+        } else if self.state.check.begun {
+            self.end(Ending::Succeeded, "current was put on the target again");
+        } else {
+            self.go(Phase::Abandon);
+        }
+    }
+
+    fn repair_refused(&mut self) {
+        self.state.rounds += 1;
+        if self.state.rounds < self.state.settings.max_attempts {
+            self.go_in_doubt(Phase::Repair);
+        } else {
+            self.park_to(
+                Cause::NothingAccepted,
+                "current was put on the target again and is refused",
+                Phase::Repair,
+            );
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What the result of a write to the vault, or of telling consumers, means.
+
+use keywheel_model::{Effect as Reach, StepError, Trigger, VersionId};
+
+use super::Work;
+use crate::mutant::Mutation;
+use crate::{Cause, Ending, NoteKind, Phase, StoreFailure};
+
+impl Work {
+    pub(super) fn on_mirrored(&mut self, result: &Result<(), StoreFailure>) {
+        match result {
+            Ok(()) => self.mirrored(),
+            Err(failure) => self.write_failed(failure),
+        }
+    }
+
+    pub(super) fn on_announced(&mut self, result: &Result<(), StepError>) {
+        match result {
+            Ok(()) => self.go(Phase::Apply),
+            Err(error) => {
+                self.log_failure(keywheel_model::StepName::Announce, &error.code);
+                let last = self.state.attempt + 1 >= self.state.settings.max_attempts;
+                match (last, self.state.settings.gap_accepted) {
+                    (true, true) => self.go(Phase::Apply),
+                    (true, false) => self.give_up("consumers could not be told of the pending version"),
+                    _ => self.again(
+                        Cause::Target,
+                        &error.code,
+                        error.retry_after_ms.unwrap_or(0).into(),
+                    ),
+                }
+            }
+        }
+    }
+
+    /// A write that failed. The head is read again before anything else: it may have been written after all.
+    fn write_failed(&mut self, failure: &StoreFailure) {
+        let detail = match failure {
+            StoreFailure::Conflict => "the head has changed",
+            StoreFailure::Failed(error) => {
+                if error.effect != Reach::None {
+                    self.in_flight_until(self.now + self.state.settings.effect_deadline());
+                }
+                error.code.as_str()
+            }
+        };
+        self.again(Cause::Vault, detail, 0);
+        self.state.entry = crate::Entry::Lease;
+    }
+
+    pub(super) fn on_promoted(&mut self, version: &VersionId, result: &Result<(), StoreFailure>) {
+        match result {
+            Ok(()) if self.state.phase == Phase::RollForward => {
+                self.state.check.accepted = Some(version.clone());
+                self.rolled_forward();
+            }
+            Ok(()) => self.promotion_is_done(),
+            Err(failure) => self.write_failed(failure),
+        }
+    }
+
+    pub(super) fn promotion_is_done(&mut self) {
+        let roles = &mut self.state.roles;
+        if !self.state.promoted {
+            roles.previous = roles.current.take();
+            roles.current = roles.pending.take();
+            self.state.promoted = true;
+        }
+        let mut wait = self.state.settings.longest_staleness();
+        if !self.state.proved {
+            wait = wait.max(std::time::Duration::from_millis(
+                self.state.settings.deferred_proof_ms,
+            ));
+        }
+        self.state.stale_until = Some(self.now + wait);
+        self.state.rounds = 0;
+        let proved = self.state.proved;
+        self.note(
+            NoteKind::Promoted { proved },
+            self.state.roles.current.clone(),
+            "",
+        );
+        if self.wrong(Mutation::PromoteBeforeSet) && self.state.reach == Reach::None {
+            self.state.phase = Phase::Apply;
+            self.state.roles.pending = self.state.roles.current.clone();
+        } else if self.wrong(Mutation::RevokeBeforePropagate) {
+            self.go(Phase::Revoke);
+        } else {
+            self.go(Phase::Propagate);
+        }
+    }
+
+    pub(super) fn rolled_forward(&mut self) {
+        let roles = &mut self.state.roles;
+        if self.state.check.accepted.is_some() && roles.current != self.state.check.accepted {
+            roles.previous = roles.current.take();
+            roles.current = self.state.check.accepted.take();
+        }
+        self.note(
+            NoteKind::Promoted { proved: true },
+            self.state.roles.current.clone(),
+            "",
+        );
+        let detail = match self.state.settings.trigger {
+            Trigger::Adopt => "adopted",
+            _ => "a version that had landed late is current now",
+        };
+        self.end(Ending::Succeeded, detail);
+    }
+
+    pub(super) fn on_told(&mut self, reported: &[String]) {
+        for name in reported {
+            if !self.state.reported.contains(name) {
+                self.state.reported.push(name.clone());
+            }
+        }
+        self.state.reported.sort();
+        let grace = std::time::Duration::from_millis(self.state.settings.grace_ms);
+        let until = self.state.stale_until.unwrap_or(self.now) + grace;
+        let enough = self.all_reported() && self.state.proved;
+        if self.now >= until || enough || self.wrong(Mutation::PreviousDroppedEarly) {
+            self.propagated();
+        } else {
+            self.pause(until);
+        }
+    }
+
+    pub(super) fn on_abandoned(&mut self, result: &Result<(), StoreFailure>) {
+        match result {
+            Ok(()) => {
+                self.note(NoteKind::Abandoned, self.state.roles.pending.clone(), "");
+                if self.state.settings.trigger == Trigger::Adopt {
+                    self.end(
+                        Ending::Failed,
+                        "the target refuses the imported credential; nothing was changed",
+                    );
+                } else {
+                    self.end_undone("undone");
+                }
+            }
+            Err(failure) => self.write_failed(failure),
+        }
+    }
+
+    pub(super) fn on_retired(&mut self, result: &Result<(), StoreFailure>) {
+        match result {
+            Ok(()) => {
+                self.note(NoteKind::Revoked, self.state.roles.previous.clone(), "");
+                self.state.roles.previous = None;
+                self.state.rounds = 0;
+                self.state.old_valid_until = None;
+                self.go(Phase::Revoke);
+            }
+            Err(failure) => self.write_failed(failure),
+        }
+    }
+}
