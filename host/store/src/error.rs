@@ -1,0 +1,248 @@
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use keywheel_model::{Fence, RunId, Timestamp};
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another host has the state directory open.
+    #[error("state directory {} is in use{}", dir.display(), holder(*pid))]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// The other host's process, if it left its number.
+        pid: Option<u32>,
+    },
+    /// The directory or file may be read or written by others, or is not ours.
+    #[error("{} is not private: {what}", path.display())]
+    NotPrivate {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The directory lies on a file system whose locks and syncs cannot be trusted.
+    #[error("{} lies on {kind}, which cannot hold the state safely", path.display())]
+    FileSystem {
+        /// The directory.
+        path: PathBuf,
+        /// The kind of file system.
+        kind: &'static str,
+    },
+    /// Written by a newer keywheel.
+    #[error("the state is of format {found}, this keywheel knows formats up to {known}")]
+    NewerFormat {
+        /// Format found.
+        found: u32,
+        /// Newest known.
+        known: u32,
+    },
+    /// The file is an SQLite database of another program.
+    #[error("{} is not a keywheel database", path.display())]
+    NotOurs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database file is damaged.
+    #[error("the database {} is damaged: {detail}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        detail: String,
+    },
+    /// A setting that durability depends on did not take.
+    #[error("SQLite runs with {setting} = {found}, not {wanted}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// What it must be.
+        wanted: &'static str,
+        /// What was read back.
+        found: String,
+    },
+    /// The disk is full; nothing of this write was kept.
+    #[error("no space left for the state; nothing of this write was kept")]
+    Full(#[source] Arc<rusqlite::Error>),
+    /// The group's commit failed; nothing of it was kept.
+    #[error("the commit failed; nothing of it was kept")]
+    Commit(#[source] Arc<rusqlite::Error>),
+    /// The writer gave no answer in time. Whether the write was kept is unknown: read it back.
+    #[error("the store gave no answer within {waited_ms} ms; the write may have been kept")]
+    Timeout {
+        /// How long was waited.
+        waited_ms: u64,
+    },
+    /// The queue of writes stayed full; the write was not begun.
+    #[error("the store is overloaded; the write was not begun")]
+    Overloaded,
+    /// The store was closed; the write was not begun.
+    #[error("the store is closed")]
+    Closed,
+    /// A closure panicked; nothing of it was kept.
+    #[error("a write was abandoned by a defect; nothing of it was kept")]
+    Panicked,
+    /// Somebody else changed the run's state first.
+    #[error("run {run} is at state version {found}, not {expected}")]
+    StateConflict {
+        /// The run.
+        run: RunId,
+        /// The version that the caller had read.
+        expected: u64,
+        /// The version in the store.
+        found: u64,
+    },
+    /// Another run holds the lease.
+    #[error("{key} is held by run {by}")]
+    LeaseHeld {
+        /// What is leased, as text.
+        key: String,
+        /// Who has it.
+        by: String,
+    },
+    /// A takeover that would come too early: effects of the holder can still land.
+    #[error("{key} cannot be taken over before {free_at}")]
+    TooEarly {
+        /// What is leased, as text.
+        key: String,
+        /// When it can be.
+        free_at: Timestamp,
+    },
+    /// The fence is not the live one: another holder took over, it was released, or its lease ran out.
+    #[error("fence {} of run {run} is no longer live", fence.0)]
+    Stale {
+        /// The run.
+        run: RunId,
+        /// The fence it came with.
+        fence: Fence,
+    },
+    /// The account's budget of probes is spent.
+    #[error("no more probes of {account} before {free_at}")]
+    BudgetSpent {
+        /// The account.
+        account: String,
+        /// When the next one is allowed.
+        free_at: Timestamp,
+    },
+    /// The thing exists already, with other content.
+    #[error("{what} exists with other content")]
+    Conflict {
+        /// What.
+        what: String,
+    },
+    /// No such thing.
+    #[error("{what} does not exist")]
+    NotFound {
+        /// What.
+        what: String,
+    },
+    /// A bound was exceeded.
+    #[error("{what} is over its limit of {limit}")]
+    Limit {
+        /// What.
+        what: &'static str,
+        /// The bound, in the unit that `what` names.
+        limit: usize,
+    },
+    /// A stored value cannot be read as what it should be.
+    #[error("{what} holds something unreadable")]
+    Unreadable {
+        /// Table and row.
+        what: String,
+    },
+    /// A file could not be used.
+    #[error("cannot {what} {}", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The linked SQLite is older than the first safe one.
+    #[error("the linked SQLite {found} is older than 3.51.3")]
+    Library {
+        /// Version number as SQLite gives it.
+        found: i32,
+    },
+    /// SQLite refused.
+    #[error("the database refused")]
+    Sql(#[source] rusqlite::Error),
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
+}
+
+impl Error {
+    /// Stable code for scripts.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "store.in-use",
+            Self::NotPrivate { .. } => "store.not-private",
+            Self::FileSystem { .. } => "store.file-system",
+            Self::NewerFormat { .. } => "store.newer-format",
+            Self::NotOurs { .. } => "store.not-ours",
+            Self::Damaged { .. } => "store.damaged",
+            Self::Setting { .. } => "store.setting",
+            Self::Full(_) => "store.full",
+            Self::Commit(_) => "store.commit",
+            Self::Timeout { .. } => "store.timeout",
+            Self::Overloaded => "store.overloaded",
+            Self::Closed => "store.closed",
+            Self::Panicked => "store.panicked",
+            Self::StateConflict { .. } => "store.state-conflict",
+            Self::LeaseHeld { .. } => "store.lease-held",
+            Self::TooEarly { .. } => "store.too-early",
+            Self::Stale { .. } => "store.stale-fence",
+            Self::BudgetSpent { .. } => "store.budget-spent",
+            Self::Conflict { .. } => "store.conflict",
+            Self::NotFound { .. } => "store.not-found",
+            Self::Limit { .. } => "store.limit",
+            Self::Unreadable { .. } => "store.unreadable",
+            Self::File { .. } => "store.file",
+            Self::Library { .. } => "store.library",
+            Self::Sql(_) => "store.sql",
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::InUse { pid: Some(pid), .. } => {
+                format!("talk to the running host, or stop process {pid} first")
+            }
+            Self::InUse { pid: None, .. } => "talk to the running host, or stop it first".to_owned(),
+            Self::NotPrivate { path, .. } => {
+                format!("`chmod go-rwx {}`; it must belong to the user of the host", path.display())
+            }
+            Self::FileSystem { .. } => "put the state directory on a local disk".to_owned(),
+            Self::NewerFormat { .. } => {
+                "use the newer keywheel, or restore a backup made by this version".to_owned()
+            }
+            Self::NotOurs { .. } => "give another state directory".to_owned(),
+            Self::Damaged { .. } => "keep the file, and restore the newest backup".to_owned(),
+            Self::Full(_) => "free some space; the run goes on where it stands".to_owned(),
+            Self::Overloaded => "try again later, or lower the number of runs at once".to_owned(),
+            _ => return None,
+        })
+    }
+
+    /// Whether nothing of the write was kept, for certain.
+    pub fn nothing_kept(&self) -> bool {
+        !matches!(self, Self::Timeout { .. })
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full(Arc::new(error)),
+            _ => Self::Sql(error),
+        }
+    }
+}

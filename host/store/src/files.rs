@@ -1,0 +1,103 @@
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+const PRIVATE_FILE: u32 = 0o600;
+
+/// The files of a state directory, held under an exclusive lock as long as this lives.
+pub(crate) struct Files {
+    pub(crate) database: PathBuf,
+    _lock: File,
+}
+
+/// Creates the directory (0700) where it is missing, takes its lock, and sees that the database file is private (0600).
+pub(crate) fn claim(dir: &Path) -> Result<Files, Error> {
+    private_directory(dir)?;
+    local_disk(dir)?;
+    let lock = lock(dir)?;
+    let database = dir.join("keywheel.db");
+    let file = open_private(&database, "create")?;
+    file.sync_all().map_err(failed("sync", &database))?;
+    sync_directory(dir)?;
+    Ok(Files { database, _lock: lock })
+}
+
+/// Makes new entries of the directory durable.
+pub(crate) fn sync_directory(dir: &Path) -> Result<(), Error> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))
+}
+
+/// Opens a file that nobody else may read, or creates it so. A symbolic link is refused.
+pub(crate) fn open_private(path: &Path, what: &'static str) -> Result<File, Error> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(PRIVATE_FILE)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(path)
+        .map_err(failed(what, path))?;
+    let metadata = file.metadata().map_err(failed("inspect", path))?;
+    check_private(path, &metadata)?;
+    Ok(file)
+}
+
+fn private_directory(dir: &Path) -> Result<(), Error> {
+    match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+        Ok(()) => {}
+        Err(source) => return Err(failed("create", dir)(source)),
+    }
+    let metadata = fs::metadata(dir).map_err(failed("inspect", dir))?;
+    check_private(dir, &metadata)
+}
+
+fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<(), Error> {
+    let not_private = |what| Err(Error::NotPrivate { path: path.to_owned(), what });
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return not_private("it belongs to another user");
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return not_private("others may use it");
+    }
+    Ok(())
+}
+
+/// Network file systems lose locks and reorder syncs.
+fn local_disk(dir: &Path) -> Result<(), Error> {
+    let status = rustix::fs::statfs(dir).map_err(|errno| failed("inspect", dir)(errno.into()))?;
+    let kind = match u64::try_from(status.f_type).unwrap_or_default() & 0xffff_ffff {
+        0x6969 => "NFS",
+        0xfe53_4d42 | 0xff53_4d42 => "SMB",
+        0x0102_1997 => "9P",
+        _ => return Ok(()),
+    };
+    Err(Error::FileSystem { path: dir.to_owned(), kind })
+}
+
+fn lock(dir: &Path) -> Result<File, Error> {
+    let path = dir.join("lock");
+    let mut file = open_private(&path, "open")?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            // The number is a courtesy: without it the answer is the same.
+            let _ = file.read_to_string(&mut text);
+            return Err(Error::InUse { dir: dir.to_owned(), pid: text.trim().parse().ok() });
+        }
+        Err(fs::TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
+    }
+    let note = format!("{}\n", std::process::id());
+    // Likewise a courtesy; a full disk must not keep the host from opening its state.
+    let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(note.as_bytes()));
+    Ok(file)
+}
+
+pub(crate) fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { what, path, source }
+}

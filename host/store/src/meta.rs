@@ -1,0 +1,91 @@
+use keywheel_model::{Epoch, Fence, Timestamp};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use crate::{Error, Reader, Transaction};
+
+/// Fences of one restore epoch; the epoch stands above these bits, so that a restored store never repeats a fence.
+const FENCE_BITS: u32 = 40;
+
+/// Gives a new store its id. Returns the id.
+pub(crate) fn establish(connection: &mut Connection, now: Timestamp) -> Result<String, Error> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if read(&transaction, "store")?.is_none() {
+        let id: String = rand::random::<[u8; 16]>().iter().map(|byte| format!("{byte:02x}")).collect();
+        for (key, value) in
+            [("store", id), ("created", now.as_unix_ms().to_string()), ("epoch", "0".to_owned())]
+        {
+            write(&transaction, key, &value)?;
+        }
+    }
+    let id = read(&transaction, "store")?.ok_or_else(|| Error::Unreadable { what: "meta store".to_owned() })?;
+    transaction.commit()?;
+    Ok(id)
+}
+
+fn read(connection: &Connection, key: &str) -> Result<Option<String>, Error> {
+    let mut statement = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+    Ok(statement.query_row([key], |row| row.get(0)).optional()?)
+}
+
+fn write(connection: &Connection, key: &str, value: &str) -> Result<(), Error> {
+    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    connection.prepare_cached(sql)?.execute(params![key, value])?;
+    Ok(())
+}
+
+fn number(connection: &Connection, key: &str) -> Result<u64, Error> {
+    match read(connection, key)? {
+        None => Ok(0),
+        Some(text) => text.parse().map_err(|_| Error::Unreadable { what: format!("meta {key}") }),
+    }
+}
+
+impl Reader<'_> {
+    /// A fact about the store itself: `audit.key` (which key seals the trail), `vault.format`.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn meta(&self, key: &str) -> Result<Option<String>, Error> {
+        read(self.connection, key)
+    }
+
+    /// The restore epoch (rule P2).
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn epoch(&self) -> Result<Epoch, Error> {
+        let epoch = number(self.connection, "epoch")?;
+        u32::try_from(epoch).map(Epoch).map_err(|_| Error::Unreadable { what: "meta epoch".to_owned() })
+    }
+}
+
+impl Transaction<'_> {
+    /// Records a fact about the store itself.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] for the keys that the store keeps by itself.
+    pub fn set_meta(&self, key: &str, value: &str) -> Result<(), Error> {
+        if matches!(key, "store" | "created" | "epoch" | "fence") {
+            return Err(Error::Conflict { what: format!("meta {key}") });
+        }
+        write(self.connection, key, value)
+    }
+
+    /// Begins the next restore epoch; fences of older ones are dead from now on.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn raise_epoch(&self) -> Result<Epoch, Error> {
+        let next = Epoch(self.epoch()?.0.saturating_add(1));
+        write(self.connection, "epoch", &next.0.to_string())?;
+        Ok(next)
+    }
+
+    /// A fence that no one ever had: above all before it, and above all of earlier epochs.
+    pub(crate) fn next_fence(&self) -> Result<Fence, Error> {
+        let floor = u64::from(self.epoch()?.0) << FENCE_BITS;
+        let next = (number(self.connection, "fence")? + 1).max(floor + 1);
+        write(self.connection, "fence", &next.to_string())?;
+        Ok(Fence(next))
+    }
+}

@@ -1,0 +1,58 @@
+use std::time::Duration;
+
+use keywheel_model::{RunId, Timestamp};
+use rusqlite::params;
+
+use crate::transaction::at;
+use crate::{Error, Reader, Transaction};
+
+impl Reader<'_> {
+    /// Probes of an account within the window before now. Accounts are shared by runs, and so is the budget (rule P14).
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn probes(&self, account: &str, window: Duration) -> Result<u32, Error> {
+        let sql = "SELECT count(*) FROM probe WHERE account = ?1 AND at > ?2";
+        let since = (self.now - window).as_unix_ms();
+        Ok(self.connection.prepare_cached(sql)?.query_row(params![account, since], |row| row.get(0))?)
+    }
+}
+
+impl Transaction<'_> {
+    /// Spends one probe of the account, before it is made. Returns how many are left in the window.
+    ///
+    /// # Errors
+    /// [`Error::BudgetSpent`] with the time at which the next one is allowed.
+    pub fn spend_probe(
+        &self,
+        account: &str,
+        run: &RunId,
+        limit: u32,
+        window: Duration,
+    ) -> Result<u32, Error> {
+        let since = (self.now - window).as_unix_ms();
+        let old = "DELETE FROM probe WHERE account = ?1 AND at <= ?2";
+        self.connection.prepare_cached(old)?.execute(params![account, since])?;
+        let spent = self.probes(account, window)?;
+        if spent >= limit {
+            let free_at = if limit == 0 { Timestamp::from_unix_ms(u64::MAX) } else { self.oldest(account, limit)? + window };
+            return Err(Error::BudgetSpent { account: account.to_owned(), free_at });
+        }
+        let sql = "INSERT INTO probe (account, at, run) VALUES (?1, ?2, ?3)";
+        self.connection.prepare_cached(sql)?.execute(params![
+            account,
+            self.now.as_unix_ms(),
+            run.as_str()
+        ])?;
+        Ok(limit - spent - 1)
+    }
+
+    /// The one of the newest `limit` probes that leaves the window first.
+    fn oldest(&self, account: &str, limit: u32) -> Result<Timestamp, Error> {
+        let sql = "SELECT at FROM probe WHERE account = ?1 ORDER BY at DESC LIMIT 1 OFFSET ?2";
+        Ok(self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![account, limit - 1], |row| at(row, 0))?)
+    }
+}

@@ -1,0 +1,71 @@
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use keywheel_model::Clock;
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::{Error, Reader};
+
+/// Connections that cannot write, lent to one reader at a time.
+pub(crate) struct Readers {
+    free: Arc<Semaphore>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    store_id: Arc<str>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Gives the connection back, also when the reader panics.
+struct Lent {
+    connection: Option<Connection>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            if !connection.is_autocommit() {
+                // A read transaction has nothing to lose.
+                let _ = connection.execute_batch("ROLLBACK");
+            }
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+    }
+}
+
+impl Readers {
+    pub(crate) fn new(connections: Vec<Connection>, store_id: Arc<str>, clock: Arc<dyn Clock>) -> Self {
+        let free = Arc::new(Semaphore::new(connections.len()));
+        Self { free, idle: Arc::new(Mutex::new(connections)), store_id, clock }
+    }
+
+    pub(crate) async fn read<T, E, F>(&self, look: F, wait: Duration) -> Result<T, E>
+    where
+        F: FnOnce(&Reader<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let permit = match timeout(wait, Arc::clone(&self.free).acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(Error::Closed.into()),
+            Err(_) => return Err(Error::Overloaded.into()),
+        };
+        let connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let lent = Lent { connection, idle: Arc::clone(&self.idle) };
+        let (store_id, now) = (Arc::clone(&self.store_id), self.clock.now());
+        let task = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let Some(connection) = &lent.connection else { return Err(Error::Closed.into()) };
+            connection.execute_batch("BEGIN").map_err(Error::from)?;
+            look(&Reader { connection, now, store_id: &store_id })
+        });
+        match timeout(wait, task).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Error::Panicked.into()),
+            Err(_) => {
+                Err(Error::Timeout { waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }.into())
+            }
+        }
+    }
+}

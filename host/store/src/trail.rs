@@ -1,0 +1,142 @@
+use keywheel_audit::{Checkpoint, Entry, Hash, Report, Row, Verifier, genesis, link};
+use keywheel_model::{RunId, SecretBytes, Timestamp};
+use rusqlite::{OptionalExtension, params};
+
+use crate::transaction::at;
+use crate::{Error, Reader, Transaction};
+
+/// Which rows of the trail. Empty: all.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// Only of this resource.
+    pub resource: Option<String>,
+    /// Only by this actor.
+    pub actor: Option<String>,
+    /// Only of this action.
+    pub action: Option<String>,
+    /// Only in this run.
+    pub run: Option<RunId>,
+    /// Not before.
+    pub from: Option<Timestamp>,
+    /// Before.
+    pub to: Option<Timestamp>,
+    /// Only rows with greater numbers: the next page.
+    pub after: u64,
+}
+
+const COLUMNS: &str = "seq, at, actor, action, resource, outcome, run, details, prev, hash, seal";
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
+    Ok(Row {
+        seq: row.get(0)?,
+        at: at(row, 1)?,
+        actor: row.get(2)?,
+        action: row.get(3)?,
+        resource: row.get(4)?,
+        outcome: row.get(5)?,
+        run: row.get(6)?,
+        details: row.get(7)?,
+        prev: Hash(row.get(8)?),
+        hash: Hash(row.get(9)?),
+        seal: row.get::<_, Option<[u8; 32]>>(10)?.map(Hash),
+    })
+}
+
+impl Reader<'_> {
+    /// Rows of the trail that match, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn audit_rows(&self, filter: &AuditFilter, limit: u32) -> Result<Vec<Row>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM audit WHERE seq > ?1 AND (?2 IS NULL OR resource = ?2) AND (?3 IS NULL OR actor = ?3)
+             AND (?4 IS NULL OR action = ?4) AND (?5 IS NULL OR run = ?5) AND (?6 IS NULL OR at >= ?6)
+             AND (?7 IS NULL OR at < ?7) ORDER BY seq LIMIT ?8"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement.query_map(
+            params![
+                filter.after,
+                filter.resource,
+                filter.actor,
+                filter.action,
+                filter.run.as_ref().map(RunId::as_str),
+                filter.from.map(Timestamp::as_unix_ms),
+                filter.to.map(Timestamp::as_unix_ms),
+                limit
+            ],
+            read,
+        )?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The head of the trail now, to be kept outside of the store.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn audit_checkpoint(&self) -> Result<Checkpoint, Error> {
+        let (seq, hash) = self.head()?;
+        Ok(Checkpoint { store: self.store_id.to_owned(), seq, hash, at: self.now })
+    }
+
+    /// Checks the whole trail, row by row: the chain, the seals where a key is given, the checkpoints.
+    ///
+    /// # Errors
+    /// What SQLite refuses. What is wrong with the trail is the inner result.
+    pub fn audit_verify(
+        &self,
+        key: Option<&SecretBytes>,
+        checkpoints: &[Checkpoint],
+    ) -> Result<Result<Report, keywheel_audit::Error>, Error> {
+        let mut verifier = match Verifier::new(self.store_id, key, checkpoints) {
+            Ok(verifier) => verifier,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut statement =
+            self.connection.prepare_cached(&format!("SELECT {COLUMNS} FROM audit ORDER BY seq"))?;
+        for row in statement.query_map([], read)? {
+            if let Err(error) = verifier.push(&row?) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(verifier.finish())
+    }
+
+    fn head(&self) -> Result<(u64, Hash), Error> {
+        let sql = "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1";
+        let last = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([], |row| Ok((row.get(0)?, Hash(row.get(1)?))))
+            .optional()?;
+        Ok(last.unwrap_or_else(|| (0, genesis(self.store_id))))
+    }
+}
+
+impl Transaction<'_> {
+    /// Appends to the trail, in the transaction of the change that it tells of. Returns the row's number.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn audit(&self, entry: &Entry) -> Result<u64, Error> {
+        let (seq, prev) = self.head()?;
+        let row = link(prev, seq + 1, self.now, entry, self.audit_key);
+        let sql = format!(
+            "INSERT INTO audit ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
+        );
+        self.connection.prepare_cached(&sql)?.execute(params![
+            row.seq,
+            row.at.as_unix_ms(),
+            row.actor,
+            row.action,
+            row.resource,
+            row.outcome,
+            row.run,
+            row.details,
+            row.prev.0,
+            row.hash.0,
+            row.seal.map(|seal| seal.0)
+        ])?;
+        Ok(row.seq)
+    }
+}
