@@ -1,0 +1,89 @@
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Config {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    database: Option<String>,
+    /// The role that alters the others; its password is the input `admin`.
+    pub(crate) admin: String,
+    #[serde(flatten)]
+    pub(crate) mode: Mode,
+    /// `tls`, or `plaintext` in words.
+    transport: Option<String>,
+    /// A trust set of the host's configuration.
+    pub(crate) trust: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "mode", rename_all = "kebab-case")]
+pub(crate) enum Mode {
+    Role {
+        role: String,
+        #[serde(default)]
+        format: Format,
+    },
+    Alternating {
+        roles: [String; 2],
+    },
+}
+
+/// What the secret is: the password alone, or a document with the user name beside it.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Format {
+    #[default]
+    Password,
+    Json,
+}
+
+impl Config {
+    pub(crate) fn database(&self) -> &str {
+        self.database.as_deref().unwrap_or("postgres")
+    }
+
+    pub(crate) fn is_plaintext(&self) -> bool {
+        self.transport.as_deref() == Some("plaintext")
+    }
+
+    pub(crate) fn problems(&self) -> Vec<(String, String)> {
+        let problem = |place: &str, message: &str| vec![(place.to_owned(), message.to_owned())];
+        match self.accounts().names() {
+            [first, second] if first == second => {
+                problem("/roles/1", "the two roles must differ: each keeps one password")
+            }
+            names if names.contains(&self.admin) => {
+                problem("/admin", "must be another role than the one that is rotated")
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(json: &str) -> Config {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn the_least_of_each_mode_is_a_configuration_with_tls() {
+        let role = of(r#"{"mode":"role","host":"db","port":5432,"admin":"keywheel","role":"app"}"#);
+        assert!(!role.is_plaintext() && role.problems().is_empty());
+        assert_eq!(role.database(), "postgres");
+        let pair = of(
+            r#"{"mode":"alternating","host":"db","port":5432,"admin":"keywheel","roles":["a","b"],"transport":"plaintext"}"#,
+        );
+        assert!(pair.is_plaintext() && pair.problems().is_empty());
+    }
+
+    #[test]
+    fn one_role_twice_and_the_administrator_itself_are_refused() {
+        let twice = of(r#"{"mode":"alternating","host":"db","port":5432,"admin":"keywheel","roles":["a","a"]}"#);
+        assert_eq!(twice.problems()[0].0, "/roles/1");
+        let itself = of(r#"{"mode":"role","host":"db","port":5432,"admin":"app","role":"app"}"#);
+        assert_eq!(itself.problems()[0].0, "/admin");
+    }
+}

@@ -1,0 +1,129 @@
+//! Rotates the password of a PostgreSQL role.
+//!
+//! - mode `role`: one role. The server keeps one password for it, so clients that hold only the old one are refused until
+//!   they have the new one (slot class C).
+//! - mode `alternating`: two roles with the same rights, used in turn. The one that clients use now keeps its password
+//!   until the grace period is over: no gap. The secret is a JSON document with `username` and `password`.
+//!
+//! A password is only ever sent by its own login: `ALTER ROLE` gets a SCRAM verifier that the host derives. It always sets
+//! `VALID UNTIL` too, because the server answers an expired password as it answers a wrong one.
+
+mod config;
+mod plan;
+
+use keywheel_sdk::error::ErrorExt;
+use keywheel_sdk::sql::{Connector, Piece, Session};
+use keywheel_sdk::{Accounts, Error, Outcome, Plan, Plugin, Run, Verdict, Version};
+
+use config::{Config, Format, Mode};
+
+/// Letters, digits, `-` and `_`: 192 bits.
+const PASSWORD_LENGTH: u16 = 32;
+
+enum Postgres {}
+
+keywheel_sdk::export!(Postgres);
+
+impl Plugin for Postgres {
+    type Config = Config;
+
+    fn check(config: &Config) -> Vec<(String, String)> {
+        config.problems()
+    }
+
+    fn plan(run: &Run, config: &Config) -> Result<Plan, Error> {
+        let current = config.accounts().name_if_any(run, Version::Current)?;
+        plan::look(&administrator(run, config)?, config, current)
+    }
+
+    fn create(run: &Run, config: &Config) -> Result<Outcome, Error> {
+        config.accounts().create(run, PASSWORD_LENGTH)
+    }
+
+    fn apply(run: &Run, config: &Config) -> Result<Outcome, Error> {
+        set_password(run, config, Version::Pending)
+    }
+
+    fn test(run: &Run, config: &Config) -> Result<Verdict, Error> {
+        let accounts = config.accounts();
+        let role = accounts.name(run, Version::Subject)?;
+        let login = connector(config, role);
+        login.password(&accounts.password(run, Version::Subject)?);
+        let Err(refusal) = Session::open(login) else { return Ok(Verdict::Accepted) };
+        Ok(match refusal.sqlstate().as_deref() {
+            // The server says this of a role that is missing or expired, too. Only the password of a role that could
+            // have logged in was refused.
+            Some("28P01") => match administrator(run, config).and_then(|admin| plan::why_locked(&admin, role)) {
+                Ok(locked) => locked.map_or(Verdict::Rejected, Verdict::Account),
+                Err(problem) => Verdict::Unknown(format!("refused, but not known why: {}", problem.message)),
+            },
+            Some("28000") => Verdict::Account(format!("{role} may not log in, or not from here (pg_hba.conf)")),
+            Some("42501") => Verdict::Limited(format!("{role} may not connect to the database {}", config.database())),
+            _ => Verdict::Unknown(refusal.message),
+        })
+    }
+
+    fn revoke(run: &Run, config: &Config) -> Result<Outcome, Error> {
+        let accounts = config.accounts();
+        let role = accounts.name(run, Version::Subject)?;
+        // A role holds one password: where a newer version has the role, the subject's is overwritten. The host proves it.
+        let newer = [accounts.name_if_any(run, Version::Current)?, accounts.name_if_any(run, Version::Pending)?];
+        if newer.contains(&Some(role)) { Ok(Outcome::Done) } else { clear_password(run, config, role) }
+    }
+
+    fn rollback(run: &Run, config: &Config) -> Result<Outcome, Error> {
+        let accounts = config.accounts();
+        match (accounts.name_if_any(run, Version::Pending)?, accounts.name_if_any(run, Version::Current)?) {
+            (None, _) => Ok(Outcome::Done),
+            (Some(pending), Some(current)) if pending == current => set_password(run, config, Version::Current),
+            (Some(pending), _) => clear_password(run, config, pending),
+        }
+    }
+}
+
+fn set_password(run: &Run, config: &Config, version: Version) -> Result<Outcome, Error> {
+    let accounts = config.accounts();
+    let role = accounts.name(run, version)?;
+    let verifier = accounts.password(run, version)?.derive("postgres.scram-sha-256", "")?;
+    let password = [Piece::Text(" PASSWORD "), Piece::Secret(&verifier), Piece::Text(" VALID UNTIL 'infinity'")];
+    alter(run, config, role, &password)
+}
+
+fn clear_password(run: &Run, config: &Config, role: &str) -> Result<Outcome, Error> {
+    alter(run, config, role, &[Piece::Text(" PASSWORD NULL")])
+}
+
+fn alter(run: &Run, config: &Config, role: &str, change: &[Piece<'_>]) -> Result<Outcome, Error> {
+    let statement = [&[Piece::Text("ALTER ROLE "), Piece::Name(role)], change].concat();
+    administrator(run, config)?.execute(&statement).map_err(|problem| problem.at(&format!("ALTER ROLE {role}")))?;
+    Ok(Outcome::Done)
+}
+
+fn administrator(run: &Run, config: &Config) -> Result<Session, Error> {
+    let login = connector(config, &config.admin);
+    login.password(&run.input("admin")?);
+    Session::open(login).map_err(|problem| problem.at("the administrator's login"))
+}
+
+fn connector(config: &Config, user: &str) -> Connector {
+    let connector = Connector::new("postgres");
+    connector.host(&config.host, config.port);
+    connector.database(config.database());
+    connector.user(user);
+    if let Some(trust) = &config.trust {
+        connector.trust(trust);
+    }
+    if config.is_plaintext() {
+        connector.plaintext();
+    }
+    connector
+}
+
+impl Config {
+    fn accounts(&self) -> Accounts<'_> {
+        match &self.mode {
+            Mode::Role { role, format } => Accounts::one(role, *format == Format::Json),
+            Mode::Alternating { roles } => Accounts::two(roles),
+        }
+    }
+}

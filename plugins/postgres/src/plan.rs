@@ -1,0 +1,110 @@
+//! What stands in the way, seen from the administrator's session.
+
+use keywheel_sdk::sql::{Piece, Session, Table};
+use keywheel_sdk::{Error, Plan};
+
+use crate::config::{Config, Mode};
+
+const SERVER: &str = "SELECT current_setting('server_version_num')::bigint AS version, pg_is_in_recovery() AS standby, \
+    r.rolsuper AS super, r.rolcreaterole AS createrole FROM pg_roles r WHERE r.rolname = current_user";
+
+const ROLE: &str = "SELECT r.rolsuper AS super, r.rolcanlogin AS login, coalesce(r.rolvaliduntil < now(), false) AS expired, \
+    coalesce(nullif(r.rolvaliduntil, 'infinity')::text, '') AS until, \
+    pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS administered, \
+    (SELECT count(*) FROM pg_class c WHERE c.relowner = r.oid) AS owned, \
+    (SELECT count(*) FROM pg_default_acl d WHERE d.defaclrole = r.oid) AS defaults, \
+    coalesce((SELECT string_agg(g.rolname::text, ', ' ORDER BY g.rolname) FROM pg_auth_members m \
+    JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), '') AS groups FROM pg_roles r WHERE r.rolname = ";
+
+fn role(admin: &Session, name: &str) -> Result<Table, Error> {
+    admin.query(&[Piece::Text(ROLE), Piece::Param(name)])
+}
+
+/// Why a role cannot log in whatever its password is; none if it can.
+pub(crate) fn why_locked(admin: &Session, name: &str) -> Result<Option<String>, Error> {
+    let role = role(admin, name)?;
+    Ok(if role.is_empty() {
+        Some(format!("the role {name} does not exist"))
+    } else if !role.flag("login") {
+        Some(format!("the role {name} is locked (NOLOGIN)"))
+    } else {
+        role.flag("expired").then(|| format!("the password of {name} expired at {}", role.text("until")))
+    })
+}
+
+pub(crate) fn look(admin: &Session, config: &Config, current: Option<&str>) -> Result<Plan, Error> {
+    let mut plan = Plan::default();
+    describe(&mut plan, config, current);
+    let server = admin.query(&[Piece::Text(SERVER)])?;
+    if server.flag("standby") {
+        plan.problem("postgres.standby", "the server is a read-only standby", "point `host` at the primary");
+    }
+    if config.is_plaintext() {
+        plan.warning("postgres.plaintext", "connections are without TLS", "give the server a certificate");
+    }
+    let mut groups = Vec::new();
+    for name in config.accounts().names() {
+        let role = role(admin, name)?;
+        examine(&mut plan, config, &server, name, &role);
+        groups.push(role.text("groups").to_owned());
+    }
+    if groups.windows(2).any(|pair| pair[0] != pair[1]) {
+        let message = format!("the two roles are members of different groups: {}", groups.join(" / "));
+        plan.warning("postgres.membership", message, "make both members of the same ones");
+    }
+    Ok(plan)
+}
+
+fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &Table) {
+    let admin = &config.admin;
+    if name == admin {
+        plan.problem("postgres.self-target", format!("{name} would change itself"), "use another role as `admin`");
+    }
+    if role.is_empty() {
+        let hint = format!("CREATE ROLE {name} LOGIN");
+        return plan.problem("postgres.role-missing", format!("the role {name} does not exist"), hint);
+    }
+    if !role.flag("login") {
+        let hint = format!("ALTER ROLE {name} LOGIN");
+        plan.problem("postgres.role-locked", format!("the role {name} is locked (NOLOGIN)"), hint);
+    }
+    if role.flag("super") {
+        let hint = "give the application a role without SUPERUSER and rotate that";
+        plan.problem("postgres.superuser", format!("the role {name} is a superuser"), hint);
+    } else if !server.flag("super") && !server.flag("createrole") {
+        let hint = format!("ALTER ROLE {admin} CREATEROLE");
+        plan.problem("postgres.createrole", format!("{admin} may not alter other roles"), hint);
+    } else if !server.flag("super") && server.number("version") >= 160_000 && !role.flag("administered") {
+        let hint = format!("GRANT {name} TO {admin} WITH ADMIN OPTION");
+        plan.problem("postgres.admin-option", format!("{admin} has no ADMIN OPTION on {name}"), hint);
+    }
+    if !role.text("until").is_empty() {
+        let message = format!("the password of {name} is valid until {}", role.text("until"));
+        plan.warning(
+            "postgres.valid-until",
+            message,
+            "the new one has no such end: the rotation's schedule takes its place",
+        );
+    }
+    if matches!(config.mode, Mode::Alternating { .. }) && role.number("owned") + role.number("defaults") > 0 {
+        let (owned, defaults) = (role.number("owned"), role.number("defaults"));
+        let message = format!("{name} itself owns {owned} relations and has {defaults} default privileges");
+        let hint = format!("REASSIGN OWNED BY {name} TO a common group; ALTER ROLE {name} SET role = that group");
+        plan.warning("postgres.ownership", message, hint);
+    }
+}
+
+fn describe(plan: &mut Plan, config: &Config, current: Option<&str>) {
+    let next = config.accounts().next(current);
+    plan.step("create", format!("a random password for {next}"));
+    plan.step("apply", format!("ALTER ROLE {next} PASSWORD 'SCRAM-SHA-256$…' VALID UNTIL 'infinity'"));
+    plan.step("test", format!("log in as {next}"));
+    match (&config.mode, current) {
+        (Mode::Role { .. }, _) => {
+            plan.step("revoke", "nothing to do: the old password was overwritten");
+            plan.gap("clients with only the old password are refused from `apply` until they have read the new one");
+        }
+        (_, Some(current)) => plan.step("revoke", format!("ALTER ROLE {current} PASSWORD NULL")),
+        (_, None) => {}
+    }
+}

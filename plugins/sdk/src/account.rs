@@ -1,0 +1,182 @@
+//! The accounts that a rotation changes: one, or two that take turns, and the versions that are their passwords.
+
+use crate::bindings::keywheel::core::secrets::{Composer, PasswordPolicy, generate_password};
+use crate::error::error;
+use crate::{Error, ErrorKind, Outcome, Run, Secret};
+
+const USERNAME: &str = "/username";
+const PASSWORD: &str = "/password";
+const ANNOTATION: &str = "username";
+
+/// A version of the rotated secret, as a step sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// What clients use now.
+    Current,
+    /// What is being rotated in.
+    Pending,
+    /// What this call of `test` or `revoke` is about.
+    Subject,
+}
+
+impl Version {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Current => "current",
+            Self::Pending => "pending",
+            Self::Subject => "subject",
+        }
+    }
+
+    /// The secret itself; none if there is no such version.
+    ///
+    /// # Errors
+    /// The vault cannot be read.
+    pub fn find(self, run: &Run) -> Result<Option<Secret>, Error> {
+        match self {
+            Self::Current => run.current(),
+            Self::Pending => run.pending(),
+            Self::Subject => run.subject().map(Some),
+        }
+    }
+
+    /// The secret itself.
+    ///
+    /// # Errors
+    /// `not-found` if there is no such version; the vault cannot be read.
+    pub fn get(self, run: &Run) -> Result<Secret, Error> {
+        let missing =
+            || error(ErrorKind::NotFound, "version.missing", format!("there is no {} version", self.as_str()));
+        self.find(run)?.ok_or_else(missing)
+    }
+}
+
+/// One account, or two of which each rotation takes the one that clients do not use.
+#[derive(Clone, Copy, Debug)]
+pub struct Accounts<'a> {
+    names: &'a [String],
+    document: bool,
+}
+
+impl<'a> Accounts<'a> {
+    /// One account. `document`: the secret is a JSON document with `username` and `password`, else the bare password.
+    pub fn one(name: &'a String, document: bool) -> Self {
+        Self { names: std::slice::from_ref(name), document }
+    }
+
+    /// Two accounts. The secret is a document, so that no client ever reads the name of one and the password of the other.
+    pub fn two(names: &'a [String; 2]) -> Self {
+        Self { names, document: true }
+    }
+
+    /// Their names.
+    pub fn names(&self) -> &'a [String] {
+        self.names
+    }
+
+    /// The whole step `create`: a fresh password for the account whose turn it is, durable before it returns.
+    ///
+    /// # Errors
+    /// Of the host; the current version is of a user that is none of the accounts.
+    pub fn create(&self, run: &Run, password_length: u16) -> Result<Outcome, Error> {
+        if run.pending()?.is_some() {
+            return Ok(Outcome::Done);
+        }
+        let name = self.next(self.name_if_any(run, Version::Current)?);
+        let password = password(password_length)?;
+        run.annotate(ANNOTATION, name)?;
+        if self.document {
+            run.set_pending(&credential(name, &password, run.current()?.as_ref())?)?;
+        } else {
+            run.set_pending(&password)?;
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// The account whose turn it is while clients use `current`.
+    pub fn next(&self, current: Option<&str>) -> &'a str {
+        match self.names {
+            [first, second] if Some(first.as_str()) == current => second,
+            [first, ..] => first,
+            [] => "",
+        }
+    }
+
+    /// The account that a version is the password of. `None` if there is no such version.
+    ///
+    /// # Errors
+    /// It is none of the accounts; the vault cannot be read.
+    pub fn name_if_any(&self, run: &Run, version: Version) -> Result<Option<&'a str>, Error> {
+        let Some(secret) = version.find(run)? else { return Ok(None) };
+        if let [only] = self.names {
+            return Ok(Some(only));
+        }
+        let name = match run.annotation(version.as_str(), ANNOTATION)? {
+            Some(name) => name,
+            None => secret.public_part("json", USERNAME)?,
+        };
+        let known = self.names.iter().find(|known| **known == name);
+        let stranger = || format!("the {} version is of the user {name}, which is not configured", version.as_str());
+        known.map(|known| Some(known.as_str())).ok_or_else(|| error(ErrorKind::Invalid, "version.user", stranger()))
+    }
+
+    /// The account that a version is the password of.
+    ///
+    /// # Errors
+    /// There is no such version; it is none of the accounts; the vault cannot be read.
+    pub fn name(&self, run: &Run, version: Version) -> Result<&'a str, Error> {
+        let missing =
+            || error(ErrorKind::NotFound, "version.missing", format!("there is no {} version", version.as_str()));
+        self.name_if_any(run, version)?.ok_or_else(missing)
+    }
+
+    /// The password in a version.
+    ///
+    /// # Errors
+    /// There is no such version, or it is no document where it should be one; the vault cannot be read.
+    pub fn password(&self, run: &Run, version: Version) -> Result<Secret, Error> {
+        let whole = version.get(run)?;
+        if self.document { whole.part("json", PASSWORD) } else { Ok(whole) }
+    }
+}
+
+/// A fresh password of letters, digits, `-` and `_`: safe in every connection string, URL and shell.
+///
+/// # Errors
+/// `invalid` for a length that leaves too little entropy.
+pub fn password(length: u16) -> Result<Secret, Error> {
+    let policy = PasswordPolicy::new(length);
+    policy.alphabet("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")?;
+    generate_password(&policy)
+}
+
+/// A credential as a JSON document. Whatever else `like` holds (host, database) stays as it is.
+///
+/// # Errors
+/// `like` is no JSON object with a user name and a password.
+pub fn credential(username: &str, password: &Secret, like: Option<&Secret>) -> Result<Secret, Error> {
+    if let Some(like) = like {
+        return like.with_part_text("json", USERNAME, username)?.with_part("json", PASSWORD, password);
+    }
+    let composer = Composer::new("application/json");
+    let name = serde_json::to_string(username).unwrap_or_default();
+    composer.text(&format!(r#"{{"username":{name},"password":""#))?;
+    composer.secret(password, "json")?;
+    composer.text(r#""}"#)?;
+    Composer::finish(composer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_accounts_take_turns_and_one_is_always_its_own_turn() {
+        let names = ["app_a".to_owned(), "app_b".to_owned()];
+        let two = Accounts::two(&names);
+        assert_eq!(two.next(Some("app_a")), "app_b");
+        assert_eq!(two.next(Some("app_b")), "app_a");
+        assert_eq!(two.next(None), "app_a");
+        assert_eq!(Accounts::one(&names[0], false).next(Some("app_a")), "app_a");
+    }
+}

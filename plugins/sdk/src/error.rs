@@ -1,0 +1,65 @@
+//! Errors of steps: made with [`error`], read with [`ErrorExt`].
+
+use crate::{Effect, Error, ErrorKind};
+
+/// An error without an effect on the target. `code` is stable, dotted and lower case; `message` is for people.
+pub fn error(kind: ErrorKind, code: &str, message: impl Into<String>) -> Error {
+    Error { kind, effect: Effect::None, code: code.to_owned(), message: message.into(), retry_after: None }
+}
+
+/// What a plugin asks of an error that the host gave it.
+pub trait ErrorExt {
+    /// The SQLSTATE that the server sent, in capitals, if it sent one.
+    fn sqlstate(&self) -> Option<String>;
+
+    /// The same error of a step that has changed the target before. Not knowing stays worse than knowing.
+    #[must_use]
+    fn after_an_effect(self) -> Self;
+
+    /// The same error with the place it happened at in front of its message.
+    #[must_use]
+    fn at(self, place: &str) -> Self;
+}
+
+impl ErrorExt for Error {
+    fn sqlstate(&self) -> Option<String> {
+        let state = self.code.strip_prefix("sql.")?;
+        let is_state = state.len() == 5 && state.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        // `sql.query` and its like are words of the host; every SQLSTATE has a digit.
+        (is_state && state.bytes().any(|byte| byte.is_ascii_digit())).then(|| state.to_ascii_uppercase())
+    }
+
+    fn after_an_effect(mut self) -> Self {
+        if self.effect == Effect::None {
+            self.effect = Effect::Applied;
+        }
+        self
+    }
+
+    fn at(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sqlstate_is_told_from_a_word_of_the_host() {
+        let coded = |code: &str| error(ErrorKind::Other, code, "").sqlstate();
+        assert_eq!(coded("sql.28p01").as_deref(), Some("28P01"));
+        for word in ["sql.query", "sql.tls", "sql.connect", "http.28p01", "sql."] {
+            assert_eq!(coded(word), None, "{word}");
+        }
+    }
+
+    #[test]
+    fn an_effect_before_an_error_is_kept_and_doubt_stays_doubt() {
+        let failed = error(ErrorKind::Other, "x", "");
+        assert_eq!(failed.clone().after_an_effect().effect, Effect::Applied);
+        let doubtful = Error { effect: Effect::Maybe, ..failed };
+        assert_eq!(doubtful.after_an_effect().effect, Effect::Maybe);
+    }
+}

@@ -1,0 +1,74 @@
+//! The document that `plan` returns; its form is in `wit/plugin/plugin.wit`.
+
+use serde::Serialize;
+
+/// What a run would do, and what would stop it.
+#[derive(Debug, Default, Serialize)]
+pub struct Plan {
+    steps: Vec<Step>,
+    problems: Vec<Note>,
+    warnings: Vec<Note>,
+    gap: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Step {
+    step: &'static str,
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Note {
+    code: &'static str,
+    message: String,
+    hint: String,
+}
+
+impl Note {
+    fn new(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: hint.into() }
+    }
+}
+
+impl Plan {
+    /// What a step would do, in the target's own language where that is short.
+    pub fn step(&mut self, step: &'static str, text: impl Into<String>) {
+        self.steps.push(Step { step, text: text.into() });
+    }
+
+    /// Stops the run before anything is written. `code` is stable, dotted, and begins with the plugin's name; `hint` is the
+    /// way out.
+    pub fn problem(&mut self, code: &'static str, message: impl Into<String>, hint: impl Into<String>) {
+        self.problems.push(Note::new(code, message, hint));
+    }
+
+    /// Is shown, and stops nothing.
+    pub fn warning(&mut self, code: &'static str, message: impl Into<String>, hint: impl Into<String>) {
+        self.warnings.push(Note::new(code, message, hint));
+    }
+
+    /// For how long which clients are refused, where that cannot be avoided.
+    pub fn gap(&mut self, text: impl Into<String>) {
+        self.gap = Some(text.into());
+    }
+
+    /// The JSON document.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_has_the_four_keys_of_the_contract() {
+        let mut plan = Plan::default();
+        plan.step("apply", "ALTER ROLE");
+        plan.problem("x.y", "no", "do");
+        plan.warning("x.z", "hm", "look");
+        let expected = r#"{"steps":[{"step":"apply","text":"ALTER ROLE"}],"problems":[{"code":"x.y","message":"no","hint":"do"}],"warnings":[{"code":"x.z","message":"hm","hint":"look"}],"gap":null}"#;
+        assert_eq!(plan.to_json(), expected);
+    }
+}

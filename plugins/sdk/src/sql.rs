@@ -1,0 +1,97 @@
+//! Statements in pieces and answers by column name.
+
+use crate::bindings::keywheel::sql::sql::{Connection, Rows, Statement, Value};
+use crate::error::error;
+use crate::{Error, ErrorKind, Secret};
+
+pub use crate::bindings::keywheel::sql::sql::Connector;
+
+/// One piece of a statement. Text is the author's own: data goes into the other kinds, which the host quotes.
+#[derive(Clone, Copy)]
+pub enum Piece<'a> {
+    /// SQL.
+    Text(&'static str),
+    /// A name.
+    Name(&'a str),
+    /// A bind parameter.
+    Param(&'a str),
+    /// A secret, as a string.
+    Secret(&'a Secret),
+}
+
+/// A connection that is used for whole statements.
+pub struct Session(Connection);
+
+impl Session {
+    /// Opens what the connector describes.
+    ///
+    /// # Errors
+    /// The server's SQLSTATE in the code (`sql.28p01`), or the host's word.
+    pub fn open(connector: Connector) -> Result<Self, Error> {
+        Connector::open(connector).map(Self)
+    }
+
+    /// Runs a statement; gives the number of rows.
+    ///
+    /// # Errors
+    /// The server's SQLSTATE, or the host's refusal.
+    pub fn execute(&self, pieces: &[Piece<'_>]) -> Result<u64, Error> {
+        self.0.execute(&self.statement(pieces)?)
+    }
+
+    /// Asks; gives the rows.
+    ///
+    /// # Errors
+    /// The server's SQLSTATE, or the host's refusal. `limit` if the answer was too long to be whole.
+    pub fn query(&self, pieces: &[Piece<'_>]) -> Result<Table, Error> {
+        let rows = self.0.query(&self.statement(pieces)?)?;
+        if rows.truncated {
+            return Err(error(ErrorKind::Limit, "sql.truncated", "the answer was longer than the host's limit"));
+        }
+        Ok(Table(rows))
+    }
+
+    fn statement(&self, pieces: &[Piece<'_>]) -> Result<Statement, Error> {
+        let statement = Statement::new(&self.0);
+        for piece in pieces {
+            match piece {
+                Piece::Text(sql) => statement.text(sql)?,
+                Piece::Name(name) => statement.identifier(name)?,
+                Piece::Param(text) => statement.param(&Value::Text((*text).to_owned()))?,
+                Piece::Secret(secret) => statement.secret_literal(secret)?,
+            }
+        }
+        Ok(statement)
+    }
+}
+
+/// The answer of a query.
+#[derive(Debug)]
+pub struct Table(Rows);
+
+impl Table {
+    /// Whether it has no row.
+    pub fn is_empty(&self) -> bool {
+        self.0.rows.is_empty()
+    }
+
+    /// A truth value of the first row. False where it is null or no truth value.
+    pub fn flag(&self, column: &str) -> bool {
+        matches!(self.value(column), Some(Value::Boolean(true)))
+    }
+
+    /// A number of the first row; 0 where it is null or no number.
+    pub fn number(&self, column: &str) -> i64 {
+        if let Some(Value::Integer(number)) = self.value(column) { *number } else { 0 }
+    }
+
+    /// A text of the first row; empty where it is null or no text.
+    pub fn text(&self, column: &str) -> &str {
+        if let Some(Value::Text(text)) = self.value(column) { text } else { "" }
+    }
+
+    fn value(&self, column: &str) -> Option<&Value> {
+        let at = self.0.columns.iter().position(|name| name == column)?;
+        self.0.rows.first()?.get(at)
+    }
+}
