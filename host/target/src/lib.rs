@@ -1,3 +1,31 @@
 //! Connections to targets: checked dialling, TLS, PostgreSQL sessions, byte channels, frames. Knows no plugin and no policy: what may be dialled is passed in.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`dial`] | rules of what may be dialled, one resolution, every address checked, exactly the checked address dialled |
+//! | [`tls`] | trust sets by name, client identities, handshakes |
+//! | [`postgres`] | sessions, the pool of administrators' sessions |
+//! | [`statement`] | statements in pieces that the host quotes |
+//! | [`channel`] | a bounded byte stream: TCP, TLS, STARTTLS |
+//! | [`frame`], [`resp`] | whole messages with lengths written by the host; RESP replies |
+//! | [`scram`] | one-way forms of passwords |
+//!
+//! Every wait takes a [`Deadline`]; every error says by [`Error::effect`] whether the target may have changed.
 
 #![forbid(unsafe_code)]
+
+pub mod channel;
+mod deadline;
+pub mod dial;
+mod error;
+pub mod frame;
+mod outbound;
+pub mod postgres;
+pub mod resp;
+pub mod scram;
+pub mod statement;
+pub mod tls;
+
+pub use deadline::Deadline;
+pub use error::{Error, SqlError};
+pub use outbound::Outbound;

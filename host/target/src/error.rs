@@ -1,0 +1,258 @@
+use std::borrow::Cow;
+use std::error::Error as _;
+use std::io;
+use std::net::IpAddr;
+
+use keywheel_model::{Effect, ErrorKind, StepError};
+
+/// Why something on a target failed. [`Error::effect`] says whether the target may have changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No rule names this host and port; nothing was resolved.
+    #[error("{host}:{port} is not among the hosts that may be dialled")]
+    NotAllowed {
+        /// As it was asked for.
+        host: String,
+        /// As it was asked for.
+        port: u16,
+    },
+    /// A spelling of a host that is not taken: decimal, octal or hexadecimal addresses, a trailing dot, other than ASCII letters.
+    #[error("{host:?} is not a host: {why}")]
+    Host {
+        /// At most 64 characters of it.
+        host: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// Every address of the host is closed; the first of them is named.
+    #[error("{host} leads to {address}, which may not be dialled: {why}")]
+    Forbidden {
+        /// As it was asked for.
+        host: String,
+        /// What it leads to.
+        address: IpAddr,
+        /// Which kind of address that is.
+        why: &'static str,
+    },
+    /// Only a rule with `plaintext` opens a connection without TLS.
+    #[error("{host}:{port} may be spoken to with TLS only")]
+    PlaintextDenied {
+        /// As it was asked for.
+        host: String,
+        /// As it was asked for.
+        port: u16,
+    },
+    /// The name has no address.
+    #[error("{host} cannot be resolved")]
+    Unresolved {
+        /// As it was asked for.
+        host: String,
+        /// The resolver's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// No checked address took the connection.
+    #[error("{host}:{port} cannot be reached")]
+    Unreachable {
+        /// As it was asked for.
+        host: String,
+        /// As it was asked for.
+        port: u16,
+        /// The last attempt's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The deadline passed.
+    #[error("deadline passed while {doing}")]
+    Timeout {
+        /// What was going on.
+        doing: &'static str,
+        /// Whether something had been sent that may have taken effect.
+        effect: Effect,
+    },
+    /// The certificate is for another name.
+    #[error("the certificate of the server is not for {name}")]
+    TlsName {
+        /// The name that was wanted.
+        name: String,
+    },
+    /// The certificate's chain does not lead to a trusted root, or is out of date.
+    #[error("the certificate of {name} is not trusted: {why}")]
+    TlsUntrusted {
+        /// The name that was wanted.
+        name: String,
+        /// What the verifier said.
+        why: String,
+    },
+    /// The server speaks no TLS.
+    #[error("{name} does not offer TLS")]
+    TlsMissing {
+        /// The name that was wanted.
+        name: String,
+    },
+    /// Any other failure of a handshake.
+    #[error("the TLS handshake with {name} failed")]
+    Tls {
+        /// The name that was wanted.
+        name: String,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A secret was about to enter a stream that is in plaintext or whose certificate nobody checked.
+    #[error("no secret is written to {why}")]
+    UnsafeStream {
+        /// Which kind of stream.
+        why: &'static str,
+    },
+    /// The connection broke.
+    #[error("the connection was lost while {doing}")]
+    Lost {
+        /// What was going on.
+        doing: &'static str,
+        /// Whether something had been sent that may have taken effect.
+        effect: Effect,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// The server's answer is not of its protocol.
+    #[error("the answer is not {expected}")]
+    Protocol {
+        /// What it should have been.
+        expected: &'static str,
+        /// Whether something had been sent that may have taken effect.
+        effect: Effect,
+    },
+    /// The server reported an error.
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    /// The request is wrong; nothing was sent.
+    #[error("{what}")]
+    Invalid {
+        /// What is wrong; never holds a value.
+        what: Cow<'static, str>,
+    },
+    /// A bound of the host was reached.
+    #[error("{what} is over the limit of {limit}")]
+    Limit {
+        /// What was too much.
+        what: &'static str,
+        /// The bound.
+        limit: usize,
+        /// Whether something had been sent that may have taken effect.
+        effect: Effect,
+    },
+    /// A session was closed or given back inside a transaction (rule H13); the server rolled it back.
+    #[error("a transaction was still open at the end")]
+    OpenTransaction,
+}
+
+/// An error that an SQL server reported. For a statement that carried a secret it holds the SQLSTATE and nothing else (rule H6):
+/// servers quote literals in their messages.
+#[derive(Debug, thiserror::Error)]
+#[error("the server refused with SQLSTATE {sqlstate}{}", .message.as_deref().map(|m| format!(": {m}")).unwrap_or_default())]
+pub struct SqlError {
+    /// Five characters, upper case.
+    pub sqlstate: String,
+    /// What the caller should do.
+    pub kind: ErrorKind,
+    /// Whether the target may have changed.
+    pub effect: Effect,
+    /// The server's words, cut to 400 characters and one line; none when a secret was inside.
+    pub message: Option<String>,
+}
+
+impl Error {
+    pub(crate) fn invalid(what: impl Into<Cow<'static, str>>) -> Self {
+        Self::Invalid { what: what.into() }
+    }
+
+    /// Whether the target may have changed.
+    pub fn effect(&self) -> Effect {
+        match self {
+            Self::Timeout { effect, .. } | Self::Lost { effect, .. } | Self::Protocol { effect, .. } | Self::Limit { effect, .. } => *effect,
+            Self::Sql(error) => error.effect,
+            _ => Effect::None,
+        }
+    }
+
+    /// The same error with the worse of its effect and the given one, where the variant knows more than one.
+    #[must_use]
+    pub fn at_least(mut self, seen: Effect) -> Self {
+        match &mut self {
+            Self::Timeout { effect, .. } | Self::Lost { effect, .. } | Self::Protocol { effect, .. } | Self::Limit { effect, .. } => *effect = seen.max(*effect),
+            Self::Sql(error) => error.effect = seen.max(error.effect),
+            _ => {}
+        }
+        self
+    }
+
+    /// What the caller should do.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotAllowed { .. } | Self::Forbidden { .. } | Self::PlaintextDenied { .. } | Self::UnsafeStream { .. } => ErrorKind::Denied,
+            Self::Host { .. } | Self::Invalid { .. } => ErrorKind::Invalid,
+            Self::Unresolved { .. } | Self::Unreachable { .. } | Self::Tls { .. } | Self::Lost { .. } => ErrorKind::Unavailable,
+            Self::TlsName { .. } | Self::TlsUntrusted { .. } | Self::TlsMissing { .. } | Self::Protocol { .. } | Self::OpenTransaction => ErrorKind::Other,
+            Self::Timeout { .. } => ErrorKind::Timeout,
+            Self::Limit { .. } => ErrorKind::Limit,
+            Self::Sql(error) => error.kind,
+        }
+    }
+
+    /// Stable, dotted, lower case; `sql.` and the SQLSTATE for a server's error.
+    pub fn code(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
+            Self::NotAllowed { .. } => "net.not-allowed",
+            Self::Host { .. } => "net.host",
+            Self::Forbidden { .. } => "net.forbidden-address",
+            Self::PlaintextDenied { .. } => "net.plaintext-denied",
+            Self::Unresolved { .. } => "net.unresolved",
+            Self::Unreachable { .. } => "net.unreachable",
+            Self::Timeout { .. } => "net.timeout",
+            Self::TlsName { .. } => "tls.name",
+            Self::TlsUntrusted { .. } => "tls.untrusted",
+            Self::TlsMissing { .. } => "tls.missing",
+            Self::Tls { .. } => "tls.handshake",
+            Self::UnsafeStream { .. } => "net.unsafe-stream",
+            Self::Lost { .. } => "net.lost",
+            Self::Protocol { .. } => "net.protocol",
+            Self::Invalid { .. } => "target.invalid",
+            Self::Limit { .. } => "target.limit",
+            Self::OpenTransaction => "sql.open-transaction",
+            Self::Sql(error) => return Cow::Owned(format!("sql.{}", error.sqlstate.to_ascii_lowercase())),
+        })
+    }
+
+    /// What an operator can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotAllowed { host, port } => format!("add \"{host}:{port} tls\" to `hosts` of the grant"),
+            Self::PlaintextDenied { host, port } => format!("use TLS, or add \"{host}:{port} plaintext\" to `hosts` of the grant"),
+            Self::Forbidden { why, .. } if *why == crate::dial::PRIVATE || *why == crate::dial::LOOPBACK => {
+                "name the address or its network in `hosts` of the grant".to_owned()
+            }
+            Self::Host { .. } => "write a DNS name in lower-case ASCII (xn-- for others), an IPv4 address as four decimal numbers, or an IPv6 address".to_owned(),
+            Self::TlsName { .. } => "use the name that is in the certificate, or give the server one for this name".to_owned(),
+            Self::TlsUntrusted { .. } => "add the server's CA to a trust set and name it in the configuration".to_owned(),
+            Self::TlsMissing { .. } => "switch TLS on in the server, or allow plaintext for it in words".to_owned(),
+            _ => return None,
+        })
+    }
+
+    /// As a step reports it: the message and its first cause, no secret material.
+    pub fn to_step_error(&self) -> StepError {
+        let message = match self.source() {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        };
+        StepError::new(self.kind(), self.code(), message).with_effect(self.effect())
+    }
+}
+
+impl From<Error> for StepError {
+    fn from(error: Error) -> Self {
+        error.to_step_error()
+    }
+}

@@ -1,0 +1,61 @@
+//! PostgreSQL: sessions with pinned settings, statements in pieces, errors typed by SQLSTATE, the pool of administrators' sessions.
+//!
+//! A session pins what changes quoting (`standard_conforming_strings`, the encoding), an empty search path beside `pg_catalog`, and the
+//! deadlines on the server's side (rule P1): the server gives up before we do, also when we are dead.
+
+mod failure;
+mod meter;
+mod pool;
+mod rows;
+mod session;
+
+use keywheel_model::SecretBytes;
+
+use crate::tls::TlsOptions;
+
+pub use pool::{Pool, PoolLimits, Pooled};
+pub use rows::{RowLimits, Rows};
+pub use session::{Access, Ending, Session};
+
+/// How the connection is protected.
+#[derive(Clone, Debug)]
+pub enum Security {
+    /// TLS, or no connection. [`crate::tls::Verify::InspectOnly`] is refused: a login follows.
+    Tls(TlsOptions),
+    /// None; needs a rule that says `plaintext`.
+    Plaintext,
+}
+
+/// Where, as whom, and how.
+#[derive(Debug)]
+pub struct ConnectOptions {
+    /// A name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The database.
+    pub database: String,
+    /// The role.
+    pub user: String,
+    /// Its password. By SCRAM it does not leave this machine.
+    pub password: Option<SecretBytes>,
+    /// TLS or not.
+    pub security: Security,
+    /// What the server shows of us; a takeover ends the sessions of one name. 1 to 63 of `a-z A-Z 0-9 . _ : / -` and spaces.
+    pub application_name: String,
+}
+
+impl ConnectOptions {
+    /// With verification for the host's own name by the operating system's roots.
+    pub fn new(host: &str, port: u16, database: &str, user: &str, password: Option<SecretBytes>) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            database: database.to_owned(),
+            user: user.to_owned(),
+            password,
+            security: Security::Tls(TlsOptions::for_name(host)),
+            application_name: "keywheel".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! SQL in typed pieces. The text is the author's; everything else is quoted by the host, by the dialect.
+//!
+//! Text pieces are held to a small lexical rule, so that a piece can never change what its neighbour means: quotes are closed within
+//! the piece; no comment, no semicolon, no dollar sign, no backslash; a quoted piece stands apart from letters and quotes beside it.
+
+use keywheel_model::SecretBytes;
+use zeroize::Zeroizing;
+
+use crate::Error;
+
+/// Longest statement, in bytes of its parts.
+pub const STATEMENT_LIMIT: usize = 64 * 1024;
+
+/// How a server family writes identifiers, literals and parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// `"identifier"`, `'literal'` with `standard_conforming_strings` on, `$1`.
+    Postgres,
+}
+
+impl Dialect {
+    /// The word used in configuration and manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+        }
+    }
+
+    /// The dialect of a word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        (word == "postgres").then_some(Self::Postgres)
+    }
+
+    /// Longest identifier in bytes; the server would cut a longer one silently and mean another object.
+    fn identifier_limit(self) -> usize {
+        match self {
+            Self::Postgres => 63,
+        }
+    }
+
+    fn push_identifier(self, sql: &mut String, name: &str) {
+        match self {
+            Self::Postgres => push_doubled(sql, name, '"'),
+        }
+    }
+
+    fn push_literal(self, sql: &mut String, text: &str) {
+        match self {
+            Self::Postgres => push_doubled(sql, text, '\''),
+        }
+    }
+
+    fn push_param(self, sql: &mut String, number: usize) {
+        match self {
+            Self::Postgres => {
+                sql.push('$');
+                sql.push_str(&number.to_string());
+            }
+        }
+    }
+}
+
+fn push_doubled(sql: &mut String, text: &str, quote: char) {
+    sql.push(quote);
+    for character in text.chars() {
+        if character == quote {
+            sql.push(quote);
+        }
+        sql.push(character);
+    }
+    sql.push(quote);
+}
+
+/// A value, as it goes in as a parameter or comes back in a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// SQL NULL.
+    Null,
+    /// A truth value.
+    Bool(bool),
+    /// Every integer type up to 64 bits.
+    Int(i64),
+    /// Floating point.
+    Float(f64),
+    /// Text, names.
+    Text(String),
+    /// `bytea`.
+    Bytes(Vec<u8>),
+}
+
+/// One piece of a statement.
+#[derive(Debug)]
+pub enum Piece {
+    /// The author's SQL.
+    Text(String),
+    /// Quoted as a name.
+    Identifier(String),
+    /// Quoted as a string.
+    Literal(String),
+    /// Quoted as a string; shown as `***`.
+    Secret(SecretBytes),
+    /// Sent beside the text.
+    Param(Value),
+}
+
+/// A statement under construction.
+#[derive(Debug)]
+pub struct Statement {
+    dialect: Dialect,
+    pieces: Vec<Piece>,
+    bytes: usize,
+}
+
+/// A statement as it is sent. Wiped when dropped.
+pub(crate) struct Rendered {
+    pub(crate) sql: Zeroizing<String>,
+    pub(crate) params: Vec<Value>,
+}
+
+impl Statement {
+    /// An empty one.
+    pub fn new(dialect: Dialect) -> Self {
+        Self { dialect, pieces: Vec::new(), bytes: 0 }
+    }
+
+    /// Its dialect.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// SQL written by the author. Never data.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the piece breaks the lexical rule of this module.
+    pub fn text(&mut self, sql: &str) -> Result<(), Error> {
+        check_text(sql)?;
+        let piece = Piece::Text(sql.to_owned());
+        self.push(piece, sql.len())
+    }
+
+    /// A name, quoted.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an empty name, NUL, or one that is longer than the server keeps.
+    pub fn identifier(&mut self, name: &str) -> Result<(), Error> {
+        if name.is_empty() || name.contains('\0') {
+            return Err(Error::invalid("an identifier is not empty and has no NUL"));
+        }
+        if name.len() > self.dialect.identifier_limit() {
+            return Err(Error::invalid(format!("an identifier has at most {} bytes", self.dialect.identifier_limit())));
+        }
+        self.push(Piece::Identifier(name.to_owned()), name.len())
+    }
+
+    /// A string, quoted.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for NUL.
+    pub fn literal(&mut self, text: &str) -> Result<(), Error> {
+        if text.contains('\0') {
+            return Err(Error::invalid("a literal has no NUL"));
+        }
+        self.push(Piece::Literal(text.to_owned()), text.len())
+    }
+
+    /// A secret, quoted as a string. Whether its bytes are text is checked when the statement runs.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it stands against a letter or a quote; [`Error::Limit`].
+    pub fn secret_literal(&mut self, secret: SecretBytes) -> Result<(), Error> {
+        self.push(Piece::Secret(secret), 0)
+    }
+
+    /// A parameter, sent beside the text.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when it stands against a letter or a quote; [`Error::Limit`].
+    pub fn param(&mut self, value: Value) -> Result<(), Error> {
+        let bytes = match &value {
+            Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            _ => 8,
+        };
+        self.push(Piece::Param(value), bytes)
+    }
+
+    /// The pieces so far.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
+    /// Whether a secret is inside: execute-only, and errors keep their SQLSTATE only.
+    pub fn carries_secret(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Secret(_)))
+    }
+
+    /// The statement with every secret shown as `***`.
+    pub fn preview(&self) -> String {
+        let mut sql = String::new();
+        let mut params = 0;
+        for piece in &self.pieces {
+            match piece {
+                Piece::Secret(_) => sql.push_str("***"),
+                shown => params = self.push_piece(&mut sql, shown, "", params),
+            }
+        }
+        sql
+    }
+
+    /// The first word, in upper case.
+    pub(crate) fn verb(&self) -> String {
+        let Some(Piece::Text(text)) = self.pieces.first() else { return String::new() };
+        text.trim_start().chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_ascii_uppercase()
+    }
+
+    fn push(&mut self, piece: Piece, bytes: usize) -> Result<(), Error> {
+        if let Some(last) = self.pieces.last() {
+            check_joint(last, &piece)?;
+        }
+        self.bytes += bytes + 3;
+        if self.bytes > STATEMENT_LIMIT {
+            return Err(Error::Limit { what: "the statement", limit: STATEMENT_LIMIT, effect: keywheel_model::Effect::None });
+        }
+        self.pieces.push(piece);
+        Ok(())
+    }
+
+    pub(crate) fn render(&self) -> Result<Rendered, Error> {
+        // Reserved in full, so that no half-written copy of a secret is left behind by a reallocation.
+        let most: usize = self.pieces.iter().map(|piece| if let Piece::Secret(s) = piece { 2 * s.expose().len() + 2 } else { 0 }).sum();
+        let mut sql = Zeroizing::new(String::with_capacity(2 * self.bytes + most + 16 * self.pieces.len()));
+        let mut params = Vec::new();
+        for piece in &self.pieces {
+            let secret = match piece {
+                Piece::Secret(secret) => secret_text(secret)?,
+                Piece::Param(value) => {
+                    params.push(value.clone());
+                    ""
+                }
+                _ => "",
+            };
+            self.push_piece(&mut sql, piece, secret, params.len().saturating_sub(1));
+        }
+        Ok(Rendered { sql, params })
+    }
+
+    /// Returns how many parameters there are up to and with this piece.
+    fn push_piece(&self, sql: &mut String, piece: &Piece, secret: &str, params_before: usize) -> usize {
+        match piece {
+            Piece::Text(text) => sql.push_str(text),
+            Piece::Identifier(name) => self.dialect.push_identifier(sql, name),
+            Piece::Literal(text) => self.dialect.push_literal(sql, text),
+            Piece::Secret(_) => self.dialect.push_literal(sql, secret),
+            Piece::Param(_) => {
+                self.dialect.push_param(sql, params_before + 1);
+                return params_before + 1;
+            }
+        }
+        params_before
+    }
+}
+
+fn secret_text(secret: &SecretBytes) -> Result<&str, Error> {
+    let text = std::str::from_utf8(secret.expose()).ok().filter(|text| !text.contains('\0'));
+    text.ok_or_else(|| Error::invalid("a secret in a statement is text without NUL"))
+}
+
+fn check_text(sql: &str) -> Result<(), Error> {
+    let refuse = |why: &str| Err(Error::invalid(format!("SQL text may not hold {why}; use the typed pieces")));
+    let mut quote = None;
+    let mut before = ' ';
+    for character in sql.chars() {
+        match (quote, character) {
+            (_, '\0' | '\\') => return refuse("NUL or a backslash"),
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(character),
+            (None, ';') => return refuse("a semicolon"),
+            (None, '$') => return refuse("a dollar sign"),
+            (None, '-') if before == '-' => return refuse("a comment"),
+            (None, '*') if before == '/' => return refuse("a comment"),
+            _ => {}
+        }
+        before = character;
+    }
+    if quote.is_some() { refuse("an open quote") } else { Ok(()) }
+}
+
+/// `E'…'`, `U&"…"`, `''` and `--` must not come to be at the joint of two pieces.
+fn check_joint(left: &Piece, right: &Piece) -> Result<(), Error> {
+    let sticks = |c: char| c.is_alphanumeric() || matches!(c, '_' | '\'' | '"' | '&' | '$') || !c.is_ascii();
+    let good = match (left, right) {
+        (Piece::Text(a), Piece::Text(b)) => {
+            let (end, start) = (a.chars().next_back().unwrap_or(' '), b.chars().next().unwrap_or(' '));
+            !matches!((end, start), ('-', '-') | ('/', '*') | ('\'', '\'') | ('"', '"')) && !(sticks(end) && matches!(start, '\'' | '"'))
+        }
+        (Piece::Text(a), _) => !a.chars().next_back().is_some_and(sticks),
+        (_, Piece::Text(b)) => !b.chars().next().is_some_and(sticks),
+        // `"schema""table"` would read as one name.
+        _ => false,
+    };
+    if good { Ok(()) } else { Err(Error::invalid("a quoted piece stands apart: put a space, comma, dot or bracket between it and its neighbour")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(role: &str, secret: &str) -> Result<Statement, Error> {
+        let mut s = Statement::new(Dialect::Postgres);
+        s.text("ALTER ROLE ")?;
+        s.identifier(role)?;
+        s.text(" PASSWORD ")?;
+        s.secret_literal(SecretBytes::copy_of(secret.as_bytes()))?;
+        Ok(s)
+    }
+
+    #[test]
+    fn identifiers_and_secrets_are_quoted_by_doubling() {
+        let s = set("a\"b'c", "p'w\"\\").unwrap();
+        assert_eq!(*s.render().unwrap().sql, r#"ALTER ROLE "a""b'c" PASSWORD 'p''w"\'"#);
+        assert_eq!(s.preview(), r#"ALTER ROLE "a""b'c" PASSWORD ***"#);
+        assert!(s.carries_secret());
+        assert_eq!(s.verb(), "ALTER");
+        assert!(!format!("{s:?}").contains("p'w"));
+    }
+
+    #[test]
+    fn nul_and_overlong_names_are_refused() {
+        assert!(set("a\0b", "x").is_err());
+        assert!(set("", "x").is_err());
+        assert!(set(&"a".repeat(64), "x").is_err());
+        assert!(set("r", "x\0y").unwrap().render().is_err());
+    }
+
+    #[test]
+    fn text_cannot_open_what_it_does_not_close() {
+        let mut s = Statement::new(Dialect::Postgres);
+        for bad in ["SELECT 'a", "SELECT \"a", "SELECT 1; DROP", "SELECT $1", "$$", "-- x", "/* x */", "E'\\''", "a\0"] {
+            assert!(s.text(bad).is_err(), "{bad}");
+        }
+        assert!(s.text("SELECT 'it''s', \"A-b\", 1 - -1").is_ok());
+    }
+
+    #[test]
+    fn pieces_cannot_merge_at_their_joint() {
+        for (before, after) in [("PASSWORD E", ""), ("U&", ""), ("'a'", ""), ("\"x\"", ""), ("x", ""), (" ", "'b'"), (" ", "\"b\""), (" ", "x")] {
+            let mut s = Statement::new(Dialect::Postgres);
+            let built = s.text(before).and_then(|()| s.secret_literal(SecretBytes::copy_of(b"x"))).and_then(|()| s.text(after));
+            assert!(built.is_err(), "{before:?} {after:?}");
+        }
+        let mut s = Statement::new(Dialect::Postgres);
+        s.text("SELECT 1 -").unwrap();
+        assert!(s.text("- x").is_err());
+        let mut s = Statement::new(Dialect::Postgres);
+        s.text("SELECT E").unwrap();
+        assert!(s.text("'x'").is_err());
+        let mut s = Statement::new(Dialect::Postgres);
+        s.identifier("a").unwrap();
+        assert!(s.identifier("b").is_err());
+    }
+
+    #[test]
+    fn parameters_are_numbered_in_order() {
+        let mut s = Statement::new(Dialect::Postgres);
+        s.text("SELECT ").unwrap();
+        s.param(Value::Int(1)).unwrap();
+        s.text(", ").unwrap();
+        s.param(Value::Text("x".into())).unwrap();
+        s.text(", ").unwrap();
+        s.literal("$1").unwrap();
+        let rendered = s.render().unwrap();
+        assert_eq!(*rendered.sql, "SELECT $1, $2, '$1'");
+        assert_eq!(s.preview(), "SELECT $1, $2, '$1'");
+        assert_eq!(rendered.params, [Value::Int(1), Value::Text("x".into())]);
+    }
+}
