@@ -151,7 +151,9 @@ impl<'v> Fields<'v> {
 
     /// The raw value of a key that may be left out.
     pub fn value(&mut self, key: &'static str) -> Option<&'v Value> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.map.get(key)
     }
 

@@ -3,8 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{check_element, element_fits, parse_slots};
-use crate::call::{Position, Request};
-use crate::call::Piece;
+use crate::call::{Piece, Position, Request};
 use crate::pointer::Pointer;
 use crate::reader::{Fields, Problems, join};
 use crate::template::Slot;
@@ -64,27 +63,30 @@ impl HttpShape {
             problems.add(path, "expected `METHOD https://host/path`, with a method in capitals");
             return None;
         };
-        let (url, query) = rest.split_once('?').map_or((rest, None), |(url, query)| (url, Some(query)));
-        let mut segments = Vec::new();
-        for segment in url.split('/') {
-            let slots = parse_slots(segment, path.clone(), problems)?;
-            check_element(&slots, &path, problems);
-            if slots.iter().any(|slot| matches!(slot, Slot::Secret(_))) {
-                problems.add(path.clone(), "no secret stands in a URL's host or path");
-            }
-            segments.push(slots);
+        let slots = parse_slots(rest, path.clone(), problems)?;
+        if slots.iter().any(|slot| matches!(slot, Slot::Secret(_))) {
+            problems.add(path.clone(), "no secret stands in a URL here; a query's stands under `secret`, as `query:<name>`");
         }
-        if segments.first().is_some_and(|authority| authority.is_empty() || authority.contains(&Slot::AnyText)) {
+        let mut parts = split(slots, '?').into_iter();
+        let segments = split(parts.next().unwrap_or_default(), '/');
+        if segments.first().is_none_or(|authority| authority.is_empty() || authority.contains(&Slot::AnyText)) {
             problems.add(path.clone(), "the host is written out or comes from the configuration");
         }
-        let mut pairs = Vec::new();
-        for pair in query.into_iter().flat_map(|query| query.split('&')) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let slots = parse_slots(value, path.clone(), problems)?;
-            check_element(&slots, &path, problems);
-            pairs.push((name.to_owned(), slots));
+        let mut query = Vec::new();
+        for pair in parts.next().map(|query| split(query, '&')).unwrap_or_default() {
+            let mut sides = split(pair, '=').into_iter();
+            match (sides.next().as_deref(), sides.next(), sides.next()) {
+                (Some([Slot::Text(name)]), Some(value), None) => query.push((name.clone(), value)),
+                _ => problems.add(path.clone(), "a query is `name=value` pairs with `&` between them"),
+            }
         }
-        Some(Self { method, scheme, segments, query: pairs, secrets, body, capture, show, headers })
+        if parts.next().is_some() {
+            problems.add(path.clone(), "a URL has one `?`");
+        }
+        for slots in segments.iter().chain(query.iter().map(|(_, slots)| slots)) {
+            check_element(slots, &path, problems);
+        }
+        Some(Self { method, scheme, segments, query, secrets, body, capture, show, headers })
     }
 
     pub(super) fn fits(&self, request: &Request, configuration: &Value) -> bool {
@@ -154,6 +156,30 @@ impl HttpShape {
             _ => false,
         }
     }
+}
+
+/// Cuts the author's text at a character; what stands in braces is left whole.
+fn split(slots: Vec<Slot>, at: char) -> Vec<Vec<Slot>> {
+    let mut parts = vec![Vec::new()];
+    for slot in slots {
+        let Slot::Text(text) = slot else {
+            if let Some(part) = parts.last_mut() {
+                part.push(slot);
+            }
+            continue;
+        };
+        for (index, piece) in text.split(at).enumerate() {
+            if index > 0 {
+                parts.push(Vec::new());
+            }
+            if !piece.is_empty()
+                && let Some(part) = parts.last_mut()
+            {
+                part.push(Slot::Text(piece.to_owned()));
+            }
+        }
+    }
+    parts
 }
 
 fn split_request(text: &str) -> Option<(String, String, &str)> {

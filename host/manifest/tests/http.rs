@@ -1,0 +1,141 @@
+//! HTTP shapes: the request must be the declared one in method, URL, query, places of secrets, body and captures.
+
+use keywheel_manifest::{Call, Manifest, Piece, Position, Request, SecretRole, SecretUse, ShapeBody};
+use serde_json::{Value, json};
+
+const MANIFEST: &str = r#"
+format = 1
+name = "example"
+version = "1"
+summary = "An example"
+config-schema = "schema.json"
+capabilities = ["core", "http"]
+target = ["/api"]
+account = ["/name"]
+inputs = ["admin"]
+[[mode]]
+class = "D"
+strategy = "issue-and-revoke"
+proof = "login"
+belief = "10s"
+
+[[http]]
+id = "create"
+request = "POST https://{/api}/v3/api_keys"
+secret = { authorization = "bearer {input:admin}" }
+body = { "/name" = "{text}", "/scopes" = "{any}", "/kind" = "{/kind}", "/live" = true }
+capture = ["/api_key"]
+show = ["/api_key_id", "/name", "/scopes/*"]
+headers = ["Retry-After"]
+effect = "create"
+
+[[http]]
+id = "delete"
+request = "DELETE https://{/api}/v3/api_keys/{text}?force={/force}"
+secret = { authorization = "bearer {input:admin}" }
+effect = "delete"
+"#;
+const SCHEMA: &str = r#"{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false}"#;
+
+fn configuration() -> Value {
+    json!({"api": "api.example.net", "name": "n", "kind": "app", "force": true})
+}
+
+fn bearer() -> (Position, Vec<Piece>) {
+    (Position::Authorization, vec![Piece::text("bearer "), Piece::Secret(SecretUse::of(SecretRole::Input("admin".into())))])
+}
+
+fn create() -> Request {
+    Request {
+        method: "POST".into(),
+        url: "https://api.example.net/v3/api_keys".into(),
+        query: Vec::new(),
+        secrets: vec![bearer()],
+        body: Some(json!({"name": "x", "scopes": ["mail"], "kind": "app", "live": true})),
+        capture: vec!["/api_key".into()],
+    }
+}
+
+fn delete(url: &str) -> Request {
+    Request {
+        method: "DELETE".into(),
+        url: url.into(),
+        query: vec![("force".into(), "true".into())],
+        secrets: vec![bearer()],
+        body: None,
+        capture: Vec::new(),
+    }
+}
+
+fn matched(request: Request) -> Option<String> {
+    let manifest = Manifest::from_toml(MANIFEST, SCHEMA).unwrap();
+    manifest.require_shape(&Call::Request(request), &configuration()).ok().map(|shape| shape.id().to_owned())
+}
+
+#[test]
+fn the_declared_requests_are_found() {
+    assert_eq!(matched(create()).as_deref(), Some("create"));
+    assert_eq!(matched(Request { body: Some(json!({"name": "x"})), ..create() }).as_deref(), Some("create"));
+    assert_eq!(matched(delete("https://api.example.net/v3/api_keys/k-1")).as_deref(), Some("delete"));
+}
+
+#[test]
+fn what_is_shown_of_the_answer_is_declared() {
+    let manifest = Manifest::from_toml(MANIFEST, SCHEMA).unwrap();
+    let ShapeBody::Http(http) = manifest.shape("create").unwrap().body() else { panic!("not http") };
+    assert_eq!(http.headers(), ["retry-after"]);
+    assert_eq!(http.show().iter().map(ToString::to_string).collect::<Vec<_>>(), ["/api_key_id", "/name", "/scopes/*"]);
+}
+
+#[test]
+fn every_other_url_is_refused() {
+    for url in [
+        "http://api.example.net/v3/api_keys/k",
+        "https://evil.example/v3/api_keys/k",
+        "https://api.example.net@evil.example/v3/api_keys/k",
+        "https://api.example.net:444/v3/api_keys/k",
+        "https://api.example.net/v3/api_keys/",
+        "https://api.example.net/v3/api_keys/..",
+        "https://api.example.net/v3/api_keys/%2E%2e",
+        "https://api.example.net/v3/api_keys/k/extra",
+        "https://api.example.net/v3/api_keys/k?x=1",
+        "https://api.example.net/v3/api_keys/k#f",
+        "https://api.example.net/v3/api_keys/k k",
+        "https://api.example.net/v3\\api_keys/k",
+    ] {
+        assert_eq!(matched(delete(url)), None, "{url}");
+    }
+}
+
+#[test]
+fn every_other_query_place_body_and_capture_is_refused() {
+    let good = "https://api.example.net/v3/api_keys/k";
+    let queries = [vec![], vec![("force", "false")], vec![("force", "true"), ("force", "true")], vec![("force", "true"), ("x", "1")]];
+    for query in queries {
+        let query = query.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>();
+        assert_eq!(matched(Request { query: query.clone(), ..delete(good) }), None, "{query:?}");
+    }
+    for body in [json!({"name": 1}), json!({"other": "x"}), json!(["x"]), json!({"name": "x", "live": false}), json!({"kind": "root"}), json!({"a": {}, "b": 1})] {
+        assert_eq!(matched(Request { body: Some(body.clone()), ..create() }), None, "{body}");
+    }
+    let (_, pieces) = bearer();
+    for secrets in [
+        vec![(Position::Header("x-api-key".into()), pieces.clone())],
+        vec![bearer(), (Position::Query("q".into()), pieces.clone())],
+        vec![bearer(), bearer()],
+        vec![(Position::Authorization, vec![Piece::text("basic "), pieces[1].clone()])],
+        vec![],
+    ] {
+        assert_eq!(matched(Request { secrets: secrets.clone(), ..create() }), None, "{secrets:?}");
+    }
+    assert_eq!(matched(Request { capture: vec!["/other".into()], ..create() }), None);
+    assert_eq!(matched(Request { method: "PUT".into(), ..create() }), None);
+}
+
+#[test]
+fn places_that_servers_echo_cannot_be_declared() {
+    for place in ["header:origin", "header:User-Agent", "header:access-control-request-headers", "header:", "cookie", "body:name"] {
+        let text = MANIFEST.replacen("{ authorization = \"bearer {input:admin}\" }", &format!("{{ \"{place}\" = \"{{input:admin}}\" }}"), 1);
+        assert!(Manifest::from_toml(&text, SCHEMA).is_err(), "{place}");
+    }
+}
