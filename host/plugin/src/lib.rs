@@ -1,3 +1,42 @@
 //! Loading and running plugin components: pin, compile cache, limits, a fresh instance per step. Must not know what a step means.
+//!
+//! | what | who |
+//! |---|---|
+//! | [`Runtime`] | the engine, its limits and its compile cache; one for the host |
+//! | [`Registry`] | the plugin folder against `plugins.lock` and the grants: [`Registry::scan`], [`Registry::add`] |
+//! | [`Plugin`] | one component: [`Plugin::run`] a step, [`Plugin::check_config`] |
+//! | [`StepEnd`] | how a step ended, in the eyes of the host |
+//!
+//! **Invariant:** what runs is what was hashed: a file is read once, and those bytes are hashed, compared with the pin and
+//! compiled. **Invariant:** an instance lives for one call. **Invariant:** compiled code is loaded only if this host made it.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+
+mod add;
+mod cache;
+mod call;
+mod compile;
+mod error;
+mod instance;
+mod keep;
+mod limits;
+mod meter;
+mod plan;
+mod plugin;
+mod private;
+mod registry;
+mod runtime;
+mod source;
+mod stop;
+mod ticker;
+
+pub use add::Addition;
+pub use cache::CacheOptions;
+pub use call::{StepEnd, StepValue};
+pub use error::Error;
+pub use limits::{Limits, WALL_CLOCK_LIMIT};
+pub use plan::{Finding, Plan, PlannedStep};
+pub use plugin::Plugin;
+pub use registry::{Listed, Places, Registry, Status, Upgrades};
+pub use runtime::{Runtime, RuntimeOptions};
+pub use stop::Stop;

@@ -1,0 +1,230 @@
+//! One call of a plugin: a fresh instance, its limits, and what came of it in the eyes of the host.
+
+use std::time::Duration;
+
+use keywheel_capability::bindings::exports::keywheel::plugin::rotator;
+use keywheel_capability::{HostState, StepReport};
+use keywheel_manifest::ShapeEffect;
+use keywheel_model::{Effect, ErrorKind, Outcome, StepError, StepName, Verdict};
+use serde_json::Value;
+use wasmtime::Store;
+
+use crate::instance::{Checking, Data, store};
+use crate::limits::WALL_CLOCK_LIMIT;
+use crate::meter::Meter;
+use crate::plan::{Plan, clean, is_code};
+use crate::plugin::Plugin;
+use crate::stop::Stop;
+
+/// Host functions give up at the deadline by themselves and the guest may still say so; then the call is cut off.
+const GRACE: Duration = Duration::from_millis(200);
+/// The most problems of a configuration that are listed.
+const PROBLEMS: usize = 100;
+
+/// What a step that ended well came back with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StepValue {
+    /// Of `plan`.
+    Plan(Plan),
+    /// Of `test`, as far as the host vouches for it (rule H7).
+    Verdict(Verdict),
+    /// Of every other step.
+    Outcome(Outcome),
+}
+
+/// How a step ended.
+#[derive(Debug)]
+pub struct StepEnd {
+    /// What the plugin said, or why it did not get to say anything. The error's effect is already the worse of claimed and seen.
+    pub result: Result<StepValue, StepError>,
+    /// What became of the target: the worse of what the plugin claims and what the host saw (rule H13).
+    pub effect: Effect,
+    /// Everything that the host saw.
+    pub seen: StepReport,
+    /// Why the call was ended from outside, if it was.
+    pub stop: Option<Stop>,
+    /// How long the guest itself computed.
+    pub cpu: Duration,
+}
+
+enum Called {
+    Value(StepValue),
+    Failed(StepError),
+    Stopped(Stop),
+}
+
+impl Plugin {
+    /// Runs one step, on an instance of its own that is gone afterwards. `state` says which step, and until when.
+    ///
+    /// The future may be dropped: the instance is gone then, and what it had sent may have landed.
+    pub async fn run(&self, state: HostState) -> StepEnd {
+        let limits = *self.runtime.limits();
+        let within = state.remaining().min(WALL_CLOCK_LIMIT) + GRACE;
+        let step = state.step().step;
+        let meter = Meter::default();
+        let mut store = store(&self.runtime.engine, Data::new(state, &limits, &self.runtime.engine), &limits, &meter);
+        let running = self.runtime.ticker.running();
+        let called = tokio::time::timeout(within, meter.run(self.call(&mut store, step))).await;
+        drop(running);
+        let called = match called {
+            Ok(Ok(Ok(value))) => Called::Value(value),
+            Ok(Ok(Err(error))) => Called::Failed(error),
+            Ok(Err(error)) => match error.downcast_ref::<StepError>() {
+                Some(answer) => Called::Failed(answer.clone()),
+                None => Called::Stopped(Stop::of(&error)),
+            },
+            Err(_elapsed) => Called::Stopped(Stop::WallClock),
+        };
+        end(called, store.into_data().host, meter.spent())
+    }
+
+    async fn call(&self, store: &mut Store<Data>, step: StepName) -> wasmtime::Result<Result<StepValue, StepError>> {
+        let instance = self.steps.instantiate_async(&mut *store).await?;
+        let run = store.data_mut().host.new_run()?;
+        let rotator = instance.keywheel_plugin_rotator();
+        let outcome = match step {
+            StepName::Plan => {
+                let answer = rotator.call_plan(&mut *store, run).await?;
+                return Ok(match answer {
+                    Ok(text) => masked(store, &text).map_or_else(Err, |text| Plan::read(&text)).map(StepValue::Plan),
+                    Err(error) => Err(error.into()),
+                });
+            }
+            StepName::Test => {
+                let answer = rotator.call_test(&mut *store, run).await?;
+                return Ok(answer.map(|verdict| StepValue::Verdict(verdict.into_model())).map_err(StepError::from));
+            }
+            StepName::Create => rotator.call_create(&mut *store, run).await?,
+            StepName::Apply => rotator.call_apply(&mut *store, run).await?,
+            StepName::Revoke => rotator.call_revoke(&mut *store, run).await?,
+            StepName::Rollback => rotator.call_rollback(&mut *store, run).await?,
+            StepName::Announce | StepName::Promote | StepName::Propagate => {
+                return Ok(Err(StepError::new(ErrorKind::Invalid, "plugin.step", format!("`{step}` is not the plugin's"))));
+            }
+        };
+        Ok(outcome.map(|outcome| StepValue::Outcome(outcome.into_model())).map_err(StepError::from))
+    }
+
+    /// Problems of a configuration, as (JSON pointer, message): against the plugin's schema, and, where that has none, what
+    /// the plugin's own code finds. It may call nobody.
+    ///
+    /// # Errors
+    /// The plugin's code was ended before it answered.
+    pub async fn check_config(&self, configuration: &Value) -> Result<Vec<(String, String)>, StepError> {
+        let problems = self.manifest().check_configuration(configuration);
+        if !problems.is_empty() {
+            return Ok(problems);
+        }
+        let limits = self.runtime.limits().for_check();
+        let meter = Meter::default();
+        let mut store = store(&self.runtime.engine, Checking::new(&limits), &limits, &meter);
+        let _running = self.runtime.ticker.running();
+        let text = configuration.to_string();
+        let work = async {
+            let instance = self.checks.instantiate_async(&mut store).await?;
+            instance.keywheel_plugin_configuration().call_check(&mut store, &text).await
+        };
+        let stopped = |stop: Stop| stop_error(&stop, Effect::None);
+        let found = match tokio::time::timeout(limits.wall_clock, meter.run(work)).await {
+            Ok(found) => found.map_err(|error| stopped(Stop::of(&error)))?,
+            Err(_elapsed) => return Err(stopped(Stop::WallClock)),
+        };
+        let cleaned = |(mut pointer, mut message): (String, String)| {
+            clean(&mut pointer);
+            clean(&mut message);
+            (pointer, message)
+        };
+        Ok(found.into_iter().take(PROBLEMS).map(cleaned).collect())
+    }
+}
+
+/// A plan that holds a live secret is withheld whole.
+fn masked(store: &mut Store<Data>, plan: &str) -> Result<String, StepError> {
+    match store.data_mut().host.clear_text(plan, "the plugin's plan") {
+        Ok(()) => Ok(plan.to_owned()),
+        Err(_withheld) => Err(stop_error(&Stop::Guarded(keywheel_capability::Stop::Reflection), Effect::None)),
+    }
+}
+
+fn end(called: Called, mut host: HostState, cpu: Duration) -> StepEnd {
+    let mut stop = None;
+    let result = match called {
+        Called::Value(value) => Ok(bounded(value, &mut host)),
+        Called::Failed(error) => Err(worded(error, &mut host)),
+        Called::Stopped(why) => {
+            let error = stop_error(&why, Effect::None);
+            stop = Some(why);
+            Err(error)
+        }
+    };
+    let seen = host.into_report();
+    // A call that was cut off may have been about to say that it had done more than the host saw finished.
+    let cut_off = if stop.is_some() && seen.strongest >= Some(ShapeEffect::Create) { Effect::Maybe } else { Effect::None };
+    let claimed = result.as_ref().err().map_or(Effect::None, |error| error.effect);
+    let effect = seen.worse_of(claimed).max(cut_off);
+    let result = match result {
+        Ok(_) if seen.left_transaction_open() => Err(StepError::new(
+            ErrorKind::Other,
+            "plugin.open-transaction",
+            "the plugin left a transaction open; what was done in it was rolled back",
+        )),
+        Ok(_) if seen.reflection => Err(stop_error(&Stop::Guarded(keywheel_capability::Stop::Reflection), effect)),
+        Ok(StepValue::Verdict(verdict)) => Ok(StepValue::Verdict(seen.vouched(verdict))),
+        other => other,
+    };
+    StepEnd { result: result.map_err(|error| error.with_effect(effect)), effect, seen, stop, cpu }
+}
+
+/// Texts by the guest are scanned, cleaned and bounded before they go anywhere.
+fn bounded(value: StepValue, host: &mut HostState) -> StepValue {
+    let mut text = |text: String| host.last_words(&text, "the plugin's answer");
+    match value {
+        StepValue::Outcome(Outcome::Blocked(why)) => StepValue::Outcome(Outcome::Blocked(text(why))),
+        StepValue::Outcome(Outcome::Impossible(why)) => StepValue::Outcome(Outcome::Impossible(text(why))),
+        StepValue::Verdict(Verdict::Limited(why)) => StepValue::Verdict(Verdict::Limited(text(why))),
+        StepValue::Verdict(Verdict::Account(why)) => StepValue::Verdict(Verdict::Account(text(why))),
+        StepValue::Verdict(Verdict::Unknown(why)) => StepValue::Verdict(Verdict::Unknown(text(why))),
+        other => other,
+    }
+}
+
+fn worded(error: StepError, host: &mut HostState) -> StepError {
+    let code = if is_code(&error.code) { error.code } else { "plugin.error".to_owned() };
+    StepError { message: host.last_words(&error.message, "the plugin's error"), code: host.last_words(&code, "the plugin's error"), ..error }
+}
+
+fn stop_error(stop: &Stop, effect: Effect) -> StepError {
+    StepError::new(stop.kind(), stop.code(), stop.to_string()).with_effect(effect)
+}
+
+trait IntoModel {
+    type Model;
+    fn into_model(self) -> Self::Model;
+}
+
+impl IntoModel for rotator::Outcome {
+    type Model = Outcome;
+
+    fn into_model(self) -> Outcome {
+        match self {
+            Self::Done => Outcome::Done,
+            Self::Wait(ms) => Outcome::Wait(ms),
+            Self::Blocked(why) => Outcome::Blocked(why),
+            Self::Impossible(why) => Outcome::Impossible(why),
+        }
+    }
+}
+
+impl IntoModel for rotator::Verdict {
+    type Model = Verdict;
+
+    fn into_model(self) -> Verdict {
+        match self {
+            Self::Accepted => Verdict::Accepted,
+            Self::Limited(why) => Verdict::Limited(why),
+            Self::Rejected => Verdict::Rejected,
+            Self::Account(why) => Verdict::Account(why),
+            Self::Unknown(why) => Verdict::Unknown(why),
+        }
+    }
+}

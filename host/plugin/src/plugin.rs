@@ -1,0 +1,116 @@
+//! One plugin: its manifest, the digest of its bytes, and its component, compiled, linked and checked.
+
+use std::sync::Arc;
+
+use keywheel_capability::bindings::OfferedPre;
+use keywheel_manifest::{Capability, Digest, Manifest};
+use wasmtime::component::{Component, InstancePre};
+
+use crate::Error;
+use crate::instance::{Checking, Data, deny};
+use crate::runtime::Runtime;
+use crate::source::Source;
+
+const CONFIGURATION: &str = "keywheel:plugin/configuration@0.1.0";
+const ROTATOR: &str = "keywheel:plugin/rotator@0.1.0";
+const INVENTORY: &str = "keywheel:plugin/inventory@0.1.0";
+/// Packages of the contract, as a component imports them.
+const PACKAGES: [&str; 10] = ["core", "vault", "http", "sql", "net", "keys", "notify", "challenge", "plaintext", "plugin"];
+
+/// A plugin that can run. The bytes that it was made of are the bytes of its digest, whatever happens to the file.
+pub struct Plugin {
+    manifest: Arc<Manifest>,
+    digest: Digest,
+    lists_credentials: bool,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) steps: OfferedPre<Data>,
+    pub(crate) checks: OfferedPre<Checking>,
+}
+
+impl Plugin {
+    /// Reads the manifest, compiles the bytes, and checks that what the component imports is offered and that what the host
+    /// calls is there. Nothing of the component runs.
+    pub(crate) fn load(runtime: &Arc<Runtime>, source: &Source) -> Result<Self, Error> {
+        let path = || source.path.clone();
+        let manifest =
+            keywheel_manifest::read(&source.bytes).map_err(|error| Error::Manifest { path: path(), source: error })?;
+        let component = runtime.component(source)?;
+        check_imports(source, &component, runtime, &manifest)?;
+        check_exports(source, &component)?;
+        let contract = |error| Error::Contract { path: path(), source: error };
+        let steps = link(runtime, &component).and_then(OfferedPre::new).map_err(contract)?;
+        let checks = link_denied(runtime, &component).and_then(OfferedPre::new).map_err(contract)?;
+        Ok(Self {
+            manifest: Arc::new(manifest),
+            digest: source.digest,
+            lists_credentials: component.get_export_index(None, INVENTORY).is_some(),
+            runtime: Arc::clone(runtime),
+            steps,
+            checks,
+        })
+    }
+
+    /// What it says about itself.
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// Of the bytes that it was made of.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Whether it exports the optional `inventory`.
+    pub fn lists_credentials(&self) -> bool {
+        self.lists_credentials
+    }
+}
+
+impl std::fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin").field("name", &self.manifest.name).field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+/// By name first, so that a wrong world is told apart from a wrong form of the right one.
+fn check_imports(source: &Source, component: &Component, runtime: &Runtime, manifest: &Manifest) -> Result<(), Error> {
+    for (name, _) in component.component_type().imports(&runtime.engine) {
+        let package = name.strip_prefix("keywheel:").and_then(|rest| rest.split('/').next());
+        let known = name.starts_with("wasi:") || package.is_some_and(|package| PACKAGES.contains(&package));
+        if !known {
+            return Err(Error::World { path: source.path.clone(), import: name.to_owned() });
+        }
+        // Every other capability is asked for at each call; this one is not even linked without a word in the manifest.
+        if package == Some("plaintext") && !manifest.capabilities.contains(&Capability::Plaintext) {
+            let what = format!("it imports {name}, and its manifest does not say so");
+            return Err(Error::MoreThanGranted { path: source.path.clone(), what });
+        }
+    }
+    Ok(())
+}
+
+fn check_exports(source: &Source, component: &Component) -> Result<(), Error> {
+    for export in [CONFIGURATION, ROTATOR] {
+        if component.get_export_index(None, export).is_none() {
+            return Err(Error::Export { path: source.path.clone(), export });
+        }
+    }
+    Ok(())
+}
+
+/// Interpreted languages import what they never use, also such parts of WASI as this host does not have.
+fn is_absent(name: &str) -> bool {
+    ["wasi:http/", "wasi:keyvalue/", "wasi:config/"].iter().any(|absent| name.starts_with(absent))
+}
+
+fn link(runtime: &Runtime, component: &Component) -> wasmtime::Result<InstancePre<Data>> {
+    let mut linker = runtime.linker.clone();
+    deny(&mut linker, component, &runtime.engine, is_absent)?;
+    linker.instantiate_pre(component)
+}
+
+fn link_denied(runtime: &Runtime, component: &Component) -> wasmtime::Result<InstancePre<Checking>> {
+    let mut linker = runtime.checking.clone();
+    deny(&mut linker, component, &runtime.engine, |name| !name.starts_with("wasi:") || is_absent(name))?;
+    linker.instantiate_pre(component)
+}

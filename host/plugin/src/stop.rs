@@ -1,0 +1,104 @@
+//! Why a call was ended before the guest came back: in words of the host, never with anything from the guest's memory.
+
+use std::fmt;
+
+use keywheel_model::ErrorKind;
+use wasmtime::Trap;
+
+/// What ended a call. The guest's instance is gone; whatever it had sent may have landed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It computed for longer than it may.
+    Cpu,
+    /// The call took longer than it may.
+    WallClock,
+    /// It asked for more memory than it may have.
+    Memory,
+    /// It asked for more table elements than it may have.
+    Tables,
+    /// It recursed too deeply.
+    Stack,
+    /// It gave up by itself: a panic, an uncaught exception, an abort.
+    Panic,
+    /// Another trap, in the words of the WebAssembly specification.
+    Trap(&'static str),
+    /// It called what the host does not offer or broke the rules of the component model (a handle that is not its own).
+    Misuse,
+    /// A host function ended it: too many calls or handles, or a secret would have come back.
+    Guarded(keywheel_capability::Stop),
+    /// The host's own code failed in a function that the guest called.
+    Host,
+}
+
+impl Stop {
+    /// Stable, dotted, lower case.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Cpu => "plugin.cpu",
+            Self::WallClock => "plugin.wall-clock",
+            Self::Memory => "plugin.memory",
+            Self::Tables => "plugin.tables",
+            Self::Stack => "plugin.stack",
+            Self::Panic => "plugin.panic",
+            Self::Trap(_) => "plugin.trap",
+            Self::Misuse => "plugin.misuse",
+            Self::Guarded(stop) => stop.code(),
+            Self::Host => "plugin.host",
+        }
+    }
+
+    /// What the caller should do about it.
+    pub fn kind(&self) -> ErrorKind {
+        use keywheel_capability::Stop as Guard;
+        match self {
+            Self::WallClock | Self::Guarded(Guard::Deadline) => ErrorKind::Timeout,
+            Self::Cpu | Self::Memory | Self::Tables | Self::Stack | Self::Guarded(Guard::HostCalls | Guard::Handles) => ErrorKind::Limit,
+            Self::Guarded(Guard::Reflection) => ErrorKind::Denied,
+            Self::Panic | Self::Trap(_) | Self::Misuse | Self::Host => ErrorKind::Other,
+        }
+    }
+
+    /// The reason inside an error that a call of the engine ended with.
+    pub(crate) fn of(error: &wasmtime::Error) -> Self {
+        if let Some(stop) = error.downcast_ref::<Self>() {
+            return stop.clone();
+        }
+        if let Some(stop) = error.downcast_ref() {
+            return Self::Guarded(*stop);
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::Interrupt) => Self::Cpu,
+            Some(Trap::StackOverflow) => Self::Stack,
+            Some(Trap::UnreachableCodeReached) => Self::Panic,
+            Some(Trap::MemoryOutOfBounds) => Self::Trap("out of bounds memory access"),
+            Some(Trap::TableOutOfBounds) => Self::Trap("out of bounds table access"),
+            Some(Trap::IndirectCallToNull) => Self::Trap("uninitialized element"),
+            Some(Trap::BadSignature) => Self::Trap("indirect call type mismatch"),
+            Some(Trap::IntegerOverflow) => Self::Trap("integer overflow"),
+            Some(Trap::IntegerDivisionByZero) => Self::Trap("integer divide by zero"),
+            Some(Trap::BadConversionToInteger) => Self::Trap("invalid conversion to integer"),
+            Some(_) => Self::Misuse,
+            None if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some() => Self::Panic,
+            None => Self::Host,
+        }
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "the plugin computed for longer than it may",
+            Self::WallClock => "the step took longer than it may",
+            Self::Memory => "the plugin asked for more memory than it may have",
+            Self::Tables => "the plugin asked for more table elements than it may have",
+            Self::Stack => "the plugin recursed too deeply",
+            Self::Panic => "the plugin panicked",
+            Self::Trap(what) => return write!(f, "the plugin trapped: {what}"),
+            Self::Misuse => "the plugin called something that the host does not offer, or used a handle that is not its own",
+            Self::Guarded(stop) => return stop.fmt(f),
+            Self::Host => "a host function failed",
+        })
+    }
+}
+
+impl std::error::Error for Stop {}
