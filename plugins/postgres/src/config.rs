@@ -20,21 +20,12 @@ pub(crate) struct Config {
 pub(crate) enum Mode {
     Role {
         role: String,
-        #[serde(default)]
-        format: Format,
+        /// `json`: a document with the user name beside the password.
+        format: Option<String>,
     },
     Alternating {
         roles: [String; 2],
     },
-}
-
-/// What the secret is: the password alone, or a document with the user name beside it.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Format {
-    #[default]
-    Password,
-    Json,
 }
 
 impl Config {

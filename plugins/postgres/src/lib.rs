@@ -15,7 +15,7 @@ use keywheel_sdk::error::ErrorExt;
 use keywheel_sdk::sql::{Connector, Piece, Session};
 use keywheel_sdk::{Accounts, Error, Outcome, Plan, Plugin, Run, Verdict, Version};
 
-use config::{Config, Format, Mode};
+use config::{Config, Mode};
 
 /// Letters, digits, `-` and `_`: 192 bits.
 const PASSWORD_LENGTH: u16 = 32;
@@ -122,7 +122,7 @@ fn connector(config: &Config, user: &str) -> Connector {
 impl Config {
     fn accounts(&self) -> Accounts<'_> {
         match &self.mode {
-            Mode::Role { role, format } => Accounts::one(role, *format == Format::Json),
+            Mode::Role { role, format } => Accounts::one(role, format.as_deref() == Some("json")),
             Mode::Alternating { roles } => Accounts::two(roles),
         }
     }

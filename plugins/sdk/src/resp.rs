@@ -3,6 +3,7 @@
 use crate::bindings::keywheel::net::frames::{Frame, receive};
 use crate::bindings::keywheel::net::tcp::{Channel, TlsOptions};
 use crate::error::error;
+use crate::nodes::Node;
 use crate::{Error, ErrorKind, Secret};
 
 const ANSWER_LIMIT_BYTES: u32 = 256 * 1024;
@@ -24,25 +25,21 @@ pub struct Session {
 }
 
 impl Session {
-    /// With TLS and a verified certificate. `trust` names a trust set of the host's configuration.
+    /// With TLS and a verified certificate, unless `plaintext`: only where the operator's configuration asks for it in words.
+    /// `trust` names a trust set of the host's configuration.
     ///
     /// # Errors
-    /// The server cannot be reached or is not who it should be.
-    pub fn connect_tls(host: &str, port: u16, trust: Option<&str>, timeout_ms: u32) -> Result<Self, Error> {
-        let options = TlsOptions::new(host);
+    /// The server cannot be reached, is not who it should be, or the grant does not say `plaintext`.
+    pub fn connect(node: &Node, plaintext: bool, trust: Option<&str>, timeout_ms: u32) -> Result<Self, Error> {
+        if plaintext {
+            return Ok(Self { channel: Channel::connect(&node.host, node.port, timeout_ms)?, timeout_ms });
+        }
+        let options = TlsOptions::new(&node.host);
         if let Some(trust) = trust {
             options.trust(trust);
         }
-        let channel = Channel::connect_tls(host, port, &options, timeout_ms)?;
+        let channel = Channel::connect_tls(&node.host, node.port, &options, timeout_ms)?;
         Ok(Self { channel, timeout_ms })
-    }
-
-    /// Without TLS: only where the operator's configuration asks for it in words.
-    ///
-    /// # Errors
-    /// The server cannot be reached, or the grant does not say `plaintext`.
-    pub fn connect_plaintext(host: &str, port: u16, timeout_ms: u32) -> Result<Self, Error> {
-        Ok(Self { channel: Channel::connect(host, port, timeout_ms)?, timeout_ms })
     }
 
     /// Sends words without a secret.
@@ -51,6 +48,22 @@ impl Session {
     /// As [`Session::call`].
     pub fn words(&self, words: &[&str]) -> Result<Reply, Error> {
         self.call(&words.iter().map(|word| [Piece::Text(word)]).collect::<Vec<_>>())
+    }
+
+    /// The same where an error of the server is an error: `denied` for `NOPERM`.
+    ///
+    /// # Errors
+    /// As [`Session::call`], and `resp.refused`.
+    pub fn ask(&self, words: &[&str]) -> Result<Reply, Error> {
+        self.words(words)?.accepted()
+    }
+
+    /// Logs in. An error of the server (`WRONGPASS`) is an answer.
+    ///
+    /// # Errors
+    /// As [`Session::call`].
+    pub fn authenticate(&self, user: &str, password: &Secret) -> Result<Reply, Error> {
+        self.call(&[[Piece::Text("AUTH")], [Piece::Text(user)], [Piece::Secret(password)]])
     }
 
     /// Sends a command, each argument in pieces, and gives its answer. An error of the server is an answer.
@@ -73,6 +86,12 @@ impl Session {
         let bytes = receive(&self.channel, "resp", ANSWER_LIMIT_BYTES, self.timeout_ms)?;
         parse(&bytes).ok_or_else(|| error(ErrorKind::Other, "resp.malformed", "the server's answer is no RESP message"))
     }
+}
+
+/// What an error of the server is to a step.
+pub fn refused(word: &str) -> Error {
+    let kind = if word == "NOPERM" { ErrorKind::Denied } else { ErrorKind::Other };
+    error(kind, "resp.refused", format!("the server answered {word}"))
 }
 
 /// An answer.
@@ -98,6 +117,17 @@ impl Reply {
         if let Self::Error(text) = self { text.split(' ').next() } else { None }
     }
 
+    /// The answer, if it is no error of the server.
+    ///
+    /// # Errors
+    /// [`refused`].
+    pub fn accepted(self) -> Result<Self, Error> {
+        match self.error_word() {
+            Some(word) => Err(refused(word)),
+            None => Ok(self),
+        }
+    }
+
     /// The text of a string or a status.
     pub fn text(&self) -> &str {
         match self {
@@ -114,6 +144,16 @@ impl Reply {
     /// The value after a key in a flat list of keys and values (`ACL GETUSER`, `CONFIG GET`).
     pub fn field(&self, key: &str) -> Option<&Self> {
         self.items().chunks_exact(2).find(|pair| pair[0].text() == key).map(|pair| &pair[1])
+    }
+
+    /// Whether the list after a key has a text (`flags` in `ACL GETUSER`).
+    pub fn lists(&self, key: &str, text: &str) -> bool {
+        self.field(key).is_some_and(|list| list.items().iter().any(|item| item.text() == text))
+    }
+
+    /// Whether there is a text after a key that is not empty.
+    pub fn has_text(&self, key: &str) -> bool {
+        self.field(key).is_some_and(|value| !value.text().is_empty())
     }
 }
 
@@ -158,6 +198,7 @@ mod tests {
         let reply = parse(b"*4\r\n$5\r\nflags\r\n*2\r\n$2\r\non\r\n$6\r\nnopass\r\n$4\r\nkeys\r\n$-1\r\n").unwrap();
         let flags: Vec<_> = reply.field("flags").unwrap().items().iter().map(Reply::text).collect();
         assert_eq!(flags, ["on", "nopass"]);
+        assert!(reply.lists("flags", "on") && !reply.lists("flags", "off") && !reply.has_text("keys"));
         assert_eq!(reply.field("keys"), Some(&Reply::Null));
         assert_eq!(reply.field("absent"), None);
     }

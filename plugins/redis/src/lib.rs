@@ -1,0 +1,169 @@
+//! Rotates the password of an ACL user of Redis or Valkey, on every server that is listed.
+//!
+//! A user has a set of passwords, so the old one works until it is removed: no gap. The set is changed by hashes, the
+//! password itself is only ever sent by its own login. ACLs are not replicated: each node is changed, and each must
+//! accept (or refuse) before the answer is `accepted` (or `rejected`). `requirepass` is never touched: it replaces every
+//! password of the user `default` at once.
+
+mod node;
+mod plan;
+
+use keywheel_sdk::error::{ErrorExt, error};
+use keywheel_sdk::nodes::{Node, ask_each, change_each};
+use keywheel_sdk::resp::{Session, refused};
+use keywheel_sdk::{Accounts, Error, ErrorKind, Outcome, Plan, Plugin, Run, Secret, Verdict, Version};
+use serde::Deserialize;
+
+use node::{Admin, State};
+
+/// Letters, digits, `-` and `_`: 288 bits. The server keeps unsalted hashes, so the password must not be guessable.
+const PASSWORD_LENGTH: u16 = 48;
+const TIMEOUT_MS: u32 = 10_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Config {
+    nodes: Vec<Node>,
+    /// `tls`, or `plaintext` in words.
+    transport: Option<String>,
+    /// A trust set of the host's configuration.
+    trust: Option<String>,
+    user: String,
+    /// The user that changes the other; its password is the input `admin`.
+    admin: String,
+    /// `auto`, or `none` in words.
+    persist: Option<String>,
+    #[serde(default)]
+    kill_connections: bool,
+}
+
+impl Config {
+    fn is_plaintext(&self) -> bool {
+        self.transport.as_deref() == Some("plaintext")
+    }
+
+    fn connect(&self, node: &Node) -> Result<Session, Error> {
+        Session::connect(node, self.is_plaintext(), self.trust.as_deref(), TIMEOUT_MS)
+    }
+}
+
+enum Redis {}
+
+keywheel_sdk::export!(Redis);
+
+impl Plugin for Redis {
+    type Config = Config;
+
+    fn check(config: &Config) -> Vec<(String, String)> {
+        let itself = (config.user == config.admin)
+            .then(|| ("/admin".to_owned(), "must be another user than the one that is rotated".to_owned()));
+        itself.into_iter().collect()
+    }
+
+    fn plan(run: &Run, config: &Config) -> Result<Plan, Error> {
+        plan::look(run, config)
+    }
+
+    fn create(run: &Run, config: &Config) -> Result<Outcome, Error> {
+        Accounts::one(&config.user, false).create(run, PASSWORD_LENGTH)
+    }
+
+    fn apply(run: &Run, config: &Config) -> Result<Outcome, Error> {
+        let hash = hash_of(&Version::Pending.get(run)?)?;
+        on_each(run, config, |admin| {
+            // `ACL SETUSER` would make a user that does not exist, with the new password and no rights.
+            if admin.state(config)? == State::Missing {
+                let message = format!("the user {} does not exist", config.user);
+                return Err(error(ErrorKind::NotFound, "redis.user-missing", message));
+            }
+            admin.set_user(config, "#", &hash)?.accepted().map(drop)
+        })
+    }
+
+    fn test(run: &Run, config: &Config) -> Result<Verdict, Error> {
+        let subject = run.subject()?;
+        Ok(ask_each(&config.nodes, |node| ask(run, config, node, &subject)))
+    }
+
+    fn revoke(run: &Run, config: &Config) -> Result<Outcome, Error> {
+        let hash = hash_of(&run.subject()?)?;
+        on_each(run, config, |admin| {
+            remove(admin, config, &hash)?;
+            if config.kill_connections {
+                admin.0.ask(&["CLIENT", "KILL", "USER", &config.user])?;
+            }
+            Ok(())
+        })
+    }
+
+    fn rollback(run: &Run, config: &Config) -> Result<Outcome, Error> {
+        let Some(pending) = run.pending()? else { return Ok(Outcome::Done) };
+        let pending = hash_of(&pending)?;
+        let current = run.current()?.as_ref().map(hash_of).transpose()?;
+        on_each(run, config, |admin| {
+            if admin.state(config)? == State::Missing {
+                return Ok(());
+            }
+            if let Some(current) = &current {
+                admin.set_user(config, "#", current)?.accepted()?;
+            }
+            remove(admin, config, &pending)
+        })
+    }
+}
+
+/// Makes the same change on every node, and has it written where it survives a restart.
+fn on_each(run: &Run, config: &Config, change: impl Fn(&Admin) -> Result<(), Error>) -> Result<Outcome, Error> {
+    change_each(&config.nodes, |node| {
+        let admin = Admin::connect(run, config, node)?;
+        change(&admin)?;
+        admin.persist(config).map_err(ErrorExt::after_an_effect)
+    })?;
+    Ok(Outcome::Done)
+}
+
+/// Removes a password. The server calls it an error when there is no such password: then it is done.
+fn remove(admin: &Admin, config: &Config, hash: &Secret) -> Result<(), Error> {
+    match admin.set_user(config, "!", hash)?.error_word() {
+        // The shown word is the same for other errors; the host asks with `test` whether the password is dead.
+        None | Some("ERR") => Ok(()),
+        Some(word) => Err(refused(word)),
+    }
+}
+
+/// One fresh login with the subject on one node.
+fn ask(run: &Run, config: &Config, node: &Node, subject: &Secret) -> Verdict {
+    let login = config.connect(node).and_then(|session| {
+        let answer = session.authenticate(&config.user, subject)?;
+        // The connection is of use: what the user may do is not a matter of its password, so `NOPERM` is as good as PONG.
+        if answer.error_word().is_none() { session.words(&["PING"]).map(|_| answer) } else { Ok(answer) }
+    });
+    match login.as_ref().map(|answer| answer.error_word()) {
+        Ok(None) => Verdict::Accepted,
+        // The server says this of a user that is missing or off, too.
+        Ok(Some("WRONGPASS")) => match Admin::connect(run, config, node).and_then(|admin| admin.state(config)) {
+            Ok(State::On) => Verdict::Rejected,
+            Ok(State::Off) => Verdict::Account(format!("the user {} is off", config.user)),
+            Ok(State::Missing) => Verdict::Account(format!("the user {} does not exist", config.user)),
+            Err(problem) => Verdict::Unknown(format!("refused, but not known why: {}", problem.message)),
+        },
+        Ok(Some(word)) => Verdict::Unknown(format!("the server answered {word}")),
+        Err(problem) => Verdict::Unknown(problem.message.clone()),
+    }
+}
+
+fn hash_of(password: &Secret) -> Result<Secret, Error> {
+    password.derive("redis.sha256", "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_administrator_does_not_rotate_itself() {
+        let text = r#"{"nodes":[{"host":"r","port":6379}],"user":"app","admin":"app"}"#;
+        let config: Config = serde_json::from_str(text).unwrap();
+        assert_eq!(Redis::check(&config)[0].0, "/admin");
+    }
+}

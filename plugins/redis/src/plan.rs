@@ -1,0 +1,91 @@
+//! What stands in the way, seen from the administrator's session on each node.
+
+use keywheel_sdk::error::ErrorExt;
+use keywheel_sdk::nodes::Node;
+use keywheel_sdk::resp::Reply;
+use keywheel_sdk::{Error, Plan, Run};
+
+use crate::Config;
+use crate::node::Admin;
+
+pub(crate) fn look(run: &Run, config: &Config) -> Result<Plan, Error> {
+    let mut plan = Plan::default();
+    let user = &config.user;
+    plan.step("create", format!("a random password for {user}"));
+    plan.step("apply", format!("ACL SETUSER {user} #<sha256 of the new password> on {} node(s)", config.nodes.len()));
+    plan.step("test", format!("AUTH {user} on every node"));
+    plan.step("revoke", format!("ACL SETUSER {user} !<sha256 of the old password>"));
+    if config.is_plaintext() {
+        plan.warning("redis.plaintext", "connections are without TLS", "give the servers certificates");
+    }
+    if config.user == config.admin {
+        plan.problem("redis.self-target", format!("{user} would change itself"), "use another user as `admin`");
+    }
+    for node in &config.nodes {
+        let looked = Admin::connect(run, config, node).and_then(|admin| examine(&mut plan, config, node, &admin));
+        looked.map_err(|problem| problem.at(&node.to_string()))?;
+    }
+    Ok(plan)
+}
+
+fn examine(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> Result<(), Error> {
+    let name = &config.user;
+    let user = admin.user(config)?;
+    if user == Reply::Null {
+        plan.problem("redis.user-missing", format!("{node}: no user {name}"), format!("ACL SETUSER {name} on ..."));
+    }
+    if user.lists("flags", "off") {
+        plan.problem("redis.user-off", format!("{node}: the user {name} is off"), format!("ACL SETUSER {name} on"));
+    }
+    if user.lists("flags", "nopass") {
+        let message = format!("{node}: the user {name} takes any password (nopass)");
+        plan.problem("redis.nopass", message, format!("ACL SETUSER {name} resetpass, then import a password"));
+    }
+    rights(plan, config, node, admin)?;
+    durability(plan, config, node, admin)?;
+    topology(plan, config, node, admin)
+}
+
+fn rights(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> Result<(), Error> {
+    let dry = admin.0.words(&["ACL", "DRYRUN", &config.admin, "ACL", "SETUSER", &config.user])?;
+    if dry.error_word().is_some() {
+        let message = format!("{node}: whether {} may change users could not be asked", config.admin);
+        plan.warning("redis.rights-unknown", message, "servers from 7.0 on can be asked (ACL DRYRUN)");
+    } else if dry.text() != "OK" {
+        let hint = format!("ACL SETUSER {} +acl", config.admin);
+        plan.problem("redis.rights", format!("{node}: {} may not change users", config.admin), hint);
+    }
+    Ok(())
+}
+
+fn durability(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> Result<(), Error> {
+    let acl_file = admin.0.ask(&["CONFIG", "GET", "aclfile"])?;
+    if acl_file.has_text("aclfile") {
+        return Ok(());
+    }
+    let info = admin.0.ask(&["INFO", "server"])?;
+    let has_file =
+        info.text().lines().any(|line| line.len() > "config_file:".len() && line.starts_with("config_file:"));
+    let message = format!("{node}: a restart brings the old passwords back");
+    match config.persist.as_deref() {
+        Some("none") => plan.warning("redis.not-durable", message, "configure `aclfile`"),
+        _ if has_file => {}
+        _ => plan.problem("redis.not-durable", message, "configure `aclfile` or, in words, `persist = \"none\"`"),
+    }
+    Ok(())
+}
+
+fn topology(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> Result<(), Error> {
+    let role = admin.0.ask(&["ROLE"])?;
+    let replicas = role.items().get(2).map_or(0, |replicas| replicas.items().len());
+    if role.items().first().is_some_and(|kind| kind.text() == "master") && replicas >= config.nodes.len() {
+        let message = format!("{node} has {replicas} replica(s), but only {} node(s) are listed", config.nodes.len());
+        plan.warning("redis.nodes", message, "list every node: ACLs are not replicated");
+    }
+    let master_user = admin.0.ask(&["CONFIG", "GET", "masteruser"])?;
+    if master_user.field("masteruser").is_some_and(|user| user.text() == config.user) {
+        let message = format!("{node} replicates as {}: it would lose its master", config.user);
+        plan.problem("redis.master-user", message, "replicate as another user");
+    }
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! Targets of several servers, each of which holds the credential.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::error::ErrorExt;
+use crate::{Error, Verdict};
+
+/// One server, as a configuration lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Node {
+    /// Name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// Makes the same change on every node, one after the other.
+///
+/// # Errors
+/// The first that fails, with its node; it counts as an effect when an earlier node has been changed.
+pub fn change_each(nodes: &[Node], change: impl Fn(&Node) -> Result<(), Error>) -> Result<(), Error> {
+    for (changed, node) in nodes.iter().enumerate() {
+        change(node).map_err(|problem| {
+            let problem = problem.at(&node.to_string());
+            if changed > 0 { problem.after_an_effect() } else { problem }
+        })?;
+    }
+    Ok(())
+}
+
+/// Asks every node once. Nodes that agree give their answer; where they do not, nothing is known.
+pub fn ask_each(nodes: &[Node], ask: impl Fn(&Node) -> Verdict) -> Verdict {
+    let mut first: Option<(&Node, Verdict)> = None;
+    for node in nodes {
+        let verdict = ask(node);
+        match &first {
+            None => first = Some((node, verdict)),
+            Some((_, known)) if std::mem::discriminant(known) == std::mem::discriminant(&verdict) => {}
+            Some((other, known)) => {
+                return Verdict::Unknown(format!("{other} {}, but {node} {}", word(known), word(&verdict)));
+            }
+        }
+    }
+    first.map_or_else(|| Verdict::Unknown("no node is configured".to_owned()), |(_, verdict)| verdict)
+}
+
+fn word(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Accepted => "accepts".to_owned(),
+        Verdict::Rejected => "refuses".to_owned(),
+        Verdict::Limited(text) | Verdict::Account(text) | Verdict::Unknown(text) => format!("says: {text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::{Effect, ErrorKind, error::error};
+
+    fn nodes() -> [Node; 2] {
+        ["a", "b"].map(|host| Node { host: host.to_owned(), port: 1 })
+    }
+
+    fn together(verdicts: &[Verdict; 2]) -> Verdict {
+        ask_each(&nodes(), |node| verdicts[usize::from(node.host == "b")].clone())
+    }
+
+    #[test]
+    fn nodes_that_agree_give_their_answer_and_others_none() {
+        assert!(matches!(together(&[Verdict::Accepted, Verdict::Accepted]), Verdict::Accepted));
+        assert!(matches!(together(&[Verdict::Rejected, Verdict::Rejected]), Verdict::Rejected));
+        assert!(matches!(together(&[Verdict::Accepted, Verdict::Rejected]), Verdict::Unknown(_)));
+        assert!(matches!(together(&[Verdict::Rejected, Verdict::Unknown("down".to_owned())]), Verdict::Unknown(_)));
+        assert!(matches!(ask_each(&[], |_| Verdict::Rejected), Verdict::Unknown(_)));
+    }
+
+    #[test]
+    fn a_failure_counts_as_an_effect_once_an_earlier_node_was_changed() {
+        let failing_at = |bad: &'static str| {
+            let calls = Cell::new(0);
+            let result = change_each(&nodes(), |node| {
+                calls.set(calls.get() + 1);
+                if node.host == bad { Err(error(ErrorKind::Unavailable, "x", "down")) } else { Ok(()) }
+            });
+            (calls.get(), result.unwrap_err().effect)
+        };
+        assert_eq!(failing_at("a"), (1, Effect::None));
+        assert_eq!(failing_at("b"), (2, Effect::Applied));
+    }
+}
