@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! The binary `keywheel`.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    keywheel_cli::run().into()
+}

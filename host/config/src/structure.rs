@@ -293,7 +293,7 @@ fn either(words: &[String]) -> String {
 }
 
 /// The name nearest to what was written, if it is near enough to be a slip.
-pub(crate) fn nearest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
+pub fn nearest<'a>(written: &str, names: &[&'a str]) -> Option<&'a str> {
     const COMPARED_CHARS_MAX: usize = 64;
     if written.len() > COMPARED_CHARS_MAX {
         return None;

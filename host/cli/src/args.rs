@@ -1,0 +1,94 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+use crate::cmd;
+
+/// Rotates credentials: durably, without lock-outs, by sandboxed plugins that never see a password.
+#[derive(Debug, Parser)]
+#[command(
+    name = "keywheel",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done, 10 needs attention, 20 configuration invalid, 40 rolled back, 41 needs a person; \
+                  all of them: docs/reference/exit-codes.md"
+)]
+pub(crate) struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// The verb.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The configuration file
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "keywheel.toml",
+        help_heading = "Global options"
+    )]
+    pub(crate) config: PathBuf,
+    /// How data is printed: for people, or one JSON document for programs
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT", help_heading = "Global options")]
+    pub(crate) output: Format,
+    /// Say less: only data, warnings and errors
+    #[arg(
+        short,
+        long,
+        global = true,
+        conflicts_with = "verbose",
+        help_heading = "Global options"
+    )]
+    pub(crate) quiet: bool,
+    /// Say more; twice for all
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Global options")]
+    pub(crate) verbose: u8,
+    /// Never ask; fail instead
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) no_input: bool,
+    /// When to use colours; `auto` is on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN", help_heading = "Global options")]
+    pub(crate) color: Color,
+}
+
+/// How data is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    // For people.
+    Table,
+    // For programs: one documented JSON document.
+    Json,
+}
+
+/// When colours are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    // On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    Always,
+    Never,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check, print and describe the configuration
+    #[command(subcommand)]
+    Config(cmd::config::Verb),
+    /// Look at plugins, and pack one's manifest into its component
+    #[command(subcommand)]
+    Plugin(cmd::plugin::Verb),
+    /// Check, explain and test what plugins are granted
+    #[command(subcommand)]
+    Policy(cmd::policy::Verb),
+    /// Print the completion script of a shell
+    Completion(cmd::completion::Arguments),
+}

@@ -1,0 +1,112 @@
+//! `keywheel config`: check, print and describe the configuration.
+
+use clap::{Args, Subcommand};
+use keywheel_config::{Draft, Entry, Origin};
+use serde::Serialize;
+
+use crate::cmd::Context;
+use crate::cmd::plugin::folder;
+use crate::errors::{Failure, counted};
+use crate::exit_code::ExitCode;
+use crate::output::{Style, Table, Text, raw};
+
+/// The configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Say everything that is wrong with the configuration, by itself and against the plugins
+    Check,
+    /// Print the JSON Schema of the configuration file, for editors
+    Schema,
+    /// Print the values of the configuration
+    Show(Show),
+}
+
+/// Prints values.
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// All values that count, with the defaults
+    #[arg(long)]
+    effective: bool,
+    /// Where each value comes from
+    #[arg(long)]
+    origins: bool,
+}
+
+/// The outcome of a check that found nothing: `-o json` of `config check`.
+#[derive(Debug, Serialize)]
+struct Checked {
+    /// Rotations in the file.
+    rotations: usize,
+    /// Plugins found in the plugin folder.
+    plugins: Vec<String>,
+}
+
+/// # Errors
+/// Every problem of the configuration.
+pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
+    match verb {
+        Verb::Check => check(context),
+        Verb::Schema => schema(),
+        Verb::Show(arguments) => show(&arguments, context),
+    }
+}
+
+fn check(context: &Context) -> Result<ExitCode, Failure> {
+    let draft = Draft::open(&context.global.config)?;
+    let found = folder::read(&draft.plugins().dir)?;
+    for broken in &found.broken {
+        context.output.warn(&broken.to_string());
+    }
+    let config = draft.check(&found.manifests)?;
+    let checked = Checked {
+        rotations: config.rotations.len(),
+        plugins: found.manifests.keys().map(ToString::to_string).collect(),
+    };
+    context.output.data(&checked, |style| {
+        let file = context.global.config.display();
+        format!(
+            "{} \"{file}\": {}\n",
+            style.good("ok"),
+            counted(checked.rotations, "rotation")
+        )
+    })?;
+    Ok(ExitCode::Ok)
+}
+
+fn schema() -> Result<ExitCode, Failure> {
+    let schema = serde_json::to_string_pretty(&keywheel_config::schema());
+    let schema = schema.map_err(|error| Failure::from_error(ExitCode::Unexpected, "output.json", &error))?;
+    raw((schema + "\n").as_bytes())?;
+    Ok(ExitCode::Ok)
+}
+
+fn show(arguments: &Show, context: &Context) -> Result<ExitCode, Failure> {
+    let config = keywheel_config::load(&context.global.config)?;
+    let mut entries = config.effective();
+    if !arguments.effective {
+        entries.retain(|entry| matches!(entry.origin, Origin::File(_)));
+    }
+    context
+        .output
+        .data(&entries, |style| table(&entries, arguments.origins, style))?;
+    Ok(ExitCode::Ok)
+}
+
+fn table(entries: &[Entry], origins: bool, style: Style) -> String {
+    if !origins {
+        let mut text = Text::default();
+        for entry in entries {
+            text.line(format_args!("{} = {}", entry.key, entry.value));
+        }
+        return text.finish();
+    }
+    let mut table = Table::new(["KEY", "VALUE", "ORIGIN"]);
+    for entry in entries {
+        let origin = match &entry.origin {
+            Origin::File(place) => format!("{}:{}", place.file.display(), place.line),
+            Origin::Default => "default".to_owned(),
+        };
+        table.row([entry.key.clone(), entry.value.to_string(), origin]);
+    }
+    table.to_text(style)
+}

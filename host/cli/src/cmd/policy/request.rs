@@ -1,0 +1,153 @@
+//! One thing that a plugin could want, in words: `connect db:5432 tls`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use keywheel_manifest::{Capability, Manifest};
+use keywheel_model::SecretName;
+use keywheel_policy::{Decision, Request, Scope, SecretRef, Transport};
+
+/// What stands in a table of tests and after `policy explain ROTATION`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// `call sql`
+    Call(Capability),
+    /// `connect HOST:PORT tls|plaintext`
+    Connect {
+        host: String,
+        port: u16,
+        transport: Transport,
+    },
+    /// `shape ID`
+    Shape(String),
+    /// `use secret`
+    UseOwn,
+    /// `use input:NAME`
+    UseInput(String),
+    /// `use NAME`
+    Use(SecretName),
+    /// `reveal NAME`
+    Reveal(SecretName),
+}
+
+/// The forms there are.
+pub(crate) const FORMS: &str = "`call CAPABILITY`, `connect HOST:PORT tls|plaintext`, `shape ID`, `use secret`, \
+                                `use input:NAME`, `use SECRET`, `reveal SECRET`";
+
+/// Why words are no request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WordsError {
+    /// None of the forms.
+    #[error("`{0}` is no request")]
+    Form(String),
+    /// A part of it is wrong.
+    #[error("`{words}`: {why}")]
+    Part { words: String, why: String },
+}
+
+impl FromStr for Words {
+    type Err = WordsError;
+
+    fn from_str(text: &str) -> Result<Self, WordsError> {
+        let shown: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+        let wrong = |why: &dyn fmt::Display| WordsError::Part {
+            words: shown.clone(),
+            why: why.to_string(),
+        };
+        let name = |text: &str| text.parse::<SecretName>().map_err(|error| wrong(&error));
+        let words: Vec<&str> = text.split_whitespace().collect();
+        match words.as_slice() {
+            ["call", capability] => Ok(Self::Call(
+                capability.parse().map_err(|error: String| wrong(&error))?,
+            )),
+            ["connect", place, transport] => {
+                let (host, port) = place
+                    .rsplit_once(':')
+                    .ok_or_else(|| wrong(&"expected HOST:PORT"))?;
+                let port = port
+                    .parse()
+                    .map_err(|_| wrong(&"a port is a number up to 65535"))?;
+                let transport = match *transport {
+                    "tls" => Transport::Tls,
+                    "plaintext" => Transport::Plaintext,
+                    _ => return Err(wrong(&"expected `tls` or `plaintext`")),
+                };
+                let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+                Ok(Self::Connect {
+                    host,
+                    port,
+                    transport,
+                })
+            }
+            ["shape", id] => Ok(Self::Shape((*id).to_owned())),
+            ["use", "secret"] => Ok(Self::UseOwn),
+            ["use", input] if input.starts_with("input:") => {
+                Ok(Self::UseInput(input["input:".len()..].to_owned()))
+            }
+            ["use", secret] => Ok(Self::Use(name(secret)?)),
+            ["reveal", secret] => Ok(Self::Reveal(name(secret)?)),
+            _ => Err(WordsError::Form(shown)),
+        }
+    }
+}
+
+impl Words {
+    /// Asks the grants. `None`: a shape that the plugin's manifest does not declare, which no grant can allow.
+    pub(crate) fn decide(&self, scope: &Scope<'_>, manifest: Option<&Manifest>) -> Option<Decision> {
+        Some(scope.decide(match self {
+            Self::Call(capability) => Request::Call(*capability),
+            Self::Connect {
+                host,
+                port,
+                transport,
+            } => Request::Connect {
+                host,
+                port: *port,
+                transport: *transport,
+            },
+            Self::Shape(id) => Request::Shape(manifest?.shape(id)?),
+            Self::UseOwn => Request::Use(SecretRef::Own),
+            Self::UseInput(input) => Request::Use(SecretRef::Input(input)),
+            Self::Use(secret) => Request::Use(SecretRef::Vault(secret)),
+            Self::Reveal(secret) => Request::Reveal(secret),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_read() {
+        let connect = Words::Connect {
+            host: "::1".into(),
+            port: 5432,
+            transport: Transport::Tls,
+        };
+        assert_eq!("connect [::1]:5432 tls".parse(), Ok(connect));
+        assert_eq!("call sql".parse(), Ok(Words::Call(Capability::Sql)));
+        assert_eq!("use secret".parse(), Ok(Words::UseOwn));
+        assert_eq!("use input:admin".parse(), Ok(Words::UseInput("admin".into())));
+        assert_eq!(
+            "reveal app/db".parse(),
+            Ok(Words::Reveal("app/db".parse().unwrap()))
+        );
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for bad in [
+            "",
+            "call",
+            "call everything",
+            "connect db tls",
+            "connect db:x tls",
+            "connect db:1 ssl",
+            "use ../x",
+            "eat",
+        ] {
+            assert!(bad.parse::<Words>().is_err(), "{bad:?}");
+        }
+    }
+}

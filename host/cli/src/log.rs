@@ -1,0 +1,29 @@
+//! The host's own log, on standard error: warnings only, unless `-v` asks for more.
+
+use std::io;
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt;
+use tracing_subscriber::prelude::*;
+
+use crate::args::Global;
+
+/// Starts it. Only events of this host's own crates are shown: those of libraries may quote what they were given, and
+/// with it a secret; ours are made of names, ids and codes.
+pub(crate) fn start(global: &Global) {
+    let level = match (global.quiet, global.verbose) {
+        (true, _) => LevelFilter::ERROR,
+        (false, 0) => LevelFilter::WARN,
+        (false, 1) => LevelFilter::INFO,
+        (false, _) => LevelFilter::DEBUG,
+    };
+    let ours = tracing_subscriber::filter::filter_fn(|metadata| metadata.target().starts_with("keywheel"));
+    let layer = fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .without_time()
+        .with_filter(ours)
+        .with_filter(level);
+    // Started once, as the first thing: a second subscriber cannot be there.
+    let _ = tracing_subscriber::registry().with(layer).try_init();
+}

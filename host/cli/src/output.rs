@@ -1,0 +1,271 @@
+//! Where words go: data to standard output, talk to standard error. Nothing else in this crate prints.
+
+use std::fmt::{Display, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde::Serialize;
+
+use crate::args::{Color, Format, Global};
+use crate::errors::Failure;
+use crate::exit_code::ExitCode;
+
+/// Colours of one stream, or none. A colour never carries a meaning alone: there is always a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Style {
+    on: bool,
+}
+
+impl Style {
+    /// Without colours.
+    pub(crate) const PLAIN: Self = Self { on: false };
+
+    fn paint(self, code: &str, text: &str) -> String {
+        if self.on {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// Wrong.
+    pub(crate) fn bad(self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    /// Right.
+    pub(crate) fn good(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    /// Needs a look.
+    pub(crate) fn attention(self, text: &str) -> String {
+        self.paint("1;33", text)
+    }
+
+    /// A way out.
+    pub(crate) fn hint(self, text: &str) -> String {
+        self.paint("1;36", text)
+    }
+
+    /// Less important.
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+}
+
+/// How to talk, as the command line and the terminals say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    format: Format,
+    quiet: bool,
+    out: Style,
+    err: Style,
+    interactive: bool,
+    live: bool,
+}
+
+impl Output {
+    /// From the global options; looks at the terminals and at `NO_COLOR` and `TERM`.
+    pub(crate) fn new(global: &Global) -> Self {
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let style = |terminal: bool| Style {
+            on: match global.color {
+                Color::Always => true,
+                Color::Never => false,
+                Color::Auto => terminal && !plain,
+            },
+        };
+        let err_is_terminal = io::stderr().is_terminal();
+        Self {
+            format: global.output,
+            quiet: global.quiet,
+            out: style(io::stdout().is_terminal()),
+            err: style(err_is_terminal),
+            interactive: !global.no_input && io::stdin().is_terminal() && err_is_terminal,
+            live: err_is_terminal && !global.quiet && global.output == Format::Table,
+        }
+    }
+
+    /// Whether a person can be asked.
+    pub(crate) fn is_interactive(self) -> bool {
+        self.interactive
+    }
+
+    /// Whether progress may move on the terminal.
+    pub(crate) fn is_live(self) -> bool {
+        self.live
+    }
+
+    /// Whether data is wanted as JSON.
+    pub(crate) fn is_json(self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// The style of standard output.
+    pub(crate) fn style(self) -> Style {
+        self.out
+    }
+
+    /// The data of a command: a struct as JSON, or what `text` makes of it for people.
+    ///
+    /// # Errors
+    /// Standard output cannot be written; a closed pipe is a silent end.
+    pub(crate) fn data<T: Serialize + ?Sized>(
+        self,
+        value: &T,
+        text: impl FnOnce(Style) -> String,
+    ) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Table => text(self.out),
+            Format::Json => {
+                let json = serde_json::to_string_pretty(value);
+                json.map_err(|error| Failure::from_error(ExitCode::Unexpected, "output.json", &error))? + "\n"
+            }
+        };
+        raw(text.as_bytes())
+    }
+
+    /// Talk: what is going on, what was changed.
+    pub(crate) fn say(self, text: &str) {
+        if !self.quiet {
+            to_stderr(&format!("{text}\n"));
+        }
+    }
+
+    /// The command to run next.
+    pub(crate) fn next(self, command: &str) {
+        self.say(&format!("{} {command}", self.err.hint("next:")));
+    }
+
+    /// Something to look at that does not stop the command. Shown even with `--quiet`.
+    pub(crate) fn warn(self, text: &str) {
+        to_stderr(&format!("{} {text}\n", self.err.attention("warning:")));
+    }
+
+    /// The last word of a failed command.
+    pub(crate) fn fail(self, failure: &Failure) {
+        to_stderr(&if self.is_json() {
+            failure.to_json()
+        } else {
+            failure.to_text(self.err)
+        });
+    }
+}
+
+/// Bytes to standard output as they are.
+///
+/// # Errors
+/// Standard output cannot be written; a closed pipe is a silent end.
+pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Silent(ExitCode::Ok)),
+        Err(error) => Err(Failure::because(
+            ExitCode::Unexpected,
+            "output.write",
+            "cannot write to standard output",
+            &error,
+        )),
+    }
+}
+
+fn to_stderr(text: &str) {
+    // Nobody is left to be told when standard error is gone.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Text for people, line by line.
+#[derive(Debug, Default)]
+pub(crate) struct Text(String);
+
+impl Text {
+    /// One more line.
+    pub(crate) fn line(&mut self, line: impl Display) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.0, "{line}");
+    }
+
+    /// One more line, `label: value`, its value in the same column as its neighbours'.
+    pub(crate) fn fact(&mut self, label: &str, value: impl Display) {
+        self.line(format_args!("{:<14}{value}", format!("{label}:")));
+    }
+
+    /// Lines that are already there.
+    pub(crate) fn lines(&mut self, lines: &str) {
+        self.0.push_str(lines);
+    }
+
+    /// The whole.
+    pub(crate) fn finish(self) -> String {
+        self.0
+    }
+}
+
+/// Rows under headings, in columns as wide as their widest cell.
+#[derive(Debug)]
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// With these headings.
+    pub(crate) fn new<const N: usize>(headings: [&str; N]) -> Self {
+        Self {
+            rows: vec![headings.map(ToOwned::to_owned).to_vec()],
+        }
+    }
+
+    /// One more row.
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(Vec::from(cells));
+    }
+
+    /// As text; the headings are dim.
+    pub(crate) fn to_text(&self, style: Style) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |at: usize| {
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(at))
+                .map(|cell| cell.chars().count())
+                .max()
+        };
+        let widths: Vec<usize> = (0..columns).map(|at| width(at).unwrap_or(0)).collect();
+        let mut text = String::new();
+        for (at, row) in self.rows.iter().enumerate() {
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:<width$}"));
+            let line = cells.collect::<Vec<_>>().join("  ");
+            let line = line.trim_end();
+            text.push_str(&if at == 0 { style.dim(line) } else { line.to_owned() });
+            text.push('\n');
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_and_nothing_trails() {
+        let mut table = Table::new(["NAME", "STATE"]);
+        table.row(["a-long-name".into(), "ok".into()]);
+        table.row(["ü".into(), String::new()]);
+        assert_eq!(
+            table.to_text(Style::PLAIN),
+            "NAME         STATE\na-long-name  ok\nü\n"
+        );
+    }
+
+    #[test]
+    fn plain_style_adds_nothing() {
+        assert_eq!(Style::PLAIN.bad("x"), "x");
+        assert_eq!(Style { on: true }.bad("x"), "\u{1b}[1;31mx\u{1b}[0m");
+    }
+}

@@ -1,0 +1,117 @@
+//! `keywheel config`.
+
+use crate::kit::{Place, same_as_file};
+
+const GOOD: &str = "[limits]\ncalls = 5\n\n[[rotation]]\nname = \"app-db\"\nplugin = \"demo\"\nsecret = \"app/db\"\ngap = \"accept\"\n\n[rotation.config]\nhost = \"db\"\nrole = \"x\"\n";
+
+fn with_plugin() -> Place {
+    let place = Place::new();
+    crate::plugin::write_sources(&place);
+    place.write("plugins/demo.wasm", crate::plugin::EMPTY_COMPONENT);
+    assert_eq!(place.run("plugin pack plugins/demo.wasm manifest.toml").exit, 0);
+    place
+}
+
+#[test]
+fn a_good_configuration_is_ok_on_standard_output() {
+    let place = with_plugin();
+    place.write("keywheel.toml", GOOD);
+    let ran = place.run("config check");
+    assert_eq!(
+        (ran.exit, ran.out.as_str(), ran.err.as_str()),
+        (0, "ok \"keywheel.toml\": 1 rotation\n", "")
+    );
+    let ran = place.run("-o json config check");
+    let checked: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(
+        checked,
+        serde_json::json!({ "rotations": 1, "plugins": ["demo"] })
+    );
+}
+
+#[test]
+fn every_problem_is_shown_with_place_line_and_hint() {
+    let place = with_plugin();
+    let bad = GOOD
+        .replace("calls", "cals")
+        .replace("gap = \"accept\"", "grace = \"1 week\"")
+        .replace("host =", "hots =");
+    place.write("keywheel.toml", bad);
+    let ran = place.run("config check");
+    assert_eq!((ran.exit, ran.out.as_str()), (20, ""));
+    same_as_file("tests/cli/snapshots/problems.txt", &ran.err);
+}
+
+#[test]
+fn a_planted_password_is_refused_and_never_printed() {
+    let place = with_plugin();
+    place.write("keywheel.toml", format!("{GOOD}password = \"planted-7f3a\"\n"));
+    for words in [
+        "config check",
+        "-o json config check",
+        "-v config check",
+        "config show",
+        "config show --effective",
+    ] {
+        let ran = place.run(words);
+        assert_eq!(ran.exit, 20, "{words}");
+        assert!(
+            !ran.err.contains("planted") && !ran.out.contains("planted"),
+            "{words}: {}",
+            ran.err
+        );
+    }
+}
+
+#[test]
+fn a_file_in_the_plugin_folder_that_is_no_plugin_is_a_warning() {
+    let place = with_plugin();
+    place.write("keywheel.toml", GOOD);
+    place.write("plugins/junk.wasm", "junk");
+    let ran = place.run("-q config check");
+    assert_eq!(ran.exit, 0);
+    assert!(
+        ran.err
+            .starts_with("warning: \"plugins/junk.wasm\" is not used: "),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn show_prints_what_stands_in_the_file_and_with_effective_the_defaults_too() {
+    let place = Place::new();
+    place.write("keywheel.toml", GOOD);
+    let ran = place.run("config show");
+    assert!(
+        ran.out
+            .starts_with("limits.calls = 5\nrotation.app-db.plugin = \"demo\"\n"),
+        "{}",
+        ran.out
+    );
+    assert!(!ran.out.contains("limits.cpu"), "{}", ran.out);
+    assert!(
+        place
+            .run("config show --effective")
+            .out
+            .contains("limits.cpu = \"5s\"\n")
+    );
+    let ran = place.run("config show --effective --origins");
+    let line = |start: &str| {
+        ran.out
+            .lines()
+            .find(|line| line.starts_with(start))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(line("limits.calls").ends_with("keywheel.toml:2"), "{}", ran.out);
+    assert!(line("limits.cpu").ends_with("default"), "{}", ran.out);
+}
+
+#[test]
+fn schema_prints_the_committed_schema_without_any_file() {
+    let ran = Place::new().run("config schema");
+    assert_eq!(ran.exit, 0);
+    let committed = include_str!("../../../../docs/reference/keywheel.schema.json");
+    assert_eq!(ran.out, committed);
+}

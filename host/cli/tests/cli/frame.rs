@@ -1,0 +1,107 @@
+//! Help, usage errors, streams, colours, completion.
+
+use crate::kit::{Place, same_as_file};
+
+/// Every command with its own help page.
+const PAGES: [&str; 9] = [
+    "",
+    "config",
+    "config show",
+    "plugin",
+    "plugin show",
+    "plugin pack",
+    "policy",
+    "policy explain",
+    "completion",
+];
+
+#[test]
+fn the_help_of_every_command_is_the_committed_one() {
+    let place = Place::new();
+    let mut all = String::new();
+    for page in PAGES {
+        let ran = place.run(&format!("{page} --help"));
+        assert_eq!((ran.exit, ran.err.as_str()), (0, ""), "{page}");
+        let space = if page.is_empty() { "" } else { " " };
+        all.extend(["$ keywheel ", page, space, "--help\n", &ran.out, "\n"]);
+    }
+    same_as_file("tests/cli/snapshots/help.txt", &all);
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2_and_leaves_standard_output_empty() {
+    for words in [
+        "",
+        "frobnicate",
+        "config",
+        "config check --nope",
+        "-o yaml config check",
+        "-q -v config check",
+    ] {
+        let ran = Place::new().run(words);
+        assert_eq!((ran.exit, ran.out.as_str()), (2, ""), "{words}: {}", ran.err);
+        assert!(!ran.err.is_empty(), "{words}");
+    }
+}
+
+#[test]
+fn the_page_of_exit_codes_is_the_one_of_the_binary() {
+    let page = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../docs/reference/exit-codes.md"
+    ))
+    .unwrap();
+    for number in [0, 1, 2, 10, 20, 21, 22, 23, 24, 30, 40, 41, 42, 50, 124] {
+        assert!(page.contains(&format!("\n| {number} | `")), "{number}");
+    }
+}
+
+#[test]
+fn an_error_names_its_code_and_the_way_out_on_standard_error() {
+    let ran = Place::new().run("config check");
+    assert_eq!((ran.exit, ran.out.as_str()), (20, ""));
+    assert!(
+        ran.err
+            .starts_with("error[config.unreadable]: cannot read the configuration"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("hint: `keywheel init` writes one"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn with_json_an_error_is_one_line_of_json_on_standard_error() {
+    let ran = Place::new().run("-o json config check");
+    assert_eq!((ran.exit, ran.out.as_str(), ran.err.lines().count()), (20, "", 1));
+    let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
+    assert_eq!(error["error"]["exit"], "config-invalid");
+    assert_eq!(error["error"]["problems"][0]["code"], "config.unreadable");
+}
+
+#[test]
+fn colours_are_used_only_when_asked_for_outside_of_a_terminal() {
+    let place = Place::new();
+    assert!(!place.run("config check").err.contains('\u{1b}'));
+    assert!(
+        place
+            .run("--color always config check")
+            .err
+            .contains("\u{1b}[1;31merror")
+    );
+}
+
+#[test]
+fn every_shell_has_a_completion_script() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let ran = Place::new().run(&format!("completion {shell}"));
+        assert_eq!(ran.exit, 0, "{shell}");
+        assert!(
+            ran.out.contains("keywheel") && ran.out.contains("config"),
+            "{shell}"
+        );
+    }
+}

@@ -1,0 +1,84 @@
+//! What the tests of this folder share: the built binary in a folder of its own.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+/// A folder of its own in which the binary runs.
+pub(crate) struct Place {
+    dir: TempDir,
+}
+
+/// What a run of the binary gave.
+pub(crate) struct Ran {
+    pub(crate) exit: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path().join(name)).unwrap()
+    }
+
+    /// Runs `keywheel` with these words, split at spaces.
+    pub(crate) fn run(&self, words: &str) -> Ran {
+        self.run_with(words, "")
+    }
+
+    /// The same with something on standard input.
+    pub(crate) fn run_with(&self, words: &str, input: &str) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keywheel"));
+        command
+            .args(words.split_whitespace())
+            .current_dir(self.path())
+            .env_clear();
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A command that reads nothing may be gone before this.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        Ran {
+            exit: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// Compares with a committed file; `KEYWHEEL_BLESS=1` writes it.
+#[track_caller]
+pub(crate) fn same_as_file(path: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    if std::env::var_os("KEYWHEEL_BLESS").is_some() {
+        std::fs::write(&path, text).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == text,
+        "\"{}\" differs; with KEYWHEEL_BLESS=1 it becomes:\n{text}",
+        path.display()
+    );
+}

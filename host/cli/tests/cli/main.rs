@@ -1,0 +1,9 @@
+//! The built binary, run as a person or a script runs it: words, exit codes, streams.
+
+#![cfg(test)]
+
+mod config;
+mod frame;
+mod kit;
+mod plugin;
+mod policy;

@@ -1,0 +1,167 @@
+//! `keywheel policy`.
+
+use crate::kit::Place;
+use crate::plugin::{EMPTY_COMPONENT, write_sources};
+
+const CONFIG: &str = "[[rotation]]\nname = \"app-db\"\nplugin = \"demo\"\nsecret = \"app/db\"\ngap = \"accept\"\n\n[rotation.config]\nhost = \"db\"\nrole = \"x\"\n";
+
+const TABLE: &str = r#"
+plugin = "demo"
+rotation = "app-db"
+secret = "app/db"
+config = { host = "db", role = "x" }
+allow = ["call net", "connect db:6379 tls", "use secret", "shape auth"]
+deny = ["call sql", "connect db:6379 plaintext", "connect 169.254.169.254:80 tls", "use other/db", "reveal app/db"]
+"#;
+
+/// With the plugin `demo` and the grant that it asks for.
+fn granted() -> Place {
+    let place = Place::new();
+    write_sources(&place);
+    place.write("plugins/demo.wasm", EMPTY_COMPONENT);
+    assert_eq!(place.run("plugin pack plugins/demo.wasm manifest.toml").exit, 0);
+    let shown: serde_json::Value =
+        serde_json::from_str(&place.run("-o json plugin show plugins/demo.wasm").out).unwrap();
+    let digest = shown["shapes"][0]["digest"].as_str().unwrap();
+    place.write("keywheel.toml", CONFIG);
+    place.write("policies/demo.toml", grant(digest));
+    place
+}
+
+fn grant(digest: &str) -> String {
+    format!(
+        "plugin = \"demo\"\ncapabilities = [\"core\", \"net\"]\nhosts = [\"{{/host}}:6379 tls\"]\nsecrets = [\"{{secret}}\"]\n\
+         reveal = []\n\n[shapes]\nauth = \"{digest}\"\n"
+    )
+}
+
+#[test]
+fn grants_that_fit_the_plugins_are_ok() {
+    let ran = granted().run("policy check");
+    assert_eq!(
+        (ran.exit, ran.out.as_str(), ran.err.as_str()),
+        (0, "ok 1 grant file\n", "")
+    );
+}
+
+#[test]
+fn a_plugin_that_asks_for_more_needs_attention_and_the_next_command_is_printed() {
+    let place = granted();
+    let other = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    place.write("policies/demo.toml", grant(other).replace(", \"net\"", ""));
+    let ran = place.run("policy check");
+    assert_eq!(ran.exit, 10);
+    assert!(
+        ran.err.contains("+ calls `keywheel:net`") && ran.err.contains("~ makes the call `auth`"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.ends_with("next: keywheel plugin add demo\n"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn a_broken_grant_ends_with_20_at_its_place() {
+    let place = granted();
+    place.write(
+        "policies/demo.toml",
+        "plugin = \"demo\"\nhots = []\ncapabilities = [\"everything\"]\n",
+    );
+    let ran = place.run("policy check");
+    assert_eq!(ran.exit, 20);
+    assert!(
+        ran.err.contains("policies/demo.toml:2:1") && ran.err.contains("policies/demo.toml:3:1"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn explain_prints_what_is_allowed_with_the_configurations_values() {
+    let ran = granted().run("policy explain app-db");
+    assert_eq!(ran.exit, 0);
+    assert!(ran.out.contains("connects to: db port 6379 tls"), "{}", ran.out);
+}
+
+#[test]
+fn a_denial_ends_with_21_and_its_lines_allow_it_when_they_are_written() {
+    let place = granted();
+    let request = "policy explain app-db connect other:6379 tls";
+    let ran = place.run(request);
+    assert_eq!(ran.exit, 21);
+    let line = ran.out.lines().find(|line| line.starts_with("hosts = ")).unwrap();
+    let grant = String::from_utf8(place.read("policies/demo.toml")).unwrap();
+    place.write(
+        "policies/demo.toml",
+        grant.replace("hosts = [\"{/host}:6379 tls\"]", line),
+    );
+    let ran = place.run(request);
+    assert_eq!(
+        (ran.exit, ran.out.as_str()),
+        (0, "allowed connect other:6379 tls by policies/demo.toml\n")
+    );
+}
+
+#[test]
+fn without_a_grant_nothing_is_allowed() {
+    let place = granted();
+    std::fs::remove_file(place.path().join("policies/demo.toml")).unwrap();
+    for request in ["call core", "connect db:6379 tls", "use secret", "shape auth"] {
+        assert_eq!(
+            place.run(&format!("policy explain app-db {request}")).exit,
+            21,
+            "{request}"
+        );
+    }
+}
+
+#[test]
+fn an_unknown_rotation_or_request_says_what_there_is() {
+    let place = granted();
+    let ran = place.run("policy explain ap-db");
+    assert_eq!((ran.exit, ran.err.contains("did you mean `app-db`?")), (23, true));
+    let ran = place.run("policy explain app-db eat cake");
+    assert_eq!(
+        (ran.exit, ran.err.contains("requests are `call CAPABILITY`")),
+        (2, true)
+    );
+    assert_eq!(place.run("policy explain app-db shape nope").exit, 23);
+}
+
+#[test]
+fn a_table_passes_when_every_line_holds_and_names_each_that_does_not() {
+    let place = granted();
+    place.write("policies/tests/demo.toml", TABLE);
+    let ran = place.run("policy test");
+    assert_eq!(
+        (ran.exit, ran.out.as_str()),
+        (0, "9 lines passed, 0 failed\n"),
+        "{}",
+        ran.err
+    );
+    place.write(
+        "policies/tests/demo.toml",
+        TABLE
+            .replace("\"call net\", ", "")
+            .replace("deny = [", "deny = [\"call net\", "),
+    );
+    let ran = place.run("policy test");
+    assert_eq!(ran.exit, 42);
+    assert!(
+        ran.out
+            .contains("demo.toml\": call net: expected deny, found allow\n"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn a_table_with_an_unknown_key_or_no_table_at_all_is_refused() {
+    let place = granted();
+    assert_eq!(place.run("policy test").exit, 23);
+    place.write("policies/tests/demo.toml", format!("alow = []\n{TABLE}"));
+    assert_eq!(place.run("policy test").exit, 20);
+}
