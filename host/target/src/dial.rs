@@ -63,7 +63,11 @@ pub struct Dialled {
 pub struct Dialer {
     resolver: Arc<dyn Resolver>,
     closed: Arc<[SocketAddr]>,
+    admits: Option<Admits>,
 }
+
+/// Says of an address whether it may be dialled.
+type Admits = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 impl Dialer {
     /// With the operating system's resolver.
@@ -73,7 +77,13 @@ impl Dialer {
 
     /// With another resolver.
     pub fn with_resolver(resolver: Arc<dyn Resolver>) -> Self {
-        Self { resolver, closed: Arc::new([]) }
+        Self { resolver, closed: Arc::new([]), admits: None }
+    }
+
+    /// The same with one more say in every address: what the rules open is dialled only if `admits` agrees.
+    #[must_use]
+    pub fn admitting(&self, admits: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self { admits: Some(Arc::new(admits)), ..self.clone() }
     }
 
     /// Closes these, whatever the rules say: the host's own listeners, the endpoint of a managed identity. Port 0 closes every port.
@@ -144,6 +154,9 @@ impl Dialer {
     fn check(&self, rules: &[Allow], host: &Host, dialled: SocketAddr) -> Result<Class, &'static str> {
         if self.closed.iter().any(|closed| closed.ip() == dialled.ip() && (closed.port() == 0 || closed.port() == dialled.port())) {
             return Err("the host keeps it closed");
+        }
+        if self.admits.as_ref().is_some_and(|admits| !admits(dialled.ip())) {
+            return Err("no grant opens it");
         }
         let class = classify(dialled.ip());
         let opened = match class {

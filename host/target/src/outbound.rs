@@ -1,3 +1,6 @@
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use crate::dial::Dialer;
 use crate::tls::TrustStore;
 
@@ -6,12 +9,18 @@ pub struct Outbound {
     /// Checks and dials.
     pub dialer: Dialer,
     /// Whom TLS trusts.
-    pub trust: TrustStore,
+    pub trust: Arc<TrustStore>,
 }
 
 impl Outbound {
     /// From its parts.
     pub fn new(dialer: Dialer, trust: TrustStore) -> Self {
-        Self { dialer, trust }
+        Self { dialer, trust: Arc::new(trust) }
+    }
+
+    /// The same with one more say in every address that is dialled.
+    #[must_use]
+    pub fn admitting(&self, admits: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
+        Self { dialer: self.dialer.admitting(admits), trust: Arc::clone(&self.trust) }
     }
 }
