@@ -247,12 +247,25 @@ impl Destination {
                         destination.by_name = true;
                         destination.loopback |= granted == "localhost" || granted.ends_with(".localhost");
                     }
-                    (HostPattern::Network(network), None, Some(_)) => destination.networks.push(network),
+                    // A range also covers names, but only those that the operator wrote: the guest must not have names
+                    // of its own looked up.
+                    (HostPattern::Network(network), None, Some(name)) if rule.is_fixed() && has_name(place.configuration, name) => {
+                        destination.networks.push(network);
+                    }
                     _ => {}
                 }
             }
         }
         destination
+    }
+}
+
+fn has_name(configuration: &Value, name: &str) -> bool {
+    match configuration {
+        Value::String(text) => normal_name(text).as_deref() == Some(name),
+        Value::Array(items) => items.iter().any(|item| has_name(item, name)),
+        Value::Object(map) => map.values().any(|value| has_name(value, name)),
+        _ => false,
     }
 }
 
@@ -268,6 +281,10 @@ impl HostRule {
     /// The word.
     pub fn transport(&self) -> Transport {
         self.transport
+    }
+
+    fn is_fixed(&self) -> bool {
+        !matches!(self.host, HostPattern::Configured(_))
     }
 
     /// With the configuration's values in it: none when they are missing or are no host and port.

@@ -13,6 +13,7 @@ mod error;
 mod grant;
 mod host;
 mod lock;
+pub mod table;
 
 pub use decide::{Binding, Decision, Denial, Permit, Policy, Request, Scope, SecretRef};
 pub use difference::{Difference, difference, suggested_grant};
