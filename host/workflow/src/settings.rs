@@ -181,9 +181,16 @@ fn mix(mut word: u64) -> u64 {
 }
 
 /// The settings of a run, shared: they never change while it lives, so a state copies only the pointer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Pinned(Arc<Settings>);
+
+/// Settings never change within a run, so they tell its states apart by nothing.
+impl std::hash::Hash for Pinned {
+    fn hash<H: std::hash::Hasher>(&self, hasher: &mut H) {
+        self.0.seed.hash(hasher);
+    }
+}
 
 impl Pinned {
     /// Pins the settings.

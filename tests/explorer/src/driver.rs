@@ -1,0 +1,252 @@
+//! The fake driver: performs an effect on vault, target and lease, and says what came of it.
+
+use keywheel_model::{Effect as Reach, ErrorKind, Fence, Stage, StepError, StepName, Timestamp, Verdict};
+use keywheel_workflow::{Call, Effect, Lease, Report, StoreFailure};
+
+use crate::invariant::{Check, Invariant, Violation, violated};
+use crate::plugin::Plugin;
+use crate::scene::{Fault, Scene, Wrong, span};
+use crate::vault::{Cred, cred_of};
+use crate::world::{Flight, Sent, World};
+
+/// A host's driver in a scene.
+pub struct Driver<'a> {
+    /// Where.
+    pub scene: &'a Scene,
+    /// What is wrong on purpose.
+    pub wrong: Wrong,
+}
+
+/// An error with an effect.
+pub fn failure(effect: Reach) -> StepError {
+    StepError::new(ErrorKind::Unavailable, "fake", "").with_effect(effect)
+}
+
+/// What the driver reports of an effect that failed, with what it may have done.
+pub fn failed(effect: &Effect, reach: Reach) -> Report {
+    match effect {
+        Effect::ReadHead => Report::HeadUnreadable(failure(Reach::None)),
+        Effect::Call(call) if call.step == StepName::Test => Report::Verdict(Ok(Verdict::Unknown(String::new()))),
+        Effect::Call(_) => Report::Step(Err(failure(reach))),
+        Effect::EndSessions => Report::Sessions { ended: false },
+        Effect::Announce { .. } => Report::Announced(Err(failure(reach))),
+        _ => Report::Stored(Err(StoreFailure::Failed(failure(reach)))),
+    }
+}
+
+impl Driver<'_> {
+    /// Whether the effect may start: its fence is the living one.
+    pub fn may_start(&self, world: &World, worker: usize, effect: &Effect) -> bool {
+        if !effect.needs_fence() || self.wrong.has(Fault::FenceUnchecked) {
+            return true;
+        }
+        let own = world.workers[worker].state.fence;
+        world.lease.holder == Some(worker) && own == Some(Fence(world.lease.fence))
+    }
+
+    /// Performs the effect. `cut`: the host is gone before an issued credential could be stored.
+    ///
+    /// # Errors
+    ///
+    /// The invariant that the effect violates.
+    pub fn perform(&self, world: &mut World, worker: usize, effect: &Effect, cut: bool) -> Result<Report, Violation> {
+        if effect.needs_fence() && world.lease.holder != Some(worker) {
+            return violated(Invariant::EffectsHaveALiveFence, format!("{effect:?} without the lease"));
+        }
+        Ok(match effect {
+            Effect::Lease => self.lease(world, worker),
+            Effect::EndSessions => {
+                if self.scene.ends_sessions {
+                    world.flights.retain(|flight| flight.until.is_none() || matches!(flight.what, Sent::Promote(_)));
+                }
+                Report::Sessions { ended: self.scene.ends_sessions }
+            }
+            Effect::ReadHead => Report::Head(world.vault.head()),
+            Effect::Call(call) => self.call(world, worker, call, cut)?,
+            Effect::Mirror { version } => {
+                if let Some(kept) = world.vault.get_mut(cred_of(version)) {
+                    kept.remote = true;
+                }
+                Report::Stored(Ok(()))
+            }
+            Effect::Announce { version } => {
+                world.announced = Some(cred_of(version));
+                Report::Announced(Ok(()))
+            }
+            Effect::Promote { expected, version } => {
+                Report::Stored(self.promote(world, expected.as_ref().map(cred_of), cred_of(version))?)
+            }
+            Effect::Abandon { version, .. } => self.mark(world, cred_of(version), Stage::Abandoned),
+            Effect::MarkRevoked { version, .. } => self.mark(world, cred_of(version), Stage::Revoked),
+            Effect::Propagate { .. } => {
+                let reported = if self.scene.reports { vec![String::new()] } else { Vec::new() };
+                if self.scene.reports {
+                    world.holds.retain(|(_, until)| until.is_none());
+                }
+                Report::Told { reported }
+            }
+            Effect::Sleep { .. } | Effect::Park | Effect::Release => Report::Told { reported: Vec::new() },
+        })
+    }
+
+    fn lease(&self, world: &mut World, worker: usize) -> Report {
+        let lapsed = world.lease.lapses.is_some_and(|at| at <= world.now);
+        let busy = world.lease.holder.is_some_and(|holder| holder != worker) && !lapsed;
+        if busy && !self.wrong.has(Fault::LockedByName) {
+            let until = world.lease.lapses.unwrap_or(world.now + span::LEASE);
+            return Report::Lease(Lease::Busy { until: Timestamp::from_unix_ms(until) });
+        }
+        let settled_at = match (world.lease.holder, world.lease.lapses) {
+            (Some(holder), _) if holder == worker && world.workers[worker].state.fence == Some(Fence(world.lease.fence)) => 0,
+            // This host was down or stood still: its own effects of before are as strange to it as another's.
+            (Some(holder), _) if holder == worker => world.now + span::EFFECT_DEADLINE,
+            (Some(_), lapses) => lapses.unwrap_or(world.now) + span::EFFECT_DEADLINE,
+            (None, _) => 0,
+        };
+        if settled_at != 0 || world.lease.holder != Some(worker) {
+            world.lease.fence += 1;
+        }
+        world.lease.holder = Some(worker);
+        world.lease.lapses = None;
+        Report::Lease(Lease::Held {
+            fence: Fence(world.lease.fence),
+            settled_at: Timestamp::from_unix_ms(settled_at),
+        })
+    }
+
+    fn call(&self, world: &mut World, worker: usize, call: &Call, cut: bool) -> Result<Report, Violation> {
+        if world.withdrawn {
+            return violated(Invariant::WithdrawnIsObeyed, format!("{} is called without its grant", call.step));
+        }
+        if call.step == StepName::Test {
+            return Ok(self.login(world, call));
+        }
+        if call.step == StepName::Revoke {
+            let current = world.vault.current();
+            if self.scene.proof != keywheel_workflow::ProofPolicy::Accept
+                && !current.is_some_and(|current| world.proved.contains(&current))
+            {
+                return violated(Invariant::NothingIsRevokedUnproved, "no login has proved the current version");
+            }
+        }
+        self.sent(world, call);
+        let run = world.workers[worker].run;
+        Ok(Report::Step(Plugin { scene: self.scene, wrong: self.wrong, run }.step(world, call, cut)?))
+    }
+
+    /// Notes that the value of an apply is on its way to the target.
+    pub fn sent(&self, world: &mut World, call: &Call) {
+        if call.step == StepName::Apply
+            && let Some(version) = call.subject.as_ref().and_then(|subject| world.vault.get_mut(cred_of(subject)))
+        {
+            version.sent = true;
+        }
+    }
+
+    fn login(&self, world: &mut World, call: &Call) -> Report {
+        let Some(cred) = call.subject.as_ref().map(cred_of) else {
+            return Report::Verdict(Err(failure(Reach::None)));
+        };
+        if world.failed_logins.1 <= world.now {
+            world.failed_logins.0 = 0;
+        }
+        if world.failed_logins.0 >= span::LOCKOUT_BUDGET && !self.wrong.has(Fault::NoBudget) {
+            return Report::OverBudget { until: Timestamp::from_unix_ms(world.failed_logins.1) };
+        }
+        if world.target.shows(cred, world.now) {
+            if let Err(place) = world.proved.binary_search(&cred) {
+                world.proved.insert(place, cred);
+            }
+            return Report::Verdict(Ok(Verdict::Accepted));
+        }
+        world.failed_logins = (world.failed_logins.0 + 1, world.now + span::LOCKOUT_WINDOW);
+        Report::Verdict(Ok(Verdict::Rejected))
+    }
+
+    fn promote(
+        &self,
+        world: &mut World,
+        expected: Option<Cred>,
+        cred: Cred,
+    ) -> Result<Result<(), StoreFailure>, Violation> {
+        let current = world.vault.current();
+        if current == Some(cred) {
+            return Ok(Ok(()));
+        }
+        if !self.scene.weak_vault && current != expected {
+            return Ok(Err(StoreFailure::Conflict));
+        }
+        if !world.vault.holds(cred) {
+            return Ok(Err(StoreFailure::Failed(failure(Reach::None))));
+        }
+        self.promotion_is_allowed(world, cred)?;
+        self.make_current(world, cred);
+        Ok(Ok(()))
+    }
+
+    fn promotion_is_allowed(&self, world: &World, cred: Cred) -> Check {
+        let proof = self.scene.proof;
+        let proved = world.proved.contains(&cred);
+        let set = world.target.accepts(cred, world.now);
+        if proof == keywheel_workflow::ProofPolicy::Login && !proved || !set && !world.outside && !world.beyond_deadline {
+            return violated(Invariant::NothingIsPromotedUnproved, format!("{cred} becomes current, unproved"));
+        }
+        Ok(())
+    }
+
+    /// The write itself, whenever it lands.
+    pub fn make_current(&self, world: &mut World, cred: Cred) {
+        let old = world.vault.current();
+        world.vault.make_current(cred);
+        if self.wrong.has(Fault::PreviousForgotten) {
+            world.vault.versions.retain(|version| version.stage != Stage::Previous);
+        }
+        world.mixed = self.wrong.has(Fault::PairSplit) && self.scene.strategy == keywheel_model::Strategy::TwoSlot;
+        for (held, until) in &mut world.holds {
+            if Some(*held) == old && until.is_none() {
+                *until = Some(world.now + span::STALE);
+            }
+        }
+        world.holds.retain(|(held, until)| *held != cred || until.is_some() && Some(*held) != Some(cred));
+        world.holds.push((cred, None));
+        world.holds.sort_unstable();
+    }
+
+    fn mark(&self, world: &mut World, cred: Cred, stage: Stage) -> Report {
+        let current = world.vault.current() == Some(cred);
+        match world.vault.get_mut(cred) {
+            Some(version) if !current => {
+                version.stage = stage;
+                version.sent = false;
+            }
+            _ => return Report::Stored(Err(StoreFailure::Conflict)),
+        }
+        let forgotten = match stage {
+            Stage::Abandoned => self.wrong.has(Fault::AbandonedForgotten),
+            _ => self.wrong.has(Fault::RevokedForgotten),
+        };
+        if forgotten {
+            world.vault.versions.retain(|version| version.cred != cred);
+        }
+        Report::Stored(Ok(()))
+    }
+
+    /// Something on its way arrives.
+    ///
+    /// # Errors
+    ///
+    /// The invariant that it violates.
+    pub fn land(&self, world: &mut World, flight: Flight) -> Check {
+        match flight.what {
+            Sent::Promote(cred) => {
+                if world.vault.holds(cred) {
+                    self.make_current(world, cred);
+                }
+            }
+            Sent::Call(run, call) => {
+                Plugin { scene: self.scene, wrong: self.wrong, run }.step(world, &call, true)?.ok();
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,567 @@
+//! What can happen next in a world, and what then comes of it.
+
+use std::sync::Arc;
+
+use keywheel_model::{Effect as Reach, SlotClass, Stage, StepName};
+use keywheel_workflow::{Cause, Choice, Effect, Event, Phase, Report, State, step_mutated};
+
+use crate::driver::{Driver, failed};
+use crate::invariant::{Check, Invariant, Violation, at_every_instant, at_rest, current_is_accepted, violated};
+use crate::scene::{Fault, Scene, Wrong};
+use crate::vault::{cred_of, run_id};
+use crate::world::{DRIFT_RUN, Flight, Mode, Sent, Worker, World, drift_check};
+
+/// Most resumes of one history.
+pub const MOST_RESUMES: u8 = 4;
+
+/// How a host's next effect goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// Well.
+    Well,
+    /// Crash before it; the state that asks for it is in the journal or not.
+    CrashBefore {
+        /// Journalled.
+        written: bool,
+    },
+    /// Crash after it.
+    CrashAfter {
+        /// Journalled.
+        written: bool,
+    },
+    /// Crash after the target has issued a credential and before it is stored.
+    CrashBetween,
+    /// Fails without effect.
+    Fails,
+    /// Takes effect, the reply is lost or the plugin traps.
+    ReplyLost,
+    /// Takes effect on the target, and the reply with the issued credential is lost.
+    CaptureLost,
+    /// Fails although it took effect.
+    FailsThoughApplied,
+    /// Lost on its way.
+    RequestLost,
+    /// Nothing is heard of it; it may land until its deadline.
+    Late,
+    /// It may land even after that.
+    LateBeyondDeadline,
+    /// It arrives twice.
+    Twice,
+}
+
+/// What happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Move {
+    /// A host's effect.
+    Effect(usize, Way),
+    /// A host is started.
+    Recover(usize),
+    /// A host stands still, with its effect on its way or not.
+    Stall(usize, bool),
+    /// It goes on.
+    GoOn(usize),
+    /// Something on its way arrives.
+    Land(usize),
+    /// Something on its way never arrives.
+    Vanish(usize),
+    /// Time passes until somebody wakes.
+    Tick,
+    /// A person wants the run stopped.
+    Cancel(usize),
+    /// A person wants it rolled back.
+    RollBack(usize),
+    /// The plugin's grant is taken away.
+    Withdraw(usize),
+    /// A person resumes.
+    Resume(usize, Choice),
+    /// Somebody changes the credential on the target.
+    ChangeByHand,
+    /// The target is set back to the start.
+    RestoreTarget,
+    /// Vault and journal are set back.
+    RestoreVault(usize),
+    /// Somebody writes another value into the vault.
+    WriteByHand,
+    /// The host's disk is lost; a new host takes over.
+    LoseDisk,
+    /// The drift check runs.
+    DriftCheck,
+}
+
+/// A scene, and what is wrong in it on purpose.
+pub struct Rig<'a> {
+    /// Where.
+    pub scene: &'a Scene,
+    /// What is wrong.
+    pub wrong: Wrong,
+}
+
+impl Rig<'_> {
+    fn driver(&self) -> Driver<'_> {
+        Driver { scene: self.scene, wrong: self.wrong }
+    }
+
+    /// Everything that can happen next. Empty: at rest.
+    pub fn moves(&self, world: &World, into: &mut Vec<Move>) {
+        into.clear();
+        for worker in 0..world.workers.len() {
+            self.moves_of(world, worker, into);
+        }
+        for flight in 0..world.flights.len() {
+            into.push(Move::Land(flight));
+        }
+        if self.can_tick(world) {
+            into.push(Move::Tick);
+        }
+        let resting = self.is_resting(world);
+        if resting {
+            // What lives longer than its deadline may land at any later time, or never.
+            (0..world.flights.len()).for_each(|flight| into.push(Move::Vanish(flight)));
+            if world.flights.is_empty() && !world.drifted && !current_is_accepted(world) && !self.scene.nothing_imported {
+                into.push(Move::DriftCheck);
+            }
+        }
+        if world.faults > 0 && self.scene.kinds.outside {
+            self.outside_moves(world, into);
+        }
+    }
+
+    /// Whether every host is idle or parked.
+    pub fn is_resting(&self, world: &World) -> bool {
+        (0..world.workers.len()).all(|worker| world.workers[worker].mode == Mode::Idle || world.is_parked(worker))
+    }
+
+    fn moves_of(&self, world: &World, worker: usize, into: &mut Vec<Move>) {
+        let host = &world.workers[worker];
+        match host.mode {
+            Mode::Down => return into.push(Move::Recover(worker)),
+            Mode::Stalled => return into.push(Move::GoOn(worker)),
+            Mode::Idle => return,
+            Mode::Up => {}
+        }
+        let kinds = self.scene.kinds;
+        let faulty = world.faults > 0;
+        match &host.state.doing {
+            Some(Effect::Sleep { .. }) => {}
+            Some(Effect::Park) => self.resumes(world, worker, into),
+            _ => into.push(Move::Effect(worker, Way::Well)),
+        }
+        if !faulty {
+            return;
+        }
+        let effect = host.state.doing.as_ref().unwrap_or(&Effect::Release);
+        if kinds.crashes {
+            self.crashes(worker, effect, into);
+        }
+        if kinds.effects {
+            self.failures(worker, effect, into);
+        }
+        if kinds.stalls && !matches!(effect, Effect::Sleep { .. } | Effect::Park | Effect::Release) {
+            into.push(Move::Stall(worker, false));
+            if matches!(effect, Effect::Call(call) if call.step != StepName::Test && call.step != StepName::Plan) {
+                into.push(Move::Stall(worker, true));
+            }
+        }
+        if kinds.people && host.state.wish.is_none() && !host.state.is_over() && host.run != DRIFT_RUN {
+            into.extend([Move::Cancel(worker), Move::RollBack(worker)]);
+            if !world.withdrawn {
+                into.push(Move::Withdraw(worker));
+            }
+        }
+    }
+
+    fn crashes(&self, worker: usize, effect: &Effect, into: &mut Vec<Move>) {
+        let write_ahead = effect.needs_write_ahead(self.scene.class);
+        let looks = matches!(effect, Effect::Lease | Effect::ReadHead | Effect::EndSessions | Effect::Sleep { .. } | Effect::Park)
+            || matches!(effect, Effect::Call(call) if call.step == StepName::Plan);
+        into.push(Move::Effect(worker, Way::CrashBefore { written: false }));
+        into.push(Move::Effect(worker, Way::CrashBefore { written: true }));
+        if looks {
+            return;
+        }
+        into.push(Move::Effect(worker, Way::CrashAfter { written: true }));
+        if !write_ahead {
+            into.push(Move::Effect(worker, Way::CrashAfter { written: false }));
+        }
+        if self.has_between(effect) {
+            into.push(Move::Effect(worker, Way::CrashBetween));
+        }
+    }
+
+    /// Whether the effect reaches the target before something of it is stored.
+    fn has_between(&self, effect: &Effect) -> bool {
+        let issues = matches!(self.scene.class, SlotClass::D | SlotClass::F | SlotClass::H);
+        matches!(effect, Effect::Call(call) if call.step == StepName::Create)
+            && (issues || self.wrong.has(Fault::SetBeforeStored))
+    }
+
+    fn failures(&self, worker: usize, effect: &Effect, into: &mut Vec<Move>) {
+        let mut can = |way| into.push(Move::Effect(worker, way));
+        let class = self.scene.class;
+        match effect {
+            Effect::ReadHead | Effect::EndSessions | Effect::Announce { .. } => can(Way::Fails),
+            Effect::Call(call) if matches!(call.step, StepName::Test | StepName::Plan) => can(Way::Fails),
+            Effect::Call(call) => {
+                [Way::Fails, Way::ReplyLost, Way::FailsThoughApplied, Way::RequestLost, Way::Late].into_iter().for_each(&mut can);
+                if self.has_between(effect) {
+                    can(Way::CaptureLost);
+                }
+                let slots = matches!(class, SlotClass::A | SlotClass::B | SlotClass::C);
+                if self.scene.kinds.beyond_deadline && slots && call.step != StepName::Create {
+                    can(Way::LateBeyondDeadline);
+                }
+                if matches!(class, SlotClass::A | SlotClass::C | SlotClass::H) && call.step != StepName::Create
+                    || class == SlotClass::E
+                {
+                    can(Way::Twice);
+                }
+            }
+            Effect::Mirror { .. } | Effect::Abandon { .. } | Effect::MarkRevoked { .. } | Effect::Promote { .. } => {
+                [Way::Fails, Way::ReplyLost, Way::RequestLost].into_iter().for_each(&mut can);
+                if self.scene.weak_vault && matches!(effect, Effect::Promote { .. }) {
+                    can(Way::Late);
+                    can(Way::LateBeyondDeadline);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn resumes(&self, world: &World, worker: usize, into: &mut Vec<Move>) {
+        let Some(parked) = &world.workers[worker].state.parked else { return };
+        if world.resumes >= MOST_RESUMES {
+            return;
+        }
+        let choice = match parked.cause {
+            Cause::AdoptionRequired => return,
+            Cause::ByHand => Choice::AcceptHead,
+            Cause::Restored | Cause::NothingAccepted => Choice::ApplyCurrent,
+            _ => Choice::Retry,
+        };
+        into.push(Move::Resume(worker, choice));
+    }
+
+    fn outside_moves(&self, world: &World, into: &mut Vec<Move>) {
+        into.extend([Move::ChangeByHand, Move::RestoreTarget]);
+        if world.vault.current().is_some() {
+            into.push(Move::WriteByHand);
+        }
+        for snapshot in 0..world.snapshots.len() {
+            into.push(Move::RestoreVault(snapshot));
+        }
+        if self.scene.weak_vault && world.workers[0].mode != Mode::Idle {
+            into.push(Move::LoseDisk);
+        }
+    }
+
+    /// Time passes only when nobody has anything else to do: a host that is slow is a host that stalls.
+    fn can_tick(&self, world: &World) -> bool {
+        let waits = |worker: usize| match world.workers[worker].mode {
+            Mode::Up => world.sleeps_until(worker).is_some() || world.is_parked(worker),
+            _ => true,
+        };
+        let mut workers = 0..world.workers.len();
+        workers.clone().all(waits) && workers.any(|worker| world.sleeps_until(worker).is_some())
+    }
+
+    /// What comes of a move.
+    ///
+    /// # Errors
+    ///
+    /// The invariant that it violates.
+    pub fn make(&self, before: &World, what: Move) -> Result<World, Violation> {
+        let mut world = before.clone();
+        match what {
+            Move::Effect(worker, way) => self.effect(&mut world, worker, way)?,
+            Move::Recover(worker) => {
+                let host = &mut world.workers[worker];
+                host.mode = Mode::Up;
+                host.state = Arc::clone(&host.durable);
+                let started = host.state.op != 0;
+                self.deliver(&mut world, worker, &if started { Event::Recovered } else { Event::Start })?;
+            }
+            Move::Stall(worker, in_flight) => self.stall(&mut world, worker, in_flight),
+            Move::GoOn(worker) => {
+                world.workers[worker].mode = Mode::Up;
+                if world.lease.holder == Some(worker) {
+                    world.lease.lapses = None;
+                }
+                self.deliver(&mut world, worker, &Event::FenceLost)?;
+            }
+            Move::Land(flight) => {
+                let flight = world.flights.remove(flight);
+                self.driver().land(&mut world, flight)?;
+            }
+            Move::Vanish(flight) => {
+                world.flights.remove(flight);
+            }
+            Move::Tick => self.tick(&mut world)?,
+            Move::Cancel(worker) => self.fault(&mut world, worker, &Event::Cancel)?,
+            Move::RollBack(worker) => self.fault(&mut world, worker, &Event::RollBack)?,
+            Move::Withdraw(worker) => {
+                world.withdrawn = true;
+                self.fault(&mut world, worker, &Event::Withdrawn { what: String::new() })?;
+            }
+            Move::Resume(worker, choice) => self.resume(&mut world, worker, choice)?,
+            Move::DriftCheck => self.start_drift_check(&mut world)?,
+            outside => self.from_outside(&mut world, outside),
+        }
+        at_every_instant(self.scene, &world)?;
+        Ok(world)
+    }
+
+    fn fault(&self, world: &mut World, worker: usize, event: &Event) -> Check {
+        world.faults -= 1;
+        self.deliver(world, worker, event)
+    }
+
+    /// Gives an event to a host's machine.
+    pub fn deliver(&self, world: &mut World, worker: usize, event: &Event) -> Check {
+        let now = world.time();
+        let next = step_mutated(&world.workers[worker].state, event, now, self.wrong.machine);
+        if matches!(event, Event::Done { .. }) {
+            let again = step_mutated(&next.state, event, now, self.wrong.machine);
+            if again.effect.is_some() || again.state != next.state {
+                return violated(Invariant::DeliveredTwiceCountsOnce, format!("{event:?}"));
+            }
+        }
+        let mut state = next.state;
+        state.log.clear();
+        let parks = matches!(state.doing, Some(Effect::Park));
+        if parks && world.lease.holder == Some(worker) {
+            world.lease = crate::world::LeaseTable { holder: None, lapses: None, ..world.lease };
+        }
+        let host = &mut world.workers[worker];
+        host.state = Arc::new(state);
+        if matches!(host.state.doing, Some(Effect::Sleep { .. } | Effect::Park)) {
+            host.durable = Arc::clone(&host.state);
+        }
+        Ok(())
+    }
+
+    fn done(&self, world: &mut World, worker: usize, report: Report) -> Check {
+        let op = world.workers[worker].state.op;
+        self.deliver(world, worker, &Event::Done { op, report })
+    }
+
+    fn effect(&self, world: &mut World, worker: usize, way: Way) -> Check {
+        let state = Arc::clone(&world.workers[worker].state);
+        let effect = state.doing.clone().unwrap_or(Effect::Release);
+        if way != Way::Well {
+            world.faults -= 1;
+        }
+        if let Way::CrashBefore { written } = way {
+            self.crash(world, worker, &state, written);
+            return Ok(());
+        }
+        let driver = self.driver();
+        if !driver.may_start(world, worker, &effect) {
+            return self.deliver(world, worker, &Event::FenceLost);
+        }
+        let write_ahead = effect.needs_write_ahead(self.scene.class);
+        if write_ahead {
+            world.workers[worker].durable = Arc::clone(&state);
+        }
+        match way {
+            Way::Well => {
+                if matches!(effect, Effect::Release) {
+                    return self.release(world, worker);
+                }
+                let report = driver.perform(world, worker, &effect, false)?;
+                self.done(world, worker, report)
+            }
+            Way::CrashBefore { .. } => Ok(()),
+            Way::CrashAfter { written } => {
+                driver.perform(world, worker, &effect, false)?;
+                self.crash(world, worker, &state, written);
+                Ok(())
+            }
+            Way::CrashBetween => {
+                driver.perform(world, worker, &effect, true)?;
+                self.crash(world, worker, &state, write_ahead);
+                Ok(())
+            }
+            Way::Fails => self.done(world, worker, failed(&effect, Reach::None)),
+            Way::ReplyLost | Way::FailsThoughApplied | Way::CaptureLost => {
+                driver.perform(world, worker, &effect, way == Way::CaptureLost)?;
+                let reach = if way == Way::FailsThoughApplied { Reach::Applied } else { Reach::Maybe };
+                self.done(world, worker, failed(&effect, reach))
+            }
+            Way::RequestLost => {
+                self.touch(world, &effect);
+                self.done(world, worker, failed(&effect, Reach::Maybe))
+            }
+            Way::Late | Way::LateBeyondDeadline => {
+                self.send(world, worker, &effect, way == Way::LateBeyondDeadline);
+                self.done(world, worker, failed(&effect, Reach::Maybe))
+            }
+            Way::Twice => {
+                driver.perform(world, worker, &effect, false)?;
+                let report = driver.perform(world, worker, &effect, false)?;
+                self.done(world, worker, report)
+            }
+        }
+    }
+
+    fn release(&self, world: &mut World, worker: usize) -> Check {
+        let host = &mut world.workers[worker];
+        host.durable = Arc::clone(&host.state);
+        host.mode = Mode::Idle;
+        if world.lease.holder == Some(worker) {
+            world.lease.holder = None;
+            world.lease.lapses = None;
+        }
+        Ok(())
+    }
+
+    fn touch(&self, world: &mut World, effect: &Effect) {
+        if let Effect::Call(call) = effect {
+            self.driver().sent(world, call);
+        }
+    }
+
+    /// Puts a request on its way.
+    fn send(&self, world: &mut World, worker: usize, effect: &Effect, beyond: bool) {
+        self.touch(world, effect);
+        let deadline = world.now + crate::scene::span::EFFECT_DEADLINE;
+        let what = match effect {
+            Effect::Call(call) => Sent::Call(world.workers[worker].run, keywheel_workflow::Call { interrupted: false, ..call.clone() }),
+            Effect::Promote { version, .. } => Sent::Promote(cred_of(version)),
+            _ => return,
+        };
+        world.beyond_deadline |= beyond;
+        world.flights.push(Flight { what, until: (!beyond).then_some(deadline) });
+    }
+
+    fn crash(&self, world: &mut World, worker: usize, state: &Arc<State>, written: bool) {
+        let host = &mut world.workers[worker];
+        if written {
+            host.durable = Arc::clone(state);
+        }
+        host.mode = Mode::Down;
+        host.state = Arc::clone(&host.durable);
+        if world.lease.holder == Some(worker) {
+            world.lease.lapses = Some(world.now + crate::scene::span::LEASE);
+        }
+    }
+
+    fn stall(&self, world: &mut World, worker: usize, in_flight: bool) {
+        world.faults -= 1;
+        let effect = world.workers[worker].state.doing.clone().unwrap_or(Effect::Release);
+        if in_flight && self.driver().may_start(world, worker, &effect) {
+            if effect.needs_write_ahead(self.scene.class) {
+                let host = &mut world.workers[worker];
+                host.durable = Arc::clone(&host.state);
+            }
+            self.send(world, worker, &effect, false);
+        }
+        world.workers[worker].mode = Mode::Stalled;
+        if world.lease.holder == Some(worker) {
+            world.lease.lapses = Some(world.now + crate::scene::span::LEASE);
+        }
+    }
+
+    fn tick(&self, world: &mut World) -> Check {
+        let wake = (0..world.workers.len()).filter_map(|worker| world.sleeps_until(worker)).min().unwrap_or(world.now);
+        while let Some(change) = world.target.next_change(world.now).filter(|change| *change < wake) {
+            self.pass(world, change.max(world.now + 1));
+            at_every_instant(self.scene, world)?;
+        }
+        self.pass(world, wake.max(world.now));
+        for worker in 0..world.workers.len() {
+            if world.sleeps_until(worker).is_some_and(|until| until <= world.now) {
+                self.deliver(world, worker, &Event::Timer)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pass(&self, world: &mut World, until: u64) {
+        world.now = until;
+        world.flights.retain(|flight| flight.until.is_none_or(|deadline| deadline > until));
+        world.holds.retain(|(_, end)| end.is_none_or(|end| end > until));
+        let fresh = world.fresh();
+        world.target.ripen(until, fresh);
+    }
+
+    fn resume(&self, world: &mut World, worker: usize, choice: Choice) -> Check {
+        world.resumes += 1;
+        world.withdrawn = false;
+        let asks = world.workers[worker].state.parked.as_ref().map(|parked| (parked.cause, parked.back_to));
+        let previous = world.workers[worker].state.roles.previous.as_ref().map(cred_of);
+        let host = world.workers[worker].run;
+        if let (Some((Cause::Blocked, phase)), crate::target::Target::Keys(_)) = (asks, &world.target) {
+            let fresh = world.fresh();
+            if let crate::target::Target::Keys(keys) = &mut world.target {
+                match phase {
+                    Phase::Create if world.pasted.is_none_or(|(run, _)| run != host) => {
+                        keys.push(crate::target::Key { cred: fresh, run: None, from: 0 });
+                        world.pasted = Some((host, fresh));
+                    }
+                    Phase::Revoke => keys.retain(|key| Some(key.cred) != previous),
+                    _ => {}
+                }
+            }
+        }
+        self.deliver(world, worker, &Event::Resume(choice))
+    }
+
+    fn start_drift_check(&self, world: &mut World) -> Check {
+        world.drifted = true;
+        let state = Arc::new(drift_check(self.scene));
+        let worker = Worker { run: DRIFT_RUN, durable: Arc::clone(&state), state, mode: Mode::Up };
+        world.workers[0] = worker;
+        world.lease.holder = None;
+        self.deliver(world, 0, &Event::Start)
+    }
+
+    fn from_outside(&self, world: &mut World, what: Move) {
+        world.faults -= 1;
+        if what != Move::LoseDisk {
+            world.outside = true;
+        }
+        let fresh = world.fresh();
+        match what {
+            Move::ChangeByHand => {
+                let current = world.vault.current().unwrap_or(crate::world::FIRST);
+                world.target.change_by_hand(current, fresh);
+            }
+            Move::RestoreTarget => world.target = World::new(self.scene).target,
+            Move::WriteByHand => {
+                world.vault.add(fresh, Stage::Pending, None, true);
+                self.driver().make_current(world, fresh);
+            }
+            Move::RestoreVault(snapshot) => {
+                let snapshot = Arc::clone(&world.snapshots[snapshot]);
+                let epoch = world.vault.epoch + 1;
+                world.vault = snapshot.vault.clone();
+                world.vault.epoch = epoch;
+                world.restored = true;
+                let host = &mut world.workers[0];
+                host.durable = Arc::clone(&snapshot.durable);
+                host.state = Arc::clone(&snapshot.durable);
+                host.mode = Mode::Down;
+                world.lease.lapses = world.lease.holder.map(|_| world.now);
+            }
+            Move::LoseDisk => {
+                world.vault.versions.retain(|version| version.remote);
+                let run = world.workers[0].run + 1;
+                let state = Arc::new(State::new(run_id(run), self.scene.settings(self.scene.trigger)));
+                world.workers[0] = Worker { run, state: Arc::clone(&state), durable: state, mode: Mode::Down };
+                if world.lease.holder.is_some() {
+                    world.lease.lapses = Some(world.now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Checks a world in which nothing can happen any more.
+    ///
+    /// # Errors
+    ///
+    /// The invariant that does not hold.
+    pub fn check_rest(&self, world: &World) -> Check {
+        at_rest(self.scene, world)
+    }
+}

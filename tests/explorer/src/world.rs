@@ -1,0 +1,315 @@
+//! One state of everything: vault, target, hosts, requests on their way, and what consumers may hold.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use keywheel_model::{SlotClass, Stage, Strategy, Timestamp, Trigger};
+use keywheel_workflow::{Call, Effect, State};
+
+use crate::fingerprint::Fingerprint;
+use crate::scene::Scene;
+use crate::target::{Key, Target};
+use crate::vault::{Cred, Vault, run_id};
+
+/// How a host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// At work, or waiting.
+    Up,
+    /// Crashed; its journal is what it will know.
+    Down,
+    /// Stands still and will go on where it was.
+    Stalled,
+    /// Its run is over and released.
+    Idle,
+}
+
+/// A host with its run.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// The number of the run.
+    pub run: u8,
+    /// In memory.
+    pub state: Arc<State>,
+    /// In the journal.
+    pub durable: Arc<State>,
+    /// How it is.
+    pub mode: Mode,
+}
+
+/// A request on its way, whose sender knows no more about it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Flight {
+    /// What it is.
+    pub what: Sent,
+    /// After this it cannot land. None: the server keeps no deadline.
+    pub until: Option<u64>,
+}
+
+/// What is on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Sent {
+    /// A plugin's request to the target.
+    Call(u8, Call),
+    /// A write of a current version to a vault without compare-and-set.
+    Promote(Cred),
+}
+
+/// The lease of secret and principal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LeaseTable {
+    /// Who has it.
+    pub holder: Option<usize>,
+    /// The token of the last holder.
+    pub fence: u64,
+    /// When it lapses, if its holder does not renew it any more.
+    pub lapses: Option<u64>,
+}
+
+/// What may be restored.
+#[derive(Debug, Hash)]
+pub struct Snapshot {
+    /// The vault then.
+    pub vault: Vault,
+    /// The journal of the host then.
+    pub durable: Arc<State>,
+}
+
+/// Everything.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts about the history that invariants ask for")]
+pub struct World {
+    /// The time.
+    pub now: u64,
+    /// The vault.
+    pub vault: Vault,
+    /// The target.
+    pub target: Target,
+    /// The lease.
+    pub lease: LeaseTable,
+    /// Failed logins of the account and when they are forgotten.
+    pub failed_logins: (u8, u64),
+    /// The hosts.
+    pub workers: Vec<Worker>,
+    /// Requests on their way.
+    pub flights: Vec<Flight>,
+    /// What consumers may hold, and how long. None: it is current.
+    pub holds: Vec<(Cred, Option<u64>)>,
+    /// Given to consumers beside the current one.
+    pub announced: Option<Cred>,
+    /// A login with it was accepted, seen by the host.
+    pub proved: Vec<Cred>,
+    /// What a plugin keeps of a run: for class E the slot it regenerates and its image before; for class H the order.
+    pub notes: Vec<(u8, usize, Cred)>,
+    /// What a person pasted for which run (class G).
+    pub pasted: Option<(u8, Cred)>,
+    /// Faults left.
+    pub faults: u8,
+    /// How often a person resumed a parked run.
+    pub resumes: u8,
+    /// The drift check has run.
+    pub drifted: bool,
+    /// An effect lives longer than its deadline.
+    pub beyond_deadline: bool,
+    /// Something happened outside.
+    pub outside: bool,
+    /// The grant is taken away.
+    pub withdrawn: bool,
+    /// A value in the vault is half of the old and half of the new pair.
+    pub mixed: bool,
+    /// The first fault of the vault or the target is that of an earlier time.
+    pub restored: bool,
+    /// Older states of vault and journal.
+    pub snapshots: Vec<Arc<Snapshot>>,
+}
+
+/// The number of the run that is the drift check.
+pub const DRIFT_RUN: u8 = 20;
+
+/// The credential in use at the start.
+pub const FIRST: Cred = 1;
+
+impl World {
+    /// The start of a scene.
+    pub fn new(scene: &Scene) -> Self {
+        let mut vault = Vault { versions: Vec::new(), epoch: 0 };
+        if scene.adopting {
+            vault.add(FIRST, Stage::Pending, None, true);
+        } else if !scene.nothing_imported {
+            vault.add(FIRST, Stage::Current, None, true);
+        }
+        let workers = (1u8..).take(scene.workers).map(|run| {
+            let state = Arc::new(State::new(run_id(run), scene.settings(scene.trigger)));
+            Worker { run, state: Arc::clone(&state), durable: state, mode: Mode::Down }
+        });
+        let mut world = Self {
+            now: 1_000,
+            vault,
+            target: first_target(scene),
+            lease: LeaseTable::default(),
+            failed_logins: (0, 0),
+            workers: workers.collect(),
+            flights: Vec::new(),
+            holds: vec![(FIRST, None)],
+            announced: None,
+            proved: Vec::new(),
+            notes: Vec::new(),
+            pasted: None,
+            faults: scene.faults,
+            resumes: 0,
+            drifted: false,
+            beyond_deadline: false,
+            outside: false,
+            withdrawn: false,
+            mixed: false,
+            restored: false,
+            snapshots: Vec::new(),
+        };
+        if scene.kinds.outside && !scene.weak_vault {
+            world.remember(0);
+        }
+        world
+    }
+
+    /// Keeps vault and journal as they are now for a later restore.
+    pub fn remember(&mut self, worker: usize) {
+        let durable = Arc::clone(&self.workers[worker].durable);
+        self.snapshots.push(Arc::new(Snapshot { vault: self.vault.clone(), durable }));
+    }
+
+    /// The time in the machine's words.
+    pub fn time(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.now)
+    }
+
+    /// A number that nothing here uses.
+    pub fn fresh(&self) -> Cred {
+        let mut used = [false; 256];
+        let flights = self.flights.iter().filter_map(|flight| match &flight.what {
+            Sent::Promote(cred) => Some(*cred),
+            Sent::Call(_, call) => call.subject.as_ref().map(crate::vault::cred_of),
+        });
+        let versions = self.vault.versions.iter().map(|version| version.cred);
+        let snapshots = self.snapshots.iter().flat_map(|snapshot| snapshot.vault.versions.iter().map(|kept| kept.cred));
+        let rest = self.holds.iter().map(|(cred, _)| *cred).chain(self.notes.iter().map(|(_, _, cred)| *cred));
+        let rest = rest.chain(self.target.creds()).chain(self.pasted.map(|(_, cred)| cred)).chain(self.proved.iter().copied());
+        for cred in versions.chain(flights).chain(snapshots).chain(rest) {
+            used[usize::from(cred)] = true;
+        }
+        (FIRST..).find(|cred| !used[usize::from(*cred)]).unwrap_or(Cred::MAX)
+    }
+
+    /// When the worker wants to be woken, if it sleeps.
+    pub fn sleeps_until(&self, worker: usize) -> Option<u64> {
+        match &self.workers[worker].state.doing {
+            Some(Effect::Sleep { until }) if self.workers[worker].mode == Mode::Up => Some(until.as_unix_ms()),
+            _ => None,
+        }
+    }
+
+    /// Whether the worker waits for a person.
+    pub fn is_parked(&self, worker: usize) -> bool {
+        self.workers[worker].mode == Mode::Up && matches!(self.workers[worker].state.doing, Some(Effect::Park))
+    }
+
+    /// Equal for worlds that behave alike: times count from now, numbers of effects and logs do not count.
+    pub fn fingerprint(&self) -> u128 {
+        let mut print = Fingerprint::default();
+        let from_now = |at: u64| at.saturating_sub(self.now);
+        self.vault.hash(&mut print);
+        self.hash_target(&mut print);
+        (self.lease.holder, self.lease.lapses.map(from_now)).hash(&mut print);
+        let forgotten = self.failed_logins.1 <= self.now;
+        (if forgotten { (0, 0) } else { (self.failed_logins.0, from_now(self.failed_logins.1)) }).hash(&mut print);
+        for worker in &self.workers {
+            (worker.run, worker.mode).hash(&mut print);
+            if worker.mode == Mode::Up || worker.mode == Mode::Stalled {
+                self.relative(&worker.state).hash(&mut print);
+            }
+            if worker.mode != Mode::Idle {
+                self.relative(&worker.durable).hash(&mut print);
+            }
+        }
+        for flight in &self.flights {
+            flight.until.map(from_now).hash(&mut print);
+            match &flight.what {
+                Sent::Promote(cred) => cred.hash(&mut print),
+                Sent::Call(run, call) => (run, call.step, &call.subject, &call.roles, call.interrupted).hash(&mut print),
+            }
+        }
+        for (cred, until) in &self.holds {
+            (cred, until.map(from_now)).hash(&mut print);
+        }
+        (self.announced, &self.proved, &self.notes, self.pasted).hash(&mut print);
+        (self.faults, self.resumes, self.drifted, self.beyond_deadline, self.outside).hash(&mut print);
+        (self.withdrawn, self.mixed, self.restored).hash(&mut print);
+        for snapshot in &self.snapshots {
+            snapshot.vault.hash(&mut print);
+            self.relative(&snapshot.durable).hash(&mut print);
+        }
+        print.value()
+    }
+
+    fn hash_target(&self, print: &mut Fingerprint) {
+        let from_now = |at: u64| at.saturating_sub(self.now);
+        match &self.target {
+            Target::Keys(keys) => {
+                for key in keys {
+                    (key.cred, key.run, from_now(key.from)).hash(print);
+                }
+            }
+            Target::Fixed { slots, operation } => {
+                (slots, operation.map(|running| (running.slot, from_now(running.until)))).hash(print);
+            }
+            Target::Clock { newest, dying } => {
+                (newest.cred, newest.run).hash(print);
+                for (cred, until) in dying {
+                    (cred, from_now(*until)).hash(print);
+                }
+            }
+            plain => plain.hash(print),
+        }
+    }
+
+    /// The state with times counted from now and without numbers of effects. Times in the past are all alike: the machine only asks whether one has come.
+    fn relative(&self, state: &State) -> State {
+        let mut state = state.clone();
+        let now = self.now;
+        let from_now = |at: &mut Timestamp| *at = Timestamp::from_unix_ms(at.as_unix_ms().saturating_sub(now));
+        state.op = state.op.min(1);
+        state.fence = None;
+        state.log.clear();
+        from_now(&mut state.settled_at);
+        from_now(&mut state.believe_at);
+        for at in [&mut state.pause_until, &mut state.stale_until, &mut state.old_valid_until].into_iter().flatten() {
+            from_now(at);
+        }
+        match &mut state.doing {
+            Some(Effect::Sleep { until }) => from_now(until),
+            Some(Effect::Call(call)) => from_now(&mut call.deadline),
+            Some(Effect::Abandon { keep_until, .. } | Effect::MarkRevoked { keep_until, .. }) => from_now(keep_until),
+            _ => {}
+        }
+        state
+    }
+}
+
+fn first_target(scene: &Scene) -> Target {
+    let first = Key { cred: FIRST, run: None, from: 0 };
+    match scene.class {
+        SlotClass::A => Target::Set(vec![FIRST]),
+        SlotClass::B => Target::Pair(FIRST, None),
+        SlotClass::C if scene.strategy == Strategy::TwoSlot => Target::Alternate([Some(FIRST), None]),
+        SlotClass::C => Target::One(FIRST),
+        SlotClass::D | SlotClass::G => Target::Keys(vec![first]),
+        // The second slot holds a key that nobody uses.
+        SlotClass::E => Target::Fixed { slots: [FIRST, FIRST + 1], operation: None },
+        SlotClass::F => Target::Clock { newest: first, dying: Vec::new() },
+        SlotClass::H => Target::Served { served: FIRST, valid: vec![FIRST] },
+    }
+}
+
+/// The run that a drift check is.
+pub fn drift_check(scene: &Scene) -> State {
+    State::new(run_id(DRIFT_RUN), scene.settings(Trigger::Drift))
+}
