@@ -1,3 +1,67 @@
 //! Real servers and fixtures for tests and the demo: found or installed, started on free ports, stopped again.
+//!
+//! Everything here blocks: call it from a test's own thread, or from `spawn_blocking`. A server stops when its value is dropped, on a
+//! panic too; and when the process dies without dropping it (`kill -9`, a `static`), a watcher stops it and removes its folder.
 
 #![forbid(unsafe_code)]
+
+mod account;
+mod certificates;
+mod command;
+mod install;
+mod postgres;
+mod process;
+mod proxy;
+mod redis;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+pub use certificates::{Authority, Identity};
+pub use install::{Installed, Server};
+pub use postgres::{Postgres, PostgresOptions};
+pub use proxy::{BlackHole, Proxy};
+pub use redis::{AclStore, Redis, RedisOptions};
+
+/// How long a server may take to come up or to stop.
+pub(crate) const SERVER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a server's own client said about a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Login {
+    /// It opens the server.
+    Accepted,
+    /// The server refused it; its words.
+    Refused(String),
+    /// Nobody could say; the client's words.
+    Unreachable(String),
+}
+
+impl Login {
+    /// Whether it is [`Login::Accepted`].
+    pub fn is_accepted(&self) -> bool {
+        *self == Self::Accepted
+    }
+
+    /// Whether it is [`Login::Refused`]: never true for a server that is away.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused(_))
+    }
+}
+
+/// A port on 127.0.0.1 that was free a moment ago.
+///
+/// # Errors
+/// When no port can be bound.
+pub fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
+    Ok(listener.local_addr()?.port())
+}
+
+/// A random password of 32 letters and digits.
+pub fn random_password() -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    (0..32).map(|_| char::from(ALPHABET[usize::from(rand::random::<u8>() % 32)])).collect()
+}

@@ -1,0 +1,59 @@
+use anyhow::Result;
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+
+/// A certification authority of our own, made for one server.
+pub struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate and its private key, in PEM.
+pub struct Identity {
+    /// The certificate.
+    pub certificate_pem: String,
+    /// The key, PKCS#8.
+    pub key_pem: String,
+}
+
+impl Authority {
+    /// A new one; ECDSA P-256.
+    ///
+    /// # Errors
+    /// When a key cannot be made.
+    pub fn new() -> Result<Self> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, "Keywheel test CA");
+        let pem = params.self_signed(&key)?.pem();
+        Ok(Self { pem, issuer: Issuer::new(params, key) })
+    }
+
+    /// Its certificate: what clients trust.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A certificate for these DNS names and addresses, for servers and clients.
+    ///
+    /// # Errors
+    /// When a name is neither.
+    pub fn issue(&self, names: &[&str]) -> Result<Identity> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+        params.distinguished_name.push(DnType::CommonName, names.first().copied().unwrap_or("nobody"));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Identity { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+    }
+
+    /// A certificate for `localhost` and 127.0.0.1.
+    ///
+    /// # Errors
+    /// When a key cannot be made.
+    pub fn issue_local(&self) -> Result<Identity> {
+        self.issue(&["localhost", "127.0.0.1"])
+    }
+}

@@ -1,0 +1,195 @@
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use anyhow::{Context, Result, bail};
+
+use crate::account::is_root;
+use crate::command;
+
+/// A server that the kit can start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Server {
+    /// PostgreSQL.
+    Postgres,
+    /// Redis.
+    Redis,
+}
+
+/// Where a server's programs are.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    folder: PathBuf,
+    /// For programs that were unpacked beside the system.
+    libraries: Option<String>,
+}
+
+/// Set to unpack the packages into the cache folder even where the server is installed or could be: to try that way.
+const UNPACK: &str = "KEYWHEEL_KIT_UNPACK";
+
+impl Server {
+    fn programs(self) -> &'static [&'static str] {
+        match self {
+            Self::Postgres => &["postgres", "initdb", "psql"],
+            Self::Redis => &["redis-server", "redis-cli"],
+        }
+    }
+
+    fn packages(self) -> &'static [&'static str] {
+        match self {
+            Self::Postgres => &["postgresql"],
+            Self::Redis => &["redis-server"],
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "PostgreSQL",
+            Self::Redis => "Redis",
+        }
+    }
+
+    /// Finds the server's programs: on the system; else, as root, by installing Debian's packages; else by unpacking those into a cache
+    /// folder. Done once a process.
+    ///
+    /// # Errors
+    /// Says what to install when no way leads there.
+    pub fn installed(self) -> Result<Installed> {
+        static FOUND: Mutex<BTreeMap<Server, Installed>> = Mutex::new(BTreeMap::new());
+        let mut found = FOUND.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(installed) = found.get(&self) {
+            return Ok(installed.clone());
+        }
+        let installed = self.find_or_install().with_context(|| {
+            format!("{} is needed: install the package `{}`, or put its programs ({}) on PATH", self.name(), self.packages().join(" "), self.programs().join(", "))
+        })?;
+        found.insert(self, installed.clone());
+        Ok(installed)
+    }
+
+    fn find_or_install(self) -> Result<Installed> {
+        if env::var_os(UNPACK).is_some() {
+            return self.unpack();
+        }
+        if let Some(folder) = self.find(&system_folders()) {
+            return Ok(Installed { folder, libraries: None });
+        }
+        if is_root() {
+            apt(&["-qq", "update"], &[])?;
+            apt(&["-qq", "-y", "install"], self.packages())?;
+            return match self.find(&system_folders()) {
+                Some(folder) => Ok(Installed { folder, libraries: None }),
+                None => bail!("the packages were installed, yet the programs are missing"),
+            };
+        }
+        self.unpack()
+    }
+
+    /// The first folder that has all of them.
+    fn find(self, folders: &[PathBuf]) -> Option<PathBuf> {
+        let whole = |folder: &Path| self.programs().iter().all(|program| folder.join(program).is_file());
+        folders.iter().filter_map(|folder| {
+            // A link on PATH leads to the folder where the others are.
+            let real = fs::canonicalize(folder.join(self.programs()[0])).ok()?;
+            [real.parent()?.to_owned(), folder.clone()].into_iter().find(|folder| whole(folder))
+        }).next()
+    }
+
+    /// Downloads the packages and what they need with a private state of apt, and unpacks them without touching the system.
+    fn unpack(self) -> Result<Installed> {
+        let cache = cache_folder()?.join(self.packages().join("-"));
+        let root = cache.join("root");
+        if !root.join("complete").is_file() {
+            let debs = download(&cache, self.packages())?;
+            fs::create_dir_all(&root)?;
+            for deb in debs {
+                command::run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&root))?;
+            }
+            fs::write(root.join("complete"), "")?;
+        }
+        let folder = self.find(&folders_under(&root)).context("the unpacked packages lack the programs")?;
+        let triple = format!("{}-linux-gnu", env::consts::ARCH);
+        let libraries: Vec<String> = ["usr/lib", "lib"].iter().map(|lib| root.join(lib).join(&triple).display().to_string()).collect();
+        Ok(Installed { folder, libraries: Some(libraries.join(":")) })
+    }
+}
+
+impl Installed {
+    /// The path of one of its programs.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Lets an unpacked program find its libraries.
+    pub(crate) fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        if let Some(libraries) = &self.libraries {
+            command.env("LD_LIBRARY_PATH", libraries);
+        }
+        command
+    }
+}
+
+fn system_folders() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
+    folders.extend(folders_under(Path::new("/")));
+    folders
+}
+
+/// Newest PostgreSQL first.
+fn folders_under(root: &Path) -> Vec<PathBuf> {
+    let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(root.join("usr/lib/postgresql"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .collect();
+    versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    let plain = ["usr/bin", "usr/local/bin", "usr/local/pgsql/bin"].map(|folder| root.join(folder));
+    versions.into_iter().map(|(_, folder)| folder).chain(plain).collect()
+}
+
+fn apt(arguments: &[&str], packages: &[&str]) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    command.args(["-o", "DPkg::Lock::Timeout=300", "--no-install-recommends"]).args(arguments).args(packages);
+    command::run(command.env("DEBIAN_FRONTEND", "noninteractive")).map(|_| ())
+}
+
+fn cache_folder() -> Result<PathBuf> {
+    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+    let usable = |folder: PathBuf| fs::create_dir_all(&folder).is_ok().then_some(folder);
+    let folder = base.and_then(|base| usable(base.join("keywheel-kit")));
+    folder.context("no cache folder: set HOME or XDG_CACHE_HOME to a folder that can be written")
+}
+
+fn download(cache: &Path, packages: &[&str]) -> Result<Vec<PathBuf>> {
+    let archives = cache.join("archives");
+    fs::create_dir_all(archives.join("partial"))?;
+    fs::create_dir_all(cache.join("lists/partial"))?;
+    let mut options: Vec<String> = Vec::new();
+    for (key, value) in [("Dir::State::lists", cache.join("lists")), ("Dir::Cache::archives", archives.clone()), ("Dir::Cache", cache.to_owned())] {
+        options.extend(["-o".to_owned(), format!("{key}={}", value.display())]);
+    }
+    for fixed in ["Debug::NoLocking=1", "Acquire::Languages=none", "APT::Install-Recommends=0", "APT::Sandbox::User="] {
+        options.extend(["-o".to_owned(), fixed.to_owned()]);
+    }
+    let apt = |arguments: &[&str]| command::run(Command::new("apt-get").args(&options).args(arguments));
+    apt(&["-qq", "update"])?;
+    // A metapackage has no programs: what it depends on is named as well, so that it comes even where the system has it.
+    let mut wanted: Vec<String> = packages.iter().map(|package| (*package).to_owned()).collect();
+    for package in packages {
+        let listed = command::run(Command::new("apt-cache").args(&options).args(["depends", "--no-recommends", "--no-suggests", package]))?;
+        let depends = listed.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+        wanted.extend(depends.filter(|name| name.starts_with("postgresql") || name.starts_with("redis")).map(str::to_owned));
+    }
+    let mut arguments = vec!["-qq", "-y", "--download-only", "--reinstall", "install"];
+    arguments.extend(wanted.iter().map(String::as_str));
+    apt(&arguments)?;
+    let debs: Vec<PathBuf> = fs::read_dir(&archives)?.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "deb")).collect();
+    if debs.is_empty() {
+        bail!("apt-get downloaded nothing");
+    }
+    Ok(debs)
+}
