@@ -10,10 +10,11 @@ use serde_json::Value;
 use crate::config::{Config, Gap, ProofChoice, Rotation};
 use crate::document::{At, join, quoted};
 use crate::problem::Problem;
+use crate::resolve::GrantSubject;
 use crate::structure::{self, Owner, nearest};
 
 /// Everything that the manifests object to.
-pub(crate) fn check(config: &Config, manifests: &BTreeMap<PluginName, Manifest>) -> Vec<Problem> {
+pub(crate) fn manifests(config: &Config, manifests: &BTreeMap<PluginName, Manifest>) -> Vec<Problem> {
     let mut checker = Checker {
         config,
         problems: Vec::new(),
@@ -32,6 +33,37 @@ pub(crate) fn check(config: &Config, manifests: &BTreeMap<PluginName, Manifest>)
         if checker.settings(rotation, manifest, validator) {
             checker.mode(rotation, manifest);
             checker.principals(rotation, manifest, &mut principals);
+        }
+    }
+    checker.problems
+}
+
+/// A grant that a rotation names is there, and is for it.
+pub(crate) fn grants(config: &Config, grants: &BTreeMap<String, GrantSubject>) -> Vec<Problem> {
+    let mut checker = Checker {
+        config,
+        problems: Vec::new(),
+    };
+    for rotation in &config.rotations {
+        let Some(policy) = &rotation.policy else { continue };
+        let lines = format!(
+            "plugin = \"{}\"\nrotation = \"{}\"",
+            rotation.plugin, rotation.name
+        );
+        match grants.get(policy) {
+            Some(grant)
+                if grant.plugin == rotation.plugin && grant.rotation.as_ref() == Some(&rotation.name) => {}
+            Some(_) => {
+                let message = format!("the grant `{policy}` is not for this rotation alone");
+                let hint = format!("it begins with:\n{lines}");
+                checker.report(rotation, "/policy", "config.other-grant", message, Some(hint));
+            }
+            None => {
+                let file = config.policies_dir.join(format!("{policy}.toml"));
+                let message = format!("there is no grant `{policy}`");
+                let hint = format!("write \"{}\", which begins with:\n{lines}", file.display());
+                checker.report(rotation, "/policy", "config.no-grant", message, Some(hint));
+            }
         }
     }
     checker.problems

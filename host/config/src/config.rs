@@ -110,8 +110,8 @@ pub struct Rotation {
     pub outputs: BTreeMap<String, SecretName>,
     /// The plugin's own table: a JSON object.
     pub config: serde_json::Value,
-    /// The grant: the file `NAME.toml` in the policies' folder. The plugin's name if not set.
-    pub policy: String,
+    /// The stem of a grant file for this rotation alone, which narrows the plugin's own grant.
+    pub policy: Option<String>,
     /// How long the previous version is kept alive at least after the promotion.
     pub grace: Duration,
     /// Who reads the secret.

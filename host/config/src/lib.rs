@@ -23,6 +23,6 @@ pub use config::{
 pub use effective::{Entry, Origin};
 pub use problem::{Place, Problem, Problems};
 pub use raw::schema;
-pub use resolve::{Draft, load, parse};
+pub use resolve::{Draft, GrantSubject, load, parse};
 pub use structure::nearest;
 pub use units::{UnitError, parse_duration, parse_size, show_duration, show_size};

@@ -149,7 +149,8 @@ pub(crate) struct Rotation {
     /// The plugin's own settings; `keywheel plugin show NAME` prints their schema.
     #[serde(default)]
     pub(crate) config: serde_json::Map<String, Value>,
-    /// The grant: the file `NAME.toml` in the policies' folder. Default: the plugin's name.
+    /// A grant for this rotation alone: the file `NAME.toml` in the policies' folder, which names this rotation. It
+    /// narrows the plugin's own grant, which always counts.
     #[schemars(extend("format" = "keywheel-name"))]
     pub(crate) policy: Option<String>,
     /// How long the previous version stays alive at least after the new one was promoted, like "24h". Default: 24h, or

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jsonschema::Validator;
 use keywheel_manifest::Manifest;
-use keywheel_model::{PluginName, SecretName};
+use keywheel_model::{PluginName, RotationName, SecretName};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -93,6 +93,11 @@ impl Draft {
         draft
     }
 
+    /// Where the grants are, as far as the file says it.
+    pub fn policies_dir(&self) -> &Path {
+        &self.config.policies_dir
+    }
+
     /// Where the plugins are, as far as the file says it.
     pub fn plugins(&self) -> &Plugins {
         &self.config.plugins
@@ -107,14 +112,29 @@ impl Draft {
         Ok(self.config)
     }
 
-    /// The configuration, if nothing is wrong with it by itself nor against the plugins' manifests.
+    /// The configuration, if nothing is wrong with it by itself, nor against the plugins' manifests, nor against the
+    /// grants. `grants` are the grant files by their stem.
     ///
     /// # Errors
-    /// Every problem of both kinds.
-    pub fn check(mut self, manifests: &BTreeMap<PluginName, Manifest>) -> Result<Config, Problems> {
-        self.problems.extend(against::check(&self.config, manifests));
+    /// Every problem of all kinds.
+    pub fn check(
+        mut self,
+        manifests: &BTreeMap<PluginName, Manifest>,
+        grants: &BTreeMap<String, GrantSubject>,
+    ) -> Result<Config, Problems> {
+        self.problems.extend(against::manifests(&self.config, manifests));
+        self.problems.extend(against::grants(&self.config, grants));
         self.finish()
     }
+}
+
+/// Whom a grant file is for: what [`Draft::check`] needs to know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantSubject {
+    /// The plugin.
+    pub plugin: PluginName,
+    /// The rotation, if it is for one alone.
+    pub rotation: Option<RotationName>,
 }
 
 /// Reads and checks a file by itself: [`Draft::open`], then [`Draft::finish`].
@@ -290,7 +310,7 @@ impl Resolver {
             inputs: secrets(&raw.inputs),
             outputs: secrets(&raw.outputs),
             config: Value::Object(raw.config),
-            policy: raw.policy.unwrap_or(raw.plugin),
+            policy: raw.policy,
             grace,
             consumers,
             gap: match raw.gap {

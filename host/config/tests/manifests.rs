@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use keywheel_config::{Draft, Problem};
+use keywheel_config::{Draft, GrantSubject, Problem};
 use keywheel_manifest::Manifest;
 
 const SCHEMA: &str = r#"{
@@ -72,8 +72,16 @@ fn rotation(name: &str, keys: &str, config: &str) -> String {
 
 fn problems(text: &str) -> Vec<Problem> {
     let manifest = Manifest::from_toml(MANIFEST, SCHEMA).unwrap();
+    let grant = |rotation: Option<&str>| GrantSubject {
+        plugin: manifest.name.clone(),
+        rotation: rotation.map(|rotation| rotation.parse().unwrap()),
+    };
+    let grants = BTreeMap::from([
+        ("demo".to_owned(), grant(None)),
+        ("only-a".to_owned(), grant(Some("a"))),
+    ]);
     let manifests = BTreeMap::from([(manifest.name.clone(), manifest)]);
-    match Draft::read(text, Path::new("keywheel.toml")).check(&manifests) {
+    match Draft::read(text, Path::new("keywheel.toml")).check(&manifests, &grants) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.iter().cloned().collect(),
     }
@@ -240,4 +248,23 @@ fn problems_of_the_file_and_of_the_manifests_come_together() {
     );
     let codes: Vec<_> = problems(&text).iter().map(|p| p.code).collect();
     assert_eq!(codes, ["config.range", "config.gap"]);
+}
+
+#[test]
+fn a_grant_for_one_rotation_is_there_and_names_it() {
+    let text = |name: &str, policy: &str| {
+        rotation(
+            name,
+            &format!("gap = \"accept\"\npolicy = \"{policy}\""),
+            "mode = \"one\"\nrole = \"x\"",
+        )
+    };
+    assert_eq!(problems(&text("a", "only-a")), []);
+    let (problem, hint) = only(&text("b", "only-a"));
+    assert_eq!((problem.code, problem.place.line), ("config.other-grant", 7));
+    assert_eq!(hint, "it begins with:\nplugin = \"demo\"\nrotation = \"b\"");
+    assert_eq!(only(&text("a", "demo")).0.code, "config.other-grant");
+    let (problem, hint) = only(&text("a", "gone"));
+    assert_eq!(problem.code, "config.no-grant");
+    assert!(hint.starts_with("write \"policies/gone.toml\""), "{hint}");
 }

@@ -330,7 +330,9 @@ fn a_key_that_comes_later_says_so() {
 
 #[test]
 fn no_cut_and_no_changed_character_makes_the_reader_panic() {
-    let text = format!("[vault]\npassphrase = \"hün7er2\"\n{GOOD}url = 'a://b:ç@d'\npem = \"\"\"\n-----BEGIN PRIVATE KEY\né\"\"\"\n");
+    let text = format!(
+        "[vault]\npassphrase = \"hün7er2\"\n{GOOD}url = 'a://b:ç@d'\npem = \"\"\"\n-----BEGIN PRIVATE KEY\né\"\"\"\n"
+    );
     for (at, character) in text.char_indices() {
         let (before, after) = (&text[..at], &text[at + character.len_utf8()..]);
         problems(before);

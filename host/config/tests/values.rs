@@ -28,8 +28,8 @@ fn what_is_left_out_has_the_safe_default() {
         (Gap::Refuse, ProofChoice::Login, FirstRun::Adopt)
     );
     assert_eq!(
-        (rotation.grace, rotation.policy.as_str()),
-        (Duration::from_hours(24), "postgres")
+        (rotation.grace, rotation.policy.as_deref()),
+        (Duration::from_hours(24), None)
     );
     assert_eq!(
         (rotation.deadlines.step, rotation.probes.logins),

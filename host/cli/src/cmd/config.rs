@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::cmd::Context;
 use crate::cmd::plugin::folder;
+use crate::cmd::policy::grants;
 use crate::errors::{Failure, counted};
 use crate::exit_code::ExitCode;
 use crate::output::{Style, Table, Text, raw};
@@ -57,7 +58,8 @@ fn check(context: &Context) -> Result<ExitCode, Failure> {
     for broken in &found.broken {
         context.output.warn(&broken.to_string());
     }
-    let config = draft.check(&found.manifests)?;
+    let policy = grants::read(draft.policies_dir())?;
+    let config = draft.check(&found.manifests, &grants::subjects(&policy))?;
     let checked = Checked {
         rotations: config.rotations.len(),
         plugins: found.manifests.keys().map(ToString::to_string).collect(),

@@ -1,9 +1,11 @@
 //! The grant files of the policies' folder.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use keywheel_config::GrantSubject;
 use keywheel_policy::Policy;
 
 use crate::errors::Failure;
@@ -26,6 +28,21 @@ pub(crate) fn read(dir: &Path) -> Result<Policy, Failure> {
     Policy::load(texts.iter().map(|(file, text)| (file.as_str(), text.as_str()))).map_err(|error| {
         Failure::from_error(ExitCode::ConfigInvalid, error.code(), &error).maybe_hint(error.hint())
     })
+}
+
+/// Whom each grant file is for, by the file's stem.
+pub(crate) fn subjects(policy: &Policy) -> BTreeMap<String, GrantSubject> {
+    let mut subjects = BTreeMap::new();
+    for grant in policy.grants() {
+        if let Some(stem) = Path::new(&grant.file).file_stem() {
+            let subject = GrantSubject {
+                plugin: grant.plugin.clone(),
+                rotation: grant.rotation.clone(),
+            };
+            subjects.insert(stem.to_string_lossy().into_owned(), subject);
+        }
+    }
+    subjects
 }
 
 /// The `.toml` files of a folder, sorted; none if it does not exist.
