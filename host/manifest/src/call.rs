@@ -64,7 +64,10 @@ pub struct SecretUse {
 impl SecretUse {
     /// The plain use of a secret that has one role.
     pub fn of(role: SecretRole) -> Self {
-        Self { roles: vec![role], ..Self::default() }
+        Self {
+            roles: vec![role],
+            ..Self::default()
+        }
     }
 
     /// The same with a derivation.
@@ -202,17 +205,39 @@ impl Call {
     /// Every use of a secret in it, in order.
     pub fn secrets(&self) -> Vec<&SecretUse> {
         fn of(pieces: &[Piece]) -> impl Iterator<Item = &SecretUse> {
-            pieces.iter().filter_map(|piece| if let Piece::Secret(used) = piece { Some(used) } else { None })
+            pieces.iter().filter_map(|piece| {
+                if let Piece::Secret(used) = piece {
+                    Some(used)
+                } else {
+                    None
+                }
+            })
         }
         match self {
             Self::Login { password, .. } => vec![password],
             Self::Statement { pieces, .. } => of(pieces).collect(),
             Self::Frame { tokens, .. } => tokens
                 .iter()
-                .flat_map(|token| if let FrameToken::Element { pieces, .. } = token { pieces.as_slice() } else { &[] })
-                .filter_map(|piece| if let Piece::Secret(used) = piece { Some(used) } else { None })
+                .flat_map(|token| {
+                    if let FrameToken::Element { pieces, .. } = token {
+                        pieces.as_slice()
+                    } else {
+                        &[]
+                    }
+                })
+                .filter_map(|piece| {
+                    if let Piece::Secret(used) = piece {
+                        Some(used)
+                    } else {
+                        None
+                    }
+                })
                 .collect(),
-            Self::Request(request) => request.secrets.iter().flat_map(|(_, pieces)| of(pieces)).collect(),
+            Self::Request(request) => request
+                .secrets
+                .iter()
+                .flat_map(|(_, pieces)| of(pieces))
+                .collect(),
         }
     }
 }

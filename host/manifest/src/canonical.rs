@@ -69,7 +69,9 @@ fn write_string(out: &mut String, text: &str) {
 pub(crate) fn has_only_exact_numbers(value: &Value) -> bool {
     const LIMIT: i64 = (1 << 53) - 1;
     match value {
-        Value::Number(number) => number.as_i64().is_some_and(|integer| (-LIMIT..=LIMIT).contains(&integer)),
+        Value::Number(number) => number
+            .as_i64()
+            .is_some_and(|integer| (-LIMIT..=LIMIT).contains(&integer)),
         Value::Array(items) => items.iter().all(has_only_exact_numbers),
         Value::Object(map) => map.values().all(has_only_exact_numbers),
         _ => true,
@@ -85,7 +87,8 @@ mod tests {
     #[test]
     fn keys_sort_by_utf_16_units_as_the_example_of_rfc_8785_does() {
         // Section 3.2.3: an emoji (surrogates) sorts before U+FB33.
-        let value = json!({"\u{20ac}": 1, "\r": 2, "\u{fb33}": 3, "1": 4, "\u{1f600}": 5, "\u{80}": 6, "\u{f6}": 7});
+        let value =
+            json!({"\u{20ac}": 1, "\r": 2, "\u{fb33}": 3, "1": 4, "\u{1f600}": 5, "\u{80}": 6, "\u{f6}": 7});
         assert_eq!(
             canonical_json(&value),
             "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"\u{f6}\":7,\"\u{20ac}\":1,\"\u{1f600}\":5,\"\u{fb33}\":3}"
@@ -95,7 +98,10 @@ mod tests {
     #[test]
     fn strings_use_the_shortest_escape() {
         // Section 3.2.2.2.
-        assert_eq!(canonical_json(&json!("\u{20ac}$\u{f}\nA'B\"\\\"/")), "\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\\"/\"");
+        assert_eq!(
+            canonical_json(&json!("\u{20ac}$\u{f}\nA'B\"\\\"/")),
+            "\"\u{20ac}$\\u000f\\nA'B\\\"\\\\\\\"/\""
+        );
     }
 
     #[test]

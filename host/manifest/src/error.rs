@@ -57,7 +57,9 @@ pub enum Error {
 }
 
 fn list(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+    problems.iter().fold(String::new(), |list, problem| {
+        list + "\n  " + &problem.to_string()
+    })
 }
 
 impl Error {
@@ -82,10 +84,18 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Invalid(_) => "correct each line and pack the plugin again",
-            Self::Newer { .. } => "upgrade the host, or take a version of the plugin that was packed for this one",
-            Self::NotJson(_) | Self::NotCanonical => "the section was not written by `keywheel plugin pack`: build the plugin again and pack it",
-            Self::NotWasm => "expected the `.wasm` file that `keywheel plugin build` wrote; compiled `.cwasm` files are never loaded",
-            Self::CoreModule => "build for `wasm32-wasip2`, or make a component of it with `wasm-tools component new`",
+            Self::Newer { .. } => {
+                "upgrade the host, or take a version of the plugin that was packed for this one"
+            }
+            Self::NotJson(_) | Self::NotCanonical => {
+                "the section was not written by `keywheel plugin pack`: build the plugin again and pack it"
+            }
+            Self::NotWasm => {
+                "expected the `.wasm` file that `keywheel plugin build` wrote; compiled `.cwasm` files are never loaded"
+            }
+            Self::CoreModule => {
+                "build for `wasm32-wasip2`, or make a component of it with `wasm-tools component new`"
+            }
             Self::Damaged { .. } => "copy or build the file again",
             Self::NoManifest => "write it in with `keywheel plugin pack FILE manifest.toml`",
             Self::TwoManifests => "build the plugin again and pack it once",

@@ -26,4 +26,6 @@ pub use manifest::{Capability, FORMAT, Manifest, Mode, Principal};
 pub use pointer::{Pointer, expand};
 pub use refusal::{Reason, Refusal};
 pub use section::{MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, pack, read};
-pub use shape::{Digest, Framing, FrameShape, HttpShape, LoginShape, Reply, Shape, ShapeBody, ShapeEffect, SqlShape};
+pub use shape::{
+    Digest, FrameShape, Framing, HttpShape, LoginShape, Reply, Shape, ShapeBody, ShapeEffect, SqlShape,
+};

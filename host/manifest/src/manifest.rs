@@ -45,8 +45,17 @@ pub enum Capability {
 
 impl Capability {
     /// Every capability.
-    pub const ALL: [Self; 9] =
-        [Self::Core, Self::Vault, Self::Http, Self::Sql, Self::Net, Self::Keys, Self::Notify, Self::Challenge, Self::Plaintext];
+    pub const ALL: [Self; 9] = [
+        Self::Core,
+        Self::Vault,
+        Self::Http,
+        Self::Sql,
+        Self::Net,
+        Self::Keys,
+        Self::Notify,
+        Self::Challenge,
+        Self::Plaintext,
+    ];
 
     /// The package's name without `keywheel:`.
     pub fn as_str(self) -> &'static str {
@@ -74,10 +83,16 @@ impl FromStr for Capability {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|capability| capability.as_str() == text).ok_or_else(|| {
-            let all = Self::ALL.map(Self::as_str).join(", ");
-            format!("`{}` is no capability; expected one of {all}", text.escape_debug())
-        })
+        Self::ALL
+            .into_iter()
+            .find(|capability| capability.as_str() == text)
+            .ok_or_else(|| {
+                let all = Self::ALL.map(Self::as_str).join(", ");
+                format!(
+                    "`{}` is no capability; expected one of {all}",
+                    text.escape_debug()
+                )
+            })
     }
 }
 
@@ -138,14 +153,18 @@ impl Manifest {
         let mut document = toml_to_json(text).map_err(Error::Invalid)?;
         let schema = serde_json::from_str(config_schema).map_err(|error| {
             let at = Some((error.line(), error.column()));
-            Error::Invalid(vec![Problem { path: "config-schema".into(), at, message: format!("the schema file is no JSON: {error}") }])
+            Error::Invalid(vec![Problem {
+                path: "config-schema".into(),
+                at,
+                message: format!("the schema file is no JSON: {error}"),
+            }])
         })?;
         if let Some(map) = document.as_object_mut()
             && map.get("config-schema").is_some_and(Value::is_string)
         {
             map.insert("config-schema".into(), schema);
         }
-        Self::from_document(document, Some(text))
+        Self::from_document(&document, Some(text))
     }
 
     /// The name of the schema file that a `manifest.toml` names, for the caller who opens it.
@@ -154,10 +173,16 @@ impl Manifest {
     /// [`Error::Invalid`] if the text is no TOML, or the key is missing or leads out of the manifest's folder.
     pub fn schema_file(text: &str) -> Result<String, Error> {
         let document = toml_to_json(text).map_err(Error::Invalid)?;
-        let name = document.get("config-schema").and_then(Value::as_str).unwrap_or_default();
+        let name = document
+            .get("config-schema")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         if name.is_empty() || name.contains(['/', '\\']) || name.starts_with('.') {
             let mut problems = Problems::default();
-            problems.add("config-schema", "expected the name of a JSON Schema file beside the manifest");
+            problems.add(
+                "config-schema",
+                "expected the name of a JSON Schema file beside the manifest",
+            );
             return Err(Error::Invalid(problems.into_list(Some(text))));
         }
         Ok(name.to_owned())
@@ -172,7 +197,7 @@ impl Manifest {
         if canonical_json(&document).as_bytes() != bytes {
             return Err(Error::NotCanonical);
         }
-        Self::from_document(document, None)
+        Self::from_document(&document, None)
     }
 
     /// Canonical JSON of the whole, the schema inside.
@@ -180,12 +205,19 @@ impl Manifest {
         canonical_json(&self.document).into_bytes()
     }
 
-    fn from_document(document: Value, text: Option<&str>) -> Result<Self, Error> {
-        if let Some(found) = document.get("format").and_then(Value::as_i64).filter(|found| *found > FORMAT) {
-            return Err(Error::Newer { found, newest: FORMAT });
+    fn from_document(document: &Value, text: Option<&str>) -> Result<Self, Error> {
+        if let Some(found) = document
+            .get("format")
+            .and_then(Value::as_i64)
+            .filter(|found| *found > FORMAT)
+        {
+            return Err(Error::Newer {
+                found,
+                newest: FORMAT,
+            });
         }
         let mut problems = Problems::default();
-        match read::document(&document, &mut problems) {
+        match read::document(document, &mut problems) {
             Some(manifest) if problems.is_empty() => Ok(manifest),
             _ => Err(Error::Invalid(problems.into_list(text))),
         }
@@ -215,13 +247,19 @@ impl Manifest {
     /// Whom a rotation with this configuration changes: one for each node and each of several accounts. Empty when the
     /// configuration lacks a value that the manifest points to.
     pub fn principals(&self, configuration: &Value) -> BTreeSet<Principal> {
-        let account = self.mode(configuration).and_then(|mode| mode.account.as_ref()).unwrap_or(&self.account);
+        let account = self
+            .mode(configuration)
+            .and_then(|mode| mode.account.as_ref())
+            .unwrap_or(&self.account);
         let text = |row: Vec<String>| canonical_json(&row.into());
         let accounts: Vec<String> = expand(account, configuration).into_iter().map(text).collect();
         let mut principals = BTreeSet::new();
         for row in expand(&self.target, configuration) {
             let target = format!("{}{}", self.name, text(row));
-            principals.extend(accounts.iter().map(|account| Principal { target: target.clone(), account: account.clone() }));
+            principals.extend(accounts.iter().map(|account| Principal {
+                target: target.clone(),
+                account: account.clone(),
+            }));
         }
         principals
     }
@@ -229,7 +267,10 @@ impl Manifest {
     /// Problems of a configuration against the plugin's schema: JSON pointer and message.
     pub fn check_configuration(&self, configuration: &Value) -> Vec<(String, String)> {
         match schema::compile(&self.config_schema) {
-            Ok(validator) => validator.iter_errors(configuration).map(|error| (error.instance_path().to_string(), error.to_string())).collect(),
+            Ok(validator) => validator
+                .iter_errors(configuration)
+                .map(|error| (error.instance_path().to_string(), error.to_string()))
+                .collect(),
             Err(message) => vec![(String::new(), message)],
         }
     }

@@ -9,7 +9,9 @@ pub struct Pointer(String);
 
 /// A text that is no pointer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a JSON pointer: it begins with `/`, writes `~` as `~0` and `/` as `~1`, and has at most one `*`")]
+#[error(
+    "not a JSON pointer: it begins with `/`, writes `~` as `~0` and `/` as `~1`, and has at most one `*`"
+)]
 pub struct ParsePointerError;
 
 impl FromStr for Pointer {
@@ -61,12 +63,19 @@ impl Pointer {
             return document.pointer(&self.0).into_iter().collect();
         };
         let elements = document.pointer(prefix).and_then(Value::as_array);
-        elements.into_iter().flatten().filter_map(|element| element.pointer(rest)).collect()
+        elements
+            .into_iter()
+            .flatten()
+            .filter_map(|element| element.pointer(rest))
+            .collect()
     }
 
     /// The same as texts; values that are no scalar are left out.
     pub fn texts(&self, document: &Value) -> Vec<String> {
-        self.values(document).into_iter().filter_map(scalar_text).collect()
+        self.values(document)
+            .into_iter()
+            .filter_map(scalar_text)
+            .collect()
     }
 }
 
@@ -83,13 +92,22 @@ pub(crate) fn scalar_text(value: &Value) -> Option<String> {
 /// The values of several pointers, read together: pointers with the same `/prefix/*` walk one array in step, so
 /// `["/nodes/*/host", "/nodes/*/port"]` gives one row for each node. A row with a missing or non-scalar value is left out.
 pub fn expand(pointers: &[Pointer], document: &Value) -> Vec<Vec<String>> {
-    let prefix = pointers.iter().find_map(Pointer::around_star).map(|(prefix, _)| prefix);
+    let prefix = pointers
+        .iter()
+        .find_map(Pointer::around_star)
+        .map(|(prefix, _)| prefix);
     let rows = match prefix {
         None => 1,
-        Some(prefix) => document.pointer(prefix).and_then(Value::as_array).map_or(0, Vec::len),
+        Some(prefix) => document
+            .pointer(prefix)
+            .and_then(Value::as_array)
+            .map_or(0, Vec::len),
     };
     let row = |index: usize| -> Option<Vec<String>> {
-        pointers.iter().map(|pointer| document.pointer(&pointer.with_index(index)).and_then(scalar_text)).collect()
+        pointers
+            .iter()
+            .map(|pointer| document.pointer(&pointer.with_index(index)).and_then(scalar_text))
+            .collect()
     };
     (0..rows).filter_map(row).collect()
 }

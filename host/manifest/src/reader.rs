@@ -35,7 +35,11 @@ pub struct Problems(Vec<Problem>);
 impl Problems {
     /// Notes a problem at a path.
     pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem { path: path.into(), at: None, message: message.into() });
+        self.0.push(Problem {
+            path: path.into(),
+            at: None,
+            message: message.into(),
+        });
     }
 
     /// Whether nothing was noted.
@@ -47,7 +51,8 @@ impl Problems {
     pub fn into_list(mut self, text: Option<&str>) -> Vec<Problem> {
         if let Some((text, table)) = text.and_then(|text| Some((text, DeTable::parse(text).ok()?))) {
             for problem in &mut self.0 {
-                problem.at = offset_of(table.get_ref(), &problem.path).map(|offset| line_column(text, offset));
+                problem.at =
+                    offset_of(table.get_ref(), &problem.path).map(|offset| line_column(text, offset));
             }
         }
         self.0
@@ -68,7 +73,13 @@ pub fn toml_to_json(text: &str) -> Result<Value, Vec<Problem>> {
         };
         return Err(errors.into_iter().map(problem).collect());
     }
-    let whole = |message: String| vec![Problem { path: String::new(), at: None, message }];
+    let whole = |message: String| {
+        vec![Problem {
+            path: String::new(),
+            at: None,
+            message,
+        }]
+    };
     let table: toml::Table = toml::from_str(text).map_err(|error| whole(error.message().to_owned()))?;
     serde_json::to_value(table).map_err(|error| whole(error.to_string()))
 }
@@ -76,7 +87,10 @@ pub fn toml_to_json(text: &str) -> Result<Value, Vec<Problem>> {
 fn line_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+    (
+        before.matches('\n').count() + 1,
+        before[line_start..].chars().count() + 1,
+    )
 }
 
 /// Where the value (or the key, for an unknown one) at a path begins. Follows the path as far as the document goes.
@@ -94,7 +108,10 @@ fn offset_of(table: &DeTable<'_>, path: &str) -> Option<usize> {
             table = item.get_ref().as_table();
             continue;
         }
-        let Some((key, found)) = table.and_then(|table| table.iter().find(|(key, _)| key.get_ref() == &step)) else { break };
+        let Some((key, found)) = table.and_then(|table| table.iter().find(|(key, _)| key.get_ref() == &step))
+        else {
+            break;
+        };
         here = Some(key.span().start);
         value = Some(found.get_ref());
         table = found.get_ref().as_table();
@@ -120,9 +137,20 @@ fn path_steps(path: &str) -> Vec<String> {
 
 /// `path.key`, quoted where the key is not a bare one.
 pub fn join(path: &str, key: &str) -> String {
-    let bare = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    let key = if bare { key.to_owned() } else { format!("\"{}\"", key.escape_default()) };
-    if path.is_empty() { key } else { format!("{path}.{key}") }
+    let bare = !key.is_empty()
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    let key = if bare {
+        key.to_owned()
+    } else {
+        format!("\"{}\"", key.escape_default())
+    };
+    if path.is_empty() {
+        key
+    } else {
+        format!("{path}.{key}")
+    }
 }
 
 /// An object whose keys are asked for one by one; [`Fields::finish`] complains about the rest.
@@ -141,7 +169,11 @@ impl<'v> Fields<'v> {
             problems.add(path, format!("expected a table, found {}", kind(value)));
             return None;
         };
-        Some(Self { map, path, known: Vec::new() })
+        Some(Self {
+            map,
+            path,
+            known: Vec::new(),
+        })
     }
 
     /// The path of a key.
@@ -188,7 +220,10 @@ impl<'v> Fields<'v> {
         for (at, item) in self.list(key, problems).iter().enumerate() {
             match item.as_str() {
                 Some(text) => texts.push(text),
-                None => problems.add(format!("{}[{at}]", self.path(key)), format!("expected a text, found {}", kind(item))),
+                None => problems.add(
+                    format!("{}[{at}]", self.path(key)),
+                    format!("expected a text, found {}", kind(item)),
+                ),
             }
         }
         texts
@@ -223,7 +258,9 @@ impl<'v> Fields<'v> {
         T::Err: fmt::Display,
     {
         let text = self.text(key, problems)?;
-        text.parse().map_err(|error: T::Err| problems.add(self.path(key), error.to_string())).ok()
+        text.parse()
+            .map_err(|error: T::Err| problems.add(self.path(key), error.to_string()))
+            .ok()
     }
 
     /// The same for a text that must be there.
@@ -256,8 +293,16 @@ impl<'v> Fields<'v> {
     /// Notes every key that was not asked for.
     pub fn finish(self, problems: &mut Problems) {
         for key in self.map.keys().filter(|key| !self.known.contains(&key.as_str())) {
-            let known = self.known.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
-            problems.add(join(&self.path, key), format!("unknown key; expected one of {known}"));
+            let known = self
+                .known
+                .iter()
+                .map(|key| format!("`{key}`"))
+                .collect::<Vec<_>>()
+                .join(", ");
+            problems.add(
+                join(&self.path, key),
+                format!("unknown key; expected one of {known}"),
+            );
         }
     }
 }
@@ -292,7 +337,11 @@ mod tests {
         }
         fields.required("format", &mut problems);
         fields.finish(&mut problems);
-        let shown: Vec<String> = problems.into_list(Some(text)).iter().map(ToString::to_string).collect();
+        let shown: Vec<String> = problems
+            .into_list(Some(text))
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(
             shown,
             [
@@ -306,6 +355,12 @@ mod tests {
     #[test]
     fn all_syntax_errors_are_listed() {
         let problems = toml_to_json("a = \nb = 1\nb = 2\n").unwrap_err();
-        assert_eq!(problems.iter().map(|problem| problem.at.map(|at| at.0)).collect::<Vec<_>>(), [Some(1), Some(3)]);
+        assert_eq!(
+            problems
+                .iter()
+                .map(|problem| problem.at.map(|at| at.0))
+                .collect::<Vec<_>>(),
+            [Some(1), Some(3)]
+        );
     }
 }

@@ -37,7 +37,12 @@ impl Refusal {
             Reason::NoShape => lines::declare(call, configuration),
             _ => (String::new(), Vec::new()),
         };
-        Self { reason, preview, lines, notes }
+        Self {
+            reason,
+            preview,
+            lines,
+            notes,
+        }
     }
 
     /// Stable, dotted, lower case.
@@ -62,9 +67,21 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
-            Reason::NoShape => write!(f, "no shape matches \"{}\"; add to manifest.toml:\n{}", self.preview, self.lines),
-            Reason::Ambiguous(first, second) => write!(f, "the shapes `{first}` and `{second}` both match \"{}\"", self.preview),
-            Reason::Unplaced => write!(f, "a secret in \"{}\" is composed, or was generated and not stored", self.preview),
+            Reason::NoShape => write!(
+                f,
+                "no shape matches \"{}\"; add to manifest.toml:\n{}",
+                self.preview, self.lines
+            ),
+            Reason::Ambiguous(first, second) => write!(
+                f,
+                "the shapes `{first}` and `{second}` both match \"{}\"",
+                self.preview
+            ),
+            Reason::Unplaced => write!(
+                f,
+                "a secret in \"{}\" is composed, or was generated and not stored",
+                self.preview
+            ),
         }
     }
 }

@@ -53,9 +53,15 @@ fn sections(component: &[u8]) -> Result<Vec<&[u8]>, Error> {
     let mut found = Vec::new();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(component) {
-        let payload = payload.map_err(|source| Error::Damaged { at: source.offset() as u64, source })?;
+        let payload = payload.map_err(|source| Error::Damaged {
+            at: source.offset() as u64,
+            source,
+        })?;
         match payload {
-            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(Error::CoreModule),
+            Payload::Version {
+                encoding: Encoding::Module,
+                ..
+            } if depth == 0 => return Err(Error::CoreModule),
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CustomSection(section) if depth == 1 && section.name() == SECTION => {
@@ -69,7 +75,11 @@ fn sections(component: &[u8]) -> Result<Vec<&[u8]>, Error> {
 }
 
 fn check_size(what: &'static str, found: usize, limit: usize) -> Result<(), Error> {
-    if found > limit { Err(Error::TooLarge { what, found, limit }) } else { Ok(()) }
+    if found > limit {
+        Err(Error::TooLarge { what, found, limit })
+    } else {
+        Ok(())
+    }
 }
 
 fn write_leb128(out: &mut Vec<u8>, mut value: usize) {

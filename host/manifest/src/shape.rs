@@ -216,17 +216,36 @@ impl Shape {
         match &self.body {
             ShapeBody::Login(login) => vec![&login.password],
             ShapeBody::Sql(sql) => secrets_of(&sql.slots),
-            ShapeBody::Frame(frame) => frame.tokens.iter().flat_map(|token| secrets_of(token.slots())).collect(),
-            ShapeBody::Http(http) => http.secrets.iter().flat_map(|(_, slots)| secrets_of(slots)).collect(),
+            ShapeBody::Frame(frame) => frame
+                .tokens
+                .iter()
+                .flat_map(|token| secrets_of(token.slots()))
+                .collect(),
+            ShapeBody::Http(http) => http
+                .secrets
+                .iter()
+                .flat_map(|(_, slots)| secrets_of(slots))
+                .collect(),
         }
     }
 
     /// Whether a call is the declared one.
     pub(crate) fn fits(&self, call: &Call, configuration: &Value) -> bool {
         match (&self.body, call) {
-            (ShapeBody::Login(shape), Call::Login { driver, user, password }) => shape.fits(driver, user, password, configuration),
-            (ShapeBody::Sql(shape), Call::Statement { dialect, pieces }) => shape.fits(dialect, pieces, configuration),
-            (ShapeBody::Frame(shape), Call::Frame { framing, tokens }) => shape.fits(*framing, tokens, configuration),
+            (
+                ShapeBody::Login(shape),
+                Call::Login {
+                    driver,
+                    user,
+                    password,
+                },
+            ) => shape.fits(driver, user, password, configuration),
+            (ShapeBody::Sql(shape), Call::Statement { dialect, pieces }) => {
+                shape.fits(dialect, pieces, configuration)
+            }
+            (ShapeBody::Frame(shape), Call::Frame { framing, tokens }) => {
+                shape.fits(*framing, tokens, configuration)
+            }
             (ShapeBody::Http(shape), Call::Request(request)) => shape.fits(request, configuration),
             _ => false,
         }
@@ -237,7 +256,13 @@ impl Shape {
         let mut fields = Fields::of(value, path, problems)?;
         let id = fields.required_text("id", problems).map(str::to_owned);
         if let Some(id) = id.as_deref().filter(|id| !is_id(id)) {
-            problems.add(fields.path("id"), format!("`{}` is no id: a-z, 0-9 and -, first a letter, at most 63", id.escape_debug()));
+            problems.add(
+                fields.path("id"),
+                format!(
+                    "`{}` is no id: a-z, 0-9 and -, first a letter, at most 63",
+                    id.escape_debug()
+                ),
+            );
         }
         let effect: Option<ShapeEffect> = fields.required_parsed("effect", problems);
         let body = match kind {
@@ -248,17 +273,33 @@ impl Shape {
         };
         fields.finish(problems);
         let digest = Digest::of(canonical_json(&json!({ kind: value })).as_bytes());
-        Some(Self { id: id?, effect: effect?, body: body?, digest })
+        Some(Self {
+            id: id?,
+            effect: effect?,
+            body: body?,
+            digest,
+        })
     }
 }
 
 fn is_id(text: &str) -> bool {
     let rest = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    text.len() <= 63 && text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase()) && text.bytes().all(rest)
+    text.len() <= 63
+        && text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
+        && text.bytes().all(rest)
 }
 
 fn secrets_of(slots: &[Slot]) -> Vec<&Pattern> {
-    slots.iter().filter_map(|slot| if let Slot::Secret(pattern) = slot { Some(pattern) } else { None }).collect()
+    slots
+        .iter()
+        .filter_map(|slot| {
+            if let Slot::Secret(pattern) = slot {
+                Some(pattern)
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 /// Whether a value in a call is one of those that the configuration has at a pointer.
@@ -268,7 +309,9 @@ fn is_configured(text: &str, pointer: &Pointer, configuration: &Value) -> bool {
 
 /// Parses a declared text, noting what is wrong with it.
 fn parse_slots(text: &str, path: String, problems: &mut Problems) -> Option<Vec<Slot>> {
-    crate::template::parse(text).map_err(|message| problems.add(path, message)).ok()
+    crate::template::parse(text)
+        .map_err(|message| problems.add(path, message))
+        .ok()
 }
 
 /// Neighbouring texts as one, so that how the guest cut them does not matter.
@@ -286,7 +329,9 @@ fn merged(pieces: &[Piece]) -> Vec<Piece> {
 /// Whether the pieces of one element (a bulk string, a header, a body value) are the declared ones, byte for byte.
 fn element_fits(slots: &[Slot], pieces: &[Piece], configuration: &Value) -> bool {
     match slots {
-        [] => pieces.iter().all(|piece| matches!(piece, Piece::Text(text) if text.is_empty())),
+        [] => pieces
+            .iter()
+            .all(|piece| matches!(piece, Piece::Text(text) if text.is_empty())),
         [Slot::AnyText] => pieces.iter().all(|piece| matches!(piece, Piece::Text(_))),
         _ => slots_fit(slots, &[], &merged(pieces), configuration),
     }
@@ -300,11 +345,19 @@ fn slots_fit(slots: &[Slot], text: &[u8], pieces: &[Piece], configuration: &Valu
     {
         return slots_fit(slots, next, pieces, configuration);
     }
-    let Some((slot, slots)) = slots.split_first() else { return text.is_empty() && pieces.is_empty() };
-    let after = |declared: &[u8]| text.strip_prefix(declared).is_some_and(|text| slots_fit(slots, text, pieces, configuration));
+    let Some((slot, slots)) = slots.split_first() else {
+        return text.is_empty() && pieces.is_empty();
+    };
+    let after = |declared: &[u8]| {
+        text.strip_prefix(declared)
+            .is_some_and(|text| slots_fit(slots, text, pieces, configuration))
+    };
     match (slot, pieces) {
         (Slot::Text(declared), _) => after(declared.as_bytes()),
-        (Slot::Value(pointer), _) => pointer.texts(configuration).iter().any(|value| after(value.as_bytes())),
+        (Slot::Value(pointer), _) => pointer
+            .texts(configuration)
+            .iter()
+            .any(|value| after(value.as_bytes())),
         (Slot::Secret(pattern), [Piece::Secret(used), pieces @ ..]) => {
             text.is_empty() && pattern.fits(used) && slots_fit(slots, &[], pieces, configuration)
         }

@@ -36,7 +36,9 @@ impl Pattern {
             (Some(declared), Some(Part::Json(pointer))) => declared == pointer,
             _ => false,
         };
-        part && used.roles.contains(&self.role) && self.derivation == used.derivation && self.form == used.form
+        part && used.roles.contains(&self.role)
+            && self.derivation == used.derivation
+            && self.form == used.form
     }
 }
 
@@ -53,9 +55,14 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Slot>, String> {
             rest = after;
             continue;
         }
-        let inside = after.find('}').filter(|_| brace == "{").map(|end| (&after[..end], &after[end + 1..]));
+        let inside = after
+            .find('}')
+            .filter(|_| brace == "{")
+            .map(|end| (&after[..end], &after[end + 1..]));
         let Some((inside, after)) = inside else {
-            return Err(format!("unpaired `{brace}`; write `{brace}{brace}` for the character itself"));
+            return Err(format!(
+                "unpaired `{brace}`; write `{brace}{brace}` for the character itself"
+            ));
         };
         if !plain.is_empty() {
             slots.push(Slot::Text(std::mem::take(&mut plain)));
@@ -71,7 +78,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Slot>, String> {
 }
 
 fn parse_slot(inside: &str) -> Result<Slot, String> {
-    let pointer = |text: &str| text.parse::<Pointer>().map_err(|error| format!("`{{{inside}}}`: {error}"));
+    let pointer = |text: &str| {
+        text.parse::<Pointer>()
+            .map_err(|error| format!("`{{{inside}}}`: {error}"))
+    };
     match inside {
         "text" => Ok(Slot::AnyText),
         "any" => Ok(Slot::AnyJson),
@@ -84,7 +94,12 @@ fn parse_slot(inside: &str) -> Result<Slot, String> {
 }
 
 fn parse_secret(inside: &str) -> Result<Pattern, String> {
-    let word = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
+    let word = |text: &str| {
+        !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))
+    };
     let unknown = || {
         format!(
             "`{{{inside}}}` is none of {{/pointer}}, {{ident:/pointer}}, {{text}}, {{any}}, {{current}}, {{pending}}, {{previous}}, {{subject}}, \
@@ -102,7 +117,14 @@ fn parse_secret(inside: &str) -> Result<Pattern, String> {
         None => (rest, None),
     };
     let (role, part) = match rest.find('/') {
-        Some(at) => (&rest[..at], Some(rest[at..].parse::<Pointer>().map_err(|error| format!("`{{{inside}}}`: {error}"))?)),
+        Some(at) => (
+            &rest[..at],
+            Some(
+                rest[at..]
+                    .parse::<Pointer>()
+                    .map_err(|error| format!("`{{{inside}}}`: {error}"))?,
+            ),
+        ),
         None => (rest, None),
     };
     if part.as_ref().is_some_and(|part| part.around_star().is_some()) {
@@ -120,7 +142,12 @@ fn parse_secret(inside: &str) -> Result<Pattern, String> {
             _ => return Err(unknown()),
         },
     };
-    Ok(Pattern { role, part, derivation, form })
+    Ok(Pattern {
+        role,
+        part,
+        derivation,
+        form,
+    })
 }
 
 #[cfg(test)]
@@ -142,7 +169,18 @@ mod tests {
     #[test]
     fn doubled_braces_are_text_and_unpaired_ones_are_refused() {
         assert_eq!(parse("a{{b}}").unwrap(), [Slot::Text("a{b}".into())]);
-        for bad in ["{", "}", "{pending", "pending}", "{}", "{secret}", "{pending|}", "{input:}", "{pending/*}", "{ pending}"] {
+        for bad in [
+            "{",
+            "}",
+            "{pending",
+            "pending}",
+            "{}",
+            "{secret}",
+            "{pending|}",
+            "{input:}",
+            "{pending/*}",
+            "{ pending}",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

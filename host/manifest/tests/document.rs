@@ -1,5 +1,7 @@
 //! Reading and packing manifests: every problem with its place, one canonical form, one section.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use std::time::Duration;
 
 use keywheel_manifest::{Error, MAX_COMPONENT_BYTES, Manifest, SECTION, pack, read};
@@ -58,17 +60,35 @@ fn problems(from: &str, to: &str) -> Vec<String> {
 #[track_caller]
 fn refused(from: &str, to: &str, place_and_words: &str) {
     let problems = problems(from, to);
-    assert!(problems.iter().any(|problem| problem.contains(place_and_words)), "{to}: {problems:#?}");
+    assert!(
+        problems.iter().any(|problem| problem.contains(place_and_words)),
+        "{to}: {problems:#?}"
+    );
 }
 
 #[test]
 fn all_problems_are_listed_at_once_each_with_its_place() {
-    let text = GOOD.replace("name = \"example\"", "name = \"../x\"\ncolour = 1").replace("class = \"C\"", "class = \"Z\"").replace("effect = \"set\"", "");
-    let Err(Error::Invalid(problems)) = Manifest::from_toml(&text, SCHEMA) else { panic!("accepted") };
+    let text = GOOD
+        .replace("name = \"example\"", "name = \"../x\"\ncolour = 1")
+        .replace("class = \"C\"", "class = \"Z\"")
+        .replace("effect = \"set\"", "");
+    let Err(Error::Invalid(problems)) = Manifest::from_toml(&text, SCHEMA) else {
+        panic!("accepted")
+    };
     let shown: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_eq!(shown.len(), 4, "{shown:#?}");
-    for (line, words) in [(2, "name:"), (3, "colour: unknown key"), (21, "mode[1].class: expected one of"), (26, "sql[0]: key `effect` is missing")] {
-        assert!(shown.iter().any(|problem| problem.starts_with(&format!("{line}:")) && problem.contains(words)), "{line} {words}: {shown:#?}");
+    for (line, words) in [
+        (2, "name:"),
+        (3, "colour: unknown key"),
+        (21, "mode[1].class: expected one of"),
+        (26, "sql[0]: key `effect` is missing"),
+    ] {
+        assert!(
+            shown
+                .iter()
+                .any(|problem| problem.starts_with(&format!("{line}:")) && problem.contains(words)),
+            "{line} {words}: {shown:#?}"
+        );
     }
 }
 
@@ -78,19 +98,31 @@ fn what_could_be_read_in_two_ways_is_no_declared_statement() {
     for (statement, words) in [
         ("SELECT {pending}", "begins with one of"),
         ("alter role {ident:/role} PASSWORD {pending}", "in capitals"),
-        ("ALTER ROLE {ident:/role} PASSWORD {pending}; COMMIT", "one statement a shape"),
+        (
+            "ALTER ROLE {ident:/role} PASSWORD {pending}; COMMIT",
+            "one statement a shape",
+        ),
         ("ALTER ROLE {ident:/role} PASSWORD '{pending}'", "not closed"),
         ("ALTER ROLE {ident:/role} PASSWORD E{pending}", "touches a piece"),
         ("ALTER ROLE {ident:/role}x PASSWORD {pending}", "touches a piece"),
-        ("ALTER ROLE {ident:/role} PASSWORD {pending}{current}", "side by side"),
+        (
+            "ALTER ROLE {ident:/role} PASSWORD {pending}{current}",
+            "side by side",
+        ),
         ("ALTER ROLE {ident:/role} PASSWORD {pending} -- x", "comments"),
         ("ALTER ROLE {ident:/role} /* x */ PASSWORD {pending}", "comments"),
         ("ALTER ROLE {ident:/role} PASSWORD $${{}}$$", "'$' is not allowed"),
-        ("ALTER ROLE {ident:/role} SET x 'a\\\\' PASSWORD {pending}", "backslash"),
+        (
+            "ALTER ROLE {ident:/role} SET x 'a\\\\' PASSWORD {pending}",
+            "backslash",
+        ),
         ("ALTER ROLE {any} PASSWORD {pending}", "HTTP bodies only"),
         ("ALTER ROLE {ident:role} PASSWORD {pending}", "not a JSON pointer"),
         ("ALTER ROLE {ident:/role} PASSWORD {penidng}", "is none of"),
-        ("ALTER ROLE {ident:/role} PASSWORD {input:root}", "not among `inputs`"),
+        (
+            "ALTER ROLE {ident:/role} PASSWORD {input:root}",
+            "not among `inputs`",
+        ),
     ] {
         refused(text, statement, words);
     }
@@ -99,45 +131,113 @@ fn what_could_be_read_in_two_ways_is_no_declared_statement() {
 #[test]
 fn what_a_shape_may_not_claim_is_refused() {
     let shape = "[[sql]]\nid = \"set\"";
-    let frame = |send: &str, reply: &str| format!("[[frame]]\nid = \"f\"\nframing = \"resp\"\nsend = {send}\neffect = \"set\"\nreply = \"{reply}\"\n{shape}");
+    let frame = |send: &str, reply: &str| {
+        format!(
+            "[[frame]]\nid = \"f\"\nframing = \"resp\"\nsend = {send}\neffect = \"set\"\nreply = \"{reply}\"\n{shape}"
+        )
+    };
     refused("effect = \"set\"", "effect = \"none\"", "at least a `login`");
-    refused(shape, &frame("[\"GET\", \"{current}\"]", "all"), "without a secret");
-    refused(shape, &frame("[\"{text}\", \"{current}\"]", "status"), "the command, written out");
-    refused(shape, &frame("[\"SET\", \"a{text}\"]", "status"), "must be the whole element");
-    refused(shape, &frame("[\"SET\", \"{any}\"]", "status"), "HTTP bodies only");
-    refused(shape, &frame("[\"SET\", \"{ident:/role}\"]", "status"), "SQL only");
-    refused(shape, &frame("[\"PING\"]", "status").replace("\"resp\"", "\"ber\""), "expected `(TT`");
-    refused(shape, &frame("[\"(30\", \"04 x\"]", "status").replace("\"resp\"", "\"ber\""), "not closed");
-    refused(shape, &frame("[\")\"]", "status").replace("\"resp\"", "\"ber\""), "closes nothing");
+    refused(
+        shape,
+        &frame("[\"GET\", \"{current}\"]", "all"),
+        "without a secret",
+    );
+    refused(
+        shape,
+        &frame("[\"{text}\", \"{current}\"]", "status"),
+        "the command, written out",
+    );
+    refused(
+        shape,
+        &frame("[\"SET\", \"a{text}\"]", "status"),
+        "must be the whole element",
+    );
+    refused(
+        shape,
+        &frame("[\"SET\", \"{any}\"]", "status"),
+        "HTTP bodies only",
+    );
+    refused(
+        shape,
+        &frame("[\"SET\", \"{ident:/role}\"]", "status"),
+        "SQL only",
+    );
+    refused(
+        shape,
+        &frame("[\"PING\"]", "status").replace("\"resp\"", "\"ber\""),
+        "expected `(TT`",
+    );
+    refused(
+        shape,
+        &frame("[\"(30\", \"04 x\"]", "status").replace("\"resp\"", "\"ber\""),
+        "not closed",
+    );
+    refused(
+        shape,
+        &frame("[\")\"]", "status").replace("\"resp\"", "\"ber\""),
+        "closes nothing",
+    );
     refused("\"sql\", ", "", "needs `sql`");
     let twin = "[[sql]]\nid = \"other\"\ndialect = \"postgres\"\ntext = \"ALTER ROLE {ident:/role} PASSWORD {pending}\"\neffect = \"create\"\n";
     refused(shape, &format!("{twin}{shape}"), "looks the same as");
-    refused(shape, &format!("{}{shape}", twin.replace("other", "set").replace("{pending}", "{current}")), "the id of another shape");
+    refused(
+        shape,
+        &format!(
+            "{}{shape}",
+            twin.replace("other", "set").replace("{pending}", "{current}")
+        ),
+        "the id of another shape",
+    );
 }
 
 #[test]
 fn modes_targets_and_schema_are_checked() {
-    refused("when = { \"/mode\" = \"pair\", \"/big\" = true }\n", "", "never reached");
-    refused("belief = \"2m\"", "belief = \"2 minutes\"", "a whole number and a unit");
+    refused(
+        "when = { \"/mode\" = \"pair\", \"/big\" = true }\n",
+        "",
+        "never reached",
+    );
+    refused(
+        "belief = \"2m\"",
+        "belief = \"2 minutes\"",
+        "a whole number and a unit",
+    );
     refused("belief = \"2m\"", "belief = \"25h\"", "at most 24 h");
     refused("\"/nodes/*/port\"", "\"/other/*/port\"", "share the array");
     refused("account = [\"/role\"]", "account = []", "expected pointers");
     refused("config-schema = \"schema.json\"", "config-schema = 3", "expected");
     refused("name = \"example\"", "name = \"Example\"", "2:1: name:");
-    refused("capabilities = [\"core\"", "capabilities = [\"root\"", "is no capability");
+    refused(
+        "capabilities = [\"core\"",
+        "capabilities = [\"root\"",
+        "is no capability",
+    );
     let schema = |schema: &str| Manifest::from_toml(GOOD, schema).unwrap_err().to_string();
     assert!(schema("{").contains("no JSON"));
     assert!(schema(r#"{"type": "object"}"#).contains("2020-12"));
     assert!(schema(&SCHEMA.replace("false", "true")).contains("additionalProperties"));
     assert!(schema(&SCHEMA.replace("\"string\"", "\"strnig\"")).contains("not a valid JSON Schema"));
-    assert!(schema(&SCHEMA.replace("^[a-z]+$", "(a)\\\\1")).contains("config-schema"), "back references need exponential time");
-    assert!(schema(&SCHEMA.replace("{\"type\": \"string\"}", "{\"$ref\": \"https://example.net/s.json\"}")).contains("config-schema"));
+    assert!(
+        schema(&SCHEMA.replace("^[a-z]+$", "(a)\\\\1")).contains("config-schema"),
+        "back references need exponential time"
+    );
+    assert!(
+        schema(&SCHEMA.replace(
+            "{\"type\": \"string\"}",
+            "{\"$ref\": \"https://example.net/s.json\"}"
+        ))
+        .contains("config-schema")
+    );
 }
 
 #[test]
 fn a_newer_format_is_refused_with_the_way_out() {
-    let error = Manifest::from_toml(&GOOD.replace("format = 1", "format = 2\nwhatever = 1"), SCHEMA).unwrap_err();
-    assert_eq!(error.to_string(), "the manifest has format 2, this host reads up to 1");
+    let error =
+        Manifest::from_toml(&GOOD.replace("format = 1", "format = 2\nwhatever = 1"), SCHEMA).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the manifest has format 2, this host reads up to 1"
+    );
     assert!(error.hint().unwrap().contains("upgrade the host"));
 }
 
@@ -145,8 +245,11 @@ fn a_newer_format_is_refused_with_the_way_out() {
 fn the_first_mode_that_fits_counts() {
     let manifest = good();
     let belief = |configuration| manifest.mode(&configuration).map(|mode| mode.belief);
-    assert_eq!(belief(json!({"mode": "pair", "big": true})), Some(Duration::from_millis(1500)));
-    assert_eq!(belief(json!({"mode": "pair"})), Some(Duration::from_secs(120)));
+    assert_eq!(
+        belief(json!({"mode": "pair", "big": true})),
+        Some(Duration::from_millis(1500))
+    );
+    assert_eq!(belief(json!({"mode": "pair"})), Some(Duration::from_mins(2)));
 }
 
 #[test]
@@ -157,9 +260,18 @@ fn a_principal_is_each_account_on_each_node_and_equal_for_equal_values() {
     let pair = json!({"mode": "pair", "big": true, "nodes": [{"host": "a", "port": 1}, {"host": "b", "port": 1}], "roles": ["x", "y"]});
     let four = manifest.principals(&pair);
     assert_eq!(four.len(), 4);
-    assert!(one.is_subset(&four), "a rotation of one of the pair's roles collides with the pair");
-    assert!(manifest.principals(&json!({"nodes": [{"host": "a"}], "role": "x"})).is_empty());
-    let joined = |host: &str, role: &str| manifest.principals(&json!({"nodes": [{"host": host, "port": 1}], "role": role}));
+    assert!(
+        one.is_subset(&four),
+        "a rotation of one of the pair's roles collides with the pair"
+    );
+    assert!(
+        manifest
+            .principals(&json!({"nodes": [{"host": "a"}], "role": "x"}))
+            .is_empty()
+    );
+    let joined = |host: &str, role: &str| {
+        manifest.principals(&json!({"nodes": [{"host": host, "port": 1}], "role": role}))
+    };
     assert!(joined("a\",\"b", "x").is_disjoint(&joined("a", "x")));
 }
 
@@ -168,14 +280,33 @@ fn a_configuration_is_checked_against_the_schema_with_pointers() {
     let found = good().check_configuration(&json!({"host": 3, "name": "A", "extra": 1}));
     let places: Vec<&str> = found.iter().map(|(pointer, _)| pointer.as_str()).collect();
     assert_eq!(found.len(), 3, "{found:?}");
-    assert!(places.contains(&"/host") && places.contains(&"/name") && places.contains(&""), "{found:?}");
+    assert!(
+        places.contains(&"/host") && places.contains(&"/name") && places.contains(&""),
+        "{found:?}"
+    );
 }
 
 #[test]
 fn a_digest_is_of_the_shape_as_written_and_of_nothing_else() {
-    let digest = |text: &str| Manifest::from_toml(text, SCHEMA).unwrap().shape("set").unwrap().digest();
-    assert_eq!(digest(GOOD), digest(&GOOD.replace("1.0", "2.0").replace("dialect = \"postgres\"\n", "dialect = 'postgres' # same\n")));
-    assert_ne!(digest(GOOD), digest(&GOOD.replace("effect = \"set\"", "effect = \"create\"")));
+    let digest = |text: &str| {
+        Manifest::from_toml(text, SCHEMA)
+            .unwrap()
+            .shape("set")
+            .unwrap()
+            .digest()
+    };
+    assert_eq!(
+        digest(GOOD),
+        digest(
+            &GOOD
+                .replace("1.0", "2.0")
+                .replace("dialect = \"postgres\"\n", "dialect = 'postgres' # same\n")
+        )
+    );
+    assert_ne!(
+        digest(GOOD),
+        digest(&GOOD.replace("effect = \"set\"", "effect = \"create\""))
+    );
     assert_ne!(digest(GOOD), digest(&GOOD.replace("{pending}", "{current}")));
     assert_eq!(digest(GOOD).to_string().parse(), Ok(digest(GOOD)));
     assert_eq!(
@@ -200,12 +331,29 @@ fn what_is_packed_reads_back_and_the_same_input_gives_the_same_bytes() {
 
 #[test]
 fn every_wrong_file_has_its_own_words() {
-    let section = |content: &[u8]| [&[0, u8::try_from(SECTION.len() + 1 + content.len()).unwrap(), u8::try_from(SECTION.len()).unwrap()], SECTION.as_bytes(), content].concat();
+    let section = |content: &[u8]| {
+        [
+            &[
+                0,
+                u8::try_from(SECTION.len() + 1 + content.len()).unwrap(),
+                u8::try_from(SECTION.len()).unwrap(),
+            ],
+            SECTION.as_bytes(),
+            content,
+        ]
+        .concat()
+    };
     let with = |content: &[u8]| [COMPONENT, &section(content)].concat();
     let two = [pack(COMPONENT, &good()).unwrap(), section(b"{}")].concat();
     let mut cut = pack(COMPONENT, &good()).unwrap();
     cut.truncate(cut.len() - 1);
-    let nested = [COMPONENT, &[1, 8 + u8::try_from(section(b"{}").len()).unwrap()], MODULE, &section(b"{}")].concat();
+    let nested = [
+        COMPONENT,
+        &[1, 8 + u8::try_from(section(b"{}").len()).unwrap()],
+        MODULE,
+        &section(b"{}"),
+    ]
+    .concat();
     for (bytes, code) in [
         (b"#!/bin/sh".to_vec(), "manifest.not-wasm"),
         (b"\x7fELF".to_vec(), "manifest.not-wasm"),
@@ -230,7 +378,10 @@ fn every_wrong_file_has_its_own_words() {
 
 #[test]
 fn an_unknown_key_in_the_section_is_refused() {
-    let text = String::from_utf8(good().to_canonical()).unwrap().replacen("\"account\"", "\"abc\":1,\"account\"", 1);
+    let text =
+        String::from_utf8(good().to_canonical())
+            .unwrap()
+            .replacen("\"account\"", "\"abc\":1,\"account\"", 1);
     let error = Manifest::from_canonical(text.as_bytes()).unwrap_err();
     assert!(error.to_string().contains("abc: unknown key"), "{error}");
 }
@@ -238,7 +389,10 @@ fn an_unknown_key_in_the_section_is_refused() {
 #[test]
 fn a_schema_outside_the_manifests_folder_is_not_named() {
     for bad in ["../schema.json", "/etc/passwd", ".hidden", ""] {
-        assert!(Manifest::schema_file(&format!("config-schema = \"{bad}\"")).is_err(), "{bad}");
+        assert!(
+            Manifest::schema_file(&format!("config-schema = \"{bad}\"")).is_err(),
+            "{bad}"
+        );
     }
     assert_eq!(Manifest::schema_file(GOOD).unwrap(), "schema.json");
 }

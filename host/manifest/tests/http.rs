@@ -1,5 +1,7 @@
 //! HTTP shapes: the request must be the declared one in method, URL, query, places of secrets, body and captures.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
 use keywheel_manifest::{Call, Manifest, Piece, Position, Request, SecretRole, SecretUse, ShapeBody};
 use serde_json::{Value, json};
 
@@ -42,7 +44,13 @@ fn configuration() -> Value {
 }
 
 fn bearer() -> (Position, Vec<Piece>) {
-    (Position::Authorization, vec![Piece::text("bearer "), Piece::Secret(SecretUse::of(SecretRole::Input("admin".into())))])
+    (
+        Position::Authorization,
+        vec![
+            Piece::text("bearer "),
+            Piece::Secret(SecretUse::of(SecretRole::Input("admin".into()))),
+        ],
+    )
 }
 
 fn create() -> Request {
@@ -69,22 +77,40 @@ fn delete(url: &str) -> Request {
 
 fn matched(request: Request) -> Option<String> {
     let manifest = Manifest::from_toml(MANIFEST, SCHEMA).unwrap();
-    manifest.require_shape(&Call::Request(request), &configuration()).ok().map(|shape| shape.id().to_owned())
+    manifest
+        .require_shape(&Call::Request(request), &configuration())
+        .ok()
+        .map(|shape| shape.id().to_owned())
 }
 
 #[test]
 fn the_declared_requests_are_found() {
     assert_eq!(matched(create()).as_deref(), Some("create"));
-    assert_eq!(matched(Request { body: Some(json!({"name": "x"})), ..create() }).as_deref(), Some("create"));
-    assert_eq!(matched(delete("https://api.example.net/v3/api_keys/k-1")).as_deref(), Some("delete"));
+    assert_eq!(
+        matched(Request {
+            body: Some(json!({"name": "x"})),
+            ..create()
+        })
+        .as_deref(),
+        Some("create")
+    );
+    assert_eq!(
+        matched(delete("https://api.example.net/v3/api_keys/k-1")).as_deref(),
+        Some("delete")
+    );
 }
 
 #[test]
 fn what_is_shown_of_the_answer_is_declared() {
     let manifest = Manifest::from_toml(MANIFEST, SCHEMA).unwrap();
-    let ShapeBody::Http(http) = manifest.shape("create").unwrap().body() else { panic!("not http") };
+    let ShapeBody::Http(http) = manifest.shape("create").unwrap().body() else {
+        panic!("not http")
+    };
     assert_eq!(http.headers(), ["retry-after"]);
-    assert_eq!(http.show().iter().map(ToString::to_string).collect::<Vec<_>>(), ["/api_key_id", "/name", "/scopes/*"]);
+    assert_eq!(
+        http.show().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["/api_key_id", "/name", "/scopes/*"]
+    );
 }
 
 #[test]
@@ -110,32 +136,94 @@ fn every_other_url_is_refused() {
 #[test]
 fn every_other_query_place_body_and_capture_is_refused() {
     let good = "https://api.example.net/v3/api_keys/k";
-    let queries = [vec![], vec![("force", "false")], vec![("force", "true"), ("force", "true")], vec![("force", "true"), ("x", "1")]];
+    let queries = [
+        vec![],
+        vec![("force", "false")],
+        vec![("force", "true"), ("force", "true")],
+        vec![("force", "true"), ("x", "1")],
+    ];
     for query in queries {
-        let query = query.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect::<Vec<_>>();
-        assert_eq!(matched(Request { query: query.clone(), ..delete(good) }), None, "{query:?}");
+        let query = query
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect::<Vec<_>>();
+        assert_eq!(
+            matched(Request {
+                query: query.clone(),
+                ..delete(good)
+            }),
+            None,
+            "{query:?}"
+        );
     }
-    for body in [json!({"name": 1}), json!({"other": "x"}), json!(["x"]), json!({"name": "x", "live": false}), json!({"kind": "root"}), json!({"a": {}, "b": 1})] {
-        assert_eq!(matched(Request { body: Some(body.clone()), ..create() }), None, "{body}");
+    for body in [
+        json!({"name": 1}),
+        json!({"other": "x"}),
+        json!(["x"]),
+        json!({"name": "x", "live": false}),
+        json!({"kind": "root"}),
+        json!({"a": {}, "b": 1}),
+    ] {
+        assert_eq!(
+            matched(Request {
+                body: Some(body.clone()),
+                ..create()
+            }),
+            None,
+            "{body}"
+        );
     }
     let (_, pieces) = bearer();
     for secrets in [
         vec![(Position::Header("x-api-key".into()), pieces.clone())],
         vec![bearer(), (Position::Query("q".into()), pieces.clone())],
         vec![bearer(), bearer()],
-        vec![(Position::Authorization, vec![Piece::text("basic "), pieces[1].clone()])],
+        vec![(
+            Position::Authorization,
+            vec![Piece::text("basic "), pieces[1].clone()],
+        )],
         vec![],
     ] {
-        assert_eq!(matched(Request { secrets: secrets.clone(), ..create() }), None, "{secrets:?}");
+        assert_eq!(
+            matched(Request {
+                secrets: secrets.clone(),
+                ..create()
+            }),
+            None,
+            "{secrets:?}"
+        );
     }
-    assert_eq!(matched(Request { capture: vec!["/other".into()], ..create() }), None);
-    assert_eq!(matched(Request { method: "PUT".into(), ..create() }), None);
+    assert_eq!(
+        matched(Request {
+            capture: vec!["/other".into()],
+            ..create()
+        }),
+        None
+    );
+    assert_eq!(
+        matched(Request {
+            method: "PUT".into(),
+            ..create()
+        }),
+        None
+    );
 }
 
 #[test]
 fn places_that_servers_echo_cannot_be_declared() {
-    for place in ["header:origin", "header:User-Agent", "header:access-control-request-headers", "header:", "cookie", "body:name"] {
-        let text = MANIFEST.replacen("{ authorization = \"bearer {input:admin}\" }", &format!("{{ \"{place}\" = \"{{input:admin}}\" }}"), 1);
+    for place in [
+        "header:origin",
+        "header:User-Agent",
+        "header:access-control-request-headers",
+        "header:",
+        "cookie",
+        "body:name",
+    ] {
+        let text = MANIFEST.replacen(
+            "{ authorization = \"bearer {input:admin}\" }",
+            &format!("{{ \"{place}\" = \"{{input:admin}}\" }}"),
+            1,
+        );
         assert!(Manifest::from_toml(&text, SCHEMA).is_err(), "{place}");
     }
 }

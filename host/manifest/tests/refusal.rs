@@ -1,6 +1,10 @@
 //! A refusal prints what to add to the manifest, and adding it is enough.
 
-use keywheel_manifest::{Call, Framing, FrameToken, Manifest, Piece, Reason, Request, SecretRole, SecretUse, Position};
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
+
+use keywheel_manifest::{
+    Call, FrameToken, Framing, Manifest, Piece, Position, Reason, Request, SecretRole, SecretUse,
+};
 use keywheel_model::Role;
 use serde_json::{Value, json};
 
@@ -38,7 +42,10 @@ fn secret(role: Role) -> SecretUse {
 #[track_caller]
 fn check(call: &Call, preview: &str, lines: &str) {
     let refusal = with("").require_shape(call, &configuration()).unwrap_err();
-    assert_eq!(refusal.to_string(), format!("no shape matches \"{preview}\"; add to manifest.toml:\n{lines}"));
+    assert_eq!(
+        refusal.to_string(),
+        format!("no shape matches \"{preview}\"; add to manifest.toml:\n{lines}")
+    );
     assert_eq!(refusal.notes, [""; 0]);
     assert!(with(&refusal.lines).require_shape(call, &configuration()).is_ok());
 }
@@ -79,7 +86,10 @@ fn a_frame() {
 
 #[test]
 fn a_nested_frame() {
-    let leaf = |tag, pieces| FrameToken::Element { tag: Some(tag), pieces };
+    let leaf = |tag, pieces| FrameToken::Element {
+        tag: Some(tag),
+        pieces,
+    };
     let call = Call::Frame {
         framing: Framing::Ber,
         tokens: vec![
@@ -87,7 +97,10 @@ fn a_nested_frame() {
             leaf(0x02, vec![Piece::text("\u{1}")]),
             FrameToken::Open(0x60),
             leaf(0x04, vec![Piece::text("app")]),
-            leaf(0x80, vec![Piece::Secret(SecretUse::of(SecretRole::Input("admin".into())))]),
+            leaf(
+                0x80,
+                vec![Piece::Secret(SecretUse::of(SecretRole::Input("admin".into())))],
+            ),
             FrameToken::Close,
             FrameToken::Close,
         ],
@@ -99,7 +112,11 @@ fn a_nested_frame() {
 
 #[test]
 fn a_login() {
-    let call = Call::Login { driver: "postgres".into(), user: "app".into(), password: secret(Role::Subject) };
+    let call = Call::Login {
+        driver: "postgres".into(),
+        user: "app".into(),
+        password: secret(Role::Subject),
+    };
     let lines = "[[login]]\nid = \"login\"\ndriver = \"postgres\"\nuser = \"{/role}\"\npassword = \"{subject}\"\neffect = \"login\"\n";
     check(&call, "postgres login of … with …", lines);
 }
@@ -110,7 +127,13 @@ fn a_request() {
         method: "POST".into(),
         url: "https://api.example.net/v3/keys".into(),
         query: vec![("page".into(), "1".into())],
-        secrets: vec![(Position::Authorization, vec![Piece::text("bearer "), Piece::Secret(SecretUse::of(SecretRole::Input("admin".into())))])],
+        secrets: vec![(
+            Position::Authorization,
+            vec![
+                Piece::text("bearer "),
+                Piece::Secret(SecretUse::of(SecretRole::Input("admin".into()))),
+            ],
+        )],
         body: Some(json!({"name": "n", "scopes": ["a"]})),
         capture: vec!["/api_key".into()],
     });
@@ -122,26 +145,57 @@ fn a_request() {
 
 #[test]
 fn a_name_that_is_nowhere_in_the_configuration_is_noted() {
-    let call = Call::Login { driver: "postgres".into(), user: "mallory".into(), password: secret(Role::Subject) };
+    let call = Call::Login {
+        driver: "postgres".into(),
+        user: "mallory".into(),
+        password: secret(Role::Subject),
+    };
     let refusal = with("").find_shape(&call, &configuration()).unwrap_err();
-    assert!(refusal.notes[0].starts_with("\"mallory\" is nowhere in the configuration"), "{:?}", refusal.notes);
-    assert!(with(&refusal.lines).find_shape(&call, &configuration()).is_err(), "pasting must not let it through");
+    assert!(
+        refusal.notes[0].starts_with("\"mallory\" is nowhere in the configuration"),
+        "{:?}",
+        refusal.notes
+    );
+    assert!(
+        with(&refusal.lines).find_shape(&call, &configuration()).is_err(),
+        "pasting must not let it through"
+    );
 }
 
 #[test]
 fn two_shapes_that_both_match_are_refused_by_name() {
-    let login = |id: &str, user: &str| format!("[[login]]\nid = \"{id}\"\ndriver = \"postgres\"\nuser = \"{user}\"\npassword = \"{{subject}}\"\neffect = \"login\"\n");
+    let login = |id: &str, user: &str| {
+        format!(
+            "[[login]]\nid = \"{id}\"\ndriver = \"postgres\"\nuser = \"{user}\"\npassword = \"{{subject}}\"\neffect = \"login\"\n"
+        )
+    };
     let manifest = with(&(login("one", "{/role}") + &login("two", "app")));
-    let call = Call::Login { driver: "postgres".into(), user: "app".into(), password: secret(Role::Subject) };
+    let call = Call::Login {
+        driver: "postgres".into(),
+        user: "app".into(),
+        password: secret(Role::Subject),
+    };
     let refusal = manifest.find_shape(&call, &configuration()).unwrap_err();
     assert_eq!(refusal.reason, Reason::Ambiguous("one".into(), "two".into()));
-    assert_eq!(refusal.to_string(), "the shapes `one` and `two` both match \"postgres login of … with …\"");
+    assert_eq!(
+        refusal.to_string(),
+        "the shapes `one` and `two` both match \"postgres login of … with …\""
+    );
 }
 
 #[test]
 fn a_long_call_is_cut_and_its_control_characters_are_not_printed() {
     let long = "x".repeat(4000);
-    let call = Call::Statement { dialect: "postgres".into(), pieces: vec![Piece::text(format!("\u{1b}[2J{long}")), Piece::Secret(secret(Role::Current))] };
+    let call = Call::Statement {
+        dialect: "postgres".into(),
+        pieces: vec![
+            Piece::text(format!("\u{1b}[2J{long}")),
+            Piece::Secret(secret(Role::Current)),
+        ],
+    };
     let refusal = with("").find_shape(&call, &configuration()).unwrap_err();
-    assert!(refusal.preview.len() < 200 && !refusal.to_string().contains('\u{1b}'), "{refusal}");
+    assert!(
+        refusal.preview.len() < 200 && !refusal.to_string().contains('\u{1b}'),
+        "{refusal}"
+    );
 }

@@ -94,7 +94,11 @@ pub struct Denial {
 
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is not granted; to allow it, write in {}:\n{}", self.what, self.file, self.lines)
+        write!(
+            f,
+            "{} is not granted; to allow it, write in {}:\n{}",
+            self.what, self.file, self.lines
+        )
     }
 }
 
@@ -131,7 +135,10 @@ impl Policy {
     /// # Errors
     /// The first file with problems, with all of them; or two files for the same plugin and rotation.
     pub fn load<'t>(files: impl IntoIterator<Item = (&'t str, &'t str)>) -> Result<Self, Error> {
-        let grants = files.into_iter().map(|(file, text)| Grant::from_toml(file, text)).collect::<Result<Vec<_>, _>>()?;
+        let grants = files
+            .into_iter()
+            .map(|(file, text)| Grant::from_toml(file, text))
+            .collect::<Result<Vec<_>, _>>()?;
         Self::of(grants)
     }
 
@@ -141,7 +148,9 @@ impl Policy {
     /// Two for the same plugin and rotation.
     pub fn of(grants: Vec<Grant>) -> Result<Self, Error> {
         for (at, grant) in grants.iter().enumerate() {
-            let twin = grants[..at].iter().find(|before| before.plugin == grant.plugin && before.rotation == grant.rotation);
+            let twin = grants[..at]
+                .iter()
+                .find(|before| before.plugin == grant.plugin && before.rotation == grant.rotation);
             if let Some(twin) = twin {
                 return Err(Error::Twice {
                     first: twin.file.clone(),
@@ -161,14 +170,25 @@ impl Policy {
 
     /// The grant of a plugin for all rotations.
     pub fn grant(&self, plugin: &PluginName) -> Option<&Grant> {
-        self.grants.iter().find(|grant| &grant.plugin == plugin && grant.rotation.is_none())
+        self.grants
+            .iter()
+            .find(|grant| &grant.plugin == plugin && grant.rotation.is_none())
     }
 
     /// The grants that count for one rotation. Where there is one for the plugin and one for the rotation, both must allow:
     /// the narrower one only takes away.
     pub fn scope<'a>(&'a self, binding: Binding<'a>) -> Scope<'a> {
-        let counts = |grant: &&Grant| &grant.plugin == binding.plugin && grant.rotation.as_ref().is_none_or(|rotation| rotation == binding.rotation);
-        Scope { grants: self.grants.iter().filter(counts).collect(), binding }
+        let counts = |grant: &&Grant| {
+            &grant.plugin == binding.plugin
+                && grant
+                    .rotation
+                    .as_ref()
+                    .is_none_or(|rotation| rotation == binding.rotation)
+        };
+        Scope {
+            grants: self.grants.iter().filter(counts).collect(),
+            binding,
+        }
     }
 
     /// Shorthand for [`Policy::scope`] and [`Scope::decide`].
@@ -189,60 +209,131 @@ impl Scope<'_> {
     pub fn decide(&self, request: Request<'_>) -> Decision {
         if self.grants.is_empty() {
             let file = format!("policies/{}.toml", self.binding.plugin);
-            let lines = format!("plugin = \"{}\"\n{}", self.binding.plugin, self.lines(None, request));
-            return Decision::Deny(Denial { what: describe(request), file, lines });
+            let lines = format!(
+                "plugin = \"{}\"\n{}",
+                self.binding.plugin,
+                Self::lines(None, request)
+            );
+            return Decision::Deny(Denial {
+                what: describe(request),
+                file,
+                lines,
+            });
         }
         if let Some(grant) = self.grants.iter().find(|grant| !self.allows(grant, request)) {
-            let lines = self.lines(Some(grant), request);
-            return Decision::Deny(Denial { what: describe(request), file: grant.file.clone(), lines });
+            let lines = Self::lines(Some(grant), request);
+            return Decision::Deny(Denial {
+                what: describe(request),
+                file: grant.file.clone(),
+                lines,
+            });
         }
         let by = self.grants.iter().map(|grant| grant.file.clone()).collect();
-        let Request::Connect { host, port, transport } = request else { return Decision::Allow(Permit { by, destination: None }) };
-        let place = Place { host, port, transport, configuration: self.binding.configuration };
+        let Request::Connect {
+            host,
+            port,
+            transport,
+        } = request
+        else {
+            return Decision::Allow(Permit {
+                by,
+                destination: None,
+            });
+        };
+        let place = Place {
+            host,
+            port,
+            transport,
+            configuration: self.binding.configuration,
+        };
         let more = self.grants.get(1).map(|grant| grant.hosts.as_slice());
         let destination = Destination::both(&self.grants[0].hosts, more, &place);
         if destination.is_open() {
-            return Decision::Allow(Permit { by, destination: Some(destination) });
+            return Decision::Allow(Permit {
+                by,
+                destination: Some(destination),
+            });
         }
         // Each grant opens the place, but they have no address in common.
         let last = self.grants[self.grants.len() - 1];
-        Decision::Deny(Denial { what: describe(request), file: last.file.clone(), lines: self.lines(Some(last), request) })
+        Decision::Deny(Denial {
+            what: describe(request),
+            file: last.file.clone(),
+            lines: Self::lines(Some(last), request),
+        })
     }
 
     fn allows(&self, grant: &Grant, request: Request<'_>) -> bool {
         match request {
             Request::Call(capability) => grant.capabilities.contains(&capability),
-            Request::Connect { host, port, transport } => {
-                let place = Place { host, port, transport, configuration: self.binding.configuration };
+            Request::Connect {
+                host,
+                port,
+                transport,
+            } => {
+                let place = Place {
+                    host,
+                    port,
+                    transport,
+                    configuration: self.binding.configuration,
+                };
                 Destination::both(&grant.hosts, None, &place).is_open()
             }
             Request::Shape(shape) => grant.shapes.get(shape.id()) == Some(&shape.digest()),
             Request::Use(secret) => {
                 let (direct, name) = match secret {
                     SecretRef::Own => (Some(SecretRule::Own), Some(self.binding.secret)),
-                    SecretRef::Input(input) => (Some(SecretRule::Input(input.to_owned())), self.binding.inputs.get(input)),
+                    SecretRef::Input(input) => (
+                        Some(SecretRule::Input(input.to_owned())),
+                        self.binding.inputs.get(input),
+                    ),
                     SecretRef::Vault(name) => (None, Some(name)),
                 };
                 // An input that the rotation does not name is nobody's secret.
-                name.is_some_and(|name| grant.secrets.iter().any(|rule| direct.as_ref() == Some(rule) || rule.covers(name)))
+                name.is_some_and(|name| {
+                    grant
+                        .secrets
+                        .iter()
+                        .any(|rule| direct.as_ref() == Some(rule) || rule.covers(name))
+                })
             }
             Request::Reveal(name) => grant.reveal.contains(name),
         }
     }
 
-    fn lines(&self, grant: Option<&Grant>, request: Request<'_>) -> String {
+    fn lines(grant: Option<&Grant>, request: Request<'_>) -> String {
         let list = |key: &str, before: String, more: &str| {
             let more = quoted(std::iter::once(more));
-            if before.is_empty() { format!("{key} = [{more}]") } else { format!("{key} = [{before}, {more}]") }
+            if before.is_empty() {
+                format!("{key} = [{more}]")
+            } else {
+                format!("{key} = [{before}, {more}]")
+            }
         };
         match request {
-            Request::Call(capability) => {
-                list("capabilities", grant.map(|grant| quoted(grant.capabilities.iter())).unwrap_or_default(), capability.as_str())
-            }
-            Request::Connect { host, port, transport } => {
-                let bracketed = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+            Request::Call(capability) => list(
+                "capabilities",
+                grant
+                    .map(|grant| quoted(grant.capabilities.iter()))
+                    .unwrap_or_default(),
+                capability.as_str(),
+            ),
+            Request::Connect {
+                host,
+                port,
+                transport,
+            } => {
+                let bracketed = if host.contains(':') && !host.starts_with('[') {
+                    format!("[{host}]")
+                } else {
+                    host.to_owned()
+                };
                 let rule = format!("{bracketed}:{port} {transport}");
-                list("hosts", grant.map(|grant| quoted(grant.hosts.iter())).unwrap_or_default(), &rule)
+                list(
+                    "hosts",
+                    grant.map(|grant| quoted(grant.hosts.iter())).unwrap_or_default(),
+                    &rule,
+                )
             }
             Request::Shape(shape) => format!("[shapes]\n{} = \"{}\"", shape.id(), shape.digest()),
             Request::Use(secret) => {
@@ -251,16 +342,29 @@ impl Scope<'_> {
                     SecretRef::Input(input) => SecretRule::Input(input.to_owned()),
                     SecretRef::Vault(name) => SecretRule::Vault(name.to_string()),
                 };
-                list("secrets", grant.map(|grant| quoted(grant.secrets.iter())).unwrap_or_default(), &rule.to_string())
+                list(
+                    "secrets",
+                    grant
+                        .map(|grant| quoted(grant.secrets.iter()))
+                        .unwrap_or_default(),
+                    &rule.to_string(),
+                )
             }
-            Request::Reveal(name) => list("reveal", grant.map(|grant| quoted(grant.reveal.iter())).unwrap_or_default(), name.as_str()),
+            Request::Reveal(name) => list(
+                "reveal",
+                grant.map(|grant| quoted(grant.reveal.iter())).unwrap_or_default(),
+                name.as_str(),
+            ),
         }
     }
 
     /// What is allowed in this rotation, for people: one line each, the configuration's values filled in.
     pub fn explain(&self) -> Vec<String> {
         let binding = &self.binding;
-        let mut lines = vec![format!("plugin {} in rotation {}:", binding.plugin, binding.rotation)];
+        let mut lines = vec![format!(
+            "plugin {} in rotation {}:",
+            binding.plugin, binding.rotation
+        )];
         if self.grants.is_empty() {
             lines.push("  nothing: no grant names it".to_owned());
         }
@@ -270,10 +374,27 @@ impl Scope<'_> {
         for grant in &self.grants {
             lines.push(format!("  {}:", grant.file));
             let mut entry = |what: &str, items: Vec<String>| {
-                lines.push(format!("    {what}: {}", if items.is_empty() { "none".to_owned() } else { items.join(", ") }));
+                lines.push(format!(
+                    "    {what}: {}",
+                    if items.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        items.join(", ")
+                    }
+                ));
             };
-            entry("calls", grant.capabilities.iter().map(ToString::to_string).collect());
-            entry("connects to", grant.hosts.iter().flat_map(|rule| rule.explain(binding.configuration)).collect());
+            entry(
+                "calls",
+                grant.capabilities.iter().map(ToString::to_string).collect(),
+            );
+            entry(
+                "connects to",
+                grant
+                    .hosts
+                    .iter()
+                    .flat_map(|rule| rule.explain(binding.configuration))
+                    .collect(),
+            );
             let secret = |rule: &SecretRule| match rule {
                 SecretRule::Own => format!("{} (the rotated one)", binding.secret),
                 SecretRule::Input(input) => match binding.inputs.get(input) {
@@ -284,7 +405,10 @@ impl Scope<'_> {
             };
             entry("uses", grant.secrets.iter().map(secret).collect());
             entry("makes the calls", grant.shapes.keys().cloned().collect());
-            entry("reads in the clear", grant.reveal.iter().map(ToString::to_string).collect());
+            entry(
+                "reads in the clear",
+                grant.reveal.iter().map(ToString::to_string).collect(),
+            );
         }
         lines
     }
@@ -293,8 +417,16 @@ impl Scope<'_> {
 fn describe(request: Request<'_>) -> String {
     match request {
         Request::Call(capability) => format!("calling `keywheel:{capability}`"),
-        Request::Connect { host, port, transport } => format!("connecting to {}:{port} with {transport}", host.escape_debug()),
-        Request::Shape(shape) => format!("the call `{}` ({}) as the plugin declares it now", shape.id(), shape.kind()),
+        Request::Connect {
+            host,
+            port,
+            transport,
+        } => format!("connecting to {}:{port} with {transport}", host.escape_debug()),
+        Request::Shape(shape) => format!(
+            "the call `{}` ({}) as the plugin declares it now",
+            shape.id(),
+            shape.kind()
+        ),
         Request::Use(SecretRef::Own) => "using the rotated secret".to_owned(),
         Request::Use(SecretRef::Input(input)) => format!("using the input `{}`", input.escape_debug()),
         Request::Use(SecretRef::Vault(name)) => format!("using the secret {name}"),

@@ -27,12 +27,20 @@ pub enum Error {
 }
 
 fn list(file: &str, problems: &[Problem]) -> String {
-    let line = |problem: &Problem| format!("\n  {file}:{}{problem}", if problem.at.is_some() { "" } else { " " });
+    let line = |problem: &Problem| {
+        format!(
+            "\n  {file}:{}{problem}",
+            if problem.at.is_some() { "" } else { " " }
+        )
+    };
     problems.iter().map(line).collect()
 }
 
 fn subject(plugin: &PluginName, rotation: Option<&RotationName>) -> String {
-    rotation.map_or_else(|| format!("the plugin {plugin}"), |rotation| format!("the plugin {plugin} in the rotation {rotation}"))
+    rotation.map_or_else(
+        || format!("the plugin {plugin}"),
+        |rotation| format!("the plugin {plugin} in the rotation {rotation}"),
+    )
 }
 
 impl Error {
@@ -48,7 +56,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Invalid { .. } => "correct each line; nothing of the file is in force until then",
-            Self::Twice { .. } => "keep one of the files; a grant for one rotation names it: `rotation = \"…\"`",
+            Self::Twice { .. } => {
+                "keep one of the files; a grant for one rotation names it: `rotation = \"…\"`"
+            }
         };
         Some(hint.to_owned())
     }

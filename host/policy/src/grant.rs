@@ -25,16 +25,25 @@ impl FromStr for SecretRule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{}`: expected `{{secret}}`, `{{input:NAME}}`, or a vault name in which `*` stands for any text within one part", text.escape_debug());
+        let wrong = || {
+            format!(
+                "`{}`: expected `{{secret}}`, `{{input:NAME}}`, or a vault name in which `*` stands for any text within one part",
+                text.escape_debug()
+            )
+        };
         if let Some(inside) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
             return match inside.split_once(':') {
                 None if inside == "secret" => Ok(Self::Own),
-                Some(("input", name)) if !name.is_empty() && !name.contains(['{', '}']) => Ok(Self::Input(name.to_owned())),
+                Some(("input", name)) if !name.is_empty() && !name.contains(['{', '}']) => {
+                    Ok(Self::Input(name.to_owned()))
+                }
                 _ => Err(wrong()),
             };
         }
         // What is left when each star stands for one letter must be a name.
-        text.replace('*', "x").parse::<SecretName>().map_err(|_| wrong())?;
+        text.replace('*', "x")
+            .parse::<SecretName>()
+            .map_err(|_| wrong())?;
         Ok(Self::Vault(text.to_owned()))
     }
 }
@@ -53,7 +62,8 @@ impl SecretRule {
     /// Whether a vault name is covered by it.
     pub(crate) fn covers(&self, name: &SecretName) -> bool {
         let Self::Vault(glob) = self else { return false };
-        let (globs, parts): (Vec<&str>, Vec<&str>) = (glob.split('/').collect(), name.as_str().split('/').collect());
+        let (globs, parts): (Vec<&str>, Vec<&str>) =
+            (glob.split('/').collect(), name.as_str().split('/').collect());
         globs.len() == parts.len() && globs.iter().zip(&parts).all(|(glob, part)| part_fits(glob, part))
     }
 }
@@ -62,7 +72,9 @@ impl SecretRule {
 fn part_fits(glob: &str, part: &str) -> bool {
     let mut pieces = glob.split('*');
     let first = pieces.next().unwrap_or_default();
-    let Some(mut rest) = part.strip_prefix(first) else { return false };
+    let Some(mut rest) = part.strip_prefix(first) else {
+        return false;
+    };
     let mut last = None;
     for piece in pieces {
         if let Some(before) = last.replace(piece) {
@@ -100,7 +112,10 @@ impl Grant {
     /// # Errors
     /// [`Error::Invalid`] with every problem and its place.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, Error> {
-        let invalid = |problems| Error::Invalid { file: file.to_owned(), problems };
+        let invalid = |problems| Error::Invalid {
+            file: file.to_owned(),
+            problems,
+        };
         let document = toml_to_json(text).map_err(invalid)?;
         let mut problems = Problems::default();
         match read(file, &document, &mut problems) {
@@ -111,29 +126,35 @@ impl Grant {
 
     /// The file's text. Comments of a file that was read are not kept.
     pub fn to_toml(&self) -> String {
-        let mut text = format!("plugin = \"{}\"\n", self.plugin);
-        if let Some(rotation) = &self.rotation {
-            text.push_str(&format!("rotation = \"{rotation}\"\n"));
-        }
-        for (key, items) in [
-            ("capabilities", quoted(self.capabilities.iter())),
-            ("hosts", quoted(self.hosts.iter())),
-            ("secrets", quoted(self.secrets.iter())),
-            ("reveal", quoted(self.reveal.iter())),
-        ] {
-            text.push_str(&format!("{key} = [{items}]\n"));
-        }
-        text.push_str("\n[shapes]\n");
-        for (id, digest) in &self.shapes {
-            text.push_str(&format!("{id} = \"{digest}\"\n"));
-        }
-        text
+        let mut lines = vec![format!("plugin = \"{}\"", self.plugin)];
+        lines.extend(
+            self.rotation
+                .as_ref()
+                .map(|rotation| format!("rotation = \"{rotation}\"")),
+        );
+        lines.extend([
+            format!("capabilities = [{}]", quoted(self.capabilities.iter())),
+            format!("hosts = [{}]", quoted(self.hosts.iter())),
+            format!("secrets = [{}]", quoted(self.secrets.iter())),
+            format!("reveal = [{}]", quoted(self.reveal.iter())),
+            String::new(),
+            "[shapes]".to_owned(),
+        ]);
+        lines.extend(
+            self.shapes
+                .iter()
+                .map(|(id, digest)| format!("{id} = \"{digest}\"")),
+        );
+        lines.join("\n") + "\n"
     }
 }
 
 /// A list's items as TOML.
 pub(crate) fn quoted<T: fmt::Display>(items: impl Iterator<Item = T>) -> String {
-    items.map(|item| toml::Value::String(item.to_string()).to_string()).collect::<Vec<_>>().join(", ")
+    items
+        .map(|item| toml::Value::String(item.to_string()).to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn read(file: &str, document: &Value, problems: &mut Problems) -> Option<Grant> {
@@ -148,9 +169,21 @@ fn read(file: &str, document: &Value, problems: &mut Problems) -> Option<Grant> 
     for (id, value) in fields.table("shapes", problems).into_iter().flatten() {
         match value.as_str().map(str::parse) {
             Some(Ok(digest)) => drop(shapes.insert(id.clone(), digest)),
-            _ => problems.add(join("shapes", id), "expected `sha256:` and 64 lower-case hex digits"),
+            _ => problems.add(
+                join("shapes", id),
+                "expected `sha256:` and 64 lower-case hex digits",
+            ),
         }
     }
     fields.finish(problems);
-    Some(Grant { file: file.to_owned(), plugin: plugin?, rotation, capabilities, hosts, secrets, shapes, reveal })
+    Some(Grant {
+        file: file.to_owned(),
+        plugin: plugin?,
+        rotation,
+        capabilities,
+        hosts,
+        secrets,
+        shapes,
+        reveal,
+    })
 }

@@ -57,7 +57,11 @@ fn bits(address: IpAddr) -> (u128, u32) {
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let full = bits(self.address).1 == u32::from(self.prefix);
-        if full { write!(f, "{}", self.address) } else { write!(f, "{}/{}", self.address, self.prefix) }
+        if full {
+            write!(f, "{}", self.address)
+        } else {
+            write!(f, "{}/{}", self.address, self.prefix)
+        }
     }
 }
 
@@ -65,12 +69,16 @@ impl FromStr for Network {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+        let (address, prefix) = text
+            .split_once('/')
+            .map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let address: IpAddr = address.parse().map_err(|_| "not an address")?;
         let width = bits(address).1;
         let prefix = match prefix {
             None => width,
-            Some(digits) if digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().map_err(|_| "not a prefix length")?,
+            Some(digits) if digits.len() <= 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse().map_err(|_| "not a prefix length")?
+            }
             Some(_) => return Err("not a prefix length"),
         };
         if prefix > width || address.to_canonical() != address {
@@ -80,7 +88,10 @@ impl FromStr for Network {
         if below != 0 {
             return Err("bits are set below the prefix: write the network's own address");
         }
-        Ok(Self { address, prefix: u8::try_from(prefix).map_err(|_| "not a prefix length")? })
+        Ok(Self {
+            address,
+            prefix: u8::try_from(prefix).map_err(|_| "not a prefix length")?,
+        })
     }
 }
 
@@ -108,7 +119,9 @@ enum PortPattern {
 
 /// Why a text is no host rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}`: {message}; expected such as `db-7.internal:6379 tls`, `10.1.0.0/16:5432 tls`, `{{/host}}:{{/port}} tls`, or the word `plaintext` instead of `tls`")]
+#[error(
+    "`{text}`: {message}; expected such as `db-7.internal:6379 tls`, `10.1.0.0/16:5432 tls`, `{{/host}}:{{/port}} tls`, or the word `plaintext` instead of `tls`"
+)]
 pub struct ParseHostRuleError {
     text: String,
     message: &'static str,
@@ -118,7 +131,10 @@ impl FromStr for HostRule {
     type Err = ParseHostRuleError;
 
     fn from_str(text: &str) -> Result<Self, ParseHostRuleError> {
-        parse(text).map_err(|message| ParseHostRuleError { text: text.escape_debug().to_string(), message })
+        parse(text).map_err(|message| ParseHostRuleError {
+            text: text.escape_debug().to_string(),
+            message,
+        })
     }
 }
 
@@ -129,7 +145,9 @@ impl fmt::Display for HostRule {
 }
 
 fn parse(text: &str) -> Result<HostRule, &'static str> {
-    let (place, word) = text.rsplit_once(' ').ok_or("the word `tls` or `plaintext` is missing")?;
+    let (place, word) = text
+        .rsplit_once(' ')
+        .ok_or("the word `tls` or `plaintext` is missing")?;
     let transport = match word {
         "tls" => Transport::Tls,
         "plaintext" => Transport::Plaintext,
@@ -144,7 +162,12 @@ fn parse(text: &str) -> Result<HostRule, &'static str> {
         Some(pointer) => HostPattern::Configured(pointer?),
         None => parse_host(host)?,
     };
-    Ok(HostRule { text: text.to_owned(), host, port, transport })
+    Ok(HostRule {
+        text: text.to_owned(),
+        host,
+        port,
+        transport,
+    })
 }
 
 fn configured(text: &str) -> Option<Result<Pointer, &'static str>> {
@@ -176,10 +199,15 @@ fn parse_host(text: &str) -> Result<HostPattern, &'static str> {
 fn normal_name(text: &str) -> Option<String> {
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     let good_label = |label: &str| {
-        let inner = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        let inner = label
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         inner && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
     };
-    let numeric = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x"));
+    let numeric = name
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x"));
     (name.len() <= 253 && name.split('.').all(good_label) && !numeric).then_some(name)
 }
 
@@ -197,7 +225,8 @@ impl Destination {
     /// where databases live; loopback is open only to a literal address or to `localhost`.
     pub fn admits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        let unspecified = address.is_unspecified() || matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 0 || v4 == Ipv4Addr::BROADCAST);
+        let unspecified = address.is_unspecified()
+            || matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 0 || v4 == Ipv4Addr::BROADCAST);
         let named = self.by_name && (self.loopback || !address.is_loopback());
         !unspecified && (named || self.networks.iter().any(|network| network.contains(address)))
     }
@@ -209,11 +238,17 @@ impl Destination {
     /// Both must allow: what two grants have in common.
     pub(crate) fn both(rules: &[HostRule], more: Option<&[HostRule]>, place: &Place<'_>) -> Self {
         let first = Self::of(rules, place);
-        let Some(second) = more.map(|rules| Self::of(rules, place)) else { return first };
+        let Some(second) = more.map(|rules| Self::of(rules, place)) else {
+            return first;
+        };
         let mut networks: Vec<Network> = Vec::new();
         for network in &first.networks {
             for other in &second.networks {
-                let narrower = if network.prefix >= other.prefix { network } else { other };
+                let narrower = if network.prefix >= other.prefix {
+                    network
+                } else {
+                    other
+                };
                 if network.contains(other.address) || other.contains(network.address) {
                     networks.push(*narrower);
                 }
@@ -225,12 +260,21 @@ impl Destination {
         if second.by_name && !first.by_name {
             networks.extend(&first.networks);
         }
-        Self { by_name: first.by_name && second.by_name, loopback: first.loopback && second.loopback, networks }
+        Self {
+            by_name: first.by_name && second.by_name,
+            loopback: first.loopback && second.loopback,
+            networks,
+        }
     }
 
     fn of(rules: &[HostRule], place: &Place<'_>) -> Self {
         let mut destination = Self::default();
-        let literal: Option<IpAddr> = place.host.trim_start_matches('[').trim_end_matches(']').parse().ok();
+        let literal: Option<IpAddr> = place
+            .host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse()
+            .ok();
         let literal = literal.map(|address| address.to_canonical());
         let name = normal_name(place.host);
         for rule in rules.iter().filter(|rule| rule.transport == place.transport) {
@@ -239,17 +283,21 @@ impl Destination {
                     continue;
                 }
                 match (host, literal, &name) {
-                    (HostPattern::Network(network), Some(address), _) if network.contains(address) => destination.networks.push(Network {
-                        address,
-                        prefix: if address.is_ipv4() { 32 } else { 128 },
-                    }),
+                    (HostPattern::Network(network), Some(address), _) if network.contains(address) => {
+                        destination.networks.push(Network {
+                            address,
+                            prefix: if address.is_ipv4() { 32 } else { 128 },
+                        });
+                    }
                     (HostPattern::Name(granted), None, Some(name)) if granted == *name => {
                         destination.by_name = true;
                         destination.loopback |= granted == "localhost" || granted.ends_with(".localhost");
                     }
                     // A range also covers names, but only those that the operator wrote: the guest must not have names
                     // of its own looked up.
-                    (HostPattern::Network(network), None, Some(name)) if rule.is_fixed() && has_name(place.configuration, name) => {
+                    (HostPattern::Network(network), None, Some(name))
+                        if rule.is_fixed() && has_name(place.configuration, name) =>
+                    {
                         destination.networks.push(network);
                     }
                     _ => {}
@@ -305,14 +353,21 @@ impl HostRule {
                 // A configured value is one host, never a range.
                 HostPattern::Configured(_) => {
                     let value = row.pop()?;
-                    let bracketed = if value.contains(':') && !value.starts_with('[') { format!("[{value}]") } else { value };
+                    let bracketed = if value.contains(':') && !value.starts_with('[') {
+                        format!("[{value}]")
+                    } else {
+                        value
+                    };
                     parse_host(&bracketed).ok().filter(|_| !bracketed.contains('/'))?
                 }
                 fixed => fixed.clone(),
             };
             Some((host, port))
         };
-        expand(&pointers, configuration).into_iter().filter_map(resolve).collect()
+        expand(&pointers, configuration)
+            .into_iter()
+            .filter_map(resolve)
+            .collect()
     }
 }
 
@@ -325,6 +380,10 @@ impl HostRule {
             HostPattern::Configured(_) => self.text.clone(),
         };
         let resolved: Vec<String> = self.resolved(configuration).into_iter().map(show).collect();
-        if resolved.is_empty() { vec![format!("{} (nothing in this configuration)", self.text)] } else { resolved }
+        if resolved.is_empty() {
+            vec![format!("{} (nothing in this configuration)", self.text)]
+        } else {
+            resolved
+        }
     }
 }

@@ -34,7 +34,10 @@ impl Lock {
     /// # Errors
     /// [`Error::Invalid`] with every problem and its place; a newer format is one.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, Error> {
-        let invalid = |problems| Error::Invalid { file: file.to_owned(), problems };
+        let invalid = |problems| Error::Invalid {
+            file: file.to_owned(),
+            problems,
+        };
         let document = toml_to_json(text).map_err(invalid)?;
         let mut problems = Problems::default();
         match read(&document, &mut problems) {
@@ -45,15 +48,26 @@ impl Lock {
 
     /// The file's text; the same pins give the same text.
     pub fn to_toml(&self) -> String {
-        let mut text = format!("# Written by `keywheel plugin add`.\nformat = {FORMAT}\n");
+        let mut lines = vec![
+            "# Written by `keywheel plugin add`.".to_owned(),
+            format!("format = {FORMAT}"),
+        ];
         let quoted = |value: &str| toml::Value::String(value.to_owned()).to_string();
         for (name, plugin) in &self.plugins {
-            text.push_str(&format!("\n[plugin.{name}]\nversion = {}\nsha256 = \"{}\"\n", quoted(&plugin.version), plugin.sha256));
-            if let Some(publisher) = &plugin.publisher {
-                text.push_str(&format!("publisher = {}\n", quoted(publisher)));
-            }
+            lines.extend([
+                String::new(),
+                format!("[plugin.{name}]"),
+                format!("version = {}", quoted(&plugin.version)),
+                format!("sha256 = \"{}\"", plugin.sha256),
+            ]);
+            lines.extend(
+                plugin
+                    .publisher
+                    .iter()
+                    .map(|publisher| format!("publisher = {}", quoted(publisher))),
+            );
         }
-        text
+        lines.join("\n") + "\n"
     }
 }
 
@@ -61,7 +75,10 @@ fn read(document: &Value, problems: &mut Problems) -> Option<Lock> {
     let mut fields = Fields::of(document, "", problems)?;
     match fields.required("format", problems).map(Value::as_i64) {
         Some(Some(format)) if format > FORMAT => {
-            problems.add("format", format!("written by a later host: this one reads up to {FORMAT}; upgrade it"));
+            problems.add(
+                "format",
+                format!("written by a later host: this one reads up to {FORMAT}; upgrade it"),
+            );
             return None;
         }
         Some(format) if format != Some(FORMAT) => problems.add("format", format!("expected {FORMAT}")),
@@ -70,7 +87,9 @@ fn read(document: &Value, problems: &mut Problems) -> Option<Lock> {
     let mut plugins = BTreeMap::new();
     for (name, value) in fields.table("plugin", problems).into_iter().flatten() {
         let path = join("plugin", name);
-        let Some(mut plugin) = Fields::of(value, path.clone(), problems) else { continue };
+        let Some(mut plugin) = Fields::of(value, path.clone(), problems) else {
+            continue;
+        };
         let version = plugin.required_text("version", problems).map(str::to_owned);
         let sha256 = plugin.required_parsed("sha256", problems);
         let publisher = plugin.text("publisher", problems).map(str::to_owned);
@@ -78,7 +97,14 @@ fn read(document: &Value, problems: &mut Problems) -> Option<Lock> {
         match name.parse::<PluginName>() {
             Ok(name) => {
                 if let (Some(version), Some(sha256)) = (version, sha256) {
-                    plugins.insert(name, LockedPlugin { version, sha256, publisher });
+                    plugins.insert(
+                        name,
+                        LockedPlugin {
+                            version,
+                            sha256,
+                            publisher,
+                        },
+                    );
                 }
             }
             Err(error) => problems.add(path, error.to_string()),
@@ -94,16 +120,38 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back_the_same() {
-        let pin = |publisher: Option<&str>| LockedPlugin { version: "0.1.0".into(), sha256: Digest::of(b"bytes"), publisher: publisher.map(str::to_owned) };
-        let lock = Lock { plugins: BTreeMap::from([("redis".parse().unwrap(), pin(None)), ("postgres".parse().unwrap(), pin(Some("RWQ\"x")))]) };
+        let pin = |publisher: Option<&str>| LockedPlugin {
+            version: "0.1.0".into(),
+            sha256: Digest::of(b"bytes"),
+            publisher: publisher.map(str::to_owned),
+        };
+        let lock = Lock {
+            plugins: BTreeMap::from([
+                ("redis".parse().unwrap(), pin(None)),
+                ("postgres".parse().unwrap(), pin(Some("RWQ\"x"))),
+            ]),
+        };
         assert_eq!(Lock::from_toml("plugins.lock", &lock.to_toml()).unwrap(), lock);
     }
 
     #[test]
     fn a_newer_format_and_wrong_keys_are_refused_with_their_place() {
         let newer = Lock::from_toml("plugins.lock", "format = 2\n").unwrap_err();
-        assert!(newer.to_string().contains("plugins.lock:1:1: format: written by a later host"), "{newer}");
-        let wrong = Lock::from_toml("plugins.lock", "format = 1\n[plugin.redis]\nversion = \"1\"\nsha256 = \"abc\"\nsig = 1\n").unwrap_err();
-        assert!(wrong.to_string().contains(":4:1: plugin.redis.sha256") && wrong.to_string().contains(":5:1: plugin.redis.sig"), "{wrong}");
+        assert!(
+            newer
+                .to_string()
+                .contains("plugins.lock:1:1: format: written by a later host"),
+            "{newer}"
+        );
+        let wrong = Lock::from_toml(
+            "plugins.lock",
+            "format = 1\n[plugin.redis]\nversion = \"1\"\nsha256 = \"abc\"\nsig = 1\n",
+        )
+        .unwrap_err();
+        assert!(
+            wrong.to_string().contains(":4:1: plugin.redis.sha256")
+                && wrong.to_string().contains(":5:1: plugin.redis.sig"),
+            "{wrong}"
+        );
     }
 }

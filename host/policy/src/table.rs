@@ -52,7 +52,13 @@ struct Case {
 #[derive(Clone, Debug)]
 enum Asked {
     Call(Capability),
-    Connect { place: String, host: String, port: u16, transport: Transport, address: Option<IpAddr> },
+    Connect {
+        place: String,
+        host: String,
+        port: u16,
+        transport: Transport,
+        address: Option<IpAddr>,
+    },
     Shape(String),
     Use(SecretRule, Option<SecretName>),
     Reveal(SecretName),
@@ -73,7 +79,10 @@ impl Table {
     /// # Errors
     /// [`Error::Invalid`] with every problem and its place.
     pub fn from_toml(file: &str, text: &str) -> Result<Self, Error> {
-        let invalid = |problems| Error::Invalid { file: file.to_owned(), problems };
+        let invalid = |problems| Error::Invalid {
+            file: file.to_owned(),
+            problems,
+        };
         let document = toml_to_json(text).map_err(invalid)?;
         let mut problems = Problems::default();
         match read(&document, &mut problems) {
@@ -96,7 +105,10 @@ impl Table {
             secret: &self.secret,
             inputs: &self.inputs,
         };
-        self.cases.iter().map(|case| case.run(policy, binding, manifest)).collect()
+        self.cases
+            .iter()
+            .map(|case| case.run(policy, binding, manifest))
+            .collect()
     }
 }
 
@@ -104,14 +116,34 @@ impl Case {
     fn run(&self, policy: &Policy, binding: Binding<'_>, manifest: &Manifest) -> CaseResult {
         let (what, request) = match &self.asked {
             Asked::Call(capability) => (format!("call {capability}"), Some(Request::Call(*capability))),
-            Asked::Connect { place, host, port, transport, address } => {
-                let address = address.map(|address| format!(" at {address}")).unwrap_or_default();
-                (format!("connect {place}{address}"), Some(Request::Connect { host, port: *port, transport: *transport }))
+            Asked::Connect {
+                place,
+                host,
+                port,
+                transport,
+                address,
+            } => {
+                let address = address
+                    .map(|address| format!(" at {address}"))
+                    .unwrap_or_default();
+                (
+                    format!("connect {place}{address}"),
+                    Some(Request::Connect {
+                        host,
+                        port: *port,
+                        transport: *transport,
+                    }),
+                )
             }
             Asked::Shape(id) => (format!("shape {id}"), manifest.shape(id).map(Request::Shape)),
             Asked::Use(SecretRule::Own, _) => ("use {secret}".to_owned(), Some(Request::Use(SecretRef::Own))),
-            Asked::Use(rule @ SecretRule::Input(name), _) => (format!("use {rule}"), Some(Request::Use(SecretRef::Input(name)))),
-            Asked::Use(rule, name) => (format!("use {rule}"), name.as_ref().map(|name| Request::Use(SecretRef::Vault(name)))),
+            Asked::Use(rule @ SecretRule::Input(name), _) => {
+                (format!("use {rule}"), Some(Request::Use(SecretRef::Input(name))))
+            }
+            Asked::Use(rule, name) => (
+                format!("use {rule}"),
+                name.as_ref().map(|name| Request::Use(SecretRef::Vault(name))),
+            ),
             Asked::Reveal(name) => (format!("reveal {name}"), Some(Request::Reveal(name))),
         };
         let case = format!("{what}: {}", if self.allow { "allow" } else { "deny" });
@@ -123,10 +155,18 @@ impl Case {
     }
 
     fn compare(&self, decision: Decision) -> Option<String> {
-        let address = if let Asked::Connect { address, .. } = &self.asked { *address } else { None };
+        let address = if let Asked::Connect { address, .. } = &self.asked {
+            *address
+        } else {
+            None
+        };
         match decision {
             Decision::Allow(permit) => {
-                let refused = address.filter(|address| !permit.destination.is_some_and(|destination| destination.admits(*address)));
+                let refused = address.filter(|address| {
+                    !permit
+                        .destination
+                        .is_some_and(|destination| destination.admits(*address))
+                });
                 match (self.allow, refused) {
                     (true, Some(address)) => Some(format!("the place is allowed, {address} is not")),
                     (false, None) => Some(format!("allowed by {}", permit.by.join(" and "))),
@@ -137,7 +177,10 @@ impl Case {
             Decision::Deny(denial) => match &self.lines {
                 Some(lines) if lines.trim() == denial.lines.trim() => None,
                 Some(_) => Some(format!("denied, with other lines:\n{}", denial.lines)),
-                None => Some(format!("denied; write the lines into the table:\n{}", denial.lines)),
+                None => Some(format!(
+                    "denied; write the lines into the table:\n{}",
+                    denial.lines
+                )),
             },
         }
     }
@@ -161,7 +204,14 @@ fn read(document: &Value, problems: &mut Problems) -> Option<Table> {
         cases.extend(read_case(value, format!("case[{at}]"), problems));
     }
     fields.finish(problems);
-    Some(Table { plugin: plugin?, rotation: rotation?, secret: secret?, inputs, configuration: configuration?, cases })
+    Some(Table {
+        plugin: plugin?,
+        rotation: rotation?,
+        secret: secret?,
+        inputs,
+        configuration: configuration?,
+        cases,
+    })
 }
 
 fn read_case(value: &Value, path: String, problems: &mut Problems) -> Option<Case> {
@@ -177,10 +227,18 @@ fn read_case(value: &Value, path: String, problems: &mut Problems) -> Option<Cas
         }
         connect
     }));
-    asked.extend(fields.text("shape", problems).map(|id| Asked::Shape(id.to_owned())));
+    asked.extend(
+        fields
+            .text("shape", problems)
+            .map(|id| Asked::Shape(id.to_owned())),
+    );
     let used: Option<SecretRule> = fields.parsed("use", problems);
     asked.extend(used.map(|rule| {
-        let name = if let SecretRule::Vault(name) = &rule { name.parse().ok() } else { None };
+        let name = if let SecretRule::Vault(name) = &rule {
+            name.parse().ok()
+        } else {
+            None
+        };
         Asked::Use(rule, name)
     }));
     asked.extend(fields.parsed("reveal", problems).map(Asked::Reveal));
@@ -196,15 +254,30 @@ fn read_case(value: &Value, path: String, problems: &mut Problems) -> Option<Cas
     let lines = fields.text("lines", problems).map(str::to_owned);
     fields.finish(problems);
     if asked.len() != 1 {
-        problems.add(path, "a case asks for one of `call`, `connect`, `use`, `shape`, `reveal`");
+        problems.add(
+            path,
+            "a case asks for one of `call`, `connect`, `use`, `shape`, `reveal`",
+        );
     }
-    Some(Case { asked: asked.pop()?, allow: allow?, lines })
+    Some(Case {
+        asked: asked.pop()?,
+        allow: allow?,
+        lines,
+    })
 }
 
 fn read_place(place: &str, address: Option<IpAddr>) -> Option<Asked> {
     let (host_port, word) = place.rsplit_once(' ')?;
     let (host, port) = host_port.rsplit_once(':')?;
-    let transport = [Transport::Tls, Transport::Plaintext].into_iter().find(|transport| transport.as_str() == word)?;
+    let transport = [Transport::Tls, Transport::Plaintext]
+        .into_iter()
+        .find(|transport| transport.as_str() == word)?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    Some(Asked::Connect { place: place.to_owned(), host, port: port.parse().ok()?, transport, address })
+    Some(Asked::Connect {
+        place: place.to_owned(),
+        host,
+        port: port.parse().ok()?,
+        transport,
+        address,
+    })
 }

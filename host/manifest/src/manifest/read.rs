@@ -27,27 +27,50 @@ pub(super) fn document(document: &Value, problems: &mut Problems) -> Option<Mani
     let name = fields.required_parsed("name", problems);
     let version = fields.required_text("version", problems);
     if version.is_some_and(|version| !is_version(version)) {
-        problems.add("version", "expected a version such as `1.2.0`: digits, letters, `.`, `-`, `+`, at most 63");
+        problems.add(
+            "version",
+            "expected a version such as `1.2.0`: digits, letters, `.`, `-`, `+`, at most 63",
+        );
     }
     let summary = fields.required_text("summary", problems);
     if summary.is_some_and(|summary| summary.len() > 200 || summary.chars().any(char::is_control)) {
         problems.add("summary", "expected one line of at most 200 bytes");
     }
     let docs = fields.text("docs", problems);
-    if docs.is_some_and(|docs| !docs.starts_with("https://") || docs.chars().any(|c| c.is_control() || c.is_whitespace())) {
+    if docs.is_some_and(|docs| {
+        !docs.starts_with("https://") || docs.chars().any(|c| c.is_control() || c.is_whitespace())
+    }) {
         problems.add("docs", "expected an `https://` address");
     }
     let config_schema = fields.required("config-schema", problems);
     for (path, message) in config_schema.map(schema::check).unwrap_or_default() {
-        problems.add(if path.is_empty() { "config-schema".into() } else { join("config-schema", &path) }, message);
+        problems.add(
+            if path.is_empty() {
+                "config-schema".into()
+            } else {
+                join("config-schema", &path)
+            },
+            message,
+        );
     }
     fields.required("capabilities", problems);
-    let capabilities: BTreeSet<Capability> = fields.parsed_list("capabilities", problems).into_iter().collect();
+    let capabilities: BTreeSet<Capability> =
+        fields.parsed_list("capabilities", problems).into_iter().collect();
     let target = pointers(&mut fields, "target", problems);
     let account = pointers(&mut fields, "account", problems);
-    let inputs: BTreeSet<String> = fields.texts("inputs", problems).into_iter().map(str::to_owned).collect();
+    let inputs: BTreeSet<String> = fields
+        .texts("inputs", problems)
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     for input in inputs.iter().filter(|input| !is_input(input)) {
-        problems.add("inputs", format!("`{}` is no name: a-z, 0-9 and -, first a letter, at most 63", input.escape_debug()));
+        problems.add(
+            "inputs",
+            format!(
+                "`{}` is no name: a-z, 0-9 and -, first a letter, at most 63",
+                input.escape_debug()
+            ),
+        );
     }
     let modes = read_modes(&mut fields, problems);
     let shapes = read_shapes(&mut fields, problems);
@@ -76,7 +99,9 @@ fn is_version(text: &str) -> bool {
 
 fn is_input(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    text.len() <= 63 && text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase()) && text.bytes().all(good)
+    text.len() <= 63
+        && text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
+        && text.bytes().all(good)
 }
 
 fn pointers(fields: &mut Fields<'_>, key: &'static str, problems: &mut Problems) -> Vec<Pointer> {
@@ -84,9 +109,16 @@ fn pointers(fields: &mut Fields<'_>, key: &'static str, problems: &mut Problems)
         return Vec::new();
     }
     let pointers: Vec<Pointer> = fields.parsed_list(key, problems);
-    let prefixes: BTreeSet<&str> = pointers.iter().filter_map(Pointer::around_star).map(|(prefix, _)| prefix).collect();
+    let prefixes: BTreeSet<&str> = pointers
+        .iter()
+        .filter_map(Pointer::around_star)
+        .map(|(prefix, _)| prefix)
+        .collect();
     if pointers.is_empty() || prefixes.len() > 1 {
-        problems.add(key, "expected pointers into the configuration, of which those with `*` share the array");
+        problems.add(
+            key,
+            "expected pointers into the configuration, of which those with `*` share the array",
+        );
     }
     pointers
 }
@@ -97,7 +129,10 @@ fn read_modes(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<Mode> {
     let mut complete = false;
     for (at, value) in fields.list("mode", problems).iter().enumerate() {
         if complete {
-            problems.add(format!("mode[{at}]"), "never reached: a mode without `when` stands before it");
+            problems.add(
+                format!("mode[{at}]"),
+                "never reached: a mode without `when` stands before it",
+            );
         }
         complete |= value.get("when").is_none();
         modes.extend(read_mode(value, format!("mode[{at}]"), problems));
@@ -115,28 +150,71 @@ fn read_mode(value: &Value, path: String, problems: &mut Problems) -> Option<Mod
             Err(error) => problems.add(join(&when_path, key), error.to_string()),
         }
     }
-    let class = choice(&mut fields, "class", &SlotClass::ALL.map(|class| (class, format!("{class:?}"))), problems);
-    let strategies = [(Strategy::OneSlot, "one-slot"), (Strategy::TwoSlot, "two-slot"), (Strategy::IssueAndRevoke, "issue-and-revoke")];
+    let class = choice(
+        &mut fields,
+        "class",
+        &SlotClass::ALL.map(|class| (class, format!("{class:?}"))),
+        problems,
+    );
+    let strategies = [
+        (Strategy::OneSlot, "one-slot"),
+        (Strategy::TwoSlot, "two-slot"),
+        (Strategy::IssueAndRevoke, "issue-and-revoke"),
+    ];
     let strategy = choice(&mut fields, "strategy", &strategies, problems);
-    let proof = choice(&mut fields, "proof", &[(Proof::Login, "login"), (Proof::Handshake, "handshake"), (Proof::None, "none")], problems);
+    let proof = choice(
+        &mut fields,
+        "proof",
+        &[
+            (Proof::Login, "login"),
+            (Proof::Handshake, "handshake"),
+            (Proof::None, "none"),
+        ],
+        problems,
+    );
     let belief_path = fields.path("belief");
     let belief = fields.required_text("belief", problems);
     let belief = belief.and_then(|text| {
         duration(text).or_else(|| {
-            problems.add(belief_path, "expected a whole number and a unit: `500ms`, `90s`, `10m`, `2h`; at most 24 h");
+            problems.add(
+                belief_path,
+                "expected a whole number and a unit: `500ms`, `90s`, `10m`, `2h`; at most 24 h",
+            );
             None
         })
     });
-    let account = fields.value("account").is_some().then(|| pointers(&mut fields, "account", problems));
+    let account = fields
+        .value("account")
+        .is_some()
+        .then(|| pointers(&mut fields, "account", problems));
     fields.finish(problems);
-    Some(Mode { when, class: class?, strategy: strategy?, proof: proof?, belief: belief?, account })
+    Some(Mode {
+        when,
+        class: class?,
+        strategy: strategy?,
+        proof: proof?,
+        belief: belief?,
+        account,
+    })
 }
 
-fn choice<T: Copy, N: AsRef<str>>(fields: &mut Fields<'_>, key: &'static str, choices: &[(T, N)], problems: &mut Problems) -> Option<T> {
+fn choice<T: Copy, N: AsRef<str>>(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    choices: &[(T, N)],
+    problems: &mut Problems,
+) -> Option<T> {
     let text = fields.required_text(key, problems)?;
-    let found = choices.iter().find(|(_, name)| name.as_ref() == text).map(|(choice, _)| *choice);
+    let found = choices
+        .iter()
+        .find(|(_, name)| name.as_ref() == text)
+        .map(|(choice, _)| *choice);
     if found.is_none() {
-        let all = choices.iter().map(|(_, name)| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ");
+        let all = choices
+            .iter()
+            .map(|(_, name)| format!("`{}`", name.as_ref()))
+            .collect::<Vec<_>>()
+            .join(", ");
         problems.add(fields.path(key), format!("expected one of {all}"));
     }
     found
@@ -169,15 +247,36 @@ fn read_shapes(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<Shape> {
     shapes
 }
 
-fn check_shapes(shapes: &[Shape], inputs: &BTreeSet<String>, capabilities: &BTreeSet<Capability>, problems: &mut Problems) {
+fn check_shapes(
+    shapes: &[Shape],
+    inputs: &BTreeSet<String>,
+    capabilities: &BTreeSet<Capability>,
+    problems: &mut Problems,
+) {
     for (at, shape) in shapes.iter().enumerate() {
-        let path = format!("{}[{}]", shape.kind(), shapes[..at].iter().filter(|before| before.kind() == shape.kind()).count());
+        let path = format!(
+            "{}[{}]",
+            shape.kind(),
+            shapes[..at]
+                .iter()
+                .filter(|before| before.kind() == shape.kind())
+                .count()
+        );
         for before in &shapes[..at] {
             if before.id() == shape.id() {
-                problems.add(join(&path, "id"), format!("`{}` is the id of another shape", shape.id()));
+                problems.add(
+                    join(&path, "id"),
+                    format!("`{}` is the id of another shape", shape.id()),
+                );
             }
             if before.body() == shape.body() {
-                problems.add(&path, format!("looks the same as `{}`: no call could match just one of them", before.id()));
+                problems.add(
+                    &path,
+                    format!(
+                        "looks the same as `{}`: no call could match just one of them",
+                        before.id()
+                    ),
+                );
             }
         }
         for role in shape.secrets() {
@@ -197,9 +296,15 @@ fn check_shapes(shapes: &[Shape], inputs: &BTreeSet<String>, capabilities: &BTre
         }
         // A pending or current value that is sent in its plain form to be accepted is no harm; one that proves itself as
         // `none` would escape the budget of failed logins.
-        let own = shape.secrets().iter().any(|role| matches!(role, SecretRole::Run(_)));
+        let own = shape
+            .secrets()
+            .iter()
+            .any(|role| matches!(role, SecretRole::Run(_)));
         if own && shape.effect() == ShapeEffect::None {
-            problems.add(join(&path, "effect"), "a call with the rotated secret is at least a `login`");
+            problems.add(
+                join(&path, "effect"),
+                "a call with the rotated secret is at least a `login`",
+            );
         }
     }
 }

@@ -15,13 +15,29 @@ pub(super) fn compile(schema: &Value) -> Result<Validator, String> {
 pub(super) fn check(schema: &Value) -> Vec<(String, String)> {
     let dialect = schema.get("$schema").and_then(Value::as_str);
     if dialect != Some("https://json-schema.org/draft/2020-12/schema") {
-        return vec![("$schema".into(), "expected \"https://json-schema.org/draft/2020-12/schema\"".into())];
+        return vec![(
+            "$schema".into(),
+            "expected \"https://json-schema.org/draft/2020-12/schema\"".into(),
+        )];
     }
-    if schema.get("type").and_then(Value::as_str) != Some("object") || schema.get("additionalProperties") != Some(&Value::Bool(false)) {
-        return vec![(String::new(), "the schema of a configuration has `\"type\": \"object\"` and `\"additionalProperties\": false`".into())];
+    if schema.get("type").and_then(Value::as_str) != Some("object")
+        || schema.get("additionalProperties") != Some(&Value::Bool(false))
+    {
+        return vec![(
+            String::new(),
+            "the schema of a configuration has `\"type\": \"object\"` and `\"additionalProperties\": false`"
+                .into(),
+        )];
     }
     if let Err(error) = jsonschema::draft202012::meta::validate(schema) {
-        return vec![(String::new(), format!("not a valid JSON Schema at `{}`: {error}", error.instance_path()))];
+        return vec![(
+            String::new(),
+            format!("not a valid JSON Schema at `{}`: {error}", error.instance_path()),
+        )];
     }
-    compile(schema).err().map(|message| (String::new(), message)).into_iter().collect()
+    compile(schema)
+        .err()
+        .map(|message| (String::new(), message))
+        .into_iter()
+        .collect()
 }

@@ -15,10 +15,17 @@ pub(super) fn preview(call: &Call) -> String {
     let text = match call {
         Call::Login { driver, .. } => format!("{driver} login of … with …"),
         Call::Statement { pieces, .. } => pieces.iter().map(short).collect::<String>().trim().to_owned(),
-        Call::Frame { tokens, .. } => tokens.iter().filter_map(short_token).collect::<Vec<_>>().join(" "),
+        Call::Frame { tokens, .. } => tokens
+            .iter()
+            .filter_map(short_token)
+            .collect::<Vec<_>>()
+            .join(" "),
         Call::Request(request) => format!("{} {}", request.method, request.url),
     };
-    let printable: String = text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    let printable: String = text
+        .chars()
+        .map(|character| if character.is_control() { ' ' } else { character })
+        .collect();
     match printable.char_indices().find(|(at, _)| *at >= PREVIEW_BYTES) {
         Some((at, _)) => format!("{} …", &printable[..at]),
         None => printable,
@@ -41,9 +48,16 @@ fn short_token(token: &FrameToken) -> Option<String> {
 
 /// The lines that declare the call, and what they leave to decide. Empty lines: no shape could declare it, and the notes say why.
 pub(super) fn declare(call: &Call, configuration: &Value) -> (String, Vec<String>) {
-    let mut writer = Writer { configuration, notes: Vec::new() };
+    let mut writer = Writer {
+        configuration,
+        notes: Vec::new(),
+    };
     let (kind, lines) = match call {
-        Call::Login { driver, user, password } => ("login", writer.login(driver, user, password)),
+        Call::Login {
+            driver,
+            user,
+            password,
+        } => ("login", writer.login(driver, user, password)),
         Call::Statement { dialect, pieces } => ("sql", writer.statement(dialect, pieces)),
         Call::Frame { framing, tokens } => ("frame", writer.frame(*framing, tokens)),
         Call::Request(request) => ("http", writer.request(request)),
@@ -51,13 +65,23 @@ pub(super) fn declare(call: &Call, configuration: &Value) -> (String, Vec<String
     let text = format!("[[{kind}]]\n{}\n", lines.join("\n"));
     let mut problems = Problems::default();
     match toml_to_json(&text) {
-        Ok(document) => drop(Shape::read(kind, &document[kind][0], String::new(), &mut problems)),
-        Err(errors) => errors.into_iter().for_each(|error| problems.add("", error.message)),
+        Ok(document) => drop(Shape::read(
+            kind,
+            &document[kind][0],
+            String::new(),
+            &mut problems,
+        )),
+        Err(errors) => errors
+            .into_iter()
+            .for_each(|error| problems.add("", error.message)),
     }
     if problems.is_empty() {
         return (text, writer.notes);
     }
-    let reasons = problems.into_list(None).into_iter().map(|problem| format!("no shape can declare this: {}", problem.message));
+    let reasons = problems
+        .into_list(None)
+        .into_iter()
+        .map(|problem| format!("no shape can declare this: {}", problem.message));
     (String::new(), writer.notes.into_iter().chain(reasons).collect())
 }
 
@@ -80,16 +104,24 @@ impl Writer<'_> {
 
     fn statement(&mut self, dialect: &str, pieces: &[Piece]) -> Vec<String> {
         let text: String = pieces.iter().map(|piece| self.sql_piece(piece)).collect();
-        vec!["id = \"statement\"".to_owned(), line("dialect", dialect), line("text", text.trim()), line("effect", "set")]
+        vec![
+            "id = \"statement\"".to_owned(),
+            line("dialect", dialect),
+            line("text", text.trim()),
+            line("effect", "set"),
+        ]
     }
 
     fn sql_piece(&mut self, piece: &Piece) -> String {
         match piece {
             Piece::Text(text) => escaped(&String::from_utf8_lossy(text)),
             Piece::Identifier(name) => format!("{{ident:{}}}", self.place_or_note(name)),
-            Piece::Literal(text) => self.place(text).map_or_else(|| "{text}".to_owned(), |place| format!("{{{place}}}")),
+            Piece::Literal(text) => self
+                .place(text)
+                .map_or_else(|| "{text}".to_owned(), |place| format!("{{{place}}}")),
             Piece::Param => {
-                self.notes.push("a declared statement takes literals, not parameters".to_owned());
+                self.notes
+                    .push("a declared statement takes literals, not parameters".to_owned());
                 "{text}".to_owned()
             }
             Piece::Secret(used) => self.secret(used),
@@ -103,16 +135,32 @@ impl Writer<'_> {
                 FrameToken::Open(tag) => format!("({tag:02x}"),
                 FrameToken::Close => ")".to_owned(),
                 FrameToken::Element { tag, pieces } => {
-                    let text: String = pieces.iter().map(|piece| self.element_piece(piece, at == 0)).collect();
+                    let text: String = pieces
+                        .iter()
+                        .map(|piece| self.element_piece(piece, at == 0))
+                        .collect();
                     tag.map_or_else(|| text.clone(), |tag| format!("{tag:02x} {text}"))
                 }
             });
         }
         let secrets: Vec<&SecretUse> = tokens.iter().flat_map(token_secrets).collect();
-        let send = send.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", ");
+        let send = send
+            .iter()
+            .map(|text| quoted(text))
+            .collect::<Vec<_>>()
+            .join(", ");
         let reply = if secrets.is_empty() { "all" } else { "status" };
-        let login = preview(&Call::Frame { framing, tokens: tokens.to_vec() }).to_ascii_uppercase().starts_with("AUTH");
-        let effect = if login { effect_of(&secrets, ShapeEffect::Login) } else { ShapeEffect::Set };
+        let login = preview(&Call::Frame {
+            framing,
+            tokens: tokens.to_vec(),
+        })
+        .to_ascii_uppercase()
+        .starts_with("AUTH");
+        let effect = if login {
+            effect_of(&secrets, ShapeEffect::Login)
+        } else {
+            ShapeEffect::Set
+        };
         vec![
             "id = \"frame\"".to_owned(),
             line("framing", framing.as_str()),
@@ -134,12 +182,36 @@ impl Writer<'_> {
     }
 
     fn request(&mut self, request: &Request) -> Vec<String> {
-        let (scheme, rest) = request.url.split_once("://").unwrap_or(("https", request.url.as_str()));
-        let segments: Vec<String> = rest.split('/').map(|segment| self.element_piece(&Piece::text(segment), false)).collect();
-        let query: Vec<String> = request.query.iter().map(|(name, _)| format!("{name}={{text}}")).collect();
-        let query = if query.is_empty() { String::new() } else { format!("?{}", query.join("&")) };
-        let mut lines = vec!["id = \"request\"".to_owned(), line("request", &format!("{} {scheme}://{}{query}", request.method, segments.join("/")))];
-        let secrets: Vec<String> = request.secrets.iter().map(|(position, pieces)| self.header(position, pieces)).collect();
+        let (scheme, rest) = request
+            .url
+            .split_once("://")
+            .unwrap_or(("https", request.url.as_str()));
+        let segments: Vec<String> = rest
+            .split('/')
+            .map(|segment| self.element_piece(&Piece::text(segment), false))
+            .collect();
+        let query: Vec<String> = request
+            .query
+            .iter()
+            .map(|(name, _)| format!("{name}={{text}}"))
+            .collect();
+        let query = if query.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", query.join("&"))
+        };
+        let mut lines = vec![
+            "id = \"request\"".to_owned(),
+            line(
+                "request",
+                &format!("{} {scheme}://{}{query}", request.method, segments.join("/")),
+            ),
+        ];
+        let secrets: Vec<String> = request
+            .secrets
+            .iter()
+            .map(|(position, pieces)| self.header(position, pieces))
+            .collect();
         if !secrets.is_empty() {
             lines.push(format!("secret = {{ {} }}", secrets.join(", ")));
         }
@@ -147,15 +219,36 @@ impl Writer<'_> {
             let fields: Vec<String> = body
                 .iter()
                 .filter(|(_, value)| !value.is_null())
-                .map(|(key, value)| format!("{} = {}", quoted(&format!("/{key}")), quoted(if value.is_string() { "{text}" } else { "{any}" })))
+                .map(|(key, value)| {
+                    format!(
+                        "{} = {}",
+                        quoted(&format!("/{key}")),
+                        quoted(if value.is_string() { "{text}" } else { "{any}" })
+                    )
+                })
                 .collect();
             lines.push(format!("body = {{ {} }}", fields.join(", ")));
         }
         if !request.capture.is_empty() {
-            lines.push(format!("capture = [{}]", request.capture.iter().map(|selector| quoted(selector)).collect::<Vec<_>>().join(", ")));
+            lines.push(format!(
+                "capture = [{}]",
+                request
+                    .capture
+                    .iter()
+                    .map(|selector| quoted(selector))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ));
         }
         let effect = match request.method.as_str() {
-            "GET" | "HEAD" => effect_of(&request.secrets.iter().flat_map(|(_, pieces)| uses(pieces)).collect::<Vec<_>>(), ShapeEffect::Login),
+            "GET" | "HEAD" => effect_of(
+                &request
+                    .secrets
+                    .iter()
+                    .flat_map(|(_, pieces)| uses(pieces))
+                    .collect::<Vec<_>>(),
+                ShapeEffect::Login,
+            ),
             "POST" => ShapeEffect::Create,
             "DELETE" => ShapeEffect::Delete,
             _ => ShapeEffect::Set,
@@ -165,24 +258,41 @@ impl Writer<'_> {
     }
 
     fn header(&mut self, position: &Position, pieces: &[Piece]) -> String {
-        let text: String = pieces.iter().map(|piece| self.element_piece(piece, false)).collect();
+        let text: String = pieces
+            .iter()
+            .map(|piece| self.element_piece(piece, false))
+            .collect();
         format!("{} = {}", quoted(&position.to_string()), quoted(&text))
     }
 
     fn secret(&mut self, used: &SecretUse) -> String {
         let subject = SecretRole::Run(Role::Subject);
-        let role = if used.roles.contains(&subject) { Some(&subject) } else { used.roles.first() };
+        let role = if used.roles.contains(&subject) {
+            Some(&subject)
+        } else {
+            used.roles.first()
+        };
         let role = role.map(ToString::to_string).unwrap_or_default();
         let part = match &used.part {
             None => String::new(),
             Some(Part::Json(pointer)) => pointer.to_string(),
             Some(Part::Other { format, key }) => {
-                self.notes.push(format!("a part of the format {format} (`{key}`) cannot be declared"));
+                self.notes.push(format!(
+                    "a part of the format {format} (`{key}`) cannot be declared"
+                ));
                 String::new()
             }
         };
-        let derivation = used.derivation.as_ref().map(|name| format!("|{name}")).unwrap_or_default();
-        let form = used.form.as_ref().map(|form| format!(" as {form}")).unwrap_or_default();
+        let derivation = used
+            .derivation
+            .as_ref()
+            .map(|name| format!("|{name}"))
+            .unwrap_or_default();
+        let form = used
+            .form
+            .as_ref()
+            .map(|form| format!(" as {form}"))
+            .unwrap_or_default();
         format!("{{{role}{part}{derivation}{form}}}")
     }
 
@@ -195,7 +305,11 @@ impl Writer<'_> {
 
     /// Where the configuration has a value; places in a list are named by `*`.
     fn place(&self, value: &str) -> Option<String> {
-        if value.is_empty() { None } else { place_in(self.configuration, value, "", false) }
+        if value.is_empty() {
+            None
+        } else {
+            place_in(self.configuration, value, "", false)
+        }
     }
 }
 
@@ -205,7 +319,9 @@ fn place_in(here: &Value, wanted: &str, path: &str, starred: bool) -> Option<Str
             let key = key.replace('~', "~0").replace('/', "~1");
             place_in(value, wanted, &format!("{path}/{key}"), starred)
         }),
-        Value::Array(items) if !starred => items.iter().find_map(|item| place_in(item, wanted, &format!("{path}/*"), true)),
+        Value::Array(items) if !starred => items
+            .iter()
+            .find_map(|item| place_in(item, wanted, &format!("{path}/*"), true)),
         scalar => (scalar_text(scalar).as_deref() == Some(wanted)).then(|| path.to_owned()),
     }
 }
@@ -213,16 +329,30 @@ fn place_in(here: &Value, wanted: &str, path: &str, starred: bool) -> Option<Str
 /// An administrator's login changes nothing; one with the rotated secret is a login.
 fn effect_of(secrets: &[&SecretUse], own: ShapeEffect) -> ShapeEffect {
     let is_own = |used: &&SecretUse| used.roles.iter().any(|role| matches!(role, SecretRole::Run(_)));
-    if secrets.iter().any(is_own) { own } else { ShapeEffect::None }
+    if secrets.iter().any(is_own) {
+        own
+    } else {
+        ShapeEffect::None
+    }
 }
 
 fn token_secrets(token: &FrameToken) -> impl Iterator<Item = &SecretUse> {
-    let pieces = if let FrameToken::Element { pieces, .. } = token { pieces.as_slice() } else { &[] };
+    let pieces = if let FrameToken::Element { pieces, .. } = token {
+        pieces.as_slice()
+    } else {
+        &[]
+    };
     uses(pieces)
 }
 
 fn uses(pieces: &[Piece]) -> impl Iterator<Item = &SecretUse> {
-    pieces.iter().filter_map(|piece| if let Piece::Secret(used) = piece { Some(used) } else { None })
+    pieces.iter().filter_map(|piece| {
+        if let Piece::Secret(used) = piece {
+            Some(used)
+        } else {
+            None
+        }
+    })
 }
 
 fn escaped(text: &str) -> String {

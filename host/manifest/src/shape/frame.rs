@@ -48,7 +48,11 @@ pub(crate) enum DeclaredToken {
 
 impl DeclaredToken {
     pub(crate) fn slots(&self) -> &[Slot] {
-        if let Self::Element(_, slots) = self { slots } else { &[] }
+        if let Self::Element(_, slots) = self {
+            slots
+        } else {
+            &[]
+        }
     }
 }
 
@@ -79,7 +83,10 @@ impl FrameShape {
             Some("none") => Some(Reply::None),
             Some("all") => Some(Reply::All),
             Some(_) => {
-                problems.add(fields.path("reply"), "expected `status`, `none`, or, for a frame without a secret, `all`");
+                problems.add(
+                    fields.path("reply"),
+                    "expected `status`, `none`, or, for a frame without a secret, `all`",
+                );
                 None
             }
             None => None,
@@ -89,14 +96,23 @@ impl FrameShape {
         let framing = framing?;
         let mut tokens = Vec::with_capacity(send.len());
         for (at, text) in send.into_iter().enumerate() {
-            tokens.push(read_token(framing, text, format!("{}[{at}]", fields.path("send")), problems)?);
+            tokens.push(read_token(
+                framing,
+                text,
+                format!("{}[{at}]", fields.path("send")),
+                problems,
+            )?);
         }
         check_order(framing, &tokens, &fields.path("send"), problems);
         let reply = reply?;
         if reply == Reply::All && tokens.iter().any(|token| !secrets_of(token.slots()).is_empty()) {
             problems.add(fields.path("reply"), "`all` is for frames without a secret");
         }
-        Some(Self { framing, tokens, reply })
+        Some(Self {
+            framing,
+            tokens,
+            reply,
+        })
     }
 
     pub(super) fn fits(&self, framing: Framing, tokens: &[FrameToken], configuration: &Value) -> bool {
@@ -108,7 +124,9 @@ impl FrameShape {
             }
             _ => false,
         };
-        self.framing == framing && self.tokens.len() == tokens.len() && self.tokens.iter().zip(tokens).all(fits)
+        self.framing == framing
+            && self.tokens.len() == tokens.len()
+            && self.tokens.iter().zip(tokens).all(fits)
     }
 }
 
@@ -119,12 +137,17 @@ fn read_token(framing: Framing, text: &str, path: String, problems: &mut Problem
         Framing::Ber => {
             let (open, rest) = text.strip_prefix('(').map_or((false, text), |rest| (true, rest));
             let (hex, rest) = rest.split_at_checked(2).unwrap_or((rest, ""));
-            let tag = u8::from_str_radix(hex, 16).ok().filter(|_| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            let tag = u8::from_str_radix(hex, 16)
+                .ok()
+                .filter(|_| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
             match (tag, open, rest.strip_prefix(' ')) {
                 (Some(tag), true, None) if rest.is_empty() => return Some(DeclaredToken::Open(tag)),
                 (Some(tag), false, Some(rest)) => (Some(tag), rest),
                 _ => {
-                    problems.add(path, "expected `(TT`, `)` or `TT text`, with TT the identifier octet in hex");
+                    problems.add(
+                        path,
+                        "expected `(TT`, `)` or `TT text`, with TT the identifier octet in hex",
+                    );
                     return None;
                 }
             }
@@ -136,7 +159,9 @@ fn read_token(framing: Framing, text: &str, path: String, problems: &mut Problem
 }
 
 fn check_order(framing: Framing, tokens: &[DeclaredToken], path: &str, problems: &mut Problems) {
-    if framing == Framing::Resp && !matches!(tokens.first(), Some(DeclaredToken::Element(_, slots)) if matches!(slots.as_slice(), [Slot::Text(_)])) {
+    if framing == Framing::Resp
+        && !matches!(tokens.first(), Some(DeclaredToken::Element(_, slots)) if matches!(slots.as_slice(), [Slot::Text(_)]))
+    {
         problems.add(path, "the first element is the command, written out");
     }
     let mut depth = 0_usize;

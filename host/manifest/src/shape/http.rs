@@ -9,8 +9,17 @@ use crate::reader::{Fields, Problems, join};
 use crate::template::Slot;
 
 /// Header names that servers are known to send back; no secret goes there.
-const ECHOED: [&str; 9] =
-    ["origin", "user-agent", "referer", "host", "cookie", "prefer", "idempotency-key", "x-request-id", "x-correlation-id"];
+const ECHOED: [&str; 9] = [
+    "origin",
+    "user-agent",
+    "referer",
+    "host",
+    "cookie",
+    "prefer",
+    "idempotency-key",
+    "x-request-id",
+    "x-correlation-id",
+];
 const METHODS: [&str; 6] = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"];
 
 /// `[[http]]`: one endpoint: method, URL template, the places of its secrets, and what of the answer is shown.
@@ -52,32 +61,55 @@ impl HttpShape {
     }
 
     pub(super) fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Self> {
-        let capture = fields.texts("capture", problems).into_iter().map(str::to_owned).collect();
+        let capture = fields
+            .texts("capture", problems)
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         let show = fields.parsed_list("show", problems);
-        let headers = fields.texts("headers", problems).into_iter().map(str::to_ascii_lowercase).collect();
+        let headers = fields
+            .texts("headers", problems)
+            .into_iter()
+            .map(str::to_ascii_lowercase)
+            .collect();
         let secrets = read_secrets(fields, problems);
         let body = read_body(fields, problems);
         let path = fields.path("request");
         let request = fields.required_text("request", problems)?;
         let Some((method, scheme, rest)) = split_request(request) else {
-            problems.add(path, "expected `METHOD https://host/path`, with a method in capitals");
+            problems.add(
+                path,
+                "expected `METHOD https://host/path`, with a method in capitals",
+            );
             return None;
         };
         let slots = parse_slots(rest, path.clone(), problems)?;
         if slots.iter().any(|slot| matches!(slot, Slot::Secret(_))) {
-            problems.add(path.clone(), "no secret stands in a URL here; a query's stands under `secret`, as `query:<name>`");
+            problems.add(
+                path.clone(),
+                "no secret stands in a URL here; a query's stands under `secret`, as `query:<name>`",
+            );
         }
         let mut parts = split(slots, '?').into_iter();
         let segments = split(parts.next().unwrap_or_default(), '/');
-        if segments.first().is_none_or(|authority| authority.is_empty() || authority.contains(&Slot::AnyText)) {
-            problems.add(path.clone(), "the host is written out or comes from the configuration");
+        if segments
+            .first()
+            .is_none_or(|authority| authority.is_empty() || authority.contains(&Slot::AnyText))
+        {
+            problems.add(
+                path.clone(),
+                "the host is written out or comes from the configuration",
+            );
         }
         let mut query = Vec::new();
         for pair in parts.next().map(|query| split(query, '&')).unwrap_or_default() {
             let mut sides = split(pair, '=').into_iter();
             match (sides.next().as_deref(), sides.next(), sides.next()) {
                 (Some([Slot::Text(name)]), Some(value), None) => query.push((name.clone(), value)),
-                _ => problems.add(path.clone(), "a query is `name=value` pairs with `&` between them"),
+                _ => problems.add(
+                    path.clone(),
+                    "a query is `name=value` pairs with `&` between them",
+                ),
             }
         }
         if parts.next().is_some() {
@@ -86,7 +118,17 @@ impl HttpShape {
         for slots in segments.iter().chain(query.iter().map(|(_, slots)| slots)) {
             check_element(slots, &path, problems);
         }
-        Some(Self { method, scheme, segments, query, secrets, body, capture, show, headers })
+        Some(Self {
+            method,
+            scheme,
+            segments,
+            query,
+            secrets,
+            body,
+            capture,
+            show,
+            headers,
+        })
     }
 
     pub(super) fn fits(&self, request: &Request, configuration: &Value) -> bool {
@@ -94,17 +136,37 @@ impl HttpShape {
             && self.url_fits(&request.url, configuration)
             && self.query_fits(&request.query, configuration)
             && self.secrets_fit(&request.secrets, configuration)
-            && request.body.as_ref().is_none_or(|body| self.body_fits(body, "", configuration))
-            && request.capture.iter().all(|selector| self.capture.contains(selector))
+            && request
+                .body
+                .as_ref()
+                .is_none_or(|body| self.body_fits(body, "", configuration))
+            && request
+                .capture
+                .iter()
+                .all(|selector| self.capture.contains(selector))
     }
 
     fn url_fits(&self, url: &str, configuration: &Value) -> bool {
-        let Some(rest) = url.strip_prefix(self.scheme.as_str()).and_then(|rest| rest.strip_prefix("://")) else { return false };
-        if rest.contains(['?', '#', '@', '\\']) || rest.chars().any(|character| character.is_whitespace() || character.is_control()) {
+        let Some(rest) = url
+            .strip_prefix(self.scheme.as_str())
+            .and_then(|rest| rest.strip_prefix("://"))
+        else {
+            return false;
+        };
+        if rest.contains(['?', '#', '@', '\\'])
+            || rest
+                .chars()
+                .any(|character| character.is_whitespace() || character.is_control())
+        {
             return false;
         }
         let sent: Vec<&str> = rest.split('/').collect();
-        let dots = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+        let dots = |segment: &str| {
+            matches!(
+                segment.to_ascii_lowercase().replace("%2e", ".").as_str(),
+                "." | ".."
+            )
+        };
         sent.len() == self.segments.len()
             && !sent.iter().any(|segment| dots(segment))
             && sent.iter().zip(&self.segments).all(|(sent, slots)| {
@@ -117,7 +179,9 @@ impl HttpShape {
         let fits = |(name, slots): &(String, Vec<Slot>)| {
             let mut same = sent.iter().filter(|(sent, _)| sent == name);
             match (same.next(), same.next()) {
-                (Some((_, value)), None) => element_fits(slots, &[Piece::text(value.as_str())], configuration),
+                (Some((_, value)), None) => {
+                    element_fits(slots, &[Piece::text(value.as_str())], configuration)
+                }
                 _ => false,
             }
         };
@@ -139,7 +203,9 @@ impl HttpShape {
             return match (declared, value) {
                 (DeclaredValue::Fixed(fixed), value) => fixed == value,
                 (DeclaredValue::Slots(slots), _) if slots.as_slice() == [Slot::AnyJson] => true,
-                (DeclaredValue::Slots(slots), Value::String(text)) => element_fits(slots, &[Piece::text(text.as_str())], configuration),
+                (DeclaredValue::Slots(slots), Value::String(text)) => {
+                    element_fits(slots, &[Piece::text(text.as_str())], configuration)
+                }
                 (DeclaredValue::Slots(slots), value) => match slots.as_slice() {
                     [Slot::Value(pointer)] => pointer.values(configuration).contains(&value),
                     _ => false,
@@ -201,8 +267,12 @@ fn read_secrets(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(Positi
             Some(("body", pointer)) => pointer.parse().ok().map(Position::Body),
             _ => None,
         };
-        let slots = value.as_str().and_then(|text| parse_slots(text, path.clone(), problems));
-        let secret = slots.as_ref().is_some_and(|slots| slots.iter().any(|slot| matches!(slot, Slot::Secret(_))));
+        let slots = value
+            .as_str()
+            .and_then(|text| parse_slots(text, path.clone(), problems));
+        let secret = slots
+            .as_ref()
+            .is_some_and(|slots| slots.iter().any(|slot| matches!(slot, Slot::Secret(_))));
         match (position, slots) {
             (Some(position), Some(slots)) if secret => {
                 check_element(&slots, &path, problems);
@@ -216,7 +286,11 @@ fn read_secrets(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(Positi
 }
 
 fn is_echoed(name: &str) -> bool {
-    name.is_empty() || name != name.to_ascii_lowercase() || ECHOED.contains(&name) || name.starts_with("access-control-") || name.starts_with("sec-")
+    name.is_empty()
+        || name != name.to_ascii_lowercase()
+        || ECHOED.contains(&name)
+        || name.starts_with("access-control-")
+        || name.starts_with("sec-")
 }
 
 fn read_body(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(Pointer, DeclaredValue)> {
@@ -231,7 +305,10 @@ fn read_body(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(Pointer, 
                     check_element(&slots, &path, problems);
                 }
                 if slots.iter().any(|slot| matches!(slot, Slot::Secret(_))) {
-                    problems.add(path.clone(), "a secret of the body stands under `secret`, as `body:<pointer>`");
+                    problems.add(
+                        path.clone(),
+                        "a secret of the body stands under `secret`, as `body:<pointer>`",
+                    );
                 }
                 DeclaredValue::Slots(slots)
             }),

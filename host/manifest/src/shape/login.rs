@@ -32,22 +32,34 @@ impl LoginShape {
     pub(super) fn read(fields: &mut Fields<'_>, problems: &mut Problems) -> Option<Self> {
         let driver = fields.required_text("driver", problems).map(str::to_owned);
         let user = fields.required_text("user", problems);
-        let user = user.and_then(|text| match parse_slots(text, fields.path("user"), problems)?.as_slice() {
-            [slot @ (Slot::Value(_) | Slot::Text(_))] => Some(slot.clone()),
-            _ => {
-                problems.add(fields.path("user"), "a user is a configuration value, `{/pointer}`, or a fixed name");
-                None
+        let user = user.and_then(|text| {
+            let slots = parse_slots(text, fields.path("user"), problems)?;
+            if let [slot @ (Slot::Value(_) | Slot::Text(_))] = slots.as_slice() {
+                return Some(slot.clone());
             }
+            problems.add(
+                fields.path("user"),
+                "a user is a configuration value, `{/pointer}`, or a fixed name",
+            );
+            None
         });
         let password = fields.required_text("password", problems);
-        let password = password.and_then(|text| match parse_slots(text, fields.path("password"), problems)?.as_slice() {
-            [Slot::Secret(pattern)] => Some(pattern.clone()),
-            _ => {
-                problems.add(fields.path("password"), "a password is one secret, such as `{subject}`");
-                None
+        let password = password.and_then(|text| {
+            let slots = parse_slots(text, fields.path("password"), problems)?;
+            if let [Slot::Secret(pattern)] = slots.as_slice() {
+                return Some(pattern.clone());
             }
+            problems.add(
+                fields.path("password"),
+                "a password is one secret, such as `{subject}`",
+            );
+            None
         });
-        Some(Self { driver: driver?, user: user?, password: password? })
+        Some(Self {
+            driver: driver?,
+            user: user?,
+            password: password?,
+        })
     }
 
     pub(super) fn fits(&self, driver: &str, user: &str, password: &SecretUse, configuration: &Value) -> bool {

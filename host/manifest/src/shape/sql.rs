@@ -8,7 +8,8 @@ use crate::template::Slot;
 /// What a declared statement may begin with. A statement that reads (`SELECT`, `WITH`, `VALUES`) answers a question about the
 /// secret by its row count; `DO`, `COPY` and their like run text.
 const VERBS: [&str; 13] = [
-    "ALTER", "CALL", "CREATE", "DELETE", "DROP", "EXEC", "GRANT", "INSERT", "MERGE", "RENAME", "REVOKE", "SET", "UPDATE",
+    "ALTER", "CALL", "CREATE", "DELETE", "DROP", "EXEC", "GRANT", "INSERT", "MERGE", "RENAME", "REVOKE",
+    "SET", "UPDATE",
 ];
 
 /// `[[sql]]`: one statement. Text is compared byte for byte, without the white space at both ends; what comes from the
@@ -33,21 +34,27 @@ impl SqlShape {
         for message in check(&slots) {
             problems.add(path.clone(), message);
         }
-        Some(Self { dialect: dialect?, slots })
+        Some(Self {
+            dialect: dialect?,
+            slots,
+        })
     }
 
     pub(super) fn fits(&self, dialect: &str, pieces: &[Piece], configuration: &Value) -> bool {
         let pieces = trimmed_pieces(pieces);
         let fits = |(slot, piece): (&Slot, &Piece)| match (slot, piece) {
             (Slot::Text(declared), Piece::Text(sent)) => declared.as_bytes() == sent.as_slice(),
-            (Slot::Value(pointer), Piece::Literal(text)) | (Slot::Identifier(pointer), Piece::Identifier(text)) => {
+            (Slot::Value(pointer), Piece::Literal(text))
+            | (Slot::Identifier(pointer), Piece::Identifier(text)) => {
                 is_configured(text, pointer, configuration)
             }
             (Slot::AnyText, Piece::Literal(_)) => true,
             (Slot::Secret(pattern), Piece::Secret(used)) => pattern.fits(used),
             _ => false,
         };
-        self.dialect == dialect && self.slots.len() == pieces.len() && self.slots.iter().zip(&pieces).all(fits)
+        self.dialect == dialect
+            && self.slots.len() == pieces.len()
+            && self.slots.iter().zip(&pieces).all(fits)
     }
 }
 
@@ -83,7 +90,10 @@ fn check(slots: &[Slot]) -> Vec<String> {
         _ => "",
     };
     if !VERBS.contains(&verb) {
-        messages.push(format!("a declared statement begins with one of {}, in capitals; others run read-only and undeclared", VERBS.join(", ")));
+        messages.push(format!(
+            "a declared statement begins with one of {}, in capitals; others run read-only and undeclared",
+            VERBS.join(", ")
+        ));
     }
     for (at, slot) in slots.iter().enumerate() {
         let Slot::Text(text) = slot else {
@@ -102,7 +112,9 @@ fn check(slots: &[Slot]) -> Vec<String> {
         let after = at == 0 || text.starts_with([' ', '\n', ')', ',', '.', '@']);
         let before = at + 1 == slots.len() || text.ends_with([' ', '\n', '(', ',', '=', '.', '@']);
         if !after || !before {
-            messages.push(format!("{text:?} touches a piece: leave a space beside the braces"));
+            messages.push(format!(
+                "{text:?} touches a piece: leave a space beside the braces"
+            ));
         }
     }
     messages
@@ -115,12 +127,16 @@ fn check_text(text: &str) -> Result<(), String> {
     for character in text.chars() {
         match open {
             Some(quote) if character == quote => open = None,
-            Some(_) if character == '\\' => return Err("a backslash means something else in each server: leave it out".to_owned()),
+            Some(_) if character == '\\' => {
+                return Err("a backslash means something else in each server: leave it out".to_owned());
+            }
             Some(_) => {}
             None => match character {
                 '\'' | '"' | '`' => open = Some(character),
                 ';' => return Err("one statement a shape: `;` is not allowed".to_owned()),
-                '$' | '\\' | '#' | '\0' => return Err(format!("{character:?} is not allowed outside quotes")),
+                '$' | '\\' | '#' | '\0' => {
+                    return Err(format!("{character:?} is not allowed outside quotes"));
+                }
                 '-' if before == '-' => return Err("comments are not allowed".to_owned()),
                 '*' if before == '/' => return Err("comments are not allowed".to_owned()),
                 _ => {}
@@ -129,7 +145,9 @@ fn check_text(text: &str) -> Result<(), String> {
         before = character;
     }
     match open {
-        Some(quote) => Err(format!("the quote {quote} is not closed before the next piece; the host quotes pieces itself")),
+        Some(quote) => Err(format!(
+            "the quote {quote} is not closed before the next piece; the host quotes pieces itself"
+        )),
         None => Ok(()),
     }
 }

@@ -1,0 +1,153 @@
+use super::*;
+
+#[test]
+fn another_host_port_or_transport_is_denied() {
+    let hosts = "\"db.internal:5432 tls\"";
+    assert!(tls(hosts, "db.internal", 5432).is_some());
+    assert!(tls(hosts, "DB.Internal.", 5432).is_some());
+    for host in [
+        "db.internal.evil.example",
+        "xdb.internal",
+        "db",
+        "db.internal\0",
+        "db.internal ",
+        "",
+        "10.0.0.1",
+        "0x0a000001",
+    ] {
+        assert!(tls(hosts, host, 5432).is_none(), "{host:?}");
+    }
+    assert!(tls(hosts, "db.internal", 5433).is_none());
+    let world = World::new(json!({"host": "db.internal", "port": 5432}));
+    assert!(
+        world
+            .connect(hosts, "db.internal", 5432, Transport::Plaintext)
+            .is_none()
+    );
+    let plaintext = "\"{/host}:{/port} plaintext\"";
+    assert!(
+        world
+            .connect(plaintext, "db.internal", 5432, Transport::Tls)
+            .is_none()
+    );
+    assert!(
+        world
+            .connect(plaintext, "db.internal", 5432, Transport::Plaintext)
+            .is_some()
+    );
+}
+
+#[test]
+fn a_name_opens_no_loopback_unless_it_is_localhost() {
+    let named = tls("\"db.internal:5432 tls\"", "db.internal", 5432).unwrap();
+    assert!(
+        named.admits(address("10.0.0.9"))
+            && named.admits(address("203.0.113.5"))
+            && named.admits(address("fd12::1"))
+    );
+    for inside in [
+        "127.0.0.1",
+        "127.9.9.9",
+        "::1",
+        "::ffff:127.0.0.1",
+        "0.0.0.0",
+        "0.1.2.3",
+        "::",
+        "255.255.255.255",
+    ] {
+        assert!(!named.admits(address(inside)), "{inside}");
+    }
+    let local = tls("\"localhost:5432 tls\"", "localhost", 5432).unwrap();
+    assert!(local.admits(address("127.0.0.1")) && local.admits(address("::1")));
+    let literal = tls("\"127.0.0.1:5432 tls\"", "127.0.0.1", 5432).unwrap();
+    assert!(literal.admits(address("127.0.0.1")) && !literal.admits(address("127.0.0.2")));
+}
+
+#[test]
+fn a_range_ends_at_its_edge() {
+    let hosts = "\"10.1.0.0/16:5432 tls\", \"[fd12::]/64:5432 tls\"";
+    for inside in ["10.1.0.0", "10.1.255.255", "fd12::ffff:ffff:ffff:ffff"] {
+        assert!(tls(hosts, inside, 5432).is_some(), "{inside}");
+    }
+    for outside in [
+        "10.0.255.255",
+        "10.2.0.0",
+        "fd12:0:0:1::",
+        "fd11:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+    ] {
+        assert!(tls(hosts, outside, 5432).is_none(), "{outside}");
+    }
+    assert!(
+        tls("\"10.1.0.0/16:5432 tls\"", "::ffff:10.1.2.3", 5432)
+            .is_some_and(|there| there.admits(address("10.1.2.3")))
+    );
+    assert!(tls("\"0.0.0.0/0:5432 tls\"", "203.0.113.9", 5432).is_some());
+}
+
+#[test]
+fn a_range_covers_a_configured_name_only_where_it_leads_into_the_range_and_no_name_of_the_guest() {
+    let there = tls("\"10.1.0.0/16:5432 tls\"", "db.internal", 5432).unwrap();
+    assert!(
+        there.admits(address("10.1.2.3"))
+            && !there.admits(address("10.2.2.3"))
+            && !there.admits(address("203.0.113.1"))
+    );
+    assert!(
+        tls("\"10.1.0.0/16:5432 tls\"", "stolen.evil.example", 5432).is_none(),
+        "not even looked up"
+    );
+}
+
+#[test]
+fn a_configured_value_is_one_host_and_never_a_rule() {
+    let connect = |host: &str, to: &str| {
+        World::new(json!({"host": host, "port": 1})).connect("\"{/host}:{/port} tls\"", to, 1, Transport::Tls)
+    };
+    assert!(connect("::1", "::1").is_some());
+    assert!(connect("[::1]", "::1").is_some());
+    for (configured, to) in [
+        ("0.0.0.0/0", "10.0.0.1"),
+        ("*", "x"),
+        ("{/host}", "x"),
+        ("a b", "a b"),
+        ("", ""),
+    ] {
+        assert!(connect(configured, to).is_none(), "{configured}");
+    }
+    let wrong_port = World::new(json!({"host": "h", "port": 70000}));
+    assert!(
+        wrong_port
+            .connect("\"{/host}:{/port} tls\"", "h", 4464, Transport::Tls)
+            .is_none()
+    );
+    assert!(
+        World::new(json!({}))
+            .connect("\"{/host}:{/port} tls\"", "h", 1, Transport::Tls)
+            .is_none()
+    );
+}
+
+#[test]
+fn rules_that_are_wider_than_they_look_are_not_read() {
+    for bad in [
+        "*:5432 tls",
+        "db:5432",
+        "db tls",
+        "db:0 tls",
+        "db:05 tls",
+        "db:+5 tls",
+        "db:5432 TLS",
+        "10.1.0.1/16:5432 tls",
+        "10.0.0.0/33:1 tls",
+        "10.0.0.0/:1 tls",
+        "fd12::1:5432 tls",
+        "127.1:5432 tls",
+        "[::ffff:10.0.0.1]:1 tls",
+        "a_b-:1 tls",
+        "db:5432  tls",
+        "{host}:1 tls",
+        "http://db:1 tls",
+    ] {
+        assert!(bad.parse::<HostRule>().is_err(), "{bad}");
+    }
+}
