@@ -24,7 +24,11 @@ pub struct Entry {
 
 impl Entry {
     /// An entry of the host itself, without a run and without details.
-    pub fn of_host(action: impl Into<String>, resource: impl Into<String>, outcome: impl Into<String>) -> Self {
+    pub fn of_host(
+        action: impl Into<String>,
+        resource: impl Into<String>,
+        outcome: impl Into<String>,
+    ) -> Self {
         Self {
             actor: "host".to_owned(),
             action: action.into(),

@@ -107,13 +107,28 @@ impl<'a> Verifier<'a> {
         for checkpoint in checkpoints {
             if checkpoint.store != store {
                 let found = checkpoint.store.clone();
-                return Err(Error::OtherStore { expected: store.to_owned(), found });
+                return Err(Error::OtherStore {
+                    expected: store.to_owned(),
+                    found,
+                });
             }
             if checkpoint.seq == 0 && checkpoint.hash != head {
-                return Err(Error::Broken { seq: 0, fault: Fault::Rewritten });
+                return Err(Error::Broken {
+                    seq: 0,
+                    fault: Fault::Rewritten,
+                });
             }
         }
-        Ok(Self { store, key, checkpoints, report: Report { rows: 0, head, sealed_to: None } })
+        Ok(Self {
+            store,
+            key,
+            checkpoints,
+            report: Report {
+                rows: 0,
+                head,
+                sealed_to: None,
+            },
+        })
     }
 
     /// The store whose trail this is.
@@ -143,7 +158,11 @@ impl<'a> Verifier<'a> {
             }
             self.report.sealed_to = Some(seq);
         }
-        if self.checkpoints.iter().any(|checkpoint| checkpoint.seq == seq && checkpoint.hash != row.hash) {
+        if self
+            .checkpoints
+            .iter()
+            .any(|checkpoint| checkpoint.seq == seq && checkpoint.hash != row.hash)
+        {
             return broken(Fault::Rewritten);
         }
         self.report.rows = seq;
@@ -156,8 +175,15 @@ impl<'a> Verifier<'a> {
     /// # Errors
     /// [`Error::Broken`] with [`Fault::Truncated`] where a checkpoint lies behind the end.
     pub fn finish(self) -> Result<Report, Error> {
-        if self.checkpoints.iter().any(|checkpoint| checkpoint.seq > self.report.rows) {
-            return Err(Error::Broken { seq: self.report.rows + 1, fault: Fault::Truncated });
+        if self
+            .checkpoints
+            .iter()
+            .any(|checkpoint| checkpoint.seq > self.report.rows)
+        {
+            return Err(Error::Broken {
+                seq: self.report.rows + 1,
+                fault: Fault::Truncated,
+            });
         }
         Ok(self.report)
     }

@@ -28,8 +28,13 @@ fn rows(count: u64, key: Option<&SecretBytes>) -> Vec<Row> {
 }
 
 fn head(rows: &[Row]) -> Checkpoint {
-    let last = rows.last().expect("rows");
-    Checkpoint { store: STORE.to_owned(), seq: last.seq, hash: last.hash, at: last.at }
+    let last = &rows[rows.len() - 1];
+    Checkpoint {
+        store: STORE.to_owned(),
+        seq: last.seq,
+        hash: last.hash,
+        at: last.at,
+    }
 }
 
 fn fault_of(rows: &[Row], checkpoints: &[Checkpoint]) -> (u64, Fault) {
@@ -45,7 +50,10 @@ fn an_untouched_trail_is_sound_and_says_how_far_it_is_sealed() {
     let last = link(trail[4].hash, 6, Timestamp::from_unix_ms(9_000), &entry(6), None);
     trail.push(last);
     let report = verify(&trail, STORE, Some(&key()), &[head(&trail[..3])]).expect("sound");
-    assert_eq!((report.rows, report.sealed_to, report.head), (6, Some(5), trail[5].hash));
+    assert_eq!(
+        (report.rows, report.sealed_to, report.head),
+        (6, Some(5), trail[5].hash)
+    );
 }
 
 #[test]
@@ -105,7 +113,10 @@ fn a_recomputed_chain_lacks_our_seals_and_misses_the_checkpoint() {
 
     let mut rewritten = rows(2, None);
     rewritten[1] = link(rewritten[0].hash, 2, Timestamp::from_unix_ms(5), &entry(9), None);
-    assert_eq!(fault_of(&rewritten, &[head(&genuine[..2])]), (2, Fault::Rewritten));
+    assert_eq!(
+        fault_of(&rewritten, &[head(&genuine[..2])]),
+        (2, Fault::Rewritten)
+    );
     let report = verify(&rewritten, STORE, Some(&key()), &[]).expect("plain chain");
     assert_eq!(report.sealed_to, None, "an unsealed trail says so");
 }
@@ -114,7 +125,13 @@ fn a_recomputed_chain_lacks_our_seals_and_misses_the_checkpoint() {
 fn a_trail_of_another_store_does_not_pass() {
     let trail = rows(2, None);
     let error = verify(&trail, "store-b", None, &[]).expect_err("other store");
-    assert_eq!(error, Error::Broken { seq: 1, fault: Fault::Unlinked });
+    assert_eq!(
+        error,
+        Error::Broken {
+            seq: 1,
+            fault: Fault::Unlinked
+        }
+    );
     let error = verify(&trail, "store-b", None, &[head(&trail)]).expect_err("other store");
     assert_eq!(error.code(), "audit.other-store");
 }

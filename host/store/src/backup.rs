@@ -24,7 +24,9 @@ impl Store {
         self.read(move |reader| {
             let file = files::open_private(&path, "create")?;
             if file.metadata().map_err(files::failed("inspect", &path))?.len() > 0 {
-                return Err(Error::Conflict { what: path.display().to_string() });
+                return Err(Error::Conflict {
+                    what: path.display().to_string(),
+                });
             }
             let mut copy = Connection::open(&path)?;
             Backup::new(reader.connection, &mut copy)?.run_to_completion(PAGES, Duration::ZERO, None)?;
@@ -47,7 +49,11 @@ impl Store {
         let path = self.path().to_owned();
         self.read(move |reader| {
             let found = inspect(reader.connection).map_err(|error| explain(error, &path))?;
-            if found == "ok" { Ok(()) } else { Err(Error::Damaged { path, detail: found }) }
+            if found == "ok" {
+                Ok(())
+            } else {
+                Err(Error::Damaged { path, detail: found })
+            }
         })
         .await
     }
@@ -58,14 +64,20 @@ fn inspect(connection: &Connection) -> Result<String, Error> {
     if pages != "ok" {
         return Ok(pages);
     }
-    let strays: u32 =
-        connection.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0))?;
+    let strays: u32 = connection.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| {
+        row.get(0)
+    })?;
     if strays > 0 {
         return Ok(format!("{strays} rows refer to rows that are gone"));
     }
-    let guards: u32 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'", [], |row| {
-            row.get(0)
-        })?;
-    if guards == GUARDS { Ok(pages) } else { Ok(format!("{guards} of {GUARDS} guarding triggers are there")) }
+    let guards: u32 = connection.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'",
+        [],
+        |row| row.get(0),
+    )?;
+    if guards == GUARDS {
+        Ok(pages)
+    } else {
+        Ok(format!("{guards} of {GUARDS} guarding triggers are there"))
+    }
 }

@@ -218,7 +218,10 @@ impl Error {
             }
             Self::InUse { pid: None, .. } => "talk to the running host, or stop it first".to_owned(),
             Self::NotPrivate { path, .. } => {
-                format!("`chmod go-rwx {}`; it must belong to the user of the host", path.display())
+                format!(
+                    "`chmod go-rwx {}`; it must belong to the user of the host",
+                    path.display()
+                )
             }
             Self::FileSystem { .. } => "put the state directory on a local disk".to_owned(),
             Self::NewerFormat { .. } => {

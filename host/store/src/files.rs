@@ -22,12 +22,17 @@ pub(crate) fn claim(dir: &Path) -> Result<Files, Error> {
     let file = open_private(&database, "create")?;
     file.sync_all().map_err(failed("sync", &database))?;
     sync_directory(dir)?;
-    Ok(Files { database, _lock: lock })
+    Ok(Files {
+        database,
+        _lock: lock,
+    })
 }
 
 /// Makes new entries of the directory durable.
 pub(crate) fn sync_directory(dir: &Path) -> Result<(), Error> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed("sync", dir))
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(failed("sync", dir))
 }
 
 /// Opens a file that nobody else may read, or creates it so. A symbolic link is refused.
@@ -56,7 +61,12 @@ fn private_directory(dir: &Path) -> Result<(), Error> {
 }
 
 fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<(), Error> {
-    let not_private = |what| Err(Error::NotPrivate { path: path.to_owned(), what });
+    let not_private = |what| {
+        Err(Error::NotPrivate {
+            path: path.to_owned(),
+            what,
+        })
+    };
     if metadata.uid() != rustix::process::geteuid().as_raw() {
         return not_private("it belongs to another user");
     }
@@ -75,7 +85,10 @@ fn local_disk(dir: &Path) -> Result<(), Error> {
         0x0102_1997 => "9P",
         _ => return Ok(()),
     };
-    Err(Error::FileSystem { path: dir.to_owned(), kind })
+    Err(Error::FileSystem {
+        path: dir.to_owned(),
+        kind,
+    })
 }
 
 fn lock(dir: &Path) -> Result<File, Error> {
@@ -87,13 +100,19 @@ fn lock(dir: &Path) -> Result<File, Error> {
             let mut text = String::new();
             // The number is a courtesy: without it the answer is the same.
             let _ = file.read_to_string(&mut text);
-            return Err(Error::InUse { dir: dir.to_owned(), pid: text.trim().parse().ok() });
+            return Err(Error::InUse {
+                dir: dir.to_owned(),
+                pid: text.trim().parse().ok(),
+            });
         }
         Err(fs::TryLockError::Error(source)) => return Err(failed("lock", &path)(source)),
     }
     let note = format!("{}\n", std::process::id());
     // Likewise a courtesy; a full disk must not keep the host from opening its state.
-    let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(note.as_bytes()));
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(note.as_bytes()));
     Ok(file)
 }
 

@@ -62,11 +62,22 @@ fn effect_word(effect: Effect) -> &'static str {
 }
 
 fn unreadable(id: u64) -> Error {
-    Error::Unreadable { what: format!("intent {id}") }
+    Error::Unreadable {
+        what: format!("intent {id}"),
+    }
 }
 
 /// Columns as read; turned into an [`IntentRow`] outside of rusqlite's closure, where errors can say which row.
-type Raw = (u64, [String; 5], u32, u32, u64, u32, Timestamp, Option<(String, String, u64)>);
+type Raw = (
+    u64,
+    [String; 5],
+    u32,
+    u32,
+    u64,
+    u32,
+    Timestamp,
+    Option<(String, String, u64)>,
+);
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Raw> {
     let texts = [row.get(1)?, row.get(2)?, row.get(5)?, row.get(6)?, row.get(7)?];
@@ -74,7 +85,16 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Raw> {
         None => None,
         Some(effect) => Some((effect, row.get(12)?, row.get(13)?)),
     };
-    Ok((row.get(0)?, texts, row.get(3)?, row.get(4)?, row.get(8)?, row.get(9)?, at(row, 10)?, outcome))
+    Ok((
+        row.get(0)?,
+        texts,
+        row.get(3)?,
+        row.get(4)?,
+        row.get(8)?,
+        row.get(9)?,
+        at(row, 10)?,
+        outcome,
+    ))
 }
 
 fn typed((id, texts, attempt, seq, fence, epoch, at, outcome): Raw) -> Result<IntentRow, Error> {
@@ -96,10 +116,20 @@ fn typed((id, texts, attempt, seq, fence, epoch, at, outcome): Raw) -> Result<In
                 .into_iter()
                 .find(|known| effect_word(*known) == effect)
                 .ok_or_else(|| unreadable(id))?;
-            Some(IntentOutcome { effect, code, at: Timestamp::from_unix_ms(at) })
+            Some(IntentOutcome {
+                effect,
+                code,
+                at: Timestamp::from_unix_ms(at),
+            })
         }
     };
-    Ok(IntentRow { id, intent, epoch: Epoch(epoch), at, outcome })
+    Ok(IntentRow {
+        id,
+        intent,
+        epoch: Epoch(epoch),
+        at,
+        outcome,
+    })
 }
 
 fn step_from(word: &str) -> Option<StepName> {
@@ -116,7 +146,9 @@ impl Reader<'_> {
                           o.effect, o.code, o.at
                    FROM intent i LEFT JOIN intent_outcome o ON o.intent = i.id WHERE i.run = ?1 ORDER BY i.id";
         let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map([run.as_str()], read)?.collect::<Result<Vec<_>, _>>()?;
+        let rows = statement
+            .query_map([run.as_str()], read)?
+            .collect::<Result<Vec<_>, _>>()?;
         rows.into_iter().map(typed).collect()
     }
 }
@@ -144,8 +176,16 @@ impl Transaction<'_> {
             self.now.as_unix_ms()
         ])?;
         if added == 0 {
-            let Intent { run, step, attempt, seq, .. } = intent;
-            return Err(Error::Conflict { what: format!("intent {step}/{attempt}/{seq} of run {run}") });
+            let Intent {
+                run,
+                step,
+                attempt,
+                seq,
+                ..
+            } = intent;
+            return Err(Error::Conflict {
+                what: format!("intent {step}/{attempt}/{seq} of run {run}"),
+            });
         }
         u64::try_from(self.connection.last_insert_rowid()).map_err(|_| unreadable(0))
     }
@@ -159,12 +199,25 @@ impl Transaction<'_> {
         let sql = "INSERT INTO intent_outcome (intent, effect, code, at) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING";
         let word = effect_word(effect);
         let now = self.now.as_unix_ms();
-        if self.connection.prepare_cached(sql)?.execute(params![intent, word, code, now])? == 1 {
+        if self
+            .connection
+            .prepare_cached(sql)?
+            .execute(params![intent, word, code, now])?
+            == 1
+        {
             return Ok(());
         }
         let same = "SELECT count(*) FROM intent_outcome WHERE intent = ?1 AND effect = ?2 AND code = ?3";
-        let same: u32 =
-            self.connection.prepare_cached(same)?.query_row(params![intent, word, code], |row| row.get(0))?;
-        if same == 1 { Ok(()) } else { Err(Error::Conflict { what: format!("the outcome of intent {intent}") }) }
+        let same: u32 = self
+            .connection
+            .prepare_cached(same)?
+            .query_row(params![intent, word, code], |row| row.get(0))?;
+        if same == 1 {
+            Ok(())
+        } else {
+            Err(Error::Conflict {
+                what: format!("the outcome of intent {intent}"),
+            })
+        }
     }
 }

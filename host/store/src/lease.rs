@@ -76,9 +76,12 @@ impl Reader<'_> {
     /// What SQLite refuses.
     pub fn lease(&self, key: &LeaseKey) -> Result<Option<Lease>, Error> {
         let (kind, name) = key.parts();
-        let sql =
-            "SELECT run, holder, fence, until, effects_until FROM lease WHERE kind = ?1 AND name = ?2";
-        Ok(self.connection.prepare_cached(sql)?.query_row([kind, name], read).optional()?)
+        let sql = "SELECT run, holder, fence, until, effects_until FROM lease WHERE kind = ?1 AND name = ?2";
+        Ok(self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([kind, name], read)
+            .optional()?)
     }
 
     /// Refuses unless this fence is the run's live one: held, not run out, and none newer. Checked inside the transaction
@@ -88,11 +91,35 @@ impl Reader<'_> {
     /// [`Error::Stale`].
     pub fn check_fence(&self, run: &RunId, fence: Fence) -> Result<(), Error> {
         let sql = "SELECT count(*), coalesce(min(until > ?3), 0) FROM lease WHERE run = ?1 AND fence = ?2";
-        let live: bool = self.connection.prepare_cached(sql)?.query_row(
-            params![run.as_str(), fence.0, self.now.as_unix_ms()],
-            |row| Ok(row.get::<_, u32>(0)? > 0 && row.get::<_, bool>(1)?),
-        )?;
-        if live { Ok(()) } else { Err(Error::Stale { run: run.clone(), fence }) }
+        let live: bool = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![run.as_str(), fence.0, self.now.as_unix_ms()], |row| {
+                Ok(row.get::<_, u32>(0)? > 0 && row.get::<_, bool>(1)?)
+            })?;
+        if live {
+            Ok(())
+        } else {
+            Err(Error::Stale {
+                run: run.clone(),
+                fence,
+            })
+        }
+    }
+
+    /// As [`Self::check_fence`], and refuses also when another run holds this key.
+    ///
+    /// # Errors
+    /// [`Error::Stale`], [`Error::LeaseHeld`].
+    pub fn check_fence_on(&self, key: &LeaseKey, run: &RunId, fence: Fence) -> Result<(), Error> {
+        self.check_fence(run, fence)?;
+        match self.lease(key)?.and_then(|lease| lease.run) {
+            Some(by) if by != run.as_str() => Err(Error::LeaseHeld {
+                key: key.to_string(),
+                by,
+            }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -104,7 +131,10 @@ impl Transaction<'_> {
     pub fn acquire_leases(&self, request: &LeaseRequest) -> Result<Fence, Error> {
         for key in &request.keys {
             if let Some(Lease { run: Some(by), .. }) = self.lease(key)? {
-                return Err(Error::LeaseHeld { key: key.to_string(), by });
+                return Err(Error::LeaseHeld {
+                    key: key.to_string(),
+                    by,
+                });
             }
         }
         self.grant(request)
@@ -117,12 +147,25 @@ impl Transaction<'_> {
     /// run that has not ended is never pushed aside.
     pub fn take_over(&self, request: &LeaseRequest) -> Result<Fence, Error> {
         for key in &request.keys {
-            let Some(Lease { run: Some(by), effects_until, .. }) = self.lease(key)? else { continue };
+            let Some(Lease {
+                run: Some(by),
+                effects_until,
+                ..
+            }) = self.lease(key)?
+            else {
+                continue;
+            };
             if by != request.run.as_str() {
-                return Err(Error::LeaseHeld { key: key.to_string(), by });
+                return Err(Error::LeaseHeld {
+                    key: key.to_string(),
+                    by,
+                });
             }
             if effects_until > self.now {
-                return Err(Error::TooEarly { key: key.to_string(), free_at: effects_until });
+                return Err(Error::TooEarly {
+                    key: key.to_string(),
+                    free_at: effects_until,
+                });
             }
         }
         self.grant(request)
@@ -166,11 +209,19 @@ impl Transaction<'_> {
     }
 
     fn touch(&self, sql: &str, run: &RunId, fence: Fence, until: Timestamp) -> Result<(), Error> {
-        let touched = self
-            .connection
-            .prepare_cached(sql)?
-            .execute(params![run.as_str(), fence.0, until.as_unix_ms()])?;
-        if touched == 0 { Err(Error::Stale { run: run.clone(), fence }) } else { Ok(()) }
+        let touched = self.connection.prepare_cached(sql)?.execute(params![
+            run.as_str(),
+            fence.0,
+            until.as_unix_ms()
+        ])?;
+        if touched == 0 {
+            Err(Error::Stale {
+                run: run.clone(),
+                fence,
+            })
+        } else {
+            Ok(())
+        }
     }
 
     /// Gives all leases of this fence back. Repeated, or after a takeover, it changes nothing.
@@ -179,7 +230,9 @@ impl Transaction<'_> {
     /// What SQLite refuses.
     pub fn release_leases(&self, run: &RunId, fence: Fence) -> Result<(), Error> {
         let sql = "UPDATE lease SET run = NULL WHERE run = ?1 AND fence = ?2";
-        self.connection.prepare_cached(sql)?.execute(params![run.as_str(), fence.0])?;
+        self.connection
+            .prepare_cached(sql)?
+            .execute(params![run.as_str(), fence.0])?;
         Ok(())
     }
 }

@@ -10,14 +10,18 @@ const FENCE_BITS: u32 = 40;
 pub(crate) fn establish(connection: &mut Connection, now: Timestamp) -> Result<String, Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if read(&transaction, "store")?.is_none() {
-        let id: String = rand::random::<[u8; 16]>().iter().map(|byte| format!("{byte:02x}")).collect();
-        for (key, value) in
-            [("store", id), ("created", now.as_unix_ms().to_string()), ("epoch", "0".to_owned())]
-        {
+        let id = format!("{:032x}", rand::random::<u128>());
+        for (key, value) in [
+            ("store", id),
+            ("created", now.as_unix_ms().to_string()),
+            ("epoch", "0".to_owned()),
+        ] {
             write(&transaction, key, &value)?;
         }
     }
-    let id = read(&transaction, "store")?.ok_or_else(|| Error::Unreadable { what: "meta store".to_owned() })?;
+    let id = read(&transaction, "store")?.ok_or_else(|| Error::Unreadable {
+        what: "meta store".to_owned(),
+    })?;
     transaction.commit()?;
     Ok(id)
 }
@@ -36,7 +40,9 @@ fn write(connection: &Connection, key: &str, value: &str) -> Result<(), Error> {
 fn number(connection: &Connection, key: &str) -> Result<u64, Error> {
     match read(connection, key)? {
         None => Ok(0),
-        Some(text) => text.parse().map_err(|_| Error::Unreadable { what: format!("meta {key}") }),
+        Some(text) => text.parse().map_err(|_| Error::Unreadable {
+            what: format!("meta {key}"),
+        }),
     }
 }
 
@@ -55,7 +61,9 @@ impl Reader<'_> {
     /// What SQLite refuses.
     pub fn epoch(&self) -> Result<Epoch, Error> {
         let epoch = number(self.connection, "epoch")?;
-        u32::try_from(epoch).map(Epoch).map_err(|_| Error::Unreadable { what: "meta epoch".to_owned() })
+        u32::try_from(epoch).map(Epoch).map_err(|_| Error::Unreadable {
+            what: "meta epoch".to_owned(),
+        })
     }
 }
 
@@ -66,7 +74,9 @@ impl Transaction<'_> {
     /// [`Error::Conflict`] for the keys that the store keeps by itself.
     pub fn set_meta(&self, key: &str, value: &str) -> Result<(), Error> {
         if matches!(key, "store" | "created" | "epoch" | "fence") {
-            return Err(Error::Conflict { what: format!("meta {key}") });
+            return Err(Error::Conflict {
+                what: format!("meta {key}"),
+            });
         }
         write(self.connection, key, value)
     }

@@ -31,7 +31,13 @@ pub struct Options {
 impl Options {
     /// The defaults: 30 seconds, 1024 waiting, 256 a commit, 4 readers.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, wait: Duration::from_secs(30), queue: 1024, group: 256, readers: 4 }
+        Self {
+            clock,
+            wait: Duration::from_secs(30),
+            queue: 1024,
+            group: 256,
+            readers: 4,
+        }
     }
 }
 
@@ -73,7 +79,9 @@ impl Store {
         let format = format_of(&connection, &path).map_err(explain)?;
         configure(&connection).map_err(explain)?;
         schema::migrate(&mut connection, format).map_err(explain)?;
-        let id: Arc<str> = meta::establish(&mut connection, options.clock.now()).map_err(explain)?.into();
+        let id: Arc<str> = meta::establish(&mut connection, options.clock.now())
+            .map_err(explain)?
+            .into();
         let readers = (0..options.readers.max(1))
             .map(|_| connect_reader(&path))
             .collect::<Result<Vec<_>, _>>()
@@ -81,7 +89,16 @@ impl Store {
         let audit_key = AuditKey::default();
         let readers = Readers::new(readers, Arc::clone(&id), Arc::clone(&options.clock));
         let writer = Writer::start(connection, Arc::clone(&id), Arc::clone(&audit_key), &options)?;
-        Ok(Self { inner: Arc::new(Inner { writer, readers, audit_key, id, files, options }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                writer,
+                readers,
+                audit_key,
+                id,
+                files,
+                options,
+            }),
+        })
     }
 
     /// The store's id: random, made with it, kept by backups.
@@ -130,7 +147,11 @@ impl Store {
 
     /// From now on audit rows are sealed with this key; `None` when the vault is sealed.
     pub fn set_audit_key(&self, key: Option<SecretBytes>) {
-        *self.inner.audit_key.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = key;
+        *self
+            .inner
+            .audit_key
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = key;
     }
 
     /// How many commits, and how many changes they kept, since the store was opened.
@@ -162,10 +183,15 @@ fn format_of(connection: &Connection, path: &Path) -> Result<u32, Error> {
     let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
     let ours = application == schema::APPLICATION_ID || application == 0 && format == 0 && tables == 0;
     if !ours {
-        return Err(Error::NotOurs { path: path.to_owned() });
+        return Err(Error::NotOurs {
+            path: path.to_owned(),
+        });
     }
     if format > FORMAT {
-        return Err(Error::NewerFormat { found: format, known: FORMAT });
+        return Err(Error::NewerFormat {
+            found: format,
+            known: FORMAT,
+        });
     }
     Ok(format)
 }
@@ -199,16 +225,25 @@ fn set(
             other => format!("{:?}", other.data_type()),
         })
     })?;
-    if found == wanted { Ok(()) } else { Err(Error::Setting { setting: name, wanted, found }) }
+    if found == wanted {
+        Ok(())
+    } else {
+        Err(Error::Setting {
+            setting: name,
+            wanted,
+            found,
+        })
+    }
 }
 
 /// Says "damaged" where SQLite's words mean that.
 pub(crate) fn explain(error: Error, path: &Path) -> Error {
     let Error::Sql(inner) = &error else { return error };
     match inner.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-            Error::Damaged { path: path.to_owned(), detail: inner.to_string() }
-        }
+        Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => Error::Damaged {
+            path: path.to_owned(),
+            detail: inner.to_string(),
+        },
         _ => error,
     }
 }

@@ -59,20 +59,19 @@ impl Transaction<'_> {
     pub fn notify(&self, topic: &str, key: &str, body: &serde_json::Value) -> Result<u64, Error> {
         let sql = "INSERT INTO outbox (topic, key, body, created, not_before, attempts) VALUES (?1, ?2, ?3, ?4, ?4, 0)";
         let now = self.now.as_unix_ms();
-        self.connection.prepare_cached(sql)?.execute(params![topic, key, body.to_string(), now])?;
-        u64::try_from(self.connection.last_insert_rowid())
-            .map_err(|_| Error::Unreadable { what: "outbox".to_owned() })
+        self.connection
+            .prepare_cached(sql)?
+            .execute(params![topic, key, body.to_string(), now])?;
+        u64::try_from(self.connection.last_insert_rowid()).map_err(|_| Error::Unreadable {
+            what: "outbox".to_owned(),
+        })
     }
 
     /// Claims what is due: it is not handed out again before `retry_after`, and comes again then unless it was delivered.
     ///
     /// # Errors
     /// What SQLite refuses.
-    pub fn claim_notifications(
-        &self,
-        limit: u32,
-        retry_after: Duration,
-    ) -> Result<Vec<Notification>, Error> {
+    pub fn claim_notifications(&self, limit: u32, retry_after: Duration) -> Result<Vec<Notification>, Error> {
         let now = self.now.as_unix_ms();
         let sql = format!(
             "UPDATE outbox SET attempts = attempts + 1, not_before = ?2 WHERE id IN
@@ -81,8 +80,9 @@ impl Transaction<'_> {
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let again = (self.now + retry_after).as_unix_ms();
-        let mut claimed =
-            statement.query_map(params![now, again, limit], read)?.collect::<Result<Vec<_>, _>>()?;
+        let mut claimed = statement
+            .query_map(params![now, again, limit], read)?
+            .collect::<Result<Vec<_>, _>>()?;
         claimed.sort_by_key(|notification| notification.id);
         Ok(claimed)
     }
@@ -93,7 +93,16 @@ impl Transaction<'_> {
     /// [`Error::NotFound`].
     pub fn delivered(&self, id: u64) -> Result<(), Error> {
         let sql = "UPDATE outbox SET done = coalesce(done, ?2) WHERE id = ?1";
-        let changed = self.connection.prepare_cached(sql)?.execute(params![id, self.now.as_unix_ms()])?;
-        if changed == 0 { Err(Error::NotFound { what: format!("notification {id}") }) } else { Ok(()) }
+        let changed = self
+            .connection
+            .prepare_cached(sql)?
+            .execute(params![id, self.now.as_unix_ms()])?;
+        if changed == 0 {
+            Err(Error::NotFound {
+                what: format!("notification {id}"),
+            })
+        } else {
+            Ok(())
+        }
     }
 }

@@ -14,7 +14,10 @@ impl Reader<'_> {
     pub fn probes(&self, account: &str, window: Duration) -> Result<u32, Error> {
         let sql = "SELECT count(*) FROM probe WHERE account = ?1 AND at > ?2";
         let since = (self.now - window).as_unix_ms();
-        Ok(self.connection.prepare_cached(sql)?.query_row(params![account, since], |row| row.get(0))?)
+        Ok(self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![account, since], |row| row.get(0))?)
     }
 }
 
@@ -32,11 +35,20 @@ impl Transaction<'_> {
     ) -> Result<u32, Error> {
         let since = (self.now - window).as_unix_ms();
         let old = "DELETE FROM probe WHERE account = ?1 AND at <= ?2";
-        self.connection.prepare_cached(old)?.execute(params![account, since])?;
+        self.connection
+            .prepare_cached(old)?
+            .execute(params![account, since])?;
         let spent = self.probes(account, window)?;
         if spent >= limit {
-            let free_at = if limit == 0 { Timestamp::from_unix_ms(u64::MAX) } else { self.oldest(account, limit)? + window };
-            return Err(Error::BudgetSpent { account: account.to_owned(), free_at });
+            let free_at = if limit == 0 {
+                Timestamp::from_unix_ms(u64::MAX)
+            } else {
+                self.oldest(account, limit)? + window
+            };
+            return Err(Error::BudgetSpent {
+                account: account.to_owned(),
+                free_at,
+            });
         }
         let sql = "INSERT INTO probe (account, at, run) VALUES (?1, ?2, ?3)";
         self.connection.prepare_cached(sql)?.execute(params![
@@ -45,6 +57,19 @@ impl Transaction<'_> {
             run.as_str()
         ])?;
         Ok(limit - spent - 1)
+    }
+
+    /// Gives the run's newest probe of the account back: it was no failed login. None there: no error.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn refund_probe(&self, account: &str, run: &RunId) -> Result<(), Error> {
+        let sql = "DELETE FROM probe WHERE rowid = (SELECT rowid FROM probe WHERE account = ?1 AND run = ?2
+                   ORDER BY at DESC, rowid DESC LIMIT 1)";
+        self.connection
+            .prepare_cached(sql)?
+            .execute(params![account, run.as_str()])?;
+        Ok(())
     }
 
     /// The one of the newest `limit` probes that leaves the window first.

@@ -29,7 +29,10 @@ impl Drop for Lent {
                 // A read transaction has nothing to lose.
                 let _ = connection.execute_batch("ROLLBACK");
             }
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
         }
     }
 }
@@ -37,7 +40,12 @@ impl Drop for Lent {
 impl Readers {
     pub(crate) fn new(connections: Vec<Connection>, store_id: Arc<str>, clock: Arc<dyn Clock>) -> Self {
         let free = Arc::new(Semaphore::new(connections.len()));
-        Self { free, idle: Arc::new(Mutex::new(connections)), store_id, clock }
+        Self {
+            free,
+            idle: Arc::new(Mutex::new(connections)),
+            store_id,
+            clock,
+        }
     }
 
     pub(crate) async fn read<T, E, F>(&self, look: F, wait: Duration) -> Result<T, E>
@@ -52,20 +60,30 @@ impl Readers {
             Err(_) => return Err(Error::Overloaded.into()),
         };
         let connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let lent = Lent { connection, idle: Arc::clone(&self.idle) };
+        let lent = Lent {
+            connection,
+            idle: Arc::clone(&self.idle),
+        };
         let (store_id, now) = (Arc::clone(&self.store_id), self.clock.now());
         let task = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let Some(connection) = &lent.connection else { return Err(Error::Closed.into()) };
+            let Some(connection) = &lent.connection else {
+                return Err(Error::Closed.into());
+            };
             connection.execute_batch("BEGIN").map_err(Error::from)?;
-            look(&Reader { connection, now, store_id: &store_id })
+            look(&Reader {
+                connection,
+                now,
+                store_id: &store_id,
+            })
         });
         match timeout(wait, task).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Error::Panicked.into()),
-            Err(_) => {
-                Err(Error::Timeout { waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }.into())
+            Err(_) => Err(Error::Timeout {
+                waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             }
+            .into()),
         }
     }
 }

@@ -70,7 +70,11 @@ impl Reader<'_> {
     /// What SQLite refuses.
     pub fn run(&self, id: &RunId) -> Result<Option<Run>, Error> {
         let sql = format!("SELECT {COLUMNS} FROM run WHERE id = ?1");
-        Ok(self.connection.prepare_cached(&sql)?.query_row([id.as_str()], read).optional()?)
+        Ok(self
+            .connection
+            .prepare_cached(&sql)?
+            .query_row([id.as_str()], read)
+            .optional()?)
     }
 
     /// Runs that have not ended, oldest first.
@@ -79,7 +83,11 @@ impl Reader<'_> {
     /// What SQLite refuses.
     pub fn open_runs(&self) -> Result<Vec<Run>, Error> {
         let sql = format!("SELECT {COLUMNS} FROM run WHERE finished IS NULL ORDER BY id");
-        Ok(self.connection.prepare_cached(&sql)?.query_map([], read)?.collect::<Result<_, _>>()?)
+        Ok(self
+            .connection
+            .prepare_cached(&sql)?
+            .query_map([], read)?
+            .collect::<Result<_, _>>()?)
     }
 
     /// The newest runs, of one rotation or of all, newest first, at most `limit`.
@@ -87,11 +95,17 @@ impl Reader<'_> {
     /// # Errors
     /// What SQLite refuses.
     pub fn runs(&self, rotation: Option<&RotationName>, limit: u32) -> Result<Vec<Run>, Error> {
-        let filter = if rotation.is_some() { "WHERE rotation = ?1" } else { "WHERE ?1 IS NULL" };
+        let filter = if rotation.is_some() {
+            "WHERE rotation = ?1"
+        } else {
+            "WHERE ?1 IS NULL"
+        };
         let sql = format!("SELECT {COLUMNS} FROM run {filter} ORDER BY id DESC LIMIT ?2");
         let rotation = rotation.map(RotationName::as_str);
         let mut statement = self.connection.prepare_cached(&sql)?;
-        Ok(statement.query_map(params![rotation, limit], read)?.collect::<Result<_, _>>()?)
+        Ok(statement
+            .query_map(params![rotation, limit], read)?
+            .collect::<Result<_, _>>()?)
     }
 }
 
@@ -112,7 +126,13 @@ impl Transaction<'_> {
             run.state,
             now
         ])?;
-        if added == 0 { Err(Error::Conflict { what: format!("run {}", run.id) }) } else { Ok(()) }
+        if added == 0 {
+            Err(Error::Conflict {
+                what: format!("run {}", run.id),
+            })
+        } else {
+            Ok(())
+        }
     }
 
     /// Replaces the machine's state if it is still at `expected`. Returns the new state version. An ended run is still
@@ -121,16 +141,25 @@ impl Transaction<'_> {
     /// # Errors
     /// [`Error::StateConflict`] when somebody else changed it, [`Error::NotFound`].
     pub fn set_run_state(&self, id: &RunId, expected: u64, state: &str) -> Result<u64, Error> {
-        let sql = "UPDATE run SET state = ?3, version = version + 1, updated = ?4 WHERE id = ?1 AND version = ?2";
+        let sql =
+            "UPDATE run SET state = ?3, version = version + 1, updated = ?4 WHERE id = ?1 AND version = ?2";
         let now = self.now.as_unix_ms();
         let changed =
-            self.connection.prepare_cached(sql)?.execute(params![id.as_str(), expected, state, now])?;
+            self.connection
+                .prepare_cached(sql)?
+                .execute(params![id.as_str(), expected, state, now])?;
         if changed == 1 {
             return Ok(expected + 1);
         }
         match self.run(id)? {
-            None => Err(Error::NotFound { what: format!("run {id}") }),
-            Some(run) => Err(Error::StateConflict { run: id.clone(), expected, found: run.version }),
+            None => Err(Error::NotFound {
+                what: format!("run {id}"),
+            }),
+            Some(run) => Err(Error::StateConflict {
+                run: id.clone(),
+                expected,
+                found: run.version,
+            }),
         }
     }
 
@@ -141,13 +170,22 @@ impl Transaction<'_> {
     pub fn finish_run(&self, id: &RunId, outcome: &str) -> Result<(), Error> {
         let sql = "UPDATE run SET finished = ?2, outcome = ?3 WHERE id = ?1 AND finished IS NULL";
         let now = self.now.as_unix_ms();
-        if self.connection.prepare_cached(sql)?.execute(params![id.as_str(), now, outcome])? == 1 {
+        if self
+            .connection
+            .prepare_cached(sql)?
+            .execute(params![id.as_str(), now, outcome])?
+            == 1
+        {
             return Ok(());
         }
         match self.run(id)? {
-            None => Err(Error::NotFound { what: format!("run {id}") }),
+            None => Err(Error::NotFound {
+                what: format!("run {id}"),
+            }),
             Some(run) if run.outcome.as_deref() == Some(outcome) => Ok(()),
-            Some(_) => Err(Error::Conflict { what: format!("the outcome of run {id}") }),
+            Some(_) => Err(Error::Conflict {
+                what: format!("the outcome of run {id}"),
+            }),
         }
     }
 }

@@ -37,7 +37,11 @@ impl Reader<'_> {
     /// What SQLite refuses.
     pub fn due_of(&self, rotation: &RotationName) -> Result<Option<Due>, Error> {
         let sql = format!("SELECT {COLUMNS} FROM schedule WHERE rotation = ?1");
-        Ok(self.connection.prepare_cached(&sql)?.query_row([rotation.as_str()], read).optional()?)
+        Ok(self
+            .connection
+            .prepare_cached(&sql)?
+            .query_row([rotation.as_str()], read)
+            .optional()?)
     }
 
     /// The time at which anything is due next.
@@ -46,7 +50,11 @@ impl Reader<'_> {
     /// What SQLite refuses.
     pub fn next_due(&self) -> Result<Option<Timestamp>, Error> {
         let sql = "SELECT next_due FROM schedule ORDER BY next_due LIMIT 1";
-        Ok(self.connection.prepare_cached(sql)?.query_row([], |row| at(row, 0)).optional()?)
+        Ok(self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([], |row| at(row, 0))
+            .optional()?)
     }
 
     /// What is due at or before a time, most urgent first, at most `limit`.
@@ -58,7 +66,9 @@ impl Reader<'_> {
             "SELECT {COLUMNS} FROM schedule WHERE next_due <= ?1 ORDER BY next_due, priority, rotation LIMIT ?2"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
-        Ok(statement.query_map(params![at.as_unix_ms(), limit], read)?.collect::<Result<_, _>>()?)
+        Ok(statement
+            .query_map(params![at.as_unix_ms(), limit], read)?
+            .collect::<Result<_, _>>()?)
     }
 }
 
@@ -86,7 +96,9 @@ impl Transaction<'_> {
     /// What SQLite refuses.
     pub fn clear_due(&self, rotation: &RotationName) -> Result<(), Error> {
         let sql = "DELETE FROM schedule WHERE rotation = ?1";
-        self.connection.prepare_cached(sql)?.execute([rotation.as_str()])?;
+        self.connection
+            .prepare_cached(sql)?
+            .execute([rotation.as_str()])?;
         Ok(())
     }
 }

@@ -14,7 +14,10 @@ const MIGRATIONS: [&str; 1] = [include_str!("schema/0001.sql")];
 
 /// Brings the file to the newest format, each migration in a transaction of its own together with its number.
 pub(crate) fn migrate(connection: &mut Connection, from: u32) -> Result<(), Error> {
-    for (number, sql) in (1..).zip(MIGRATIONS).skip(usize::try_from(from).unwrap_or(usize::MAX)) {
+    for (number, sql) in (1..)
+        .zip(MIGRATIONS)
+        .skip(usize::try_from(from).unwrap_or(usize::MAX))
+    {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
         transaction.execute_batch(sql)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;

@@ -15,7 +15,11 @@ impl Reader<'_> {
     /// What SQLite refuses.
     pub fn scratch(&self, run: &RunId, key: &str) -> Result<Option<Vec<u8>>, Error> {
         let sql = "SELECT value FROM scratch WHERE run = ?1 AND key = ?2";
-        Ok(self.connection.prepare_cached(sql)?.query_row([run.as_str(), key], |row| row.get(0)).optional()?)
+        Ok(self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([run.as_str(), key], |row| row.get(0))
+            .optional()?)
     }
 
     /// What an earlier try of the run recorded under a label.
@@ -24,7 +28,11 @@ impl Reader<'_> {
     /// What SQLite refuses.
     pub fn recorded(&self, run: &RunId, label: &str) -> Result<Option<Vec<u8>>, Error> {
         let sql = "SELECT value FROM recorded WHERE run = ?1 AND label = ?2";
-        Ok(self.connection.prepare_cached(sql)?.query_row([run.as_str(), label], |row| row.get(0)).optional()?)
+        Ok(self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([run.as_str(), label], |row| row.get(0))
+            .optional()?)
     }
 }
 
@@ -36,14 +44,21 @@ impl Transaction<'_> {
     pub fn set_scratch(&self, run: &RunId, key: &str, value: &[u8]) -> Result<(), Error> {
         check(key, value)?;
         let others = "SELECT count(*) FROM scratch WHERE run = ?1 AND key <> ?2";
-        let others: usize =
-            self.connection.prepare_cached(others)?.query_row([run.as_str(), key], |row| row.get(0))?;
+        let others: usize = self
+            .connection
+            .prepare_cached(others)?
+            .query_row([run.as_str(), key], |row| row.get(0))?;
         if others >= KEY_LIMIT {
-            return Err(Error::Limit { what: "the number of keys in a run's state", limit: KEY_LIMIT });
+            return Err(Error::Limit {
+                what: "the number of keys in a run's state",
+                limit: KEY_LIMIT,
+            });
         }
         let sql = "INSERT INTO scratch (run, key, value) VALUES (?1, ?2, ?3)
                    ON CONFLICT (run, key) DO UPDATE SET value = excluded.value";
-        self.connection.prepare_cached(sql)?.execute(params![run.as_str(), key, value])?;
+        self.connection
+            .prepare_cached(sql)?
+            .execute(params![run.as_str(), key, value])?;
         Ok(())
     }
 
@@ -53,7 +68,9 @@ impl Transaction<'_> {
     /// What SQLite refuses.
     pub fn delete_scratch(&self, run: &RunId, key: &str) -> Result<(), Error> {
         let sql = "DELETE FROM scratch WHERE run = ?1 AND key = ?2";
-        self.connection.prepare_cached(sql)?.execute([run.as_str(), key])?;
+        self.connection
+            .prepare_cached(sql)?
+            .execute([run.as_str(), key])?;
         Ok(())
     }
 
@@ -64,20 +81,30 @@ impl Transaction<'_> {
     pub fn record(&self, run: &RunId, label: &str, value: &[u8]) -> Result<(), Error> {
         check(label, value)?;
         let sql = "INSERT INTO recorded (run, label, value) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-        self.connection.prepare_cached(sql)?.execute(params![run.as_str(), label, value])?;
+        self.connection
+            .prepare_cached(sql)?
+            .execute(params![run.as_str(), label, value])?;
         if self.recorded(run, label)?.as_deref() == Some(value) {
             return Ok(());
         }
-        Err(Error::Conflict { what: format!("the record {label:?} of run {run}") })
+        Err(Error::Conflict {
+            what: format!("the record {label:?} of run {run}"),
+        })
     }
 }
 
 fn check(key: &str, value: &[u8]) -> Result<(), Error> {
     if key.len() > NAME_LIMIT {
-        return Err(Error::Limit { what: "the bytes of a key", limit: NAME_LIMIT });
+        return Err(Error::Limit {
+            what: "the bytes of a key",
+            limit: NAME_LIMIT,
+        });
     }
     if value.len() > VALUE_LIMIT {
-        return Err(Error::Limit { what: "the bytes of a value", limit: VALUE_LIMIT });
+        return Err(Error::Limit {
+            what: "the bytes of a value",
+            limit: VALUE_LIMIT,
+        });
     }
     Ok(())
 }

@@ -63,7 +63,9 @@ impl Reader<'_> {
     pub fn sealed(&self, run: &RunId, kind: SealedKind, key: &str) -> Result<Option<Sealed>, Error> {
         let sql = format!("SELECT {COLUMNS} FROM sealed WHERE run = ?1 AND kind = ?2 AND key = ?3");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        Ok(statement.query_row([run.as_str(), kind.as_str(), key], read).optional()?)
+        Ok(statement
+            .query_row([run.as_str(), kind.as_str(), key], read)
+            .optional()?)
     }
 
     /// All sealed values of a kind, of one run or of all.
@@ -107,6 +109,10 @@ impl Transaction<'_> {
     /// What SQLite refuses.
     pub fn remove_sealed(&self, run: &RunId, kind: SealedKind, key: &str) -> Result<bool, Error> {
         let sql = "DELETE FROM sealed WHERE run = ?1 AND kind = ?2 AND key = ?3";
-        Ok(self.connection.prepare_cached(sql)?.execute([run.as_str(), kind.as_str(), key])? > 0)
+        Ok(self
+            .connection
+            .prepare_cached(sql)?
+            .execute([run.as_str(), kind.as_str(), key])?
+            > 0)
     }
 }

@@ -76,7 +76,12 @@ impl Reader<'_> {
     /// What SQLite refuses.
     pub fn audit_checkpoint(&self) -> Result<Checkpoint, Error> {
         let (seq, hash) = self.head()?;
-        Ok(Checkpoint { store: self.store_id.to_owned(), seq, hash, at: self.now })
+        Ok(Checkpoint {
+            store: self.store_id.to_owned(),
+            seq,
+            hash,
+            at: self.now,
+        })
     }
 
     /// Checks the whole trail, row by row: the chain, the seals where a key is given, the checkpoints.
@@ -92,8 +97,9 @@ impl Reader<'_> {
             Ok(verifier) => verifier,
             Err(error) => return Ok(Err(error)),
         };
-        let mut statement =
-            self.connection.prepare_cached(&format!("SELECT {COLUMNS} FROM audit ORDER BY seq"))?;
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM audit ORDER BY seq"))?;
         for row in statement.query_map([], read)? {
             if let Err(error) = verifier.push(&row?) {
                 return Ok(Err(error));
@@ -121,9 +127,8 @@ impl Transaction<'_> {
     pub fn audit(&self, entry: &Entry) -> Result<u64, Error> {
         let (seq, prev) = self.head()?;
         let row = link(prev, seq + 1, self.now, entry, self.audit_key);
-        let sql = format!(
-            "INSERT INTO audit ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
-        );
+        let sql =
+            format!("INSERT INTO audit ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
         self.connection.prepare_cached(&sql)?.execute(params![
             row.seq,
             row.at.as_unix_ms(),

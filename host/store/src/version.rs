@@ -115,7 +115,9 @@ impl Reader<'_> {
     /// # Errors
     /// What SQLite refuses.
     pub fn secrets(&self) -> Result<Vec<SecretName>, Error> {
-        let mut statement = self.connection.prepare_cached("SELECT name FROM secret ORDER BY name")?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT name FROM secret ORDER BY name")?;
         let names = statement.query_map([], |row| parsed(row, 0, SecretName::from_str))?;
         Ok(names.collect::<Result<_, _>>()?)
     }
@@ -127,7 +129,9 @@ impl Reader<'_> {
     pub fn versions(&self, secret: &SecretName) -> Result<Vec<Version>, Error> {
         let sql = format!("SELECT {COLUMNS} FROM version WHERE secret = ?1 ORDER BY number DESC");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        Ok(statement.query_map([secret.as_str()], read)?.collect::<Result<_, _>>()?)
+        Ok(statement
+            .query_map([secret.as_str()], read)?
+            .collect::<Result<_, _>>()?)
     }
 
     /// One version.
@@ -136,7 +140,11 @@ impl Reader<'_> {
     /// What SQLite refuses.
     pub fn version(&self, id: &VersionId) -> Result<Option<Version>, Error> {
         let sql = format!("SELECT {COLUMNS} FROM version WHERE id = ?1");
-        Ok(self.connection.prepare_cached(&sql)?.query_row([id.as_str()], read).optional()?)
+        Ok(self
+            .connection
+            .prepare_cached(&sql)?
+            .query_row([id.as_str()], read)
+            .optional()?)
     }
 
     /// The further names of a version.
@@ -146,7 +154,9 @@ impl Reader<'_> {
     pub fn outputs(&self, of: &VersionId) -> Result<Vec<Version>, Error> {
         let sql = format!("SELECT {COLUMNS} FROM version WHERE output_of = ?1 ORDER BY secret");
         let mut statement = self.connection.prepare_cached(&sql)?;
-        Ok(statement.query_map([of.as_str()], read)?.collect::<Result<_, _>>()?)
+        Ok(statement
+            .query_map([of.as_str()], read)?
+            .collect::<Result<_, _>>()?)
     }
 
     /// Where a version's value is.
@@ -160,10 +170,15 @@ impl Reader<'_> {
             .prepare_cached(sql)?
             .query_row([id.as_str()], |row| match optional_id(row, 0)? {
                 Some(of) => Ok(Material::Of(of)),
-                None => Ok(Material::Own { ciphertext: row.get(1)?, wrapped_key: row.get(2)? }),
+                None => Ok(Material::Own {
+                    ciphertext: row.get(1)?,
+                    wrapped_key: row.get(2)?,
+                }),
             })
             .optional()?;
-        found.ok_or_else(|| Error::NotFound { what: format!("version {id}") })
+        found.ok_or_else(|| Error::NotFound {
+            what: format!("version {id}"),
+        })
     }
 
     /// A version's annotations, by key.
@@ -182,7 +197,8 @@ impl Reader<'_> {
     /// # Errors
     /// What SQLite refuses.
     pub fn stage_events(&self, secret: &SecretName) -> Result<Vec<StageEvent>, Error> {
-        let sql = "SELECT e.version, e.stage, e.run, e.at FROM version_event e JOIN version v ON v.id = e.version
+        let sql =
+            "SELECT e.version, e.stage, e.run, e.at FROM version_event e JOIN version v ON v.id = e.version
                    WHERE v.secret = ?1 ORDER BY e.id";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([secret.as_str()], |row| {
@@ -211,7 +227,10 @@ impl Transaction<'_> {
             .prepare_cached(sql)?
             .query_row(params![version.secret.as_str(), now], |row| row.get(0))?;
         let (material_of, ciphertext, wrapped_key) = match &version.material {
-            Material::Own { ciphertext, wrapped_key } => (None, Some(ciphertext), Some(wrapped_key)),
+            Material::Own {
+                ciphertext,
+                wrapped_key,
+            } => (None, Some(ciphertext), Some(wrapped_key)),
             Material::Of(id) => (Some(id.as_str()), None, None),
         };
         let sql = format!(
@@ -242,8 +261,15 @@ impl Transaction<'_> {
     /// [`Error::NotFound`].
     pub fn set_stage(&self, id: &VersionId, stage: Stage, run: &RunId) -> Result<(), Error> {
         let sql = "UPDATE version SET stage = ?2 WHERE id = ?1";
-        if self.connection.prepare_cached(sql)?.execute([id.as_str(), stage.as_str()])? == 0 {
-            return Err(Error::NotFound { what: format!("version {id}") });
+        if self
+            .connection
+            .prepare_cached(sql)?
+            .execute([id.as_str(), stage.as_str()])?
+            == 0
+        {
+            return Err(Error::NotFound {
+                what: format!("version {id}"),
+            });
         }
         self.stage_event(id, stage, run)
     }
@@ -255,7 +281,9 @@ impl Transaction<'_> {
     pub fn annotate(&self, version: &VersionId, key: &str, value: &str) -> Result<(), Error> {
         let sql = "INSERT INTO annotation (version, key, value) VALUES (?1, ?2, ?3)
                    ON CONFLICT (version, key) DO UPDATE SET value = excluded.value";
-        self.connection.prepare_cached(sql)?.execute([version.as_str(), key, value])?;
+        self.connection
+            .prepare_cached(sql)?
+            .execute([version.as_str(), key, value])?;
         Ok(())
     }
 

@@ -76,8 +76,16 @@ impl Writer {
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writing.run(jobs))
-            .map_err(|source| Error::File { what: "start the writer of", path: "store".into(), source })?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), counters })
+            .map_err(|source| Error::File {
+                what: "start the writer of",
+                path: "store".into(),
+                source,
+            })?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+            counters,
+        })
     }
 
     pub(crate) fn statistics(&self) -> Statistics {
@@ -102,7 +110,11 @@ impl Writer {
             match result {
                 Ok(value) => Some(Box::new(move |committed| {
                     // A caller that went away has no use for the answer.
-                    let _ = reply.send(committed.map(|()| value).map_err(|failure| E::from(failure.into())));
+                    let _ = reply.send(
+                        committed
+                            .map(|()| value)
+                            .map_err(|failure| E::from(failure.into())),
+                    );
                 })),
                 Err(error) => {
                     let _ = reply.send(Err(error));
@@ -119,9 +131,10 @@ impl Writer {
         match timeout(wait, answer).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Error::Panicked.into()),
-            Err(_) => {
-                Err(Error::Timeout { waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }.into())
+            Err(_) => Err(Error::Timeout {
+                waited_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
             }
+            .into()),
         }
     }
 }
@@ -170,7 +183,11 @@ impl Writing {
                 settle(kept, &Err(lost()));
                 return;
             }
-            next = if ran < self.group { jobs.try_recv().ok() } else { None };
+            next = if ran < self.group {
+                jobs.try_recv().ok()
+            } else {
+                None
+            };
         }
         let outcome = self.commit(kept.len());
         settle(kept, &outcome);
@@ -183,15 +200,22 @@ impl Writing {
         }
         let key = self.audit_key.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = Transaction {
-            reader: Reader { connection: &self.connection, now: self.clock.now(), store_id: &self.store_id },
+            reader: Reader {
+                connection: &self.connection,
+                now: self.clock.now(),
+                store_id: &self.store_id,
+            },
             audit_key: key.as_ref(),
         };
         let kept = catch_unwind(AssertUnwindSafe(|| job(Ok(&transaction)))).unwrap_or_default();
         if self.connection.is_autocommit() {
             return kept;
         }
-        let end =
-            if kept.is_some() { "RELEASE change" } else { "ROLLBACK TO change; RELEASE change" };
+        let end = if kept.is_some() {
+            "RELEASE change"
+        } else {
+            "ROLLBACK TO change; RELEASE change"
+        };
         match self.connection.execute_batch(end) {
             Ok(()) => kept,
             Err(error) => {
@@ -219,7 +243,9 @@ impl Writing {
             return Err(Failure(Arc::new(error)));
         }
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
-        self.counters.changes.fetch_add(u64::try_from(changes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.counters
+            .changes
+            .fetch_add(u64::try_from(changes).unwrap_or(u64::MAX), Ordering::Relaxed);
         Ok(())
     }
 }

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 /// What a back end can do by itself. Where it cannot, [`crate::Vault`]'s documentation says how it makes up for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each looked at by itself"
+)]
 pub struct Capabilities {
     /// Refuses a write over a version that the writer did not know. Without it the head is looked at before and after.
     pub compare_and_set: bool,
@@ -72,7 +76,13 @@ impl Labels {
     /// Labels of a fresh value of this origin: neither tainted nor known.
     pub fn new(origin: Origin) -> Self {
         let (composed, known_to_guest) = (origin == Origin::Composed, origin == Origin::Concealed);
-        Self { origin, tainted: known_to_guest, known_to_guest, composed, more: BTreeMap::new() }
+        Self {
+            origin,
+            tainted: known_to_guest,
+            known_to_guest,
+            composed,
+            more: BTreeMap::new(),
+        }
     }
 }
 
@@ -241,7 +251,9 @@ type Ride = dyn FnOnce(&Transaction<'_>) -> Result<(), keywheel_store::Error> + 
 
 impl Rider {
     /// Records what the closure writes.
-    pub fn new(ride: impl FnOnce(&Transaction<'_>) -> Result<(), keywheel_store::Error> + Send + 'static) -> Self {
+    pub fn new(
+        ride: impl FnOnce(&Transaction<'_>) -> Result<(), keywheel_store::Error> + Send + 'static,
+    ) -> Self {
         Self(Box::new(ride))
     }
 

@@ -1,7 +1,9 @@
 use async_trait::async_trait;
 use keywheel_model::{RunId, SecretBytes, SecretName, VersionId};
 
-use crate::{Author, Capabilities, Change, Error, Escrowed, Head, Output, Pending, Promotion, Rider, SecretValue};
+use crate::{
+    Author, Capabilities, Change, Error, Escrowed, Head, Output, Pending, Promotion, Rider, SecretValue,
+};
 
 /// A place that keeps secrets' values in versions with stages.
 ///

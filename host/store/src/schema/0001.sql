@@ -117,11 +117,17 @@ CREATE INDEX outbox_due ON outbox (not_before, id) WHERE done IS NULL;
 CREATE TABLE key_slot (
   id      TEXT PRIMARY KEY,
   kind    TEXT NOT NULL,
-  term    INTEGER NOT NULL,
   header  TEXT NOT NULL,
   wrapped BLOB NOT NULL,
   created INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The keys that wrap versions' keys, each wrapped by the key that the slots hold.
+CREATE TABLE key_term (
+  term    INTEGER PRIMARY KEY,
+  wrapped BLOB NOT NULL,
+  created INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE secret (
   name    TEXT PRIMARY KEY,

@@ -1,0 +1,312 @@
+//! The embedded back end: versions' values as ciphertext in the store, under keys of their own.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use keywheel_model::{SecretBytes, Timestamp};
+use keywheel_store::{KeySlot, Reader, Store};
+
+use crate::age::Identity;
+use crate::keys::Keyring;
+use crate::slots::{self, Key};
+use crate::{Error, Rider, key_file};
+
+mod api;
+mod escrow;
+mod versions;
+
+/// The vault in the store's database. Clones share it.
+///
+/// Its mutating functions that end in `_in` work inside a transaction of the store that the caller has: several of them,
+/// journal and audit rows are then kept as a whole or not at all. The trait [`crate::Vault`] wraps each in a transaction of its own.
+#[derive(Clone)]
+pub struct Embedded {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    keyring: RwLock<Option<Arc<Keyring>>>,
+}
+
+/// A vault just made.
+pub struct Initialised {
+    /// The vault, open.
+    pub vault: Embedded,
+    /// The recovery identity, `AGE-SECRET-KEY-1…`: to be shown to a person once and to be kept nowhere. With it the vault
+    /// can be opened when every other key is lost.
+    pub recovery: SecretBytes,
+}
+
+/// A way to open the vault.
+#[derive(Debug)]
+pub enum Unlock {
+    /// A key file.
+    KeyFile(PathBuf),
+    /// A passphrase.
+    Passphrase(SecretBytes),
+    /// The recovery identity.
+    Recovery(SecretBytes),
+}
+
+/// A slot to be added.
+#[derive(Debug)]
+pub enum NewSlot {
+    /// For this key file, which is made (0400) if it is not there.
+    KeyFile(PathBuf),
+    /// For this passphrase.
+    Passphrase(SecretBytes),
+}
+
+/// What can be said of a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotInfo {
+    /// Its name.
+    pub id: String,
+    /// `key-file`, `passphrase`, `recovery`.
+    pub kind: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Why its header cannot be read, if so.
+    pub fault: Option<String>,
+}
+
+impl Embedded {
+    /// Makes the vault of a store: fresh keys, a recovery slot, and a slot for each of `slots`. It is open afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Initialised`] when there is one; [`Error::KeyFile`].
+    pub async fn init(store: Store, slots: Vec<NewSlot>, rider: Rider) -> Result<Initialised, Error> {
+        let keyring = Keyring::generate()?;
+        let identity = Identity::generate()?;
+        let id = store.id().to_owned();
+        let terms = keyring.wrapped_terms(&id)?;
+        let mut rows = vec![slots::for_recipient(
+            "recovery",
+            keyring.root(),
+            identity.recipient(),
+        )?];
+        for new in slots {
+            let name = format!("{}-1", kind_of(&new));
+            let root = keyring.root().duplicate();
+            rows.push(make_slot(id.clone(), name, root, new).await?);
+        }
+        store
+            .write(move |tx| {
+                if !tx.key_slots()?.is_empty() {
+                    return Err(Error::Initialised);
+                }
+                for (term, wrapped) in &terms {
+                    tx.add_key_term(*term, wrapped)?;
+                }
+                rows.iter().try_for_each(|slot| tx.add_key_slot(slot))?;
+                tx.set_meta("audit.key", "vault sub-key: audit")?;
+                Ok(rider.ride(tx)?)
+            })
+            .await?;
+        let vault = Self {
+            inner: Arc::new(Inner {
+                store,
+                keyring: RwLock::new(None),
+            }),
+        };
+        vault.set_keyring(keyring)?;
+        Ok(Initialised {
+            vault,
+            recovery: identity.to_text()?,
+        })
+    }
+
+    /// The vault of a store: open if the key file is there and fits, else sealed.
+    ///
+    /// # Errors
+    /// [`Error::NotInitialised`]; [`Error::WrongKey`], [`Error::KeyFile`], [`Error::Damaged`] when the key file is there and
+    /// does not open it. Without a key file the result is a sealed vault.
+    pub async fn open(store: Store, key_file: Option<&Path>) -> Result<Self, Error> {
+        if store.read(Reader::key_slots).await?.is_empty() {
+            return Err(Error::NotInitialised);
+        }
+        let vault = Self {
+            inner: Arc::new(Inner {
+                store,
+                keyring: RwLock::new(None),
+            }),
+        };
+        if let Some(path) = key_file
+            && let Some(key) = key_file::read(path)?
+        {
+            vault.unseal_with(Key::File(key)).await?;
+        }
+        Ok(vault)
+    }
+
+    /// Opens a sealed vault; an open one stays open if the key is right.
+    ///
+    /// # Errors
+    /// [`Error::WrongKey`], [`Error::Malformed`], [`Error::KeyFile`]; [`Error::Damaged`] naming the slot or the key term.
+    pub async fn unseal(&self, unlock: Unlock) -> Result<(), Error> {
+        let key = match unlock {
+            Unlock::KeyFile(path) => {
+                Key::File(key_file::read(&path)?.ok_or_else(|| Error::KeyFileAccess {
+                    what: "find",
+                    path,
+                    source: std::io::ErrorKind::NotFound.into(),
+                })?)
+            }
+            Unlock::Passphrase(passphrase) => Key::Passphrase(passphrase),
+            Unlock::Recovery(text) => Key::Recovery(Identity::parse(&text)?),
+        };
+        self.unseal_with(key).await
+    }
+
+    async fn unseal_with(&self, key: Key) -> Result<(), Error> {
+        let store = self.inner.store.id().to_owned();
+        let (rows, terms) = self
+            .inner
+            .store
+            .read(|reader| Ok::<_, Error>((reader.key_slots()?, reader.key_terms()?)))
+            .await?;
+        let keyring = blocking(move || {
+            let root = slots::open_any(&store, &rows, &key)?;
+            Keyring::open(root, &store, &terms)
+        })
+        .await?;
+        self.set_keyring(keyring)
+    }
+
+    /// Forgets the keys. What is under way with them finishes.
+    pub fn seal(&self) {
+        *self.inner.keyring.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.inner.store.set_audit_key(None);
+    }
+
+    /// Whether the keys are missing.
+    pub fn is_sealed(&self) -> bool {
+        self.inner
+            .keyring
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
+    }
+
+    /// The store it lies in.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// A key of 256 bits for another use (`audit`, `plugin-cache`, `idempotency`): the same for the same label as long as the
+    /// vault lives; it tells nothing of the vault's keys nor of other labels'.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`].
+    pub fn sub_key(&self, label: &str) -> Result<SecretBytes, Error> {
+        self.keyring()?.sub_key(self.inner.store.id(), label)
+    }
+
+    /// Adds a slot. Returns its name.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`], [`Error::KeyFile`].
+    pub async fn add_slot(&self, new: NewSlot, rider: Rider) -> Result<String, Error> {
+        let root = self.keyring()?.root().duplicate();
+        let kind = kind_of(&new);
+        let taken = self.slots().await?;
+        let free = (1..=taken.len() + 1)
+            .map(|n| format!("{kind}-{n}"))
+            .find(|id| !taken.iter().any(|slot| slot.id == *id));
+        let id = free.ok_or(Error::Crypto {
+            what: "naming a slot",
+        })?;
+        let slot = make_slot(self.inner.store.id().to_owned(), id.clone(), root, new).await?;
+        self.inner
+            .store
+            .write(move |tx| {
+                tx.add_key_slot(&slot)?;
+                Ok::<_, Error>(rider.ride(tx)?)
+            })
+            .await?;
+        Ok(id)
+    }
+
+    /// Removes a slot, but never the last one. Whoever has a copy of the database and the slot's key still opens that copy.
+    ///
+    /// # Errors
+    /// [`keywheel_store::Error::Conflict`] for the last one.
+    pub async fn remove_slot(&self, id: &str, rider: Rider) -> Result<(), Error> {
+        let id = id.to_owned();
+        self.inner
+            .store
+            .write(move |tx| {
+                tx.remove_key_slot(&id)?;
+                Ok::<_, Error>(rider.ride(tx)?)
+            })
+            .await
+    }
+
+    /// The slots; also while sealed.
+    ///
+    /// # Errors
+    /// What the store refuses.
+    pub async fn slots(&self) -> Result<Vec<SlotInfo>, Error> {
+        let rows = self.inner.store.read(Reader::key_slots).await?;
+        let info = |slot: KeySlot| {
+            let fault = slots::read_header(&slot).err().map(|error| error.to_string());
+            SlotInfo {
+                id: slot.id,
+                kind: slot.kind,
+                created: slot.created,
+                fault,
+            }
+        };
+        Ok(rows.into_iter().map(info).collect())
+    }
+
+    fn keyring(&self) -> Result<Arc<Keyring>, Error> {
+        self.inner
+            .keyring
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .ok_or(Error::Sealed)
+    }
+
+    fn set_keyring(&self, keyring: Keyring) -> Result<(), Error> {
+        let audit_key = keyring.sub_key(self.inner.store.id(), "audit")?;
+        *self.inner.keyring.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(keyring));
+        self.inner.store.set_audit_key(Some(audit_key));
+        Ok(())
+    }
+}
+
+fn kind_of(new: &NewSlot) -> &'static str {
+    match new {
+        NewSlot::KeyFile(_) => "key-file",
+        NewSlot::Passphrase(_) => "passphrase",
+    }
+}
+
+async fn make_slot(store: String, id: String, root: SecretBytes, new: NewSlot) -> Result<KeySlot, Error> {
+    blocking(move || match new {
+        NewSlot::KeyFile(path) => {
+            let key = match key_file::read(&path)? {
+                Some(key) => key,
+                None => key_file::create(&path)?,
+            };
+            slots::for_key_file(&store, &id, &root, &key)
+        }
+        NewSlot::Passphrase(passphrase) => slots::for_passphrase(&store, &id, &root, &passphrase),
+    })
+    .await
+}
+
+/// Runs what computes or waits for a disk off the executor's threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Crypto {
+            what: "a key's computation",
+        }),
+    }
+}

@@ -1,0 +1,500 @@
+use keywheel_model::{RunId, SecretBytes, SecretName, Stage, VersionId};
+use keywheel_store::{LeaseKey, Material, NewVersion, Reader, Transaction, Version};
+
+use super::Embedded;
+use crate::seal::{self, Blobs, Place};
+use crate::{
+    Author, Change, Error, Head, Metadata, Origin, Output, Pending, Promotion, SecretValue, VersionInfo,
+};
+
+/// Most bytes of a value.
+pub(super) const VALUE_LIMIT: usize = 1024 * 1024;
+
+impl Embedded {
+    /// As [`crate::Vault::head`], within a transaction.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`], [`Error::Damaged`].
+    pub fn head_in(&self, reader: &Reader<'_>, name: &SecretName) -> Result<Head, Error> {
+        self.keyring()?;
+        let versions = reader
+            .versions(name)?
+            .into_iter()
+            .map(|version| info(reader, version))
+            .collect::<Result<_, _>>()?;
+        Ok(Head {
+            name: name.clone(),
+            versions,
+        })
+    }
+
+    /// As [`crate::Vault::history`], within a transaction.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`].
+    pub fn history_in(&self, reader: &Reader<'_>, name: &SecretName) -> Result<Vec<Change>, Error> {
+        self.keyring()?;
+        let versions = reader.versions(name)?;
+        let number = |id: &VersionId| {
+            versions
+                .iter()
+                .find(|version| version.id == *id)
+                .map_or(0, |version| version.number)
+        };
+        let events = reader.stage_events(name)?;
+        Ok(events
+            .into_iter()
+            .map(|event| Change {
+                number: number(&event.version),
+                version: event.version,
+                stage: event.stage,
+                run: event.run,
+                at: event.at,
+            })
+            .collect())
+    }
+
+    /// As [`crate::Vault::read`], within a transaction.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`], [`Error::NoVersion`], [`Error::Damaged`].
+    pub fn read_in(
+        &self,
+        reader: &Reader<'_>,
+        name: &SecretName,
+        id: &VersionId,
+    ) -> Result<SecretBytes, Error> {
+        let keyring = self.keyring()?;
+        let version = find(reader, name, id)?;
+        let holder = version.material_of.unwrap_or(version.id);
+        let path = path_of(name);
+        let place = Place {
+            store: reader.store_id(),
+            path: &path,
+            version: holder.as_str(),
+        };
+        match reader.material(&holder)? {
+            Material::Own {
+                ciphertext,
+                wrapped_key,
+            } => seal::open(
+                &keyring,
+                place,
+                &Blobs {
+                    ciphertext,
+                    wrapped_key,
+                },
+            ),
+            Material::Of(_) => Err(damaged(name, id, "it points at a version without a value")),
+        }
+    }
+
+    /// As [`crate::Vault::put_pending`], within a transaction.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put_pending_in(
+        &self,
+        tx: &Transaction<'_>,
+        by: &Author,
+        pending: &Pending,
+    ) -> Result<VersionId, Error> {
+        let Pending {
+            name,
+            secret,
+            outputs,
+        } = pending;
+        fenced(tx, by, name)?;
+        let id = match self.same_of_run(tx, by, name, &secret.value)? {
+            Some(id) => id,
+            None => self.add(tx, by, name, secret, None)?,
+        };
+        for output in outputs {
+            self.put_output_in(tx, by, name, &id, output)?;
+        }
+        Ok(id)
+    }
+
+    /// The version that this run stored before, if it has this value. Another pending one is a conflict.
+    fn same_of_run(
+        &self,
+        tx: &Transaction<'_>,
+        by: &Author,
+        name: &SecretName,
+        value: &SecretBytes,
+    ) -> Result<Option<VersionId>, Error> {
+        for version in tx.versions(name)? {
+            let kept = matches!(version.stage, Stage::Pending | Stage::Current);
+            let ours = version.run == by.run && version.output_of.is_none() && version.material_of.is_none();
+            if kept && ours && self.read_in(tx, name, &version.id)?.same_as(value) {
+                return Ok(Some(version.id));
+            }
+            if version.stage == Stage::Pending {
+                return Err(Error::PendingExists {
+                    name: name.clone(),
+                    pending: version.id,
+                });
+            }
+        }
+        Ok(None)
+    }
+
+    /// As [`crate::Vault::put_output`], within a transaction.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put_output_in(
+        &self,
+        tx: &Transaction<'_>,
+        by: &Author,
+        name: &SecretName,
+        pending: &VersionId,
+        output: &Output,
+    ) -> Result<VersionId, Error> {
+        fenced(tx, by, name)?;
+        fenced(tx, by, &output.name)?;
+        let main = find(tx, name, pending)?;
+        if main.run != by.run {
+            return Err(Error::OtherRun {
+                name: name.clone(),
+                version: main.id,
+            });
+        }
+        for version in tx.versions(&output.name)? {
+            let ours = version.output_of.as_ref() == Some(pending);
+            if ours
+                && self
+                    .read_in(tx, &output.name, &version.id)?
+                    .same_as(&output.secret.value)
+            {
+                return Ok(version.id);
+            }
+            if ours || version.stage == Stage::Pending {
+                return Err(Error::PendingExists {
+                    name: output.name.clone(),
+                    pending: version.id,
+                });
+            }
+        }
+        if main.stage != Stage::Pending {
+            return Err(stage(name, &main, "given another name"));
+        }
+        self.add(tx, by, &output.name, &output.secret, Some(pending))
+    }
+
+    fn add(
+        &self,
+        tx: &Transaction<'_>,
+        by: &Author,
+        name: &SecretName,
+        secret: &SecretValue,
+        output_of: Option<&VersionId>,
+    ) -> Result<VersionId, Error> {
+        if secret.value.expose().len() > VALUE_LIMIT {
+            return Err(Error::TooLarge { limit: VALUE_LIMIT });
+        }
+        let id = VersionId::fresh(tx.now());
+        let path = path_of(name);
+        let place = Place {
+            store: tx.store_id(),
+            path: &path,
+            version: id.as_str(),
+        };
+        let Blobs {
+            ciphertext,
+            wrapped_key,
+        } = seal::seal(&*self.keyring()?, place, &secret.value)?;
+        tx.add_version(&NewVersion {
+            id: id.clone(),
+            secret: name.clone(),
+            stage: Stage::Pending,
+            run: by.run.clone(),
+            fence: by.fence,
+            output_of: output_of.cloned(),
+            material: Material::Own {
+                ciphertext,
+                wrapped_key,
+            },
+            meta: meta_text(&secret.metadata)?,
+        })?;
+        for (key, value) in &secret.metadata.annotations {
+            tx.annotate(&id, key, value)?;
+        }
+        Ok(id)
+    }
+
+    /// As [`crate::Vault::promote`], within a transaction.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn promote_in(&self, tx: &Transaction<'_>, by: &Author, promotion: &Promotion) -> Result<(), Error> {
+        let Promotion {
+            name,
+            pending,
+            expected_current,
+        } = promotion;
+        self.keyring()?;
+        fenced(tx, by, name)?;
+        let version = find(tx, name, pending)?;
+        match version.stage {
+            Stage::Current => return Ok(()),
+            Stage::Pending => {}
+            _ => return Err(stage(name, &version, "promoted")),
+        }
+        if version.run != by.run && metadata(tx, &version)?.labels.origin != Origin::Imported {
+            return Err(Error::OtherRun {
+                name: name.clone(),
+                version: version.id,
+            });
+        }
+        expect_current(tx, name, expected_current.as_ref())?;
+        for version in with_outputs(tx, version)? {
+            replace_current(tx, &version.secret, &by.run)?;
+            tx.set_stage(&version.id, Stage::Current, &by.run)?;
+        }
+        Ok(())
+    }
+
+    /// As [`crate::Vault::abandon`], within a transaction.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn abandon_in(
+        &self,
+        tx: &Transaction<'_>,
+        by: &Author,
+        name: &SecretName,
+        id: &VersionId,
+    ) -> Result<(), Error> {
+        self.retire(
+            tx,
+            by,
+            name,
+            id,
+            (&[Stage::Pending], Stage::Abandoned, "abandoned"),
+        )
+    }
+
+    /// As [`crate::Vault::revoke`], within a transaction.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn revoke_in(
+        &self,
+        tx: &Transaction<'_>,
+        by: &Author,
+        name: &SecretName,
+        id: &VersionId,
+    ) -> Result<(), Error> {
+        self.retire(
+            tx,
+            by,
+            name,
+            id,
+            (&[Stage::Previous, Stage::Abandoned], Stage::Revoked, "revoked"),
+        )
+    }
+
+    fn retire(
+        &self,
+        tx: &Transaction<'_>,
+        by: &Author,
+        name: &SecretName,
+        id: &VersionId,
+        (from, to, word): (&[Stage], Stage, &'static str),
+    ) -> Result<(), Error> {
+        self.keyring()?;
+        fenced(tx, by, name)?;
+        let version = find(tx, name, id)?;
+        if version.stage == to {
+            return Ok(());
+        }
+        if !from.contains(&version.stage) {
+            return Err(stage(name, &version, word));
+        }
+        for version in with_outputs(tx, version)? {
+            if from.contains(&version.stage) {
+                tx.set_stage(&version.id, to, &by.run)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`crate::Vault::roll_back`], within a transaction.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn roll_back_in(
+        &self,
+        tx: &Transaction<'_>,
+        by: &Author,
+        name: &SecretName,
+        to: &VersionId,
+        expected_current: Option<&VersionId>,
+    ) -> Result<VersionId, Error> {
+        self.keyring()?;
+        fenced(tx, by, name)?;
+        let old = find(tx, name, to)?;
+        let material = old.material_of.clone().unwrap_or_else(|| old.id.clone());
+        let versions = tx.versions(name)?;
+        let done = versions.iter().find(|version| {
+            version.stage == Stage::Current
+                && version.run == by.run
+                && version.material_of.as_ref() == Some(&material)
+        });
+        if let Some(done) = done {
+            return Ok(done.id.clone());
+        }
+        if let Some(pending) = versions.iter().find(|version| version.stage == Stage::Pending) {
+            return Err(stage(name, pending, "left aside by a rollback"));
+        }
+        expect_current(tx, name, expected_current)?;
+        let outputs = tx.outputs(&old.id)?;
+        let new = again(tx, by, &old, None)?;
+        for output in &outputs {
+            again(tx, by, output, Some(&new))?;
+        }
+        Ok(new)
+    }
+
+    /// As [`crate::Vault::annotate`], within a transaction.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn annotate_in(
+        &self,
+        tx: &Transaction<'_>,
+        by: &Author,
+        name: &SecretName,
+        id: &VersionId,
+        (key, value): (&str, &str),
+    ) -> Result<(), Error> {
+        self.keyring()?;
+        fenced(tx, by, name)?;
+        find(tx, name, id)?;
+        Ok(tx.annotate(id, key, value)?)
+    }
+}
+
+/// A new current version with the material of an old one.
+fn again(
+    tx: &Transaction<'_>,
+    by: &Author,
+    old: &Version,
+    output_of: Option<&VersionId>,
+) -> Result<VersionId, Error> {
+    let id = VersionId::fresh(tx.now());
+    replace_current(tx, &old.secret, &by.run)?;
+    tx.add_version(&NewVersion {
+        id: id.clone(),
+        secret: old.secret.clone(),
+        stage: Stage::Current,
+        run: by.run.clone(),
+        fence: by.fence,
+        output_of: output_of.cloned(),
+        material: Material::Of(old.material_of.clone().unwrap_or_else(|| old.id.clone())),
+        meta: old.meta.clone(),
+    })?;
+    for (key, value) in tx.annotations(&old.id)? {
+        tx.annotate(&id, &key, &value)?;
+    }
+    Ok(id)
+}
+
+fn replace_current(tx: &Transaction<'_>, name: &SecretName, run: &RunId) -> Result<(), Error> {
+    if let Some(id) = current(tx, name)? {
+        tx.set_stage(&id, Stage::Previous, run)?;
+    }
+    Ok(())
+}
+
+fn current(reader: &Reader<'_>, name: &SecretName) -> Result<Option<VersionId>, Error> {
+    let versions = reader.versions(name)?;
+    Ok(versions
+        .into_iter()
+        .find(|version| version.stage == Stage::Current)
+        .map(|version| version.id))
+}
+
+fn expect_current(reader: &Reader<'_>, name: &SecretName, expected: Option<&VersionId>) -> Result<(), Error> {
+    let found = current(reader, name)?;
+    if found.as_ref() == expected {
+        return Ok(());
+    }
+    Err(Error::HeadMoved {
+        name: name.clone(),
+        expected: expected.cloned(),
+        found,
+    })
+}
+
+fn with_outputs(reader: &Reader<'_>, version: Version) -> Result<Vec<Version>, Error> {
+    let mut all = reader.outputs(&version.id)?;
+    all.insert(0, version);
+    Ok(all)
+}
+
+fn find(reader: &Reader<'_>, name: &SecretName, id: &VersionId) -> Result<Version, Error> {
+    match reader.version(id)? {
+        Some(version) if version.secret == *name => Ok(version),
+        _ => Err(Error::NoVersion {
+            name: name.clone(),
+            version: id.clone(),
+        }),
+    }
+}
+
+/// No effect without a live fence, and none on a name that another run holds.
+pub(super) fn fenced(reader: &Reader<'_>, by: &Author, name: &SecretName) -> Result<(), Error> {
+    Ok(reader.check_fence_on(&LeaseKey::Secret(name.clone()), &by.run, by.fence)?)
+}
+
+fn stage(name: &SecretName, version: &Version, wanted: &'static str) -> Error {
+    Error::Stage {
+        name: name.clone(),
+        version: version.id.clone(),
+        stage: version.stage,
+        wanted,
+    }
+}
+
+fn path_of(name: &SecretName) -> String {
+    format!("secret {name}")
+}
+
+fn damaged(name: &SecretName, id: &VersionId, detail: &'static str) -> Error {
+    Error::Damaged {
+        record: format!("{} {id}", path_of(name)),
+        detail,
+    }
+}
+
+/// Metadata as kept beside the value; annotations have a table of their own.
+pub(super) fn meta_text(metadata: &Metadata) -> Result<String, Error> {
+    let mut bare = metadata.clone();
+    bare.annotations.clear();
+    serde_json::to_string(&bare).map_err(|_| Error::Crypto {
+        what: "writing a version's labels",
+    })
+}
+
+fn metadata(reader: &Reader<'_>, version: &Version) -> Result<Metadata, Error> {
+    let mut metadata: Metadata = serde_json::from_str(&version.meta)
+        .map_err(|_| damaged(&version.secret, &version.id, "its labels are unreadable"))?;
+    metadata.annotations = reader.annotations(&version.id)?.into_iter().collect();
+    Ok(metadata)
+}
+
+fn info(reader: &Reader<'_>, version: Version) -> Result<VersionInfo, Error> {
+    Ok(VersionInfo {
+        metadata: metadata(reader, &version)?,
+        id: version.id,
+        number: version.number,
+        stage: version.stage,
+        run: version.run,
+        fence: version.fence,
+        output_of: version.output_of,
+        material_of: version.material_of,
+        created: version.created,
+    })
+}
