@@ -62,6 +62,8 @@ pub struct State {
     pub rounds: u32,
     /// A person's wish that has not been fulfilled yet.
     pub wish: Option<Wish>,
+    /// A later run has rotated the secret: this one only takes back what it has left on the target.
+    pub superseded: bool,
     /// The plugin said that going back is impossible: the only way is forward.
     pub no_way_back: bool,
     /// A verification in progress.
@@ -381,6 +383,7 @@ impl State {
             seen: false,
             rounds: 0,
             wish: None,
+            superseded: false,
             no_way_back: false,
             check: Check::default(),
             parked: None,

@@ -174,7 +174,7 @@ impl Work {
             subject,
             roles: self.state.roles.clone(),
             attempt: self.state.attempt + self.state.rounds + 1,
-            interrupted: self.state.interrupted,
+            interrupted: self.state.interrupted || self.state.rounds > 0,
             deadline: self.now + self.state.settings.effect_deadline(),
         })
     }

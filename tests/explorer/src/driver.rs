@@ -70,7 +70,9 @@ impl Driver<'_> {
                 Report::Stored(Ok(()))
             }
             Effect::Announce { version } => {
+                // The hook gives consumers both: what they have held before is gone.
                 world.announced = Some(cred_of(version));
+                world.holds.retain(|(_, until)| until.is_none());
                 Report::Announced(Ok(()))
             }
             Effect::Promote { expected, version } => {
@@ -122,7 +124,7 @@ impl Driver<'_> {
             return Ok(self.login(world, call));
         }
         if call.step == StepName::Revoke {
-            let current = world.vault.current();
+            let current = call.roles.current.as_ref().map(cred_of);
             if self.scene.proof != keywheel_workflow::ProofPolicy::Accept
                 && !current.is_some_and(|current| world.proved.contains(&current))
             {

@@ -12,7 +12,7 @@ use crate::vault::{cred_of, run_id};
 use crate::world::{DRIFT_RUN, Flight, Mode, Sent, Worker, World, drift_check};
 
 /// Most resumes of one history.
-pub const MOST_RESUMES: u8 = 4;
+pub const MOST_RESUMES: u8 = 8;
 
 /// How a host's next effect goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,7 +117,8 @@ impl Rig<'_> {
         if resting {
             // What lives longer than its deadline may land at any later time, or never.
             (0..world.flights.len()).for_each(|flight| into.push(Move::Vanish(flight)));
-            if world.flights.is_empty() && !world.drifted && !current_is_accepted(world) && !self.scene.nothing_imported {
+            let waits = into.iter().any(|what| matches!(what, Move::Resume(..)));
+            if !waits && world.flights.is_empty() && !world.drifted && !current_is_accepted(world) && !self.scene.nothing_imported {
                 into.push(Move::DriftCheck);
             }
         }
@@ -495,7 +496,7 @@ impl Rig<'_> {
             if let crate::target::Target::Keys(keys) = &mut world.target {
                 match phase {
                     Phase::Create if world.pasted.is_none_or(|(run, _)| run != host) => {
-                        keys.push(crate::target::Key { cred: fresh, run: None, from: 0 });
+                        keys.push(crate::target::Key { cred: fresh, run: Some(host), from: 0 });
                         world.pasted = Some((host, fresh));
                     }
                     Phase::Revoke => keys.retain(|key| Some(key.cred) != previous),
@@ -536,7 +537,6 @@ impl Rig<'_> {
                 let epoch = world.vault.epoch + 1;
                 world.vault = snapshot.vault.clone();
                 world.vault.epoch = epoch;
-                world.restored = true;
                 let host = &mut world.workers[0];
                 host.durable = Arc::clone(&snapshot.durable);
                 host.state = Arc::clone(&snapshot.durable);
@@ -544,6 +544,7 @@ impl Rig<'_> {
                 world.lease.lapses = world.lease.holder.map(|_| world.now);
             }
             Move::LoseDisk => {
+                world.disk_lost = true;
                 world.vault.versions.retain(|version| version.remote);
                 let run = world.workers[0].run + 1;
                 let state = Arc::new(State::new(run_id(run), self.scene.settings(self.scene.trigger)));

@@ -117,8 +117,8 @@ pub struct World {
     pub withdrawn: bool,
     /// A value in the vault is half of the old and half of the new pair.
     pub mixed: bool,
-    /// The first fault of the vault or the target is that of an earlier time.
-    pub restored: bool,
+    /// A host's disk was lost, and with it the markers of its run.
+    pub disk_lost: bool,
     /// Older states of vault and journal.
     pub snapshots: Vec<Arc<Snapshot>>,
 }
@@ -162,7 +162,7 @@ impl World {
             outside: false,
             withdrawn: false,
             mixed: false,
-            restored: false,
+            disk_lost: false,
             snapshots: Vec::new(),
         };
         if scene.kinds.outside && !scene.weak_vault {
@@ -242,7 +242,7 @@ impl World {
         }
         (self.announced, &self.proved, &self.notes, self.pasted).hash(&mut print);
         (self.faults, self.resumes, self.drifted, self.beyond_deadline, self.outside).hash(&mut print);
-        (self.withdrawn, self.mixed, self.restored).hash(&mut print);
+        (self.withdrawn, self.mixed, self.disk_lost).hash(&mut print);
         for snapshot in &self.snapshots {
             snapshot.vault.hash(&mut print);
             self.relative(&snapshot.durable).hash(&mut print);

@@ -17,7 +17,11 @@ impl Work {
                     }
                     self.pause(self.now + std::time::Duration::from_millis((*ms).into()));
                 }
-                Outcome::Blocked(text) => self.park(Cause::Blocked, text.clone()),
+                Outcome::Blocked(text) => {
+                    // The person may act on the target long before the run is resumed.
+                    self.state.interrupted = true;
+                    self.park(Cause::Blocked, text.clone());
+                }
                 Outcome::Impossible(text) => self.on_impossible(call.step, text),
             },
             Err(error) => self.on_step_failed(call, error),
@@ -88,6 +92,11 @@ impl Work {
         if !self.state.settings.can_ask() {
             return self.go(Phase::Retire);
         }
+        if self.state.old_valid_until.is_none() {
+            // Whoever made the new one did not leave word: the old one ends not later than this.
+            let grace = self.state.settings.server_grace_ms.map(std::time::Duration::from_millis);
+            self.state.old_valid_until = grace.map(|grace| self.now + grace);
+        }
         let mut not_before = self.state.believe_at;
         if let Some(until) = self.state.old_valid_until {
             not_before = not_before.max(until);
@@ -110,6 +119,10 @@ impl Work {
 
     fn on_impossible(&mut self, step: StepName, text: &str) {
         match step {
+            // What cannot be taken back is the later run's now.
+            StepName::Rollback if self.state.superseded && self.state.roles.pending.is_none() => {
+                self.end(Ending::Cancelled, "superseded by a later run");
+            }
             // The host goes the other way: forward.
             StepName::Rollback => {
                 self.state.no_way_back = true;

@@ -53,6 +53,18 @@ impl Work {
             self.head_after_promotion(head);
         } else {
             self.head_before_promotion(head, first_look);
+            if first_look {
+                self.spare_previous();
+            }
+        }
+    }
+
+    /// A run before this one has left its previous version unrevoked, and nobody knows since when. Consumers may still use it, and making a new
+    /// credential may cost the old one its slot.
+    fn spare_previous(&mut self) {
+        let over = matches!(self.state.phase, Phase::Parked | Phase::Ended);
+        if self.state.roles.previous.is_some() && !over && !self.state.settings.overwrites() {
+            self.pause(self.now + self.state.settings.longest_staleness());
         }
     }
 
@@ -189,6 +201,7 @@ impl Work {
         }
         self.state.roles.previous = None;
         self.state.wish = Some(Wish::Cancel);
+        self.state.superseded = true;
         if !own {
             self.state.roles.pending = None;
         }

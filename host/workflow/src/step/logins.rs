@@ -96,7 +96,8 @@ impl Work {
                 self.go_in_doubt(Phase::Undo);
             };
         }
-        // Settled and refused: it has not landed. The same value again.
+        // Settled and refused: it has not landed. The same value again; a version inherited from a run that died may not be mirrored or
+        // announced yet.
         self.state.rounds += 1;
         if self.state.rounds >= self.state.settings.max_attempts {
             self.park_to(
@@ -105,9 +106,7 @@ impl Work {
                 Phase::Apply,
             );
         } else {
-            self.state.reach = Reach::None;
-            self.go(Phase::Apply);
-            self.state.interrupted = true;
+            self.created();
         }
     }
 
