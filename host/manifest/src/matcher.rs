@@ -11,32 +11,35 @@ pub(crate) fn find<'m>(
     call: &Call,
     configuration: &Value,
 ) -> Result<Option<&'m Shape>, Refusal> {
-    match require(manifest, call, configuration) {
-        Ok(shape) => Ok(Some(shape)),
-        Err(refusal) if refusal.reason == Reason::NoShape && call.secrets().is_empty() => Ok(None),
-        Err(refusal) => Err(refusal),
+    match only(manifest, call, configuration) {
+        Ok(None) if call.secrets().is_empty() => Ok(None),
+        Ok(Some(shape)) => Ok(Some(shape)),
+        Ok(None) => Err(Refusal::new(Reason::NoShape, call, configuration, manifest)),
+        Err(reason) => Err(Refusal::new(reason, call, configuration, manifest)),
     }
 }
 
-/// Exactly one shape fits; two that fit would leave it open which effect and which visible fields count.
+/// A shape is needed.
 pub(crate) fn require<'m>(
     manifest: &'m Manifest,
     call: &Call,
     configuration: &Value,
 ) -> Result<&'m Shape, Refusal> {
+    let found = only(manifest, call, configuration).and_then(|shape| shape.ok_or(Reason::NoShape));
+    found.map_err(|reason| Refusal::new(reason, call, configuration, manifest))
+}
+
+/// Two that fit would leave it open which effect and which visible fields count.
+fn only<'m>(manifest: &'m Manifest, call: &Call, configuration: &Value) -> Result<Option<&'m Shape>, Reason> {
     if call.secrets().iter().any(|used| used.roles.is_empty()) {
-        return Err(Refusal::new(Reason::Unplaced, call, configuration));
+        return Err(Reason::Unplaced);
     }
     let mut fitting = manifest
         .shapes()
         .iter()
         .filter(|shape| shape.fits(call, configuration));
     match (fitting.next(), fitting.next()) {
-        (Some(shape), None) => Ok(shape),
-        (None, _) => Err(Refusal::new(Reason::NoShape, call, configuration)),
-        (Some(first), Some(second)) => {
-            let reason = Reason::Ambiguous(first.id().to_owned(), second.id().to_owned());
-            Err(Refusal::new(reason, call, configuration))
-        }
+        (Some(first), Some(second)) => Err(Reason::Ambiguous(first.id().to_owned(), second.id().to_owned())),
+        (first, _) => Ok(first),
     }
 }

@@ -5,6 +5,10 @@ use std::fmt;
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
+/// The largest text that is read, in bytes.
+const MAX_TEXT_BYTES: usize = 1 << 20;
+const MAX_PROBLEMS: usize = 100;
+
 /// One thing that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -33,8 +37,11 @@ impl fmt::Display for Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Notes a problem at a path.
+    /// Notes a problem at a path. More than a hundred help nobody, and each costs time to find its place.
     pub fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        if self.0.len() == MAX_PROBLEMS {
+            return;
+        }
         self.0.push(Problem {
             path: path.into(),
             at: None,
@@ -62,17 +69,8 @@ impl Problems {
 /// Reads TOML into a JSON value.
 ///
 /// # Errors
-/// All syntax errors, each with line and column.
+/// All syntax errors, each with line and column; or a text over 1 MiB.
 pub fn toml_to_json(text: &str) -> Result<Value, Vec<Problem>> {
-    let (_, errors) = DeTable::parse_recoverable(text);
-    if !errors.is_empty() {
-        let problem = |error: toml::de::Error| Problem {
-            path: String::new(),
-            at: error.span().map(|span| line_column(text, span.start)),
-            message: error.message().to_owned(),
-        };
-        return Err(errors.into_iter().map(problem).collect());
-    }
     let whole = |message: String| {
         vec![Problem {
             path: String::new(),
@@ -80,6 +78,21 @@ pub fn toml_to_json(text: &str) -> Result<Value, Vec<Problem>> {
             message,
         }]
     };
+    if text.len() > MAX_TEXT_BYTES {
+        return Err(whole(format!(
+            "{} bytes; at most {MAX_TEXT_BYTES} are read",
+            text.len()
+        )));
+    }
+    let (_, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let problem = |error: toml::de::Error| Problem {
+            path: String::new(),
+            at: error.span().map(|span| line_column(text, span.start)),
+            message: error.message().to_owned(),
+        };
+        return Err(errors.into_iter().take(MAX_PROBLEMS).map(problem).collect());
+    }
     let table: toml::Table = toml::from_str(text).map_err(|error| whole(error.message().to_owned()))?;
     serde_json::to_value(table).map_err(|error| whole(error.to_string()))
 }
@@ -350,6 +363,15 @@ mod tests {
                 "key `format` is missing",
             ]
         );
+    }
+
+    #[test]
+    fn a_megabyte_of_nonsense_ends_soon_and_with_few_lines() {
+        assert_eq!(
+            toml_to_json(&"a".repeat(MAX_TEXT_BYTES + 1)).unwrap_err().len(),
+            1
+        );
+        assert!(toml_to_json(&"=\n".repeat(MAX_TEXT_BYTES / 2)).unwrap_err().len() <= MAX_PROBLEMS);
     }
 
     #[test]

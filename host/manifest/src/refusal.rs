@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::call::Call;
+use crate::manifest::Manifest;
 
 /// Why a call is no declared one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +32,10 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(reason: Reason, call: &Call, configuration: &Value) -> Self {
+    pub(crate) fn new(reason: Reason, call: &Call, configuration: &Value, manifest: &Manifest) -> Self {
         let preview = lines::preview(call);
         let (lines, notes) = match reason {
-            Reason::NoShape => lines::declare(call, configuration),
+            Reason::NoShape => lines::declare(call, configuration, manifest),
             _ => (String::new(), Vec::new()),
         };
         Self {
@@ -43,6 +44,14 @@ impl Refusal {
             lines,
             notes,
         }
+    }
+
+    fn comments(&self) -> String {
+        self.notes
+            .iter()
+            .map(|note| format!("# {note}\n"))
+            .collect::<Vec<_>>()
+            .concat()
     }
 
     /// Stable, dotted, lower case.
@@ -57,7 +66,8 @@ impl Refusal {
     /// The way out.
     pub fn hint(&self) -> String {
         match &self.reason {
-            Reason::NoShape => format!("add to manifest.toml:\n{}", self.lines),
+            Reason::NoShape if self.lines.is_empty() => self.notes.join("\n"),
+            Reason::NoShape => format!("add to manifest.toml:\n{}{}", self.lines, self.comments()),
             Reason::Ambiguous(first, second) => format!("make `{first}` and `{second}` differ in their text, or drop one"),
             Reason::Unplaced => "store it first (`set-pending`, `set-secret-state`), and give each secret as a piece of its own".to_owned(),
         }
@@ -67,11 +77,22 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.reason {
-            Reason::NoShape => write!(
-                f,
-                "no shape matches \"{}\"; add to manifest.toml:\n{}",
-                self.preview, self.lines
-            ),
+            Reason::NoShape if self.lines.is_empty() => {
+                write!(
+                    f,
+                    "no shape matches \"{}\", and none can: {}",
+                    self.preview,
+                    self.notes.join("; ")
+                )
+            }
+            Reason::NoShape => {
+                let (lines, comments) = (&self.lines, self.comments());
+                write!(
+                    f,
+                    "no shape matches \"{}\"; add to manifest.toml:\n{lines}{comments}",
+                    self.preview
+                )
+            }
             Reason::Ambiguous(first, second) => write!(
                 f,
                 "the shapes `{first}` and `{second}` both match \"{}\"",

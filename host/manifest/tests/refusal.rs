@@ -63,7 +63,7 @@ fn a_statement() {
             Piece::Literal("2030-01-01".into()),
         ],
     };
-    let lines = "[[sql]]\nid = \"statement\"\ndialect = \"postgres\"\n\
+    let lines = "[[sql]]\nid = \"sql-1\"\ndialect = \"postgres\"\n\
         text = \"ALTER USER {ident:/role} PASSWORD {pending|postgres.scram-sha-256} VALID UNTIL {/until}\"\neffect = \"set\"\n";
     check(&call, "ALTER USER … PASSWORD … VALID UNTIL …", lines);
 }
@@ -79,7 +79,7 @@ fn a_frame() {
             element(vec![Piece::Secret(secret(Role::Subject))]),
         ],
     };
-    let lines = "[[frame]]\nid = \"frame\"\nframing = \"resp\"\nsend = [\"AUTH\", \"{/nodes/*/user}\", \"{subject}\"]\n\
+    let lines = "[[frame]]\nid = \"frame-1\"\nframing = \"resp\"\nsend = [\"AUTH\", \"{/nodes/*/user}\", \"{subject}\"]\n\
         effect = \"login\"\nreply = \"status\"\n";
     check(&call, "AUTH cache …", lines);
 }
@@ -105,7 +105,7 @@ fn a_nested_frame() {
             FrameToken::Close,
         ],
     };
-    let lines = "[[frame]]\nid = \"frame\"\nframing = \"ber\"\n\
+    let lines = "[[frame]]\nid = \"frame-1\"\nframing = \"ber\"\n\
         send = [\"(30\", \"02 \\u0001\", \"(60\", \"04 {/role}\", \"80 {input:admin}\", \")\", \")\"]\neffect = \"set\"\nreply = \"status\"\n";
     check(&call, "  app …", lines);
 }
@@ -117,7 +117,7 @@ fn a_login() {
         user: "app".into(),
         password: secret(Role::Subject),
     };
-    let lines = "[[login]]\nid = \"login\"\ndriver = \"postgres\"\nuser = \"{/role}\"\npassword = \"{subject}\"\neffect = \"login\"\n";
+    let lines = "[[login]]\nid = \"login-1\"\ndriver = \"postgres\"\nuser = \"{/role}\"\npassword = \"{subject}\"\neffect = \"login\"\n";
     check(&call, "postgres login of … with …", lines);
 }
 
@@ -137,7 +137,7 @@ fn a_request() {
         body: Some(json!({"name": "n", "scopes": ["a"]})),
         capture: vec!["/api_key".into()],
     });
-    let lines = "[[http]]\nid = \"request\"\nrequest = \"POST https://{/host}/v3/keys?page={text}\"\n\
+    let lines = "[[http]]\nid = \"http-1\"\nrequest = \"POST https://{/host}/v3/keys?page={text}\"\n\
         secret = { \"authorization\" = \"bearer {input:admin}\" }\nbody = { \"/name\" = \"{text}\", \"/scopes\" = \"{any}\" }\n\
         capture = [\"/api_key\"]\neffect = \"create\"\n";
     check(&call, "POST https://api.example.net/v3/keys", lines);
@@ -160,6 +160,27 @@ fn a_name_that_is_nowhere_in_the_configuration_is_noted() {
         with(&refusal.lines).find_shape(&call, &configuration()).is_err(),
         "pasting must not let it through"
     );
+}
+
+#[test]
+fn lines_are_found_for_one_call_after_the_other() {
+    let call = |user: &str| Call::Login {
+        driver: "postgres".into(),
+        user: user.into(),
+        password: secret(Role::Subject),
+    };
+    let first = with("")
+        .find_shape(&call("app"), &configuration())
+        .unwrap_err()
+        .lines;
+    let second = with(&first)
+        .find_shape(&call("cache"), &configuration())
+        .unwrap_err()
+        .lines;
+    assert!(second.contains("\"login-2\""), "{second}");
+    let both = with(&(first + &second));
+    assert!(both.find_shape(&call("app"), &configuration()).is_ok());
+    assert!(both.find_shape(&call("cache"), &configuration()).is_ok());
 }
 
 #[test]

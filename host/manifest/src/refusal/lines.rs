@@ -2,6 +2,7 @@ use keywheel_model::Role;
 use serde_json::Value;
 
 use crate::call::{Call, FrameToken, Part, Piece, Position, Request, SecretRole, SecretUse};
+use crate::manifest::Manifest;
 use crate::pointer::scalar_text;
 use crate::reader::{Problems, toml_to_json};
 use crate::shape::{Framing, Shape, ShapeEffect};
@@ -47,7 +48,7 @@ fn short_token(token: &FrameToken) -> Option<String> {
 }
 
 /// The lines that declare the call, and what they leave to decide. Empty lines: no shape could declare it, and the notes say why.
-pub(super) fn declare(call: &Call, configuration: &Value) -> (String, Vec<String>) {
+pub(super) fn declare(call: &Call, configuration: &Value, manifest: &Manifest) -> (String, Vec<String>) {
     let mut writer = Writer {
         configuration,
         notes: Vec::new(),
@@ -62,7 +63,11 @@ pub(super) fn declare(call: &Call, configuration: &Value) -> (String, Vec<String
         Call::Frame { framing, tokens } => ("frame", writer.frame(*framing, tokens)),
         Call::Request(request) => ("http", writer.request(request)),
     };
-    let text = format!("[[{kind}]]\n{}\n", lines.join("\n"));
+    let text = format!(
+        "[[{kind}]]\n{}\n{}\n",
+        line("id", &free_id(kind, manifest)),
+        lines.join("\n")
+    );
     let mut problems = Problems::default();
     match toml_to_json(&text) {
         Ok(document) => drop(Shape::read(
@@ -94,7 +99,6 @@ impl Writer<'_> {
     fn login(&mut self, driver: &str, user: &str, password: &SecretUse) -> Vec<String> {
         let place = self.place_or_note(user);
         vec![
-            "id = \"login\"".to_owned(),
             line("driver", driver),
             line("user", &format!("{{{place}}}")),
             line("password", &self.secret(password)),
@@ -105,7 +109,6 @@ impl Writer<'_> {
     fn statement(&mut self, dialect: &str, pieces: &[Piece]) -> Vec<String> {
         let text: String = pieces.iter().map(|piece| self.sql_piece(piece)).collect();
         vec![
-            "id = \"statement\"".to_owned(),
             line("dialect", dialect),
             line("text", text.trim()),
             line("effect", "set"),
@@ -162,7 +165,6 @@ impl Writer<'_> {
             ShapeEffect::Set
         };
         vec![
-            "id = \"frame\"".to_owned(),
             line("framing", framing.as_str()),
             format!("send = [{send}]"),
             line("effect", effect.as_str()),
@@ -200,13 +202,10 @@ impl Writer<'_> {
         } else {
             format!("?{}", query.join("&"))
         };
-        let mut lines = vec![
-            "id = \"request\"".to_owned(),
-            line(
-                "request",
-                &format!("{} {scheme}://{}{query}", request.method, segments.join("/")),
-            ),
-        ];
+        let mut lines = vec![line(
+            "request",
+            &format!("{} {scheme}://{}{query}", request.method, segments.join("/")),
+        )];
         let secrets: Vec<String> = request
             .secrets
             .iter()
@@ -353,6 +352,12 @@ fn uses(pieces: &[Piece]) -> impl Iterator<Item = &SecretUse> {
             None
         }
     })
+}
+
+/// A name that no shape has yet; the author will find a better one.
+fn free_id(kind: &str, manifest: &Manifest) -> String {
+    let mut ids = (1..=manifest.shapes().len() + 1).map(|number| format!("{kind}-{number}"));
+    ids.find(|id| manifest.shape(id).is_none()).unwrap_or_default()
 }
 
 fn escaped(text: &str) -> String {
