@@ -1,0 +1,179 @@
+//! Places in a JSON document (RFC 8259), found without changing a byte of the rest.
+
+use std::ops::Range;
+
+use keywheel_model::SecretBytes;
+use zeroize::Zeroizing;
+
+const MAX_DEPTH: usize = 64;
+
+/// A value in a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// Where it is (RFC 6901).
+    pub(crate) pointer: String,
+    /// Its bytes, quotes included.
+    pub(crate) span: Range<usize>,
+    /// Whether it is a string.
+    pub(crate) string: bool,
+}
+
+impl Node {
+    /// The bytes between the quotes of a string.
+    pub(crate) fn inside(&self) -> Range<usize> {
+        self.span.start + 1..self.span.end - 1
+    }
+}
+
+/// Every value of a document, the inner ones after the outer. `None`: it is no document, or a name stands twice in an object.
+pub(crate) fn scan(text: &[u8]) -> Option<Vec<Node>> {
+    let mut scanner = Scanner { text: std::str::from_utf8(text).ok()?.as_bytes(), at: 0, nodes: Vec::new() };
+    scanner.space();
+    scanner.value(String::new(), 0)?;
+    scanner.space();
+    (scanner.at == text.len()).then_some(scanner.nodes)
+}
+
+/// The value of a string at a pointer.
+pub(crate) fn string_at(document: &[u8], pointer: &str) -> Option<SecretBytes> {
+    let node = scan(document)?.into_iter().find(|node| node.pointer == pointer && node.string)?;
+    unescaped(&document[node.span])
+}
+
+/// The value of a string, quotes included.
+pub(crate) fn unescaped(quoted: &[u8]) -> Option<SecretBytes> {
+    let text: Zeroizing<String> = serde_json::from_slice(quoted).map(Zeroizing::new).ok()?;
+    Some(SecretBytes::copy_of(text.as_bytes()))
+}
+
+struct Scanner<'t> {
+    text: &'t [u8],
+    at: usize,
+    nodes: Vec<Node>,
+}
+
+impl Scanner<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn take(&mut self, byte: u8) -> Option<()> {
+        (self.peek()? == byte).then(|| self.at += 1)
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn value(&mut self, pointer: String, depth: usize) -> Option<()> {
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        let (start, index) = (self.at, self.nodes.len());
+        self.nodes.push(Node { pointer: pointer.clone(), span: start..start, string: self.peek()? == b'"' });
+        match self.peek()? {
+            b'{' => self.object(&pointer, depth)?,
+            b'[' => self.array(&pointer, depth)?,
+            b'"' => drop(self.string()?),
+            _ => self.scalar()?,
+        }
+        self.nodes[index].span.end = self.at;
+        Some(())
+    }
+
+    fn object(&mut self, pointer: &str, depth: usize) -> Option<()> {
+        self.at += 1;
+        self.space();
+        let mut names = std::collections::BTreeSet::new();
+        if self.take(b'}').is_some() {
+            return Some(());
+        }
+        loop {
+            let name = self.string()?;
+            if !names.insert(name.clone()) {
+                return None;
+            }
+            self.space();
+            self.take(b':')?;
+            self.space();
+            self.value(format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")), depth + 1)?;
+            self.space();
+            if self.take(b'}').is_some() {
+                return Some(());
+            }
+            self.take(b',')?;
+            self.space();
+        }
+    }
+
+    fn array(&mut self, pointer: &str, depth: usize) -> Option<()> {
+        self.at += 1;
+        self.space();
+        if self.take(b']').is_some() {
+            return Some(());
+        }
+        for index in 0_usize.. {
+            self.value(format!("{pointer}/{index}"), depth + 1)?;
+            self.space();
+            if self.take(b']').is_some() {
+                return Some(());
+            }
+            self.take(b',')?;
+            self.space();
+        }
+        None
+    }
+
+    /// Skips a string; its value.
+    fn string(&mut self) -> Option<String> {
+        let start = self.at;
+        self.take(b'"')?;
+        while self.peek()? != b'"' {
+            self.at += if self.peek()? == b'\\' { 2 } else { 1 };
+        }
+        self.at += 1;
+        serde_json::from_slice(self.text.get(start..self.at)?).ok()
+    }
+
+    fn scalar(&mut self) -> Option<()> {
+        let start = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')) {
+            self.at += 1;
+        }
+        let value: serde_json::Value = serde_json::from_slice(&self.text[start..self.at]).ok()?;
+        (!value.is_object() && !value.is_array()).then_some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_at_their_bytes() {
+        let text = br#" {"a/b": [1, "x\"y"], "c": {"d": null}} "#;
+        let nodes = scan(text).unwrap();
+        let found: Vec<(&str, &str)> =
+            nodes.iter().map(|node| (node.pointer.as_str(), std::str::from_utf8(&text[node.span.clone()]).unwrap())).collect();
+        assert_eq!(found[1..], [
+            ("/a~1b", r#"[1, "x\"y"]"#),
+            ("/a~1b/0", "1"),
+            ("/a~1b/1", r#""x\"y""#),
+            ("/c", r#"{"d": null}"#),
+            ("/c/d", "null"),
+        ]);
+        assert_eq!(string_at(text, "/a~1b/1").unwrap().expose(), b"x\"y");
+        assert!(string_at(text, "/c/d").is_none());
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused() {
+        for bad in ["", "{", r#"{"a":1,}"#, "[1 2]", "truex", r#""a"#, r#"{"a":1,"a":2}"#, "1 1", r#""\"#, "\u{1}", "[\"\u{1}\"]", "nul"] {
+            assert!(scan(bad.as_bytes()).is_none(), "{bad:?}");
+        }
+        assert!(scan("[".repeat(100).as_bytes()).is_none());
+        assert!(scan(b"\"\xff\"").is_none());
+    }
+}

@@ -1,0 +1,1 @@
+//! Packages that are in `wit/` and that this host does not offer yet.

@@ -1,0 +1,184 @@
+//! What the host itself saw in one call of a plugin. It counts, not what the plugin says (rules H7 and H13).
+
+use keywheel_manifest::{SecretRole, ShapeEffect};
+use keywheel_model::{Effect, Role, StepError, Verdict};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Stop;
+use crate::mask::Reflected;
+
+/// What the target said of a credential that was sent in a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoginResult {
+    /// It opened the target.
+    Accepted,
+    /// It did not.
+    Rejected,
+    /// The account is locked, disabled or expired: proves nothing about the credential.
+    Account,
+    /// It was sent, and no answer tells.
+    Unknown,
+}
+
+/// A fresh login that the host saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginSeen {
+    /// What the credential is to the run.
+    pub roles: Vec<SecretRole>,
+    /// The id of its handle.
+    pub secret: String,
+    /// `host:port`.
+    pub destination: String,
+    /// What the target said.
+    pub result: LoginResult,
+}
+
+/// One line that a plugin logged, cleaned and masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLine {
+    /// How loud.
+    pub level: LogLevel,
+    /// The message.
+    pub message: String,
+    /// Structured fields.
+    pub fields: Vec<(String, String)>,
+}
+
+/// How loud a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    /// For the plugin's author.
+    Trace,
+    /// For diagnosis.
+    Debug,
+    /// What happened.
+    Info,
+    /// Went wrong and was mended.
+    Warn,
+    /// Somebody must act.
+    Error,
+}
+
+/// Everything that the host saw in one call.
+#[derive(Debug, Default)]
+pub struct StepReport {
+    pub(crate) settled: Option<Effect>,
+    pub(crate) in_doubt: u32,
+    pub(crate) open_transactions: u32,
+    /// The strongest thing that was sent, as its shape declares it.
+    pub strongest: Option<ShapeEffect>,
+    /// Fresh logins, in order.
+    pub logins: Vec<LoginSeen>,
+    /// What was refused: code and message.
+    pub denied: Vec<StepError>,
+    /// Why the host ended the call, if it did.
+    pub stopped: Option<Stop>,
+    /// Whether a live secret came back (rule H4): the run parks, and nothing is retried by itself.
+    pub reflection: bool,
+    /// What it was.
+    pub reflected: Option<Reflected>,
+    /// Lines that the plugin logged.
+    pub log: Vec<LogLine>,
+    /// Lines beyond the limit, which were dropped.
+    pub log_dropped: u32,
+    /// Calls of host functions.
+    pub host_calls: u32,
+}
+
+impl StepReport {
+    /// What became of the target, as far as the host saw: the worst of all calls. A call whose end it did not see counts as
+    /// `maybe`.
+    pub fn effect(&self) -> Effect {
+        let doubt = if self.in_doubt > 0 { Effect::Maybe } else { Effect::None };
+        self.settled.unwrap_or(Effect::None).max(doubt)
+    }
+
+    /// The worse of what the plugin claims and what the host saw (rule H13).
+    pub fn worse_of(&self, claimed: Effect) -> Effect {
+        self.effect().max(claimed)
+    }
+
+    /// Whether a transaction was left open: a failure of the step, whatever the plugin says (rule H13).
+    pub fn left_transaction_open(&self) -> bool {
+        self.open_transactions > 0
+    }
+
+    /// The result of the last fresh login with the subject; `None` if the host saw none.
+    pub fn subject_login(&self) -> Option<LoginResult> {
+        let is_subject = |login: &&LoginSeen| login.roles.contains(&SecretRole::Run(Role::Subject));
+        self.logins.iter().rev().find(is_subject).map(|login| login.result)
+    }
+
+    /// A verdict as far as the host can vouch for it (rule H7): `accepted` and `rejected` count only if a fresh login with the
+    /// subject said the same in this call. What the host saw nothing of is unknown.
+    pub fn vouched(&self, claimed: Verdict) -> Verdict {
+        let seen = self.subject_login();
+        match (&claimed, seen) {
+            (Verdict::Accepted | Verdict::Limited(_), Some(LoginResult::Accepted))
+            | (Verdict::Rejected, Some(LoginResult::Rejected))
+            | (Verdict::Account(_), Some(LoginResult::Account | LoginResult::Rejected))
+            | (Verdict::Unknown(_), _) => claimed,
+            (_, None) => Verdict::Unknown("the host saw no login with this credential in this call".to_owned()),
+            (_, Some(seen)) => {
+                let seen = match seen {
+                    LoginResult::Accepted => "accepted",
+                    LoginResult::Rejected => "rejected",
+                    LoginResult::Account => "refused for the account's sake",
+                    LoginResult::Unknown => "not answered",
+                };
+                Verdict::Unknown(format!("the plugin's answer is not what the host saw: the login was {seen}"))
+            }
+        }
+    }
+
+    pub(crate) fn settle(&mut self, effect: Effect) {
+        self.settled = Some(self.settled.unwrap_or(Effect::None).max(effect));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn login(role: Role, result: LoginResult) -> LoginSeen {
+        LoginSeen { roles: vec![SecretRole::Run(role)], secret: "ver-1".to_owned(), destination: "db:5432".to_owned(), result }
+    }
+
+    fn report(logins: Vec<LoginSeen>) -> StepReport {
+        StepReport { logins, ..StepReport::default() }
+    }
+
+    #[test]
+    fn a_verdict_without_a_login_of_the_subject_is_unknown() {
+        for claimed in [Verdict::Accepted, Verdict::Rejected, Verdict::Limited(String::new()), Verdict::Account(String::new())] {
+            assert!(matches!(report(Vec::new()).vouched(claimed.clone()), Verdict::Unknown(_)));
+            let other = report(vec![login(Role::Current, LoginResult::Accepted)]);
+            assert!(matches!(other.vouched(claimed), Verdict::Unknown(_)));
+        }
+    }
+
+    #[test]
+    fn a_verdict_that_contradicts_the_login_is_unknown() {
+        let rejected = report(vec![login(Role::Subject, LoginResult::Rejected)]);
+        assert!(matches!(rejected.vouched(Verdict::Accepted), Verdict::Unknown(_)));
+        assert_eq!(rejected.vouched(Verdict::Rejected), Verdict::Rejected);
+        let accepted = report(vec![login(Role::Subject, LoginResult::Accepted)]);
+        assert_eq!(accepted.vouched(Verdict::Accepted), Verdict::Accepted);
+        assert!(matches!(accepted.vouched(Verdict::Rejected), Verdict::Unknown(_)));
+        let unanswered = report(vec![login(Role::Subject, LoginResult::Unknown)]);
+        assert!(matches!(unanswered.vouched(Verdict::Rejected), Verdict::Unknown(_)));
+    }
+
+    #[test]
+    fn the_effect_is_the_worse_of_claimed_and_seen() {
+        let mut report = StepReport::default();
+        assert_eq!(report.worse_of(Effect::None), Effect::None);
+        report.settle(Effect::Applied);
+        report.settle(Effect::None);
+        assert_eq!(report.worse_of(Effect::None), Effect::Applied);
+        report.in_doubt = 1;
+        assert_eq!(report.worse_of(Effect::Applied), Effect::Maybe);
+    }
+}
