@@ -1,2 +1,55 @@
-//! Placeholder.
-fn main() {}
+//! The chores of this repository: `cargo xtask NAME`. Never shipped.
+//!
+//! One file a chore. A chore says what it does and what it installs, ends in one line that a script can read, and exits with
+//! 0 only if all is well.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, reason = "a chore speaks to the terminal")]
+
+mod check;
+mod plugins;
+mod process;
+mod simulate;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The chores of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Chore {
+    /// Build every plugin into one folder.
+    Plugins(plugins::Options),
+    /// Build the plugins, then run every test.
+    Test(test::Options),
+    /// Hold the repository to its rules.
+    Check(check::Options),
+    /// Run the rotation machine over random histories.
+    Simulate(simulate::Options),
+}
+
+fn main() -> ExitCode {
+    let root = root();
+    let done = match Chore::parse() {
+        Chore::Plugins(options) => plugins::run(&root, &options).map(|_| true),
+        Chore::Test(options) => test::run(&root, &options),
+        Chore::Check(options) => check::run(&root, &options),
+        Chore::Simulate(options) => simulate::run(&root, &options),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The top of the repository: two folders above this crate.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map_or_else(PathBuf::new, Path::to_path_buf)
+}

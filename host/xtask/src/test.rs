@@ -1,0 +1,71 @@
+//! `cargo xtask test`: builds the plugins, runs every test of both workspaces, and sums the runners' closing lines.
+
+use std::path::Path;
+
+use crate::{plugins, process};
+
+/// What to hand on.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Handed to `cargo test` of the host's workspace: a filter, `-p CRATE`, `-- --nocapture`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Tests that passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    passed: u64,
+    failed: u64,
+}
+
+impl Sum {
+    /// Adds a runner's closing line: `test result: ok. 3 passed; 0 failed; …`.
+    fn see(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let count = |word: &str| {
+            let before = result.split([';', '.']).find_map(|part| part.trim().strip_suffix(word));
+            before.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or(0)
+        };
+        self.passed += count("passed");
+        self.failed += count("failed");
+    }
+}
+
+pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
+    let built = plugins::run(root, &plugins::Options::default())?;
+    let mut sum = Sum::default();
+    let mut well = true;
+    if options.arguments.is_empty() {
+        let mut guests = process::cargo(&root.join("plugins"));
+        guests.args(["test", "--locked", "--no-fail-fast"]).env("CARGO_TARGET_DIR", root.join("plugins/target"));
+        well &= process::stream(&mut guests, |line| sum.see(line))?;
+    }
+    let mut host = process::cargo(root);
+    host.args(["test", "--locked", "--no-fail-fast"]);
+    if !options.arguments.iter().any(|argument| argument == "-p" || argument.starts_with("--package")) {
+        host.arg("--workspace");
+    }
+    host.args(&options.arguments).env("KEYWHEEL_PLUGINS", built);
+    well &= process::stream(&mut host, |line| sum.see(line))?;
+    if !well && sum.failed == 0 {
+        println!("a build or a runner failed without a result of its own; it is counted as one failure");
+        sum.failed = 1;
+    }
+    println!("{} passed, {} failed", sum.passed, sum.failed);
+    Ok(well && sum.failed == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_summed_and_nothing_else() {
+        let mut sum = Sum::default();
+        sum.see("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.00s");
+        sum.see("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s");
+        sum.see("test 9 passed; is no closing line");
+        assert_eq!(sum, Sum { passed: 13, failed: 2 });
+    }
+}
