@@ -4,7 +4,10 @@ pub(crate) mod folder;
 pub(crate) mod pack;
 pub(crate) mod show;
 
+use std::path::Path;
+
 use clap::Subcommand;
+use keywheel_model::PluginName;
 
 use crate::cmd::Context;
 use crate::errors::Failure;
@@ -31,4 +34,20 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
 /// A failure of reading or writing a manifest.
 pub(crate) fn manifest_failure(message: String, error: &keywheel_manifest::Error) -> Failure {
     Failure::because(ExitCode::ConfigInvalid, error.code(), message, error).maybe_hint(error.hint())
+}
+
+/// The failure for a plugin that is not in the folder; names what is there.
+pub(crate) fn no_such_plugin(name: &str, found: &folder::Found, dir: &Path) -> Failure {
+    let names: Vec<&str> = found.files.keys().map(PluginName::as_str).collect();
+    let hint = if names.is_empty() {
+        format!("put its `.wasm` file into \"{}\"", dir.display())
+    } else {
+        format!("there are {}", names.join(", "))
+    };
+    Failure::new(
+        ExitCode::NotFound,
+        "plugin.not-found",
+        format!("there is no plugin `{name}`"),
+    )
+    .hint(hint)
 }

@@ -9,9 +9,20 @@ const TABLE: &str = r#"
 plugin = "demo"
 rotation = "app-db"
 secret = "app/db"
-config = { host = "db", role = "x" }
-allow = ["call net", "connect db:6379 tls", "use secret", "shape auth"]
-deny = ["call sql", "connect db:6379 plaintext", "connect 169.254.169.254:80 tls", "use other/db", "reveal app/db"]
+configuration = { host = "db", role = "x" }
+
+[[case]]
+connect = "db:6379 tls"
+expect = "allow"
+
+[[case]]
+shape = "auth"
+expect = "allow"
+
+[[case]]
+call = "sql"
+expect = "deny"
+lines = 'capabilities = ["core", "net", "sql"]'
 "#;
 
 /// With the plugin `demo` and the grant that it asks for.
@@ -109,7 +120,7 @@ fn a_denial_ends_with_21_and_its_lines_allow_it_when_they_are_written() {
 fn without_a_grant_nothing_is_allowed() {
     let place = granted();
     std::fs::remove_file(place.path().join("policies/demo.toml")).unwrap();
-    for request in ["call core", "connect db:6379 tls", "use secret", "shape auth"] {
+    for request in ["call core", "connect db:6379 tls", "use {secret}", "shape auth"] {
         assert_eq!(
             place.run(&format!("policy explain app-db {request}")).exit,
             21,
@@ -132,36 +143,35 @@ fn an_unknown_rotation_or_request_says_what_there_is() {
 }
 
 #[test]
-fn a_table_passes_when_every_line_holds_and_names_each_that_does_not() {
+fn a_table_passes_when_every_row_holds_and_names_each_that_does_not() {
     let place = granted();
     place.write("policies/tests/demo.toml", TABLE);
     let ran = place.run("policy test");
     assert_eq!(
         (ran.exit, ran.out.as_str()),
-        (0, "9 lines passed, 0 failed\n"),
+        (0, "3 rows passed, 0 failed\n"),
         "{}",
         ran.err
     );
     place.write(
         "policies/tests/demo.toml",
-        TABLE
-            .replace("\"call net\", ", "")
-            .replace("deny = [", "deny = [\"call net\", "),
+        TABLE.replace("db:6379 tls", "db:6379 plaintext"),
     );
     let ran = place.run("policy test");
     assert_eq!(ran.exit, 42);
     assert!(
         ran.out
-            .contains("demo.toml\": call net: expected deny, found allow\n"),
+            .contains("demo.toml\": connect db:6379 plaintext: allow\n"),
         "{}",
         ran.out
     );
+    assert!(ran.out.ends_with("2 rows passed, 1 failed\n"), "{}", ran.out);
 }
 
 #[test]
 fn a_table_with_an_unknown_key_or_no_table_at_all_is_refused() {
     let place = granted();
     assert_eq!(place.run("policy test").exit, 23);
-    place.write("policies/tests/demo.toml", format!("alow = []\n{TABLE}"));
+    place.write("policies/tests/demo.toml", TABLE.replace("secret =", "secrte ="));
     assert_eq!(place.run("policy test").exit, 20);
 }

@@ -7,7 +7,7 @@ use keywheel_manifest::{Digest, Mode, Shape};
 use serde::Serialize;
 
 use crate::cmd::Context;
-use crate::cmd::plugin::{folder, manifest_failure};
+use crate::cmd::plugin::{folder, manifest_failure, no_such_plugin};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::{Style, Table, Text, raw};
@@ -101,24 +101,9 @@ fn find(plugin: &str, context: &Context) -> Result<PathBuf, Failure> {
         .clone();
     let found = folder::read(&dir)?;
     let known = found.files.iter().find(|(name, _)| name.as_str() == plugin);
-    known.map(|(_, file)| file.clone()).ok_or_else(|| {
-        let names: Vec<&str> = found
-            .files
-            .keys()
-            .map(keywheel_model::PluginName::as_str)
-            .collect();
-        let hint = if names.is_empty() {
-            format!("put its `.wasm` file into \"{}\"", dir.display())
-        } else {
-            format!("there are {}", names.join(", "))
-        };
-        Failure::new(
-            ExitCode::NotFound,
-            "plugin.not-found",
-            format!("there is no plugin `{plugin}`"),
-        )
-        .hint(hint)
-    })
+    known
+        .map(|(_, file)| file.clone())
+        .ok_or_else(|| no_such_plugin(plugin, &found, &dir))
 }
 
 fn mode(mode: &Mode) -> ShownMode {

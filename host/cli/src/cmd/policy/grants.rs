@@ -25,9 +25,13 @@ pub(crate) fn read(dir: &Path) -> Result<Policy, Failure> {
     for file in toml_files(dir)? {
         texts.push((file.display().to_string(), text(&file)?));
     }
-    Policy::load(texts.iter().map(|(file, text)| (file.as_str(), text.as_str()))).map_err(|error| {
-        Failure::from_error(ExitCode::ConfigInvalid, error.code(), &error).maybe_hint(error.hint())
-    })
+    let texts = texts.iter().map(|(file, text)| (file.as_str(), text.as_str()));
+    Policy::load(texts).map_err(|error| failure(&error))
+}
+
+/// A grant or a table that is not valid.
+pub(crate) fn failure(error: &keywheel_policy::Error) -> Failure {
+    Failure::from_error(ExitCode::ConfigInvalid, error.code(), error).maybe_hint(error.hint())
 }
 
 /// Whom each grant file is for, by the file's stem.

@@ -1,4 +1,4 @@
-//! One thing that a plugin could want, in words: `connect db:5432 tls`.
+//! One thing that a plugin could want, in the words of the table tests: `connect db:5432 tls`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use keywheel_manifest::{Capability, Manifest};
 use keywheel_model::SecretName;
 use keywheel_policy::{Decision, Request, Scope, SecretRef, Transport};
 
-/// What stands in a table of tests and after `policy explain ROTATION`.
+/// What stands after `policy explain ROTATION`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Words {
     /// `call sql`
@@ -20,9 +20,9 @@ pub(crate) enum Words {
     },
     /// `shape ID`
     Shape(String),
-    /// `use secret`
+    /// `use {secret}`
     UseOwn,
-    /// `use input:NAME`
+    /// `use {input:NAME}`
     UseInput(String),
     /// `use NAME`
     Use(SecretName),
@@ -31,8 +31,8 @@ pub(crate) enum Words {
 }
 
 /// The forms there are.
-pub(crate) const FORMS: &str = "`call CAPABILITY`, `connect HOST:PORT tls|plaintext`, `shape ID`, `use secret`, \
-                                `use input:NAME`, `use SECRET`, `reveal SECRET`";
+pub(crate) const FORMS: &str = "`call CAPABILITY`, `connect HOST:PORT tls|plaintext`, `shape ID`, `use {secret}`, \
+                                `use {input:NAME}`, `use SECRET`, `reveal SECRET`";
 
 /// Why words are no request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,11 +80,14 @@ impl FromStr for Words {
                 })
             }
             ["shape", id] => Ok(Self::Shape((*id).to_owned())),
-            ["use", "secret"] => Ok(Self::UseOwn),
-            ["use", input] if input.starts_with("input:") => {
-                Ok(Self::UseInput(input["input:".len()..].to_owned()))
-            }
-            ["use", secret] => Ok(Self::Use(name(secret)?)),
+            ["use", "{secret}"] => Ok(Self::UseOwn),
+            ["use", secret] => match secret
+                .strip_prefix("{input:")
+                .and_then(|input| input.strip_suffix('}'))
+            {
+                Some(input) => Ok(Self::UseInput(input.to_owned())),
+                None => Ok(Self::Use(name(secret)?)),
+            },
             ["reveal", secret] => Ok(Self::Reveal(name(secret)?)),
             _ => Err(WordsError::Form(shown)),
         }
@@ -127,8 +130,8 @@ mod tests {
         };
         assert_eq!("connect [::1]:5432 tls".parse(), Ok(connect));
         assert_eq!("call sql".parse(), Ok(Words::Call(Capability::Sql)));
-        assert_eq!("use secret".parse(), Ok(Words::UseOwn));
-        assert_eq!("use input:admin".parse(), Ok(Words::UseInput("admin".into())));
+        assert_eq!("use {secret}".parse(), Ok(Words::UseOwn));
+        assert_eq!("use {input:admin}".parse(), Ok(Words::UseInput("admin".into())));
         assert_eq!(
             "reveal app/db".parse(),
             Ok(Words::Reveal("app/db".parse().unwrap()))
