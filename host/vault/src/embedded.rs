@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use keywheel_model::{SecretBytes, Timestamp};
-use keywheel_store::{KeySlot, Reader, Store};
+use keywheel_store::{KeySlot, Store};
 
 use crate::age::Identity;
 use crate::keys::Keyring;
@@ -13,6 +13,7 @@ use crate::{Error, Rider, key_file};
 
 mod api;
 mod escrow;
+mod look;
 mod versions;
 
 /// The vault in the store's database. Clones share it.
@@ -123,7 +124,11 @@ impl Embedded {
     /// [`Error::NotInitialised`]; [`Error::WrongKey`], [`Error::KeyFile`], [`Error::Damaged`] when the key file is there and
     /// does not open it. Without a key file the result is a sealed vault.
     pub async fn open(store: Store, key_file: Option<&Path>) -> Result<Self, Error> {
-        if store.read(Reader::key_slots).await?.is_empty() {
+        if store
+            .read(|reader| Ok::<_, Error>(reader.key_slots()?))
+            .await?
+            .is_empty()
+        {
             return Err(Error::NotInitialised);
         }
         let vault = Self {
@@ -248,7 +253,11 @@ impl Embedded {
     /// # Errors
     /// What the store refuses.
     pub async fn slots(&self) -> Result<Vec<SlotInfo>, Error> {
-        let rows = self.inner.store.read(Reader::key_slots).await?;
+        let rows = self
+            .inner
+            .store
+            .read(|reader| Ok::<_, Error>(reader.key_slots()?))
+            .await?;
         let info = |slot: KeySlot| {
             let fault = slots::read_header(&slot).err().map(|error| error.to_string());
             SlotInfo {

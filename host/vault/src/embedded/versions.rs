@@ -2,93 +2,14 @@ use keywheel_model::{RunId, SecretBytes, SecretName, Stage, VersionId};
 use keywheel_store::{LeaseKey, Material, NewVersion, Reader, Transaction, Version};
 
 use super::Embedded;
+use super::look::{find, metadata, path_of};
 use crate::seal::{self, Blobs, Place};
-use crate::{
-    Author, Change, Error, Head, Metadata, Origin, Output, Pending, Promotion, SecretValue, VersionInfo,
-};
+use crate::{Author, Error, Metadata, Origin, Output, Pending, Promotion, SecretValue};
 
 /// Most bytes of a value.
 pub(super) const VALUE_LIMIT: usize = 1024 * 1024;
 
 impl Embedded {
-    /// As [`crate::Vault::head`], within a transaction.
-    ///
-    /// # Errors
-    /// [`Error::Sealed`], [`Error::Damaged`].
-    pub fn head_in(&self, reader: &Reader<'_>, name: &SecretName) -> Result<Head, Error> {
-        self.keyring()?;
-        let versions = reader
-            .versions(name)?
-            .into_iter()
-            .map(|version| info(reader, version))
-            .collect::<Result<_, _>>()?;
-        Ok(Head {
-            name: name.clone(),
-            versions,
-        })
-    }
-
-    /// As [`crate::Vault::history`], within a transaction.
-    ///
-    /// # Errors
-    /// [`Error::Sealed`].
-    pub fn history_in(&self, reader: &Reader<'_>, name: &SecretName) -> Result<Vec<Change>, Error> {
-        self.keyring()?;
-        let versions = reader.versions(name)?;
-        let number = |id: &VersionId| {
-            versions
-                .iter()
-                .find(|version| version.id == *id)
-                .map_or(0, |version| version.number)
-        };
-        let events = reader.stage_events(name)?;
-        Ok(events
-            .into_iter()
-            .map(|event| Change {
-                number: number(&event.version),
-                version: event.version,
-                stage: event.stage,
-                run: event.run,
-                at: event.at,
-            })
-            .collect())
-    }
-
-    /// As [`crate::Vault::read`], within a transaction.
-    ///
-    /// # Errors
-    /// [`Error::Sealed`], [`Error::NoVersion`], [`Error::Damaged`].
-    pub fn read_in(
-        &self,
-        reader: &Reader<'_>,
-        name: &SecretName,
-        id: &VersionId,
-    ) -> Result<SecretBytes, Error> {
-        let keyring = self.keyring()?;
-        let version = find(reader, name, id)?;
-        let holder = version.material_of.unwrap_or(version.id);
-        let path = path_of(name);
-        let place = Place {
-            store: reader.store_id(),
-            path: &path,
-            version: holder.as_str(),
-        };
-        match reader.material(&holder)? {
-            Material::Own {
-                ciphertext,
-                wrapped_key,
-            } => seal::open(
-                &keyring,
-                place,
-                &Blobs {
-                    ciphertext,
-                    wrapped_key,
-                },
-            ),
-            Material::Of(_) => Err(damaged(name, id, "it points at a version without a value")),
-        }
-    }
-
     /// As [`crate::Vault::put_pending`], within a transaction.
     ///
     /// # Errors
@@ -434,16 +355,6 @@ fn with_outputs(reader: &Reader<'_>, version: Version) -> Result<Vec<Version>, E
     Ok(all)
 }
 
-fn find(reader: &Reader<'_>, name: &SecretName, id: &VersionId) -> Result<Version, Error> {
-    match reader.version(id)? {
-        Some(version) if version.secret == *name => Ok(version),
-        _ => Err(Error::NoVersion {
-            name: name.clone(),
-            version: id.clone(),
-        }),
-    }
-}
-
 /// No effect without a live fence, and none on a name that another run holds.
 pub(super) fn fenced(reader: &Reader<'_>, by: &Author, name: &SecretName) -> Result<(), Error> {
     Ok(reader.check_fence_on(&LeaseKey::Secret(name.clone()), &by.run, by.fence)?)
@@ -458,43 +369,11 @@ fn stage(name: &SecretName, version: &Version, wanted: &'static str) -> Error {
     }
 }
 
-fn path_of(name: &SecretName) -> String {
-    format!("secret {name}")
-}
-
-fn damaged(name: &SecretName, id: &VersionId, detail: &'static str) -> Error {
-    Error::Damaged {
-        record: format!("{} {id}", path_of(name)),
-        detail,
-    }
-}
-
 /// Metadata as kept beside the value; annotations have a table of their own.
 pub(super) fn meta_text(metadata: &Metadata) -> Result<String, Error> {
     let mut bare = metadata.clone();
     bare.annotations.clear();
     serde_json::to_string(&bare).map_err(|_| Error::Crypto {
         what: "writing a version's labels",
-    })
-}
-
-fn metadata(reader: &Reader<'_>, version: &Version) -> Result<Metadata, Error> {
-    let mut metadata: Metadata = serde_json::from_str(&version.meta)
-        .map_err(|_| damaged(&version.secret, &version.id, "its labels are unreadable"))?;
-    metadata.annotations = reader.annotations(&version.id)?.into_iter().collect();
-    Ok(metadata)
-}
-
-fn info(reader: &Reader<'_>, version: Version) -> Result<VersionInfo, Error> {
-    Ok(VersionInfo {
-        metadata: metadata(reader, &version)?,
-        id: version.id,
-        number: version.number,
-        stage: version.stage,
-        run: version.run,
-        fence: version.fence,
-        output_of: version.output_of,
-        material_of: version.material_of,
-        created: version.created,
     })
 }
