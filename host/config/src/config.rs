@@ -85,14 +85,6 @@ pub struct Limits {
     pub cpu: Duration,
     /// Wall clock of one step, host calls included, where the rotation does not say otherwise.
     pub step: Duration,
-    /// Host calls in one step.
-    pub calls: u32,
-    /// Log lines in one step.
-    pub log_lines: u32,
-    /// The longest answer of a target that is read, in bytes.
-    pub answer_bytes: u64,
-    /// Steps that run at once.
-    pub steps_at_once: u32,
 }
 
 /// One configured rotation.

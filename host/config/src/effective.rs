@@ -62,18 +62,6 @@ impl Config {
         );
         list.add("limits.cpu", "/limits/cpu", json!(show_duration(limits.cpu)));
         list.add("limits.step", "/limits/step", json!(show_duration(limits.step)));
-        list.add("limits.calls", "/limits/calls", json!(limits.calls));
-        list.add("limits.log_lines", "/limits/log_lines", json!(limits.log_lines));
-        list.add(
-            "limits.answer",
-            "/limits/answer",
-            json!(show_size(limits.answer_bytes)),
-        );
-        list.add(
-            "limits.steps_at_once",
-            "/limits/steps_at_once",
-            json!(limits.steps_at_once),
-        );
         for rotation in &self.rotations {
             list.rotation(rotation);
         }

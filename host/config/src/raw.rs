@@ -111,18 +111,6 @@ pub(crate) struct Limits {
     /// Wall clock of one step, at most "15m". Default: 60s.
     #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) step: Option<String>,
-    /// Host calls in one step. Default: 1000.
-    #[schemars(range(min = 1, max = 1_000_000))]
-    pub(crate) calls: Option<u32>,
-    /// Log lines in one step. Default: 200.
-    #[schemars(range(min = 0, max = 100_000))]
-    pub(crate) log_lines: Option<u32>,
-    /// The longest answer of a target that is read, like "1 MiB". Default: 1 MiB.
-    #[schemars(extend("format" = "keywheel-size"))]
-    pub(crate) answer: Option<String>,
-    /// Steps that run at once. Default: 16.
-    #[schemars(range(min = 1, max = 1024))]
-    pub(crate) steps_at_once: Option<u32>,
 }
 
 /// One credential that is rotated.

@@ -260,15 +260,6 @@ impl Resolver {
                 60 * SECOND,
                 (SECOND, 900 * SECOND),
             ),
-            calls: limits.calls.unwrap_or(1000),
-            log_lines: limits.log_lines.unwrap_or(200),
-            answer_bytes: self.size(
-                "/limits/answer",
-                limits.answer.as_deref(),
-                1 << 20,
-                (1 << 10, 256 << 20),
-            ),
-            steps_at_once: limits.steps_at_once.unwrap_or(16),
         }
     }
 

@@ -52,7 +52,6 @@ dri = "x"
 [limits]
 memory = 128
 cpu = "5 sec"
-calls = 0
 
 [[rotation]]
 name = "App DB"
@@ -75,14 +74,13 @@ consumers = [{ name = "web" }]
         ("config.unknown-key", 2, 1),
         ("config.type", 5, 10),
         ("config.unit", 6, 7),
-        ("config.value", 7, 9),
-        ("config.name", 10, 8),
-        ("config.name", 11, 10),
-        ("config.unit", 12, 9),
-        ("config.type", 13, 10),
-        ("config.value", 20, 7),
-        ("config.missing-key", 21, 14),
-        ("config.name", 24, 1),
+        ("config.name", 9, 8),
+        ("config.name", 10, 10),
+        ("config.unit", 11, 9),
+        ("config.type", 12, 10),
+        ("config.value", 19, 7),
+        ("config.missing-key", 20, 14),
+        ("config.name", 23, 1),
     ];
     assert_eq!(places(text), expected, "{:#?}", problems(text));
 }
@@ -119,8 +117,8 @@ fn a_wrong_type_says_what_was_expected_and_how_to_write_it() {
     assert_eq!(problem.message, "expected a string, found a whole number");
     assert!(problem.hint.unwrap().contains("\"128 MiB\""));
     assert_eq!(
-        places("[limits]\ncalls = 1.5\nstep = [1]\n"),
-        [("config.type", 2, 9), ("config.type", 3, 8)]
+        places("[limits]\ncpu = 1.5\nstep = [1]\n"),
+        [("config.type", 2, 7), ("config.type", 3, 8)]
     );
 }
 
@@ -244,7 +242,7 @@ fn a_file_cannot_paint_on_the_terminal() {
 
 #[test]
 fn every_syntax_error_of_the_file_is_reported() {
-    let found = places("[state\ndir = \"x\"\n[limits]\ncalls = = 5\ncpu = \"5s\n");
+    let found = places("[state\ndir = \"x\"\n[limits]\nmemory = = 5\ncpu = \"5s\n");
     assert!(found.len() >= 3, "{found:?}");
     assert!(
         found.iter().all(|(code, ..)| *code == "config.syntax"),

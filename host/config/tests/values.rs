@@ -76,7 +76,9 @@ fn the_plugins_own_table_reaches_it_as_json() {
 
 #[test]
 fn every_value_has_an_origin() {
-    let config = config(&format!("[limits]\ncalls = 5\n{ROTATION}grace = \"90m\"\n"));
+    let config = config(&format!(
+        "[limits]\nmemory = \"64 MiB\"\n{ROTATION}grace = \"90m\"\n"
+    ));
     let entries = config.effective();
     let find = |key: &str| entries.iter().find(|entry| entry.key == key).unwrap();
     let line = |key: &str| match &find(key).origin {
@@ -84,8 +86,8 @@ fn every_value_has_an_origin() {
         Origin::Default => None,
     };
     assert_eq!(
-        (find("limits.calls").value.clone(), line("limits.calls")),
-        (5.into(), Some(2))
+        (find("limits.memory").value.clone(), line("limits.memory")),
+        ("64 MiB".into(), Some(2))
     );
     assert_eq!(
         (find("limits.cpu").value.clone(), line("limits.cpu")),

@@ -2,7 +2,7 @@
 
 use crate::kit::{Place, same_as_file};
 
-const GOOD: &str = "[limits]\ncalls = 5\n\n[[rotation]]\nname = \"app-db\"\nplugin = \"demo\"\nsecret = \"app/db\"\ngap = \"accept\"\n\n[rotation.config]\nhost = \"db\"\nrole = \"x\"\n";
+const GOOD: &str = "[limits]\nmemory = \"64 MiB\"\n\n[[rotation]]\nname = \"app-db\"\nplugin = \"demo\"\nsecret = \"app/db\"\ngap = \"accept\"\n\n[rotation.config]\nhost = \"db\"\nrole = \"x\"\n";
 
 fn with_plugin() -> Place {
     let place = Place::new();
@@ -33,7 +33,7 @@ fn a_good_configuration_is_ok_on_standard_output() {
 fn every_problem_is_shown_with_place_line_and_hint() {
     let place = with_plugin();
     let bad = GOOD
-        .replace("calls", "cals")
+        .replace("memory", "memroy")
         .replace("gap = \"accept\"", "grace = \"1 week\"")
         .replace("host =", "hots =");
     place.write("keywheel.toml", bad);
@@ -85,7 +85,7 @@ fn show_prints_what_stands_in_the_file_and_with_effective_the_defaults_too() {
     let ran = place.run("config show");
     assert!(
         ran.out
-            .starts_with("limits.calls = 5\nrotation.app-db.plugin = \"demo\"\n"),
+            .starts_with("limits.memory = \"64 MiB\"\nrotation.app-db.plugin = \"demo\"\n"),
         "{}",
         ran.out
     );
@@ -104,7 +104,7 @@ fn show_prints_what_stands_in_the_file_and_with_effective_the_defaults_too() {
             .unwrap()
             .to_owned()
     };
-    assert!(line("limits.calls").ends_with("keywheel.toml:2"), "{}", ran.out);
+    assert!(line("limits.memory").ends_with("keywheel.toml:2"), "{}", ran.out);
     assert!(line("limits.cpu").ends_with("default"), "{}", ran.out);
 }
 
