@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod describe;
 mod effect;
 mod event;
 mod mutant;
@@ -11,6 +12,7 @@ mod settings;
 mod state;
 mod step;
 
+pub use describe::{DescribedStep, Description, describe};
 pub use effect::{Call, Effect, Roles};
 pub use event::{Choice, Event, Head, Kept, Lease, Report, StepOk, StoreFailure};
 #[cfg(feature = "mutants")]

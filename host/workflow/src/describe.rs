@@ -1,0 +1,112 @@
+use keywheel_model::{Effect as Reach, Safety, StepName, Strategy, Timestamp};
+
+use crate::{Effect, Ending, Phase, RunWord, State};
+
+/// A run in words: what lists and timelines show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    /// The word for the whole run.
+    pub word: RunWord,
+    /// Which of the credentials still opens the target, as far as the host has proved it.
+    pub safety: Safety,
+    /// Nothing happens before this time.
+    pub waits_until: Option<Timestamp>,
+    /// The steps so far.
+    pub steps: Vec<DescribedStep>,
+}
+
+/// A step in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DescribedStep {
+    /// Which.
+    pub step: StepName,
+    /// When its first try began.
+    pub began: Timestamp,
+    /// When it was over.
+    pub ended: Option<Timestamp>,
+    /// Tries.
+    pub tries: u32,
+    /// The code of the last failure.
+    pub code: Option<String>,
+    /// The safety when the step was over; of one that is not over, the run's.
+    pub safety: Safety,
+}
+
+/// A run in words.
+pub fn describe(state: &State) -> Description {
+    let safety = state.safety();
+    Description {
+        word: word(state),
+        safety,
+        waits_until: match &state.doing {
+            Some(Effect::Sleep { until }) => Some(*until),
+            _ => None,
+        },
+        steps: state
+            .log
+            .iter()
+            .map(|entry| DescribedStep {
+                step: entry.step,
+                began: entry.began,
+                ended: entry.ended,
+                tries: entry.tries,
+                code: entry.code.clone(),
+                safety: if entry.ended.is_some() { after(entry.step, state) } else { safety },
+            })
+            .collect(),
+    }
+}
+
+fn word(state: &State) -> RunWord {
+    if let Some(ended) = &state.ended {
+        return match ended.ending {
+            Ending::Succeeded => RunWord::Succeeded,
+            Ending::RolledBack => RunWord::RolledBack,
+            Ending::Cancelled => RunWord::Cancelled,
+            Ending::Failed => RunWord::Failed,
+        };
+    }
+    match (&state.doing, state.op) {
+        _ if state.parked.is_some() => RunWord::Parked,
+        (_, 0) => RunWord::Planned,
+        (Some(Effect::Sleep { .. }), _) => RunWord::Waiting,
+        _ => RunWord::Running,
+    }
+}
+
+/// Whether the new credential displaced the old one on the target as soon as it was accepted.
+fn displaces(state: &State) -> bool {
+    state.settings.class.has_gap() && state.settings.strategy == Strategy::OneSlot
+}
+
+fn both_or_new(state: &State) -> Safety {
+    if displaces(state) { Safety::NewValid } else { Safety::BothValid }
+}
+
+/// The safety after a step that ended well.
+fn after(step: StepName, state: &State) -> Safety {
+    match step {
+        StepName::Plan | StepName::Create | StepName::Announce | StepName::Rollback => Safety::OldValid,
+        StepName::Apply | StepName::Promote | StepName::Propagate => both_or_new(state),
+        StepName::Test if state.proved => both_or_new(state),
+        StepName::Test => Safety::OldValid,
+        StepName::Revoke => Safety::NewValid,
+    }
+}
+
+impl State {
+    /// Which of the credentials still opens the target, as far as the host has proved it. What may have happened and is not proved counts
+    /// for the credential that consumers hold.
+    pub fn safety(&self) -> Safety {
+        let dying = matches!(self.phase, Phase::ProveDead | Phase::Retire)
+            || self.phase == Phase::Revoke && (self.interrupted || matches!(self.doing, Some(Effect::Call(_))));
+        let dead = self.promoted && self.ended.as_ref().is_some_and(|ended| ended.ending == Ending::Succeeded);
+        if self.promoted && (dying || dead) {
+            Safety::NewValid
+        } else if self.promoted || self.proved && self.reach != Reach::None {
+            both_or_new(self)
+        } else {
+            Safety::OldValid
+        }
+    }
+}
