@@ -10,6 +10,7 @@
 mod forms;
 mod hold;
 
+use keywheel_model::SecretBytes;
 use memchr::memmem::Finder;
 
 use crate::error::{Error, Stop};
@@ -17,7 +18,7 @@ use crate::handle::{Handle, Origin, Part};
 use crate::json;
 use crate::state::HostState;
 
-pub use hold::HoldBack;
+pub use hold::{Hit, HoldBack};
 
 /// The shortest value that is scanned for, in bytes.
 pub const MIN_SCANNED_BYTES: usize = 4;
@@ -27,6 +28,7 @@ pub const MAX_TEXT_BYTES: usize = 4096;
 /// Every live secret of one call.
 #[derive(Default)]
 pub struct Mask {
+    handles: Vec<Handle>,
     watched: Vec<Watched>,
     longest: usize,
 }
@@ -41,9 +43,10 @@ impl Mask {
     /// Scans for a secret from now on; for a composed document also for the secrets in it.
     pub fn watch(&mut self, handle: &Handle) {
         let labels = handle.labels();
-        if labels.origin == Origin::Derived || self.watched.iter().any(|watched| watched.id == handle.id()) {
+        if labels.origin == Origin::Derived || self.handles.iter().any(|watched| watched.id() == handle.id()) {
             return;
         }
+        self.handles.push(handle.clone());
         let value = handle.value().expose();
         self.watch_value(handle.id(), labels.known_to_guest, value);
         let parts = labels.structure.iter().flat_map(|structure| &structure.parts);
@@ -79,6 +82,11 @@ impl Mask {
             }
         }
         text
+    }
+
+    /// The live secret that has a value.
+    pub(crate) fn live(&self, value: &SecretBytes) -> Option<Handle> {
+        self.handles.iter().find(|handle| handle.value().same_as(value)).cloned()
     }
 
     /// The longest form of any secret, in bytes: what a stream is held back by.
@@ -168,7 +176,6 @@ fn bounded(text: &str, limit_bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use base64::Engine as _;
-    use keywheel_model::SecretBytes;
 
     use super::*;
     use crate::handle::{Alphabet, Labels};

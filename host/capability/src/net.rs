@@ -1,31 +1,44 @@
-//! `keywheel:net`: byte streams to one allowed host.
+//! `keywheel:net`: byte streams to one allowed host, and whole messages on them.
+//!
+//! A secret leaves only inside of a message that the manifest declares, with lengths that the host writes. From then on every
+//! write on that stream is such a message, and every read gives back what the manifest says of the message that it answers
+//! (rule H2).
 
-use wasmtime::component::Linker;
+mod channel;
+mod destined;
+mod frame;
+mod message;
 
+use std::sync::Arc;
+
+use keywheel_target::Outbound;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::bindings::keywheel::net::{frames, tcp};
 use crate::capability::Capability;
-use crate::state::{HostView, StepContext};
+use crate::state::{HostState, HostView, StepContext};
 
-/// Byte streams, for the whole host.
-pub struct Net;
+pub use channel::{Channel, TlsOptions};
+pub(crate) use destined::Destined;
+pub use frame::Frame;
 
-/// A byte stream.
-pub struct Channel;
-/// How TLS is set up.
-pub struct TlsOptions;
-/// A whole message.
-pub struct Frame;
+/// Byte streams, for the whole host: what connections start from.
+pub struct Net(Arc<Outbound>);
 
 impl Capability for Net {
-    type Settings = ();
-    type PerStep = ();
+    type Settings = Arc<Outbound>;
+    type PerStep = Arc<Outbound>;
 
-    fn configure(_settings: ()) -> Result<Self, crate::Error> {
-        Ok(Self)
+    fn configure(outbound: Arc<Outbound>) -> Result<Self, crate::Error> {
+        Ok(Self(outbound))
     }
 
-    fn link<T: HostView>(_linker: &mut Linker<T>) -> wasmtime::Result<()> {
-        Ok(())
+    fn link<T: HostView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        tcp::add_to_linker::<T, HasSelf<HostState>>(linker, T::host)?;
+        frames::add_to_linker::<T, HasSelf<HostState>>(linker, T::host)
     }
 
-    fn prepare(&self, _step: &StepContext) {}
+    fn prepare(&self, _step: &StepContext) -> Arc<Outbound> {
+        Arc::clone(&self.0)
+    }
 }

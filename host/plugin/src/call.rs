@@ -80,7 +80,7 @@ impl Plugin {
 
     async fn call(&self, store: &mut Store<Data>, step: StepName) -> wasmtime::Result<Result<StepValue, StepError>> {
         let instance = self.steps.instantiate_async(&mut *store).await?;
-        let run = store.data_mut().host.new_run()?;
+        let run = store.data_mut().host.open_run()?;
         let rotator = instance.keywheel_plugin_rotator();
         let outcome = match step {
             StepName::Plan => {

@@ -90,7 +90,7 @@ impl Limited for Checking {
 /// holds up no thread and the time-out around its call can be seen.
 pub(crate) fn store<T: Limited>(engine: &Engine, data: T, limits: &Limits, meter: &Meter) -> Store<T> {
     let mut store = Store::new(engine, data);
-    store.limiter(T::allowance);
+    store.limiter(|data| data.allowance());
     store.set_hostcall_fuel(limits.hostcall_bytes);
     store.set_epoch_deadline(1);
     let (meter, cpu) = (meter.clone(), limits.cpu);

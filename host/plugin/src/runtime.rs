@@ -77,6 +77,6 @@ fn config() -> Config {
     // A rotation a minute: instances that wait in a pool would cost address space for nothing.
     config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
     // What a trap says to the outside is in words of the host; the guest's function names are its own business.
-    config.wasm_backtrace(false);
+    config.wasm_backtrace_max_frames(None);
     config
 }

@@ -1,0 +1,335 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use keywheel_manifest::Capability;
+use keywheel_model::Effect;
+use keywheel_policy::{Binding, Decision, Destination, Request, Transport};
+use keywheel_target::channel::Channel as Stream;
+use keywheel_target::tls::{TlsOptions as Handshake, Verify};
+use keywheel_target::{Deadline, Error as TargetError};
+use wasmtime::component::Resource;
+
+use super::Destined;
+use crate::bindings::keywheel::net::tcp;
+use crate::error::{Error, Stop};
+use crate::guard::{Begun, Ended, Peer};
+use crate::handle::Handle;
+use crate::identities::Identity;
+use crate::mask::{HoldBack, Hit, Reflected};
+use crate::secrets::check_media_type;
+use crate::state::HostState;
+
+/// A read without a delimiter is over when nothing has come for so long.
+const QUIET: Duration = Duration::from_millis(20);
+
+/// A byte stream to one host.
+pub struct Channel {
+    /// Taken out while it is used: a use that is cut off ends it.
+    pub(super) stream: Option<Stream>,
+    pub(super) peer: Peer,
+    /// Whether a secret went over it.
+    pub(super) carried: bool,
+    /// What was sent and not answered yet, in order.
+    pub(super) unanswered: VecDeque<Begun>,
+    shown: HoldBack,
+}
+
+impl Channel {
+    fn new(stream: Stream, peer: Peer) -> Self {
+        Self { stream: Some(stream), peer, carried: false, unanswered: VecDeque::new(), shown: HoldBack::default() }
+    }
+}
+
+/// How TLS is set up. Nothing is checked before it is used.
+#[derive(Default)]
+pub struct TlsOptions {
+    server_name: String,
+    trust: Option<String>,
+    alpn: Vec<Vec<u8>>,
+    inspect_only: bool,
+    identity: bool,
+}
+
+impl TlsOptions {
+    fn handshake(&self) -> Result<Handshake, Error> {
+        if self.identity {
+            return Err(Error::not_offered("`client-identity`"));
+        }
+        Ok(Handshake {
+            server_name: self.server_name.clone(),
+            trust: self.trust.clone(),
+            identity: None,
+            alpn: self.alpn.clone(),
+            verify: if self.inspect_only { Verify::InspectOnly } else { Verify::Full },
+        })
+    }
+}
+
+impl HostState {
+    pub(super) fn deadline_within(&self, timeout_ms: u32) -> Deadline {
+        self.deadline().within(Duration::from_millis(timeout_ms.into()))
+    }
+
+    pub(super) fn take_stream(&mut self, channel: &Resource<Channel>) -> Result<Stream, Error> {
+        let stream = self.table.get_mut(channel)?.stream.take();
+        stream.ok_or_else(|| Error::invalid("net.closed", "the channel was closed by an earlier error"))
+    }
+
+    pub(super) fn put_stream(&mut self, channel: &Resource<Channel>, stream: Stream) -> Result<(), Error> {
+        self.table.get_mut(channel)?.stream = Some(stream);
+        Ok(())
+    }
+
+    /// A plain connection is opened by either word of a grant; what may go over it without TLS is another question.
+    async fn plain_peer(&mut self, host: String, port: u16) -> Result<(Peer, Destination), Error> {
+        let binding = Binding {
+            plugin: &self.step.manifest.name,
+            rotation: &self.step.rotation,
+            configuration: &self.step.config,
+            secret: &self.step.secret,
+            inputs: &self.step.inputs,
+        };
+        let request = Request::Connect { host: &host, port, transport: Transport::Plaintext };
+        let destination = match self.step.policy.decide(binding, request) {
+            Decision::Allow(permit) => permit.destination,
+            Decision::Deny(_) => None,
+        };
+        if let Some(destination) = destination {
+            return Ok((Peer { host, port, transport: Transport::Plaintext }, destination));
+        }
+        let peer = Peer { host, port, transport: Transport::Tls };
+        let destination = self.permit_destination(&peer).await?;
+        Ok((peer, destination))
+    }
+
+    fn readable(&mut self, channel: &Resource<Channel>) -> Result<(), Error> {
+        if self.table.get(channel)?.carried {
+            return Err(Error::denied("net.carried", "a secret went over this channel: what comes back is read with `frames.receive`"));
+        }
+        Ok(())
+    }
+
+    /// Scans what came, together with the end of what was shown before.
+    fn show(&mut self, channel: &Resource<Channel>, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+        let mut shown = std::mem::take(&mut self.table.get_mut(channel)?.shown);
+        shown.push(bytes);
+        match shown.release(&self.mask, true, usize::MAX) {
+            Ok(bytes) => {
+                self.table.get_mut(channel)?.shown = shown;
+                Ok(bytes)
+            }
+            // Found together with what was shown before it.
+            Err(Hit(secrets)) => {
+                self.report.reflected = Some(Reflected { secrets, place: "what came over a channel".to_owned() });
+                Err(self.stop(Stop::Reflection))
+            }
+        }
+    }
+
+    /// Something came back: what was written without a declared frame has reached the target.
+    pub(super) async fn answered(&mut self, channel: &Resource<Channel>) -> Result<(), Error> {
+        for begun in std::mem::take(&mut self.table.get_mut(channel)?.unanswered) {
+            self.conclude(begun, Ended::with(Effect::Applied)).await?;
+        }
+        Ok(())
+    }
+
+    async fn read_bytes(&mut self, channel: &Resource<Channel>, how: Read, timeout_ms: u32) -> Result<Vec<u8>, Error> {
+        self.readable(channel)?;
+        let deadline = self.deadline_within(timeout_ms);
+        let mut stream = self.take_stream(channel)?;
+        let read = match how {
+            Read::Some(limit) => read_burst(&mut stream, limit, deadline).await,
+            Read::Until(delimiter, limit) => stream.read_until(&delimiter, limit, deadline).await,
+        };
+        self.put_stream(channel, stream)?;
+        match read {
+            Ok(bytes) => {
+                self.answered(channel).await?;
+                self.show(channel, &bytes)
+            }
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+}
+
+enum Read {
+    Some(usize),
+    Until(Vec<u8>, usize),
+}
+
+/// What comes at once, and what follows without a pause: it is shown whole, so that where the sender cut it tells nothing.
+async fn read_burst(stream: &mut Stream, limit: usize, deadline: Deadline) -> Result<Vec<u8>, TargetError> {
+    let mut bytes = stream.read(limit, deadline).await?;
+    while !bytes.is_empty() && bytes.len() < limit {
+        match stream.read(limit - bytes.len(), deadline.within(QUIET)).await {
+            Ok(more) if more.is_empty() => break,
+            Ok(more) => bytes.extend_from_slice(&more),
+            Err(TargetError::Timeout { .. }) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bytes)
+}
+
+impl tcp::Host for HostState {}
+
+impl tcp::HostChannel for HostState {
+    async fn connect(&mut self, host: String, port: u16, timeout: u32) -> Result<Resource<Channel>, Error> {
+        self.permit_package(Capability::Net).await?;
+        let (peer, destination) = self.plain_peer(host, port).await?;
+        let destined = Destined::new(&peer, destination, &self.net)?;
+        let deadline = self.deadline_within(timeout);
+        match Stream::connect(&destined.outbound, &destined.rules, &peer.host, port, deadline).await {
+            Ok(stream) => Ok(self.table.push(Channel::new(stream, peer))?),
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+
+    async fn connect_tls(
+        &mut self,
+        host: String,
+        port: u16,
+        options: Resource<TlsOptions>,
+        timeout: u32,
+    ) -> Result<Resource<Channel>, Error> {
+        self.permit_package(Capability::Net).await?;
+        let handshake = self.table.get(&options)?.handshake()?;
+        let peer = Peer { host, port, transport: Transport::Tls };
+        let destination = self.permit_destination(&peer).await?;
+        let destined = Destined::new(&peer, destination, &self.net)?;
+        let deadline = self.deadline_within(timeout);
+        match Stream::connect_tls(&destined.outbound, &destined.rules, &peer.host, port, &handshake, deadline).await {
+            Ok(stream) => Ok(self.table.push(Channel::new(stream, peer))?),
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+
+    async fn start_tls(&mut self, channel: Resource<Channel>, options: Resource<TlsOptions>) -> Result<(), Error> {
+        self.permit_package(Capability::Net).await?;
+        let handshake = self.table.get(&options)?.handshake()?;
+        let plain = &self.table.get(&channel)?.peer;
+        let peer = Peer { host: plain.host.clone(), port: plain.port, transport: Transport::Tls };
+        let destination = self.permit_destination(&peer).await?;
+        let mut stream = self.take_stream(&channel)?;
+        // The connection was dialled on another word of the grant.
+        if !destination.admits(stream.address().ip()) {
+            let message = format!("{} is connected to {}, which its grant for TLS does not open", peer, stream.address().ip());
+            return Err(self.deny("net.forbidden-address", message).await);
+        }
+        let outbound = self.net.clone();
+        match stream.start_tls(&outbound, &handshake, self.deadline()).await {
+            Ok(()) => {
+                let channel = self.table.get_mut(&channel)?;
+                (channel.stream, channel.peer) = (Some(stream), peer);
+                Ok(())
+            }
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+
+    async fn read(&mut self, channel: Resource<Channel>, limit: u32, timeout: u32) -> Result<Vec<u8>, Error> {
+        self.read_bytes(&channel, Read::Some(limit as usize), timeout).await
+    }
+
+    async fn read_until(&mut self, channel: Resource<Channel>, delimiter: Vec<u8>, limit: u32, timeout: u32) -> Result<Vec<u8>, Error> {
+        self.read_bytes(&channel, Read::Until(delimiter, limit as usize), timeout).await
+    }
+
+    async fn read_secret(
+        &mut self,
+        channel: Resource<Channel>,
+        length: u32,
+        media_type: String,
+        timeout: u32,
+    ) -> Result<Resource<Handle>, Error> {
+        check_media_type(&media_type)?;
+        self.readable(&channel)?;
+        let deadline = self.deadline_within(timeout);
+        let mut stream = self.take_stream(&channel)?;
+        let read = stream.read_exact_secret(length as usize, deadline).await;
+        self.put_stream(&channel, stream)?;
+        match read {
+            Ok(value) => {
+                self.answered(&channel).await?;
+                self.captured("net", value, &media_type).await
+            }
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+
+    async fn write(&mut self, channel: Resource<Channel>, bytes: Vec<u8>) -> Result<(), Error> {
+        self.permit_package(Capability::Net).await?;
+        let Channel { carried, peer, .. } = self.table.get(&channel)?;
+        let (carried, peer) = (*carried, peer.clone());
+        if carried {
+            let message = "a secret went over this channel: from then on every write is a frame that the manifest declares";
+            return Err(self.deny("net.carried", message).await);
+        }
+        let permitted = self.permit_undeclared("bytes", &peer).await?;
+        let begun = self.begin(permitted, &peer).await?;
+        let mut stream = self.take_stream(&channel)?;
+        let written = stream.write(&bytes, self.deadline()).await;
+        self.put_stream(&channel, stream)?;
+        match written {
+            Ok(()) => {
+                self.table.get_mut(&channel)?.unanswered.push_back(begun);
+                Ok(())
+            }
+            Err(error) => {
+                let code = Some(error.code().into_owned());
+                self.conclude(begun, Ended { effect: error.effect(), login: None, code }).await?;
+                Err(self.failed(error).await)
+            }
+        }
+    }
+
+    /// Bytes that no shape describes: there is nothing that a grant could pin.
+    async fn write_secret(&mut self, channel: Resource<Channel>, _secret: Resource<Handle>) -> Result<(), Error> {
+        self.table.get(&channel)?;
+        let message = "a secret goes over a channel inside of a frame that the manifest declares: use `frames`, and `[[frame]]` in manifest.toml";
+        Err(self.deny("net.undeclared-secret", message).await)
+    }
+
+    async fn peer_certificates(&mut self, channel: Resource<Channel>) -> wasmtime::Result<Vec<Vec<u8>>> {
+        let stream = self.table.get(&channel)?.stream.as_ref();
+        Ok(stream.map(|stream| stream.peer_certificates().to_vec()).unwrap_or_default())
+    }
+
+    /// What was never answered stays in doubt.
+    async fn drop(&mut self, channel: Resource<Channel>) -> wasmtime::Result<()> {
+        self.table.delete(channel)?;
+        Ok(())
+    }
+}
+
+impl tcp::HostTlsOptions for HostState {
+    async fn new(&mut self, server_name: String) -> wasmtime::Result<Resource<TlsOptions>> {
+        Ok(self.table.push(TlsOptions { server_name, ..TlsOptions::default() })?)
+    }
+
+    async fn trust(&mut self, options: Resource<TlsOptions>, name: String) -> wasmtime::Result<()> {
+        self.table.get_mut(&options)?.trust = Some(name);
+        Ok(())
+    }
+
+    async fn client_identity(&mut self, options: Resource<TlsOptions>, _identity: Resource<Identity>) -> wasmtime::Result<()> {
+        self.table.get_mut(&options)?.identity = true;
+        Ok(())
+    }
+
+    async fn alpn(&mut self, options: Resource<TlsOptions>, protocol: String) -> wasmtime::Result<()> {
+        self.table.get_mut(&options)?.alpn.push(protocol.into_bytes());
+        Ok(())
+    }
+
+    async fn inspect_only(&mut self, options: Resource<TlsOptions>) -> wasmtime::Result<()> {
+        self.table.get_mut(&options)?.inspect_only = true;
+        Ok(())
+    }
+
+    async fn drop(&mut self, options: Resource<TlsOptions>) -> wasmtime::Result<()> {
+        self.table.delete(options)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! From what a grant says to what the dialler takes, and back from its errors.
+
+use keywheel_model::{ErrorKind, StepError};
+use keywheel_policy::{Destination, Transport};
+use keywheel_target::dial::{Allow, Transport as Dialled};
+use keywheel_target::{Error as TargetError, Outbound};
+
+use crate::error::Error;
+use crate::guard::Peer;
+use crate::state::HostState;
+
+/// One connection that a grant opens: the rule that names its host, and a dialler that asks the grant about each address.
+pub(crate) struct Destined {
+    pub(crate) outbound: Outbound,
+    pub(crate) rules: [Allow; 1],
+}
+
+impl Destined {
+    /// # Errors
+    /// `invalid`: the host is not spelled as one.
+    pub(crate) fn new(peer: &Peer, destination: Destination, outbound: &Outbound) -> Result<Self, Error> {
+        let host = peer.host.parse().map_err(|error: TargetError| Error::Answer(error.to_step_error()))?;
+        let transport = match peer.transport {
+            Transport::Tls => Dialled::Tls,
+            Transport::Plaintext => Dialled::Plaintext,
+        };
+        let rules = [Allow::host(&host, peer.port, transport)];
+        Ok(Self { outbound: outbound.admitting(move |address| destination.admits(address)), rules })
+    }
+}
+
+impl HostState {
+    /// The answer for an error of a target. A refusal is audited like every other one.
+    pub(crate) async fn failed(&mut self, error: TargetError) -> Error {
+        let StepError { code, message, .. } = error.to_step_error();
+        match error.kind() {
+            ErrorKind::Denied if !matches!(error, TargetError::Sql(_)) => {
+                let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+                self.deny(&code, format!("{message}{hint}")).await
+            }
+            _ => Error::Answer(error.to_step_error()),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The answers to frames: cut down to what the manifest says of the frame that each one answers, then scanned, then shown.
+
+use keywheel_manifest::{Reply as Visible, ShapeEffect};
+use keywheel_model::Effect;
+use keywheel_target::channel::Channel as Stream;
+use keywheel_target::resp::{self, Bounds, Reply, Status};
+use keywheel_target::{Deadline, Error as TargetError};
+use wasmtime::component::Resource;
+
+use super::channel::Channel;
+use crate::bindings::keywheel::net::frames;
+use crate::error::Error;
+use crate::guard::Ended;
+use crate::report::LoginResult;
+use crate::state::HostState;
+
+/// What stands for an answer of which nothing is shown: the null bulk string of RESP.
+const NOTHING: &[u8] = b"$-1\r\n";
+/// The longest length of a BER element: four octets after the first.
+const BER_LENGTH_OCTETS: usize = 4;
+
+/// A whole answer.
+enum Answer {
+    Resp(Reply),
+    Ber(Vec<u8>),
+}
+
+impl Answer {
+    /// What became of the call. A server that answers a command with an error has not done it; of BER the host knows no results.
+    fn effect(&self) -> Effect {
+        match self {
+            Self::Resp(Reply::Error(_)) => Effect::None,
+            _ => Effect::Applied,
+        }
+    }
+
+    fn code(&self) -> Option<String> {
+        match self {
+            Self::Resp(reply) => match reply.status() {
+                Status::Error(word) => Some(format!("resp.{}", word.to_ascii_lowercase())),
+                _ => None,
+            },
+            Self::Ber(_) => None,
+        }
+    }
+
+    /// What a login says of the credential (Redis and Valkey, `AUTH`): `WRONGPASS` is also what a disabled user gets.
+    fn login(&self) -> LoginResult {
+        let Self::Resp(reply) = self else { return LoginResult::Unknown };
+        match reply.status() {
+            Status::Simple(word) if word == "OK" => LoginResult::Accepted,
+            Status::Error(word) if word == "WRONGPASS" => LoginResult::Rejected,
+            _ => LoginResult::Unknown,
+        }
+    }
+
+    /// The part of it that the guest may see.
+    fn visible(&self, how: Visible) -> Vec<u8> {
+        match (how, self) {
+            (Visible::All, Self::Resp(reply)) => {
+                let mut out = Vec::new();
+                encode(reply, &mut out);
+                out
+            }
+            (Visible::All, Self::Ber(message)) => message.clone(),
+            (Visible::Status, Self::Resp(reply)) => match reply.status() {
+                Status::Simple(word) => format!("+{word}\r\n").into_bytes(),
+                Status::Error(word) => format!("-{word}\r\n").into_bytes(),
+                Status::Other => NOTHING.to_vec(),
+            },
+            (Visible::None, Self::Resp(_)) => NOTHING.to_vec(),
+            (Visible::Status | Visible::None, Self::Ber(_)) => Vec::new(),
+        }
+    }
+
+    /// The values in it, one by one: a secret that is cut over several is found too.
+    fn cells(&self) -> Vec<&[u8]> {
+        let mut cells = Vec::new();
+        if let Self::Resp(reply) = self {
+            collect(reply, &mut cells);
+        }
+        cells
+    }
+}
+
+fn collect<'r>(reply: &'r Reply, cells: &mut Vec<&'r [u8]>) {
+    match reply {
+        Reply::Simple(text) | Reply::Error(text) => cells.push(text.as_bytes()),
+        Reply::Bulk(Some(bytes)) => cells.push(bytes),
+        Reply::Array(Some(items)) => items.iter().for_each(|item| collect(item, cells)),
+        _ => {}
+    }
+}
+
+fn encode(reply: &Reply, out: &mut Vec<u8>) {
+    match reply {
+        Reply::Simple(text) => out.extend_from_slice(format!("+{text}\r\n").as_bytes()),
+        Reply::Error(text) => out.extend_from_slice(format!("-{text}\r\n").as_bytes()),
+        Reply::Integer(number) => out.extend_from_slice(format!(":{number}\r\n").as_bytes()),
+        Reply::Bulk(None) => out.extend_from_slice(NOTHING),
+        Reply::Array(None) => out.extend_from_slice(b"*-1\r\n"),
+        Reply::Bulk(Some(bytes)) => {
+            out.extend_from_slice(format!("${}\r\n", bytes.len()).as_bytes());
+            out.extend_from_slice(bytes);
+            out.extend_from_slice(b"\r\n");
+        }
+        Reply::Array(Some(items)) => {
+            out.extend_from_slice(format!("*{}\r\n", items.len()).as_bytes());
+            items.iter().for_each(|item| encode(item, out));
+        }
+    }
+}
+
+async fn read(stream: &mut Stream, framing: &str, limit: usize, deadline: Deadline) -> Result<Answer, TargetError> {
+    if framing == "resp" {
+        let bounds = Bounds { bytes: limit, ..Bounds::default() };
+        return resp::read_reply(stream, bounds, deadline).await.map(Answer::Resp);
+    }
+    let message = read_element(stream, limit, deadline).await?;
+    stream.settle();
+    Ok(Answer::Ber(message))
+}
+
+/// One BER element with a definite length (X.690 8.1.3).
+async fn read_element(stream: &mut Stream, limit: usize, deadline: Deadline) -> Result<Vec<u8>, TargetError> {
+    let wrong = |stream: &Stream| TargetError::Protocol { expected: "a BER element with a short tag and a definite length", effect: stream.effect() };
+    let mut message = stream.read_exact_secret(2, deadline).await?.expose().to_vec();
+    let (tag, first) = (message[0], message[1]);
+    let more = usize::from(first & 0x7f);
+    if tag & 0x1f == 0x1f || first == 0x80 || first >= 0x80 && more > BER_LENGTH_OCTETS {
+        return Err(wrong(stream));
+    }
+    let mut length = more;
+    if first >= 0x80 {
+        let octets = stream.read_exact_secret(more, deadline).await?;
+        length = octets.expose().iter().fold(0, |length, octet| length << 8 | usize::from(*octet));
+        message.extend_from_slice(octets.expose());
+    }
+    if message.len().saturating_add(length) > limit {
+        return Err(TargetError::Limit { what: "the size of the answer", limit, effect: stream.effect() });
+    }
+    if length > 0 {
+        message.extend_from_slice(stream.read_exact_secret(length, deadline).await?.expose());
+    }
+    Ok(message)
+}
+
+impl HostState {
+    /// Notes what an answer says of the call that it answers, and how much of it may be shown.
+    async fn note_answer(&mut self, channel: &Resource<Channel>, answer: &Answer) -> Result<Visible, Error> {
+        let Channel { unanswered, carried, .. } = self.table.get_mut(channel)?;
+        let Some(begun) = unanswered.pop_front() else {
+            // Nobody asked for it: on a channel that carried a secret it may be anything.
+            return Ok(if *carried { Visible::None } else { Visible::All });
+        };
+        let visible = begun.call().reply;
+        let login = (begun.call().effect == ShapeEffect::Login).then(|| answer.login());
+        self.conclude(begun, Ended { effect: answer.effect(), login, code: answer.code() }).await?;
+        Ok(visible)
+    }
+}
+
+impl frames::Host for HostState {
+    async fn receive(&mut self, channel: Resource<Channel>, framing: String, limit: u32, timeout: u32) -> Result<Vec<u8>, Error> {
+        if !matches!(framing.as_str(), "resp" | "ber") {
+            return Err(Error::invalid("net.framing", "the host has no such framing; it has `resp` and `ber`"));
+        }
+        let deadline = self.deadline_within(timeout);
+        let mut stream = self.take_stream(&channel)?;
+        match read(&mut stream, &framing, limit as usize, deadline).await {
+            Ok(answer) => {
+                self.put_stream(&channel, stream)?;
+                let visible = self.note_answer(&channel, &answer).await?;
+                let shown = answer.visible(visible);
+                if visible == Visible::All {
+                    self.clear_cells(answer.cells(), "an answer to a frame")?;
+                }
+                self.clear_bytes(&shown, "an answer to a frame")?;
+                Ok(shown)
+            }
+            // The stream may stand in the middle of an answer: it is not used any more, and what was sent stays in doubt.
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+}

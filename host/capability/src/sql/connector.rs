@@ -1,0 +1,226 @@
+use std::time::Duration;
+
+use keywheel_manifest::{Call, Capability, SecretRole, ShapeEffect};
+use keywheel_model::{Effect, VersionId};
+use keywheel_policy::Transport;
+use keywheel_target::postgres::{ConnectOptions, Security, Session};
+use keywheel_target::tls::TlsOptions;
+use keywheel_target::{Deadline, Error as TargetError};
+use wasmtime::component::Resource;
+
+use super::connection::{Connection, Link};
+use crate::bindings::keywheel::sql::sql;
+use crate::error::Error;
+use crate::guard::{Begun, Ended, Peer, Permitted};
+use crate::handle::Handle;
+use crate::identities::Identity;
+use crate::net::Destined;
+use crate::report::LoginResult;
+use crate::state::HostState;
+
+/// The longest name of a host, a database, a user or a trust set.
+const NAME_BYTES: usize = 255;
+
+/// A connection that is being described. Nothing is checked before `open`: the functions of the contract cannot fail.
+#[derive(Default)]
+pub struct Connector {
+    driver: String,
+    host: Option<(String, u16)>,
+    database: Option<String>,
+    user: Option<String>,
+    password: Option<Handle>,
+    plaintext: bool,
+    trust: Option<String>,
+    timeout: Option<Duration>,
+    /// The first thing that was asked for and is not to be had.
+    wrong: Option<(&'static str, String)>,
+}
+
+impl Connector {
+    fn wrong(&mut self, code: &'static str, message: impl Into<String>) {
+        self.wrong.get_or_insert_with(|| (code, message.into()));
+    }
+}
+
+/// A connector whose parts are all there.
+struct Described {
+    peer: Peer,
+    database: String,
+    user: String,
+    password: Option<Handle>,
+    trust: Option<String>,
+}
+
+impl Described {
+    fn of(connector: Connector) -> Result<(Self, Option<Duration>), Error> {
+        let Connector { driver, host, database, user, password, plaintext, trust, timeout, wrong } = connector;
+        if driver != "postgres" {
+            let shown: String = driver.chars().take(32).collect();
+            return Err(Error::invalid("sql.driver", format!("the host has no driver `{}`; it has `postgres`", shown.escape_debug())));
+        }
+        if let Some((code, message)) = wrong {
+            return Err(Error::invalid(code, message));
+        }
+        let Some((host, port)) = host else { return Err(Error::invalid("sql.connector", "the connector has no host")) };
+        let Some(user) = user else { return Err(Error::invalid("sql.connector", "the connector has no user")) };
+        let database = database.unwrap_or_else(|| user.clone());
+        for name in [&host, &user, &database].into_iter().chain(&trust) {
+            if name.is_empty() || name.len() > NAME_BYTES || name.contains(char::is_control) {
+                return Err(Error::invalid("sql.connector", format!("a name is empty, holds control characters, or has more than {NAME_BYTES} bytes")));
+            }
+        }
+        let transport = if plaintext { Transport::Plaintext } else { Transport::Tls };
+        Ok((Self { peer: Peer { host, port, transport }, database, user, password, trust }, timeout))
+    }
+
+    fn options(&self, application_name: String) -> ConnectOptions {
+        let password = self.password.as_ref().map(|password| password.value().duplicate());
+        let mut options = ConnectOptions::new(&self.peer.host, self.peer.port, &self.database, &self.user, password);
+        options.application_name = application_name;
+        options.security = match self.peer.transport {
+            Transport::Plaintext => Security::Plaintext,
+            Transport::Tls => Security::Tls(TlsOptions { trust: self.trust.clone(), ..TlsOptions::for_name(&self.peer.host) }),
+        };
+        options
+    }
+
+    /// The version by which its sessions are pooled. None: a fresh login, as the proof of `test` always is, and everything
+    /// with a version of the rotated secret.
+    fn pooled_as(&self, permitted: &Permitted) -> Option<VersionId> {
+        let only_inputs = |permitted: &Permitted| {
+            let mut roles = permitted.secrets.iter().flat_map(|used| &used.roles);
+            roles.all(|role| matches!(role, SecretRole::Input(_))) && permitted.secrets.iter().all(|used| !used.roles.is_empty())
+        };
+        let stored = self.password.as_ref()?.stored_at()?;
+        (permitted.effect == ShapeEffect::None && only_inputs(permitted)).then(|| stored.version.parse().ok()).flatten()
+    }
+}
+
+impl HostState {
+    /// The step's time as the target crate counts it.
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::after(self.remaining())
+    }
+
+    async fn open_connection(&mut self, connector: Connector) -> Result<Connection, Error> {
+        self.permit_package(Capability::Sql).await?;
+        let (described, timeout) = Described::of(connector)?;
+        let deadline = timeout.map_or(self.deadline(), |timeout| self.deadline().within(timeout));
+        let destination = self.permit_destination(&described.peer).await?;
+        let destined = Destined::new(&described.peer, destination, &self.sql.outbound)?;
+        let options = described.options(super::application_name(&self.step.run));
+        let Some(password) = &described.password else {
+            let session = Session::open(&destined.outbound, &destined.rules, &options, deadline).await;
+            let session = match session {
+                Ok(session) => session,
+                Err(error) => return Err(self.failed(error).await),
+            };
+            return Ok(Connection::new(Link::Own(session), described.peer));
+        };
+        let call = Call::Login { driver: "postgres".into(), user: described.user.clone(), password: self.secret_use(password) };
+        let permitted = self.permit(&call, std::slice::from_ref(password), &described.peer, true).await?;
+        let pooled_as = described.pooled_as(&permitted);
+        let begun = self.begin(permitted, &described.peer).await?;
+        let opened = match pooled_as {
+            Some(version) => {
+                let pool = self.sql.pool.clone();
+                pool.checkout(&destined.outbound, &destined.rules, &options, &version, deadline).await.map(Link::Lent)
+            }
+            None => Session::open(&destined.outbound, &destined.rules, &options, deadline).await.map(Link::Own),
+        };
+        self.conclude_login(begun, opened.as_ref().err()).await?;
+        match opened {
+            Ok(link) => Ok(Connection::new(link, described.peer)),
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+
+    async fn conclude_login(&mut self, begun: Begun, error: Option<&TargetError>) -> Result<(), Error> {
+        let login = Some(error.map_or(LoginResult::Accepted, login_result));
+        let code = error.map(|error| error.code().into_owned());
+        // A login changes nothing but the target's count of failed ones.
+        self.conclude(begun, Ended { effect: Effect::None, login, code }).await
+    }
+}
+
+/// What a refusal says of the credential. A server that answers anything else has not judged it.
+fn login_result(error: &TargetError) -> LoginResult {
+    match error {
+        TargetError::Sql(error) if error.sqlstate == "28P01" => LoginResult::Rejected,
+        // The role may not log in, or no line of pg_hba.conf lets it: the password may be right.
+        TargetError::Sql(error) if error.sqlstate == "28000" => LoginResult::Account,
+        _ => LoginResult::Unknown,
+    }
+}
+
+impl sql::HostConnector for HostState {
+    async fn new(&mut self, driver: String) -> wasmtime::Result<Resource<Connector>> {
+        Ok(self.table.push(Connector { driver, ..Connector::default() })?)
+    }
+
+    async fn host(&mut self, connector: Resource<Connector>, host: String, port: u16) -> wasmtime::Result<()> {
+        self.table.get_mut(&connector)?.host = Some((host, port));
+        Ok(())
+    }
+
+    async fn database(&mut self, connector: Resource<Connector>, name: String) -> wasmtime::Result<()> {
+        self.table.get_mut(&connector)?.database = Some(name);
+        Ok(())
+    }
+
+    async fn user(&mut self, connector: Resource<Connector>, name: String) -> wasmtime::Result<()> {
+        self.table.get_mut(&connector)?.user = Some(name);
+        Ok(())
+    }
+
+    async fn password(&mut self, connector: Resource<Connector>, password: Resource<Handle>) -> wasmtime::Result<()> {
+        let password = self.table.get(&password)?.clone();
+        self.table.get_mut(&connector)?.password = Some(password);
+        Ok(())
+    }
+
+    async fn connection_string(&mut self, connector: Resource<Connector>, _value: Resource<Handle>) -> wasmtime::Result<()> {
+        let connector = self.table.get_mut(&connector)?;
+        connector.wrong("host.not-offered", "`connection-string` is not offered by this host yet; give host, database, user and password one by one");
+        Ok(())
+    }
+
+    async fn client_identity(&mut self, connector: Resource<Connector>, _identity: Resource<Identity>) -> wasmtime::Result<()> {
+        let connector = self.table.get_mut(&connector)?;
+        connector.wrong("host.not-offered", "`client-identity` is not offered by this host yet; log in with a password");
+        Ok(())
+    }
+
+    async fn plaintext(&mut self, connector: Resource<Connector>) -> wasmtime::Result<()> {
+        self.table.get_mut(&connector)?.plaintext = true;
+        Ok(())
+    }
+
+    async fn trust(&mut self, connector: Resource<Connector>, name: String) -> wasmtime::Result<()> {
+        self.table.get_mut(&connector)?.trust = Some(name);
+        Ok(())
+    }
+
+    async fn set_option(&mut self, connector: Resource<Connector>, name: String, _value: String) -> wasmtime::Result<()> {
+        let shown: String = name.chars().take(32).collect();
+        let message = format!("`{}` is no option of `postgres`: the host sets the session's name and settings itself", shown.escape_debug());
+        self.table.get_mut(&connector)?.wrong("sql.option", message);
+        Ok(())
+    }
+
+    async fn timeout(&mut self, connector: Resource<Connector>, timeout: u32) -> wasmtime::Result<()> {
+        self.table.get_mut(&connector)?.timeout = Some(Duration::from_millis(timeout.into()));
+        Ok(())
+    }
+
+    async fn open(&mut self, connector: Resource<Connector>) -> Result<Resource<Connection>, Error> {
+        let connector = self.table.delete(connector)?;
+        let connection = self.open_connection(connector).await?;
+        Ok(self.table.push(connection)?)
+    }
+
+    async fn drop(&mut self, connector: Resource<Connector>) -> wasmtime::Result<()> {
+        self.table.delete(connector)?;
+        Ok(())
+    }
+}
