@@ -108,6 +108,16 @@ impl Dialer {
         Ok(Dialled { stream, address, host: asked.to_string(), plaintext_allowed })
     }
 
+    /// The checked addresses of `host`, in the order in which [`Dialer::dial`] tries them; connects to nothing.
+    ///
+    /// # Errors
+    /// As [`Dialer::dial`], except what comes of connecting.
+    pub async fn addresses(&self, rules: &[Allow], host: &str, port: u16, deadline: Deadline) -> Result<Vec<SocketAddr>, Error> {
+        let asked: Host = host.parse()?;
+        permits(rules, &asked, port)?;
+        self.checked(rules, &asked, port, deadline).await
+    }
+
     /// Whether `rules` would have opened the address that a kept connection to `host` leads to.
     ///
     /// # Errors

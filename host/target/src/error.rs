@@ -143,6 +143,16 @@ pub enum Error {
         /// Whether something had been sent that may have taken effect.
         effect: Effect,
     },
+    /// A column of a type that the host does not read.
+    #[error("column {name:?} has type {type_name}; cast it to text in the statement")]
+    Column {
+        /// Its name.
+        name: String,
+        /// Its type.
+        type_name: String,
+        /// Whether the statement may have taken effect.
+        effect: Effect,
+    },
     /// A session was closed or given back inside a transaction (rule H13); the server rolled it back.
     #[error("a transaction was still open at the end")]
     OpenTransaction,
@@ -171,7 +181,7 @@ impl Error {
     /// Whether the target may have changed.
     pub fn effect(&self) -> Effect {
         match self {
-            Self::Timeout { effect, .. } | Self::Lost { effect, .. } | Self::Protocol { effect, .. } | Self::Limit { effect, .. } => *effect,
+            Self::Timeout { effect, .. } | Self::Lost { effect, .. } | Self::Protocol { effect, .. } | Self::Limit { effect, .. } | Self::Column { effect, .. } => *effect,
             Self::Sql(error) => error.effect,
             _ => Effect::None,
         }
@@ -181,7 +191,7 @@ impl Error {
     #[must_use]
     pub fn at_least(mut self, seen: Effect) -> Self {
         match &mut self {
-            Self::Timeout { effect, .. } | Self::Lost { effect, .. } | Self::Protocol { effect, .. } | Self::Limit { effect, .. } => *effect = seen.max(*effect),
+            Self::Timeout { effect, .. } | Self::Lost { effect, .. } | Self::Protocol { effect, .. } | Self::Limit { effect, .. } | Self::Column { effect, .. } => *effect = seen.max(*effect),
             Self::Sql(error) => error.effect = seen.max(error.effect),
             _ => {}
         }
@@ -192,7 +202,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotAllowed { .. } | Self::Forbidden { .. } | Self::PlaintextDenied { .. } | Self::UnsafeStream { .. } => ErrorKind::Denied,
-            Self::Host { .. } | Self::Invalid { .. } => ErrorKind::Invalid,
+            Self::Host { .. } | Self::Invalid { .. } | Self::Column { .. } => ErrorKind::Invalid,
             Self::Unresolved { .. } | Self::Unreachable { .. } | Self::Tls { .. } | Self::Lost { .. } => ErrorKind::Unavailable,
             Self::TlsName { .. } | Self::TlsUntrusted { .. } | Self::TlsMissing { .. } | Self::Protocol { .. } | Self::OpenTransaction => ErrorKind::Other,
             Self::Timeout { .. } => ErrorKind::Timeout,
@@ -220,6 +230,7 @@ impl Error {
             Self::Protocol { .. } => "net.protocol",
             Self::Invalid { .. } => "target.invalid",
             Self::Limit { .. } => "target.limit",
+            Self::Column { .. } => "sql.column-type",
             Self::OpenTransaction => "sql.open-transaction",
             Self::Sql(error) => return Cow::Owned(format!("sql.{}", error.sqlstate.to_ascii_lowercase())),
         })

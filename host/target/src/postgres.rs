@@ -3,11 +3,13 @@
 //! A session pins what changes quoting (`standard_conforming_strings`, the encoding), an empty search path beside `pg_catalog`, and the
 //! deadlines on the server's side (rule P1): the server gives up before we do, also when we are dead.
 
+mod connect;
 mod failure;
 mod meter;
 mod pool;
 mod rows;
 mod session;
+mod settings;
 
 use keywheel_model::SecretBytes;
 
@@ -20,7 +22,8 @@ pub use session::{Access, Ending, Session};
 /// How the connection is protected.
 #[derive(Clone, Debug)]
 pub enum Security {
-    /// TLS, or no connection. [`crate::tls::Verify::InspectOnly`] is refused: a login follows.
+    /// TLS, or no connection. The certificate must be for the host that is dialled (rule H12), whatever `server_name` says;
+    /// [`crate::tls::Verify::InspectOnly`] is refused: a login follows.
     Tls(TlsOptions),
     /// None; needs a rule that says `plaintext`.
     Plaintext,
@@ -37,7 +40,8 @@ pub struct ConnectOptions {
     pub database: String,
     /// The role.
     pub user: String,
-    /// Its password. By SCRAM it does not leave this machine.
+    /// Its password. By SCRAM, which every supported server does, it does not leave this machine; a server that asks for it in the
+    /// clear gets it, over TLS whose certificate was checked or where plaintext is allowed in words.
     pub password: Option<SecretBytes>,
     /// TLS or not.
     pub security: Security,

@@ -272,8 +272,7 @@ fn check_text(sql: &str) -> Result<(), Error> {
     for character in sql.chars() {
         match (quote, character) {
             (_, '\0' | '\\') => return refuse("NUL or a backslash"),
-            (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
+            (Some(open), c) => quote = Some(open).filter(|_| c != open),
             (None, '\'' | '"') => quote = Some(character),
             (None, ';') => return refuse("a semicolon"),
             (None, '$') => return refuse("a dollar sign"),
@@ -292,7 +291,8 @@ fn check_joint(left: &Piece, right: &Piece) -> Result<(), Error> {
     let good = match (left, right) {
         (Piece::Text(a), Piece::Text(b)) => {
             let (end, start) = (a.chars().next_back().unwrap_or(' '), b.chars().next().unwrap_or(' '));
-            !matches!((end, start), ('-', '-') | ('/', '*') | ('\'', '\'') | ('"', '"')) && !(sticks(end) && matches!(start, '\'' | '"'))
+            let comment = matches!((end, start), ('-', '-') | ('/', '*'));
+            !comment && !(sticks(end) && matches!(start, '\'' | '"'))
         }
         (Piece::Text(a), _) => !a.chars().next_back().is_some_and(sticks),
         (_, Piece::Text(b)) => !b.chars().next().is_some_and(sticks),

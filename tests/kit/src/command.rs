@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 /// No command of the kit takes longer; an installation may.
-const DEADLINE: Duration = Duration::from_secs(600);
+const DEADLINE: Duration = Duration::from_mins(10);
 
 /// Runs to the end and gives back what it wrote; fails when the command does, with its own words.
 pub(crate) fn run(command: &mut Command) -> Result<String> {

@@ -91,11 +91,9 @@ impl Server {
     /// The first folder that has all of them.
     fn find(self, folders: &[PathBuf]) -> Option<PathBuf> {
         let whole = |folder: &Path| self.programs().iter().all(|program| folder.join(program).is_file());
-        folders.iter().filter_map(|folder| {
-            // A link on PATH leads to the folder where the others are.
-            let real = fs::canonicalize(folder.join(self.programs()[0])).ok()?;
-            [real.parent()?.to_owned(), folder.clone()].into_iter().find(|folder| whole(folder))
-        }).next()
+        // A link on PATH leads to the folder where the others are.
+        let beside = |folder: &PathBuf| Some(fs::canonicalize(folder.join(self.programs()[0])).ok()?.parent()?.to_owned());
+        folders.iter().find_map(|folder| beside(folder).into_iter().chain([folder.clone()]).find(|folder| whole(folder)))
     }
 
     /// Downloads the packages and what they need with a private state of apt, and unpacks them without touching the system.

@@ -26,7 +26,7 @@ pub use proxy::{BlackHole, Proxy};
 pub use redis::{AclStore, Redis, RedisOptions};
 
 /// How long a server may take to come up or to stop.
-pub(crate) const SERVER_DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const SERVER_DEADLINE: Duration = Duration::from_mins(1);
 
 /// What a server's own client said about a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,7 @@ const ADMIN: &str = "postgres";
 
 /// How a PostgreSQL server is started.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, named where they are set")]
 pub struct PostgresOptions {
     /// Whether commits reach the disk. Off is faster and right for most tests.
     pub fsync: bool,

@@ -65,20 +65,17 @@ fn classify_v6(a: Ipv6Addr) -> Class {
 
 /// The IPv4 address that an IPv6 address leads to by a well-known rule, if any: compatible (RFC 4291 2.5.5.1), translated (RFC 2765),
 /// NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), ISATAP (RFC 5214). Mapped ones are canonical IPv4 already.
-fn unwrap_v4(a: Ipv6Addr) -> Option<Ipv4Addr> {
-    let s = a.segments();
-    let pair = |high: u16, low: u16| {
-        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
-        Some(Ipv4Addr::new(a, b, c, d))
+fn unwrap_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let (high, low) = match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => return None,
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low]
+        | [0x0064, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x0064, 0xff9b, 1, _, _, _, high, low]
+        | [0x2002, high, low, ..]
+        | [_, _, _, _, 0 | 0x0200, 0x5efe, high, low] => (high, low),
+        _ => return None,
     };
-    match s {
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
-        [0, 0, 0, 0, 0, 0, high, low] | [0, 0, 0, 0, 0xffff, 0, high, low] => pair(high, low),
-        [0x0064, 0xff9b, 0, 0, 0, 0, high, low] | [0x0064, 0xff9b, 1, _, _, _, high, low] => pair(high, low),
-        [0x2002, high, low, ..] => pair(high, low),
-        [_, _, _, _, 0 | 0x0200, 0x5efe, high, low] => pair(high, low),
-        _ => None,
-    }
+    Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)))
 }
 
 /// A host in the one spelling that is taken: a DNS name in lower-case ASCII without a trailing dot, or an address in its usual form.

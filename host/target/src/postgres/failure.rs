@@ -65,10 +65,9 @@ pub(super) fn of_login(name: &str, error: tokio_postgres::Error) -> Error {
 fn handshake_error(error: &tokio_postgres::Error) -> Option<rustls::Error> {
     let mut next: Option<&(dyn StdError + 'static)> = error.source();
     while let Some(cause) = next {
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            if let Some(found) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                return Some(found.clone());
-            }
+        let inner = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            return Some(found.clone());
         }
         next = cause.source();
     }
@@ -76,7 +75,7 @@ fn handshake_error(error: &tokio_postgres::Error) -> Option<rustls::Error> {
 }
 
 fn has_io_source(error: &tokio_postgres::Error) -> bool {
-    error.source().is_some_and(|source| source.is::<io::Error>())
+    error.source().is_some_and(<dyn StdError>::is::<io::Error>)
 }
 
 /// The driver's errors that are not the server's hold no statement text.

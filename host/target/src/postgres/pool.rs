@@ -22,7 +22,7 @@ pub struct PoolLimits {
 
 impl Default for PoolLimits {
     fn default() -> Self {
-        Self { sessions: 16, idle: Duration::from_secs(60) }
+        Self { sessions: 16, idle: Duration::from_mins(1) }
     }
 }
 
@@ -41,8 +41,8 @@ struct Key {
     port: u16,
     database: String,
     user: String,
-    /// Server name and trust set; none = plaintext.
-    tls: Option<(String, Option<String>)>,
+    tls: bool,
+    trust: Option<String>,
     version: VersionId,
 }
 
@@ -112,12 +112,12 @@ impl Pool {
     }
 
     fn shelf<T>(&self, key: &Key, look: impl FnOnce(&mut Shelf) -> T) -> T {
-        let mut shelves = lock(&self.shelves);
+        let mut all = lock(&self.shelves);
         let new = || Shelf { slots: Arc::new(Semaphore::new(self.limits.sessions)), idle: Vec::new() };
-        let shelf = shelves.entry(key.clone()).or_insert_with(new);
-        let old = shelf.take_old(self.limits.idle);
-        let seen = look(shelf);
-        drop(shelves);
+        let mine = all.entry(key.clone()).or_insert_with(new);
+        let old = mine.take_old(self.limits.idle);
+        let seen = look(mine);
+        drop(all);
         drop(old);
         seen
     }
@@ -135,13 +135,13 @@ impl Shelf {
 }
 
 fn key_of(options: &ConnectOptions, version: &VersionId) -> Option<Key> {
-    let tls = match &options.security {
-        Security::Plaintext => None,
+    let (tls, trust) = match &options.security {
+        Security::Plaintext => (false, None),
         Security::Tls(tls) if tls.identity.is_some() => return None,
-        Security::Tls(tls) => Some((tls.server_name.clone(), tls.trust.clone())),
+        Security::Tls(tls) => (true, tls.trust.clone()),
     };
     let (host, database, user) = (options.host.clone(), options.database.clone(), options.user.clone());
-    Some(Key { host, port: options.port, database, user, tls, version: version.clone() })
+    Some(Key { host, port: options.port, database, user, tls, trust, version: version.clone() })
 }
 
 /// Nothing panics while it holds this lock, and a shelf is whole at any time.

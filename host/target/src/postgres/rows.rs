@@ -1,3 +1,4 @@
+use keywheel_model::Effect;
 use tokio_postgres::types::{FromSql, Kind, Type};
 use tokio_postgres::{Column, Row};
 
@@ -63,7 +64,7 @@ pub(super) fn read(row: &Row) -> Result<(Vec<Value>, usize), Error> {
 }
 
 fn wrong(column: &Column) -> Error {
-    Error::invalid(format!("column {:?} has type {}; cast it to text in the statement", column.name(), column.type_().name()))
+    Error::Column { name: column.name().to_owned(), type_name: column.type_().name().to_owned(), effect: Effect::None }
 }
 
 fn decode(kind: &Type, raw: &[u8]) -> Option<Value> {

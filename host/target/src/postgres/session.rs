@@ -3,28 +3,21 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use keywheel_model::{Effect, SecretBytes};
-use tokio::net::TcpStream;
+use keywheel_model::{Effect, ErrorKind, SecretBytes};
 use tokio::sync::oneshot;
-use tokio_postgres::config::SslMode;
-use tokio_postgres::tls::{MakeTlsConnect, NoTls};
+use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{CancelToken, Client, Config};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::meter::{Allowance, Metered};
+use super::connect::{Cancel, connect};
+use super::meter::Allowance;
 use super::rows::{self, RowLimits, Rows};
-use super::{ConnectOptions, Security, failure};
+use super::{ConnectOptions, failure, settings};
 use crate::dial::Allow;
-use crate::statement::{Dialect, Statement, Value};
-use crate::tls::Verify;
-use crate::{Deadline, Error, Outbound};
+use crate::statement::{Dialect, Rendered, Statement, Value};
+use crate::{Deadline, Error, Outbound, SqlError};
 
 /// What the server may send for one statement beside the rows that are kept: headers, notices, the rows that a limit cuts.
 const ANSWER_BYTES: u64 = 16 << 20;
-
-/// How long a request to cancel, or a goodbye, may take after the deadline.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// Whether a statement may change anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,30 +39,24 @@ pub enum Ending {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Idle,
-    InTransaction,
-    /// An answer was lost or cut: nothing may be sent any more.
-    Broken,
+enum Transaction {
+    No,
+    Open,
+    /// A statement in it failed: the server would answer a commit with a rollback, and call that a success.
+    Failed,
 }
 
 /// A logged-in connection. Dropping it closes it; the server rolls back what is open.
 pub struct Session {
     client: Client,
-    state: State,
+    transaction: Transaction,
+    /// An answer was lost or cut: nothing may be sent any more.
+    broken: bool,
+    /// Set while a call runs: if its future is dropped half-way, the session is of no more use.
+    busy: bool,
     allowance: Allowance,
     cancel: Cancel,
-    application_name: String,
-    /// Dropped with the session: tells the connection's task to come to its end.
     _alive: oneshot::Sender<()>,
-}
-
-/// What it takes to ask the server to stop: a second connection to the very same address.
-#[derive(Clone)]
-struct Cancel {
-    token: CancelToken,
-    address: SocketAddr,
-    tls: Option<(MakeRustlsConnect, String)>,
 }
 
 impl Session {
@@ -79,21 +66,12 @@ impl Session {
     /// As [`crate::dial::Dialer::dial`]; [`Error::PlaintextDenied`], the errors of a handshake, [`Error::Sql`] with kind `unauthenticated` for
     /// a refused login. All without effect.
     pub async fn open(outbound: &Outbound, rules: &[Allow], options: &ConnectOptions, deadline: Deadline) -> Result<Self, Error> {
-        check_application_name(&options.application_name)?;
-        let dialled = outbound.dialer.dial(rules, &options.host, options.port, deadline).await?;
-        let tls = match &options.security {
-            Security::Tls(tls) if tls.verify == Verify::InspectOnly => return Err(Error::UnsafeStream { why: "a server whose certificate is not checked" }),
-            Security::Tls(tls) => Some((MakeRustlsConnect::new(tls.client_config(&outbound.trust)?), tls.server_name.clone())),
-            Security::Plaintext if !dialled.plaintext_allowed => return Err(Error::PlaintextDenied { host: dialled.host, port: options.port }),
-            Security::Plaintext => None,
-        };
+        let pins = settings::pins(&options.application_name, deadline)?;
         let allowance = Allowance::new(ANSWER_BYTES);
-        let stream = Metered::new(dialled.stream, allowance.clone());
-        let (client, alive) = deadline.run("logging in", Effect::None, log_in(stream, options, tls.clone())).await??;
-        let cancel = Cancel { token: client.cancel_token(), address: dialled.address, tls };
-        let application_name = options.application_name.clone();
-        let mut session = Self { client, state: State::Idle, allowance, cancel, application_name, _alive: alive };
-        session.pin(deadline).await?;
+        let connected = connect(outbound, rules, options, allowance.clone(), deadline).await?;
+        let (client, cancel) = (connected.client, connected.cancel);
+        let mut session = Self { client, transaction: Transaction::No, broken: false, busy: false, allowance, cancel, _alive: connected.alive };
+        session.pin(&pins, false, deadline).await?;
         Ok(session)
     }
 
@@ -109,12 +87,12 @@ impl Session {
 
     /// Whether a transaction is open.
     pub fn in_transaction(&self) -> bool {
-        self.state == State::InTransaction
+        self.transaction != Transaction::No
     }
 
     /// Whether it can be used further.
     pub fn is_usable(&self) -> bool {
-        self.state != State::Broken && !self.client.is_closed()
+        !self.busy && self.is_intact()
     }
 
     /// Runs a statement for its effect; the number of rows it touched.
@@ -123,66 +101,43 @@ impl Session {
     /// [`Error::Invalid`] before anything is sent; [`Error::Sql`]; [`Error::Timeout`] and [`Error::Lost`], whose effect is `maybe` for a
     /// writing statement outside a transaction and `none` inside (nothing takes effect before the commit).
     pub async fn execute(&mut self, statement: &Statement, access: Access, deadline: Deadline) -> Result<u64, Error> {
-        self.check(statement, access)?;
+        settings::check_verb(&statement.verb(), access)?;
         let rendered = statement.render()?;
-        let secret = statement.carries_secret();
-        let effect = if access == Access::Write && self.state == State::Idle { Effect::Maybe } else { Effect::None };
-        if access == Access::Read {
-            self.enter_read_only(deadline).await?;
-        }
-        let pins = server_deadlines(deadline);
-        let params = parameters(&rendered.params);
-        let params: Vec<(&(dyn ToSql + Sync), Type)> = params.iter().map(|(value, kind)| (&**value as _, kind.clone())).collect();
-        let client = &self.client;
-        let work = async {
-            if access == Access::Read {
-                return client.execute_typed(&rendered.sql, &params).await;
-            }
-            // One round trip: the server works them off in order.
-            let (_, done) = tokio::join!(client.batch_execute(&pins), client.execute_typed(&rendered.sql, &params));
-            done
+        self.usable()?;
+        self.busy = true;
+        let done = match access {
+            Access::Write => self.write(&rendered, statement.carries_secret(), deadline).await,
+            Access::Read => self.read_only(&rendered, statement.carries_secret(), None, deadline).await.map(|(count, _)| count),
         };
-        let done = deadline.run("waiting for the server's answer", effect, work).await;
-        let done = self.settle(done, secret, effect);
-        if access == Access::Read {
-            self.leave_read_only(deadline).await?;
-        }
+        self.busy = false;
         done
     }
 
-    /// Runs a reading statement and gives back its rows. A statement with a secret is refused: it is execute-only (rule H6).
+    /// Runs a statement and gives back its rows. One with a secret is refused: it is execute-only (rule H6).
     ///
     /// # Errors
-    /// As [`Session::execute`], always without effect for [`Access::Read`].
+    /// As [`Session::execute`]. [`Error::Column`] for a type that has to be cast.
     pub async fn query(&mut self, statement: &Statement, access: Access, limits: RowLimits, deadline: Deadline) -> Result<Rows, Error> {
         if statement.carries_secret() {
             return Err(Error::invalid("a statement with a secret gives no rows back; execute it"));
         }
-        self.check(statement, access)?;
+        settings::check_verb(&statement.verb(), access)?;
         let rendered = statement.render()?;
-        let effect = if access == Access::Write && self.state == State::Idle { Effect::Maybe } else { Effect::None };
-        if access == Access::Read {
-            self.enter_read_only(deadline).await?;
-        } else {
-            self.batch(&server_deadlines(deadline), "setting the server's deadlines", deadline).await?;
-        }
-        let read = deadline.run("waiting for the server's rows", effect, self.collect(&rendered.sql, &rendered.params, limits)).await;
-        let rows = match read {
-            Ok(Ok(found)) => Ok(found),
-            Ok(Err(Failed::Driver(error))) => self.settle(Ok(Err(error)), false, effect),
-            Ok(Err(Failed::Ours(error))) => Err(error.at_least(effect)),
-            Err(timeout) => self.settle(Err(timeout), false, effect),
+        self.usable()?;
+        self.busy = true;
+        let rows = match access {
+            Access::Write => self.write_returning(&rendered, limits, deadline).await,
+            Access::Read => self.read_only(&rendered, false, Some(limits), deadline).await.map(|(_, rows)| rows),
         };
-        if access == Access::Read && self.is_usable() {
-            self.leave_read_only(deadline).await?;
-        }
+        self.busy = false;
         rows
     }
 
     /// One value of a one-row answer as a secret.
     ///
     /// # Errors
-    /// As [`Session::query`]; [`Error::Invalid`] when there is not exactly one row, no such column, or it is not text or bytes.
+    /// As [`Session::query`]; [`Error::Protocol`] when there is not exactly one row, no such column, or it is not text or bytes: with
+    /// effect `applied` for a writing statement.
     pub async fn capture(&mut self, statement: &Statement, column: &str, access: Access, deadline: Deadline) -> Result<SecretBytes, Error> {
         let seen = if access == Access::Write { Effect::Applied } else { Effect::None };
         let rows = self.query(statement, access, RowLimits { rows: 2, ..RowLimits::default() }, deadline).await?;
@@ -202,21 +157,30 @@ impl Session {
     /// # Errors
     /// [`Error::Invalid`] when one is open.
     pub async fn begin(&mut self, deadline: Deadline) -> Result<(), Error> {
-        if self.state == State::InTransaction {
+        if self.in_transaction() {
             return Err(Error::invalid("a transaction is open already"));
         }
         self.usable()?;
-        self.batch(&format!("BEGIN; {}", server_deadlines(deadline)), "beginning a transaction", deadline).await?;
-        self.state = State::InTransaction;
-        Ok(())
+        self.busy = true;
+        let begun = self.batch(&format!("BEGIN; {}", settings::deadlines(deadline)), "beginning a transaction", deadline).await;
+        self.busy = false;
+        if begun.is_ok() {
+            self.transaction = Transaction::Open;
+        }
+        begun
     }
 
-    /// Commits it.
+    /// Commits it. A transaction in which a statement failed is rolled back, and that is an error.
     ///
     /// # Errors
-    /// [`Error::Sql`] when the server rolled back instead; [`Error::Timeout`] and [`Error::Lost`] with effect `maybe`.
+    /// [`Error::Sql`] when it was rolled back instead; [`Error::Timeout`] and [`Error::Lost`] with effect `maybe`.
     pub async fn commit(&mut self, deadline: Deadline) -> Result<(), Error> {
-        self.end(deadline, "COMMIT", Effect::Maybe).await
+        if self.transaction == Transaction::Failed {
+            self.rollback(deadline).await?;
+            let message = Some("a statement of the transaction failed; it was rolled back".to_owned());
+            return Err(Error::Sql(SqlError { sqlstate: "25P02".to_owned(), kind: ErrorKind::Conflict, effect: Effect::None, message }));
+        }
+        self.end("COMMIT", Effect::Maybe, deadline).await
     }
 
     /// Rolls it back.
@@ -224,7 +188,7 @@ impl Session {
     /// # Errors
     /// [`Error::Timeout`], [`Error::Lost`]: without effect, for the server rolls back a session that is gone.
     pub async fn rollback(&mut self, deadline: Deadline) -> Result<(), Error> {
-        self.end(deadline, "ROLLBACK", Effect::None).await
+        self.end("ROLLBACK", Effect::None, deadline).await
     }
 
     /// Ends the other sessions that carry an application name (those of a dead host, before its run is taken over: rule P1), and waits
@@ -234,20 +198,29 @@ impl Session {
     /// [`Error::Sql`] when the role may not; [`Error::Timeout`] when one of them does not end.
     pub async fn end_sessions(&mut self, application_name: &str, deadline: Deadline) -> Result<u64, Error> {
         const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND pid <> pg_backend_pid()";
-        check_application_name(application_name)?;
+        const PAUSE: Duration = Duration::from_millis(20);
+        settings::check_application_name(application_name)?;
         self.usable()?;
-        let mut ended = None;
-        loop {
+        self.busy = true;
+        let mut first = None;
+        let ended = loop {
             let params: [(&(dyn ToSql + Sync), Type); 1] = [(&application_name, Type::TEXT)];
-            let work = self.client.query_typed(END, &params);
-            let found = deadline.run("ending old sessions", Effect::Maybe, work).await;
-            let found = self.settle(found, false, Effect::Maybe)?.len() as u64;
-            ended = ended.or(Some(found));
+            let found = deadline.run("ending old sessions", Effect::Maybe, self.client.query_typed(END, &params)).await;
+            let found = match self.settle(found, false, Effect::Maybe) {
+                Ok(rows) => rows.len() as u64,
+                Err(error) => break Err(error),
+            };
+            let before = *first.get_or_insert(found);
             if found == 0 {
-                return Ok(ended.unwrap_or(0));
+                break Ok(before);
             }
-            deadline.run("ending old sessions", Effect::Maybe, tokio::time::sleep(Duration::from_millis(20))).await?;
-        }
+            if deadline.remaining() < PAUSE {
+                break Err(Error::Timeout { doing: "ending old sessions", effect: Effect::Maybe });
+            }
+            tokio::time::sleep(PAUSE).await;
+        };
+        self.busy = false;
+        ended
     }
 
     /// Closes it, and says whether something was open.
@@ -257,100 +230,90 @@ impl Session {
 
     /// Makes a session that was used before as good as new, and shows that it is alive.
     pub(super) async fn reset(&mut self, application_name: &str, deadline: Deadline) -> Result<(), Error> {
-        check_application_name(application_name)?;
-        if self.state != State::Idle || self.client.is_closed() {
+        if self.in_transaction() {
             return Err(Error::OpenTransaction);
         }
-        application_name.clone_into(&mut self.application_name);
-        self.allowance.renew(ANSWER_BYTES);
-        let client = &self.client;
-        let settings = self.settings(deadline);
-        let work = async {
-            let (discarded, set) = tokio::join!(client.batch_execute("DISCARD ALL"), client.batch_execute(&settings));
-            discarded.and(set)
-        };
-        let done = deadline.run("resetting a session", Effect::None, work).await;
+        self.usable()?;
         self.client.clear_type_cache();
+        self.pin(&settings::pins(application_name, deadline)?, true, deadline).await
+    }
+
+    /// One round trip: the server works them off in order.
+    async fn pin(&mut self, pins: &str, used_before: bool, deadline: Deadline) -> Result<(), Error> {
+        let client = &self.client;
+        let work = async {
+            let discard = async { if used_before { client.batch_execute("DISCARD ALL").await } else { Ok(()) } };
+            let (discarded, pinned, watching) = tokio::join!(discard, client.batch_execute(pins), client.batch_execute(settings::WATCH_CLIENT));
+            // Servers on some platforms cannot watch their client.
+            let watching = watching.or_else(|error| if error.as_db_error().is_some() { Ok(()) } else { Err(error) });
+            discarded.and(pinned).and(watching)
+        };
+        let done = deadline.run("pinning the session's settings", Effect::None, work).await;
         self.settle(done, false, Effect::None)
     }
 
-    async fn pin(&mut self, deadline: Deadline) -> Result<(), Error> {
-        let settings = self.settings(deadline);
-        self.batch(&settings, "pinning the session's settings", deadline).await
-    }
-
-    fn settings(&self, deadline: Deadline) -> String {
-        // PostgreSQL 14 and later know client_connection_check_interval, and only where the platform can: it is set if it is there.
-        format!(
-            "SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; SET search_path = pg_catalog, pg_temp; \
-             SET application_name = '{}'; SET idle_in_transaction_session_timeout = {}; {}; \
-             SELECT set_config('client_connection_check_interval', '1000', false) WHERE current_setting('client_connection_check_interval', true) IS NOT NULL",
-            self.application_name,
-            server_ms(deadline),
-            server_deadlines(deadline),
-        )
-    }
-
-    fn check(&self, statement: &Statement, access: Access) -> Result<(), Error> {
-        const READING: [&str; 5] = ["SELECT", "WITH", "VALUES", "TABLE", "SHOW"];
-        const HOSTS: [&str; 20] = [
-            "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "SET", "RESET", "DISCARD", "PREPARE", "EXECUTE", "DEALLOCATE", "COPY",
-            "LISTEN", "UNLISTEN", "DECLARE", "FETCH", "LOAD",
-        ];
-        self.usable()?;
-        let verb = statement.verb();
-        if verb.is_empty() {
-            return Err(Error::invalid("a statement begins with SQL text, and that with a word"));
-        }
-        if access == Access::Read && !READING.contains(&verb.as_str()) {
-            return Err(Error::invalid("a statement that no shape lets write begins with SELECT, WITH, VALUES, TABLE or SHOW"));
-        }
-        if HOSTS.contains(&verb.as_str()) {
-            return Err(Error::invalid("transactions, settings and prepared statements are the host's"));
-        }
-        Ok(())
-    }
-
-    fn usable(&self) -> Result<(), Error> {
-        if self.is_usable() {
-            return Ok(());
-        }
-        Err(Error::Lost { doing: "using a session that has ended", effect: Effect::None, source: std::io::ErrorKind::NotConnected.into() })
-    }
-
-    /// The server's deadlines and the read-only state begin before the statement is sent, never beside it.
-    async fn enter_read_only(&mut self, deadline: Deadline) -> Result<(), Error> {
-        let deadlines = server_deadlines(deadline);
-        let sql = match self.state {
-            State::InTransaction => format!("SAVEPOINT keywheel; {deadlines}; SET LOCAL transaction_read_only = on"),
-            _ => format!("BEGIN READ ONLY; {deadlines}"),
+    async fn write(&mut self, rendered: &Rendered, secret: bool, deadline: Deadline) -> Result<u64, Error> {
+        let effect = self.effect_of_write();
+        let deadlines = settings::deadlines(deadline);
+        let params = parameters(&rendered.params);
+        let params = borrowed(&params);
+        let client = &self.client;
+        let work = async {
+            let (_, done) = tokio::join!(client.batch_execute(&deadlines), client.execute_typed(&rendered.sql, &params));
+            done
         };
-        self.batch(&sql, "beginning to read", deadline).await
+        let done = deadline.run("waiting for the server's answer", effect, work).await;
+        self.settle_in_transaction(done, secret, effect)
     }
 
-    async fn leave_read_only(&mut self, deadline: Deadline) -> Result<(), Error> {
-        if !self.is_usable() {
-            return Ok(());
-        }
-        let sql = match self.state {
-            State::InTransaction => "ROLLBACK TO SAVEPOINT keywheel; RELEASE SAVEPOINT keywheel",
-            _ => "ROLLBACK",
+    async fn write_returning(&mut self, rendered: &Rendered, limits: RowLimits, deadline: Deadline) -> Result<Rows, Error> {
+        let effect = self.effect_of_write();
+        self.batch(&settings::deadlines(deadline), "setting the server's deadlines", deadline).await?;
+        let read = deadline.run("waiting for the server's rows", effect, collect(&self.client, rendered, limits)).await;
+        let collected = self.settle_in_transaction(read, false, effect)?;
+        // The statement is done: what is wrong with a column comes too late to say that nothing happened.
+        collected.map_err(|error| error.at_least(Effect::Applied))
+    }
+
+    /// In a read-only transaction that is rolled back; inside a transaction, in a savepoint.
+    async fn read_only(&mut self, rendered: &Rendered, secret: bool, limits: Option<RowLimits>, deadline: Deadline) -> Result<(u64, Rows), Error> {
+        let deadlines = settings::deadlines(deadline);
+        let (enter, leave) = if self.in_transaction() {
+            (format!("SAVEPOINT keywheel; {deadlines}; SET LOCAL transaction_read_only = on"), "ROLLBACK TO SAVEPOINT keywheel; RELEASE SAVEPOINT keywheel")
+        } else {
+            (format!("BEGIN READ ONLY; {deadlines}"), "ROLLBACK")
         };
-        let left = self.batch(sql, "ending a read", deadline).await;
-        if left.is_err() {
-            self.state = State::Broken;
+        // Awaited, never sent together with the statement: were it refused, the statement would run in the open.
+        self.batch(&enter, "beginning to read", deadline).await?;
+        let client = &self.client;
+        let work = async {
+            if let Some(limits) = limits {
+                return Ok(collect(client, rendered, limits).await?.map(|rows| (0, rows)));
+            }
+            let params = parameters(&rendered.params);
+            let count = client.execute_typed(&rendered.sql, &borrowed(&params)).await?;
+            Ok(Ok((count, Rows::default())))
+        };
+        let read = deadline.run("waiting for the server's answer", Effect::None, work).await;
+        let read = self.settle(read, secret, Effect::None).flatten();
+        if self.is_intact() {
+            let left = self.batch(leave, "ending a read", deadline).await;
+            self.broken |= left.is_err();
+            left?;
         }
-        left
+        read
     }
 
-    async fn end(&mut self, deadline: Deadline, sql: &str, effect: Effect) -> Result<(), Error> {
-        if self.state != State::InTransaction {
+    async fn end(&mut self, sql: &str, effect: Effect, deadline: Deadline) -> Result<(), Error> {
+        if !self.in_transaction() {
             return Err(Error::invalid("no transaction is open"));
         }
         self.usable()?;
+        self.busy = true;
         let done = deadline.run("ending a transaction", effect, self.client.execute_typed(sql, &[])).await;
-        if !matches!(done, Err(_)) {
-            self.state = State::Idle;
+        self.busy = false;
+        if done.is_ok() {
+            self.transaction = Transaction::No;
         }
         self.settle(done, false, effect).map(|_| ())
     }
@@ -360,163 +323,105 @@ impl Session {
         self.settle(done, false, Effect::None)
     }
 
-    async fn collect(&self, sql: &str, params: &[Value], limits: RowLimits) -> Result<Rows, Failed> {
-        self.allowance.renew(ANSWER_BYTES);
-        let stream = self.client.query_typed_raw(sql, parameters(params).iter().map(|(value, kind)| (&**value as &(dyn ToSql + Sync), kind.clone()))).await?;
-        let mut stream = pin!(stream);
-        let mut found = Rows::default();
-        let mut bytes = 0;
-        while let Some(row) = stream.try_next().await? {
-            if found.columns.is_empty() {
-                found.columns = row.columns().iter().map(|column| column.name().to_owned()).collect();
-            }
-            let (values, size) = rows::read(&row).map_err(Failed::Ours)?;
-            bytes += size;
-            if found.rows.len() >= limits.rows || bytes > limits.bytes {
-                found.truncated = true;
-                self.cancel.clone().ask_in_background();
-                // The rest is read and thrown away until the server has stopped; its error about that is ours.
-                while let Ok(Some(_)) = stream.try_next().await {}
-                break;
-            }
-            found.rows.push(values);
+    /// Nothing takes effect before the commit.
+    fn effect_of_write(&self) -> Effect {
+        if self.in_transaction() { Effect::None } else { Effect::Maybe }
+    }
+
+    fn settle_in_transaction<T>(&mut self, done: Result<Result<T, tokio_postgres::Error>, Error>, secret: bool, effect: Effect) -> Result<T, Error> {
+        if self.in_transaction() && !matches!(done, Ok(Ok(_))) {
+            self.transaction = Transaction::Failed;
         }
-        Ok(found)
+        self.settle(done, secret, effect)
     }
 
     /// Marks the session after an answer that was lost, and types the error.
     fn settle<T>(&mut self, done: Result<Result<T, tokio_postgres::Error>, Error>, secret: bool, effect: Effect) -> Result<T, Error> {
+        let spent = self.allowance.is_spent();
+        self.broken |= spent;
+        self.allowance.renew(if spent { 0 } else { ANSWER_BYTES });
         match done {
-            Ok(Ok(value)) => {
-                self.allowance.renew(ANSWER_BYTES);
-                Ok(value)
-            }
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) if error.as_db_error().is_some() => Err(failure::of_statement(error, secret, effect)),
+            Ok(Err(_)) if spent => Err(Error::Limit { what: "the answer", limit: 16 << 20, effect }),
             Ok(Err(error)) => {
-                if error.as_db_error().is_none() {
-                    self.state = State::Broken;
-                }
-                if self.allowance.is_spent() {
-                    return Err(Error::Limit { what: "the answer's size", limit: usize::try_from(ANSWER_BYTES).unwrap_or(usize::MAX), effect });
-                }
+                self.broken = true;
                 Err(failure::of_statement(error, secret, effect))
             }
             Err(timeout) => {
-                self.state = State::Broken;
+                self.broken = true;
                 self.cancel.clone().ask_in_background();
                 Err(timeout)
             }
         }
     }
-}
 
-enum Failed {
-    Driver(tokio_postgres::Error),
-    Ours(Error),
-}
+    fn is_intact(&self) -> bool {
+        !self.broken && !self.client.is_closed()
+    }
 
-impl From<tokio_postgres::Error> for Failed {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Driver(error)
+    fn usable(&self) -> Result<(), Error> {
+        if self.is_usable() {
+            return Ok(());
+        }
+        Err(Error::Lost { doing: "using a session that has ended", effect: Effect::None, source: std::io::ErrorKind::NotConnected.into() })
     }
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("address", &self.cancel.address).field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("Session").field("address", &self.cancel.address).field("transaction", &self.transaction).finish_non_exhaustive()
     }
 }
 
-impl Cancel {
-    /// The deadline has passed: nobody waits for this, and the server's own deadline holds without it.
-    fn ask_in_background(self) {
-        tokio::spawn(async move {
-            if let Err(error) = tokio::time::timeout(GRACE, self.ask()).await {
-                tracing::debug!(%error, "a request to cancel was not taken");
-            }
-        });
-    }
-
-    async fn ask(self) -> std::io::Result<()> {
-        let stream = Metered::new(TcpStream::connect(self.address).await?, Allowance::new(ANSWER_BYTES));
-        let asked = match self.tls {
-            Some((mut tls, name)) => {
-                let Ok(tls) = MakeTlsConnect::<Metered<TcpStream>>::make_tls_connect(&mut tls, &name);
-                self.token.cancel_query_raw(stream, tls).await
-            }
-            None => self.token.cancel_query_raw(stream, NoTls).await,
+/// Reads rows up to the limits. What is over them is read and thrown away, up to the allowance of the connection: then that ends.
+async fn collect(client: &Client, rendered: &Rendered, limits: RowLimits) -> Result<Result<Rows, Error>, tokio_postgres::Error> {
+    let params = parameters(&rendered.params);
+    let mut stream = pin!(client.query_typed_raw(&rendered.sql, borrowed(&params)).await?);
+    let mut found = Rows::default();
+    let (mut bytes, mut wrong) = (0, None);
+    loop {
+        let row = match stream.try_next().await {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            // The allowance was spent on rows that nobody wants.
+            Err(error) if found.truncated && error.as_db_error().is_none() => break,
+            Err(error) => return Err(error),
         };
-        asked.map_err(std::io::Error::other)
-    }
-}
-
-async fn log_in(stream: Metered<TcpStream>, options: &ConnectOptions, tls: Option<(MakeRustlsConnect, String)>) -> Result<(Client, oneshot::Sender<()>), Error> {
-    let mut config = Config::new();
-    config.user(&options.user).dbname(&options.database).application_name(&options.application_name);
-    if let Some(password) = &options.password {
-        config.password(password.expose());
-    }
-    let failed = |error| failure::of_login(&options.host, error);
-    let (alive, gone) = oneshot::channel();
-    match tls {
-        Some((mut tls, name)) => {
-            config.ssl_mode(SslMode::Require);
-            let Ok(tls) = MakeTlsConnect::<Metered<TcpStream>>::make_tls_connect(&mut tls, &name);
-            let (client, connection) = config.connect_raw(stream, tls).await.map_err(failed)?;
-            tokio::spawn(drive(connection, gone));
-            Ok((client, alive))
+        if found.truncated || wrong.is_some() {
+            continue;
         }
-        None => {
-            config.ssl_mode(SslMode::Disable);
-            let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(failed)?;
-            tokio::spawn(drive(connection, gone));
-            Ok((client, alive))
+        if found.columns.is_empty() {
+            found.columns = row.columns().iter().map(|column| column.name().to_owned()).collect();
         }
-    }
-}
-
-/// Runs the connection until it ends by itself; once the session is gone, no longer than the grace.
-async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>, gone: oneshot::Receiver<()>) {
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => Some(ended),
-        _ = gone => tokio::time::timeout(GRACE, connection).await.ok(),
-    };
-    if let Some(Err(error)) = ended {
-        let shown = error.as_db_error().map_or_else(|| error.to_string(), |reported| format!("SQLSTATE {}", reported.code().code()));
-        tracing::debug!(error = shown, "a connection ended");
-    }
-}
-
-fn check_application_name(name: &str) -> Result<(), Error> {
-    let good = (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b" ._:/-".contains(&b));
-    if good { Ok(()) } else { Err(Error::invalid("an application name is 1 to 63 of a-z A-Z 0-9 . _ : / - and spaces")) }
-}
-
-/// When the server has to give up, in milliseconds from now: before we do, so that its answer still reaches us.
-fn server_ms(deadline: Deadline) -> u128 {
-    let left = deadline.remaining();
-    let margin = (left / 10).clamp(Duration::from_millis(20), Duration::from_secs(1));
-    left.saturating_sub(margin).as_millis().clamp(1, 2_000_000_000)
-}
-
-/// A wait for a lock ends at half of it: then the statement can still be answered.
-fn server_deadlines(deadline: Deadline) -> String {
-    let statement = server_ms(deadline);
-    format!("SET statement_timeout = {statement}; SET lock_timeout = {}", (statement / 2).max(1))
-}
-
-fn parameters(values: &[Value]) -> Vec<(Box<dyn ToSql + Sync + Send + '_>, Type)> {
-    values
-        .iter()
-        .map(|value| -> (Box<dyn ToSql + Sync + Send + '_>, Type) {
-            match value {
-                Value::Null => (Box::new(None::<&str>), Type::TEXT),
-                Value::Bool(value) => (Box::new(value), Type::BOOL),
-                Value::Int(value) => (Box::new(value), Type::INT8),
-                Value::Float(value) => (Box::new(value), Type::FLOAT8),
-                Value::Text(value) => (Box::new(value), Type::TEXT),
-                Value::Bytes(value) => (Box::new(value), Type::BYTEA),
+        match rows::read(&row) {
+            Err(error) => wrong = Some(error),
+            Ok((_, size)) if found.rows.len() >= limits.rows || bytes + size > limits.bytes => found.truncated = true,
+            Ok((values, size)) => {
+                bytes += size;
+                found.rows.push(values);
             }
-        })
-        .collect()
+        }
+    }
+    Ok(wrong.map_or(Ok(found), Err))
+}
+
+type Parameter<'a> = (Box<dyn ToSql + Sync + Send + 'a>, Type);
+
+fn parameters(values: &[Value]) -> Vec<Parameter<'_>> {
+    let parameter = |value| -> Parameter<'_> {
+        match value {
+            &Value::Null => (Box::new(None::<&str>), Type::TEXT),
+            Value::Bool(value) => (Box::new(value), Type::BOOL),
+            Value::Int(value) => (Box::new(value), Type::INT8),
+            Value::Float(value) => (Box::new(value), Type::FLOAT8),
+            Value::Text(value) => (Box::new(value), Type::TEXT),
+            Value::Bytes(value) => (Box::new(value), Type::BYTEA),
+        }
+    };
+    values.iter().map(parameter).collect()
+}
+
+fn borrowed<'a>(parameters: &'a [Parameter<'_>]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
+    parameters.iter().map(|(value, kind)| (&**value as _, kind.clone())).collect()
 }

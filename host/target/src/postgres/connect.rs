@@ -1,0 +1,113 @@
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::{MakeTlsConnect, NoTls};
+use tokio_postgres::{CancelToken, Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::meter::{Allowance, Metered};
+use super::{ConnectOptions, Security, failure};
+use crate::dial::{Allow, Dialled};
+use crate::tls::{TlsOptions, Verify};
+use crate::{Deadline, Error, Outbound};
+
+/// How long a request to cancel, or a goodbye, may take after the deadline.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A logged-in connection, before its settings are pinned.
+pub(super) struct Connected {
+    pub(super) client: Client,
+    pub(super) cancel: Cancel,
+    /// Dropped with the session: tells the connection's task to come to its end.
+    pub(super) alive: oneshot::Sender<()>,
+}
+
+/// What it takes to ask the server to stop: a second connection to the very same address.
+#[derive(Clone)]
+pub(super) struct Cancel {
+    pub(super) token: CancelToken,
+    pub(super) address: SocketAddr,
+    pub(super) tls: Option<(MakeRustlsConnect, String)>,
+}
+
+/// Dials and logs in.
+pub(super) async fn connect(outbound: &Outbound, rules: &[Allow], options: &ConnectOptions, allowance: Allowance, deadline: Deadline) -> Result<Connected, Error> {
+    let dialled = outbound.dialer.dial(rules, &options.host, options.port, deadline).await?;
+    let tls = match &options.security {
+        Security::Tls(tls) if tls.verify == Verify::InspectOnly => return Err(Error::UnsafeStream { why: "a server whose certificate is not checked" }),
+        Security::Tls(tls) => {
+            let tls = TlsOptions { server_name: dialled.host.clone(), ..tls.clone() };
+            Some((MakeRustlsConnect::new(tls.client_config(&outbound.trust)?), tls.server_name))
+        }
+        Security::Plaintext if !dialled.plaintext_allowed => return Err(Error::PlaintextDenied { host: dialled.host, port: options.port }),
+        Security::Plaintext => None,
+    };
+    let Dialled { stream, address, .. } = dialled;
+    let stream = Metered::new(stream, allowance);
+    let (client, alive) = deadline.run("logging in", keywheel_model::Effect::None, log_in(stream, options, tls.clone())).await??;
+    let cancel = Cancel { token: client.cancel_token(), address, tls };
+    Ok(Connected { client, cancel, alive })
+}
+
+impl Cancel {
+    /// The deadline has passed: nobody waits for this, and the server's own deadline holds without it.
+    pub(super) fn ask_in_background(self) {
+        tokio::spawn(async move {
+            if let Err(error) = tokio::time::timeout(GRACE, self.ask()).await {
+                tracing::debug!(%error, "a request to cancel was not taken");
+            }
+        });
+    }
+
+    async fn ask(self) -> std::io::Result<()> {
+        let stream = Metered::new(TcpStream::connect(self.address).await?, Allowance::new(4096));
+        let asked = match self.tls {
+            Some((mut tls, name)) => {
+                let Ok(tls) = MakeTlsConnect::<Metered<TcpStream>>::make_tls_connect(&mut tls, &name);
+                self.token.cancel_query_raw(stream, tls).await
+            }
+            None => self.token.cancel_query_raw(stream, NoTls).await,
+        };
+        asked.map_err(std::io::Error::other)
+    }
+}
+
+async fn log_in(stream: Metered<TcpStream>, options: &ConnectOptions, tls: Option<(MakeRustlsConnect, String)>) -> Result<(Client, oneshot::Sender<()>), Error> {
+    let mut config = Config::new();
+    config.user(&options.user).dbname(&options.database).application_name(&options.application_name);
+    if let Some(password) = &options.password {
+        config.password(password.expose());
+    }
+    let failed = |error| failure::of_login(&options.host, error);
+    let (alive, gone) = oneshot::channel();
+    let client = if let Some((mut tls, name)) = tls {
+        config.ssl_mode(SslMode::Require);
+        let Ok(tls) = MakeTlsConnect::<Metered<TcpStream>>::make_tls_connect(&mut tls, &name);
+        let (client, connection) = config.connect_raw(stream, tls).await.map_err(failed)?;
+        tokio::spawn(drive(connection, gone));
+        client
+    } else {
+        config.ssl_mode(SslMode::Disable);
+        let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(failed)?;
+        tokio::spawn(drive(connection, gone));
+        client
+    };
+    Ok((client, alive))
+}
+
+/// Runs the connection until it ends by itself; once the session is gone, no longer than the grace.
+async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>, gone: oneshot::Receiver<()>) {
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => Some(ended),
+        _ = gone => tokio::time::timeout(GRACE, connection).await.ok(),
+    };
+    if let Some(Err(error)) = ended {
+        let shown = error.as_db_error().map_or_else(|| error.to_string(), |reported| format!("SQLSTATE {}", reported.code().code()));
+        tracing::debug!(error = shown, "a connection ended");
+    }
+}
