@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
 use keywheel_manifest::{Call, Manifest, Piece, Position, Request, SecretRole, SecretUse, ShapeBody};
+use keywheel_model::Role;
 use serde_json::{Value, json};
 
 const MANIFEST: &str = r#"
@@ -36,6 +37,12 @@ id = "delete"
 request = "DELETE https://{/api}/v3/api_keys/{text}?force={/force}"
 secret = { authorization = "bearer {input:admin}" }
 effect = "delete"
+
+[[http]]
+id = "signed"
+request = "PUT https://{/api}/signed"
+secret = { authorization = "bearer {input:admin}", "query:token" = "{current}" }
+effect = "set"
 "#;
 const SCHEMA: &str = r#"{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false}"#;
 
@@ -226,4 +233,29 @@ fn places_that_servers_echo_cannot_be_declared() {
         );
         assert!(Manifest::from_toml(&text, SCHEMA).is_err(), "{place}");
     }
+}
+
+#[test]
+fn each_declared_place_holds_its_secret_once() {
+    let token = |role| {
+        (
+            Position::Query("token".into()),
+            vec![Piece::Secret(SecretUse::of(SecretRole::Run(role)))],
+        )
+    };
+    let signed = |secrets| Request {
+        method: "PUT".into(),
+        url: "https://api.example.net/signed".into(),
+        query: Vec::new(),
+        secrets,
+        body: None,
+        capture: Vec::new(),
+    };
+    assert_eq!(
+        matched(signed(vec![token(Role::Current), bearer()])).as_deref(),
+        Some("signed")
+    );
+    assert_eq!(matched(signed(vec![bearer(), bearer()])), None);
+    assert_eq!(matched(signed(vec![bearer(), token(Role::Pending)])), None);
+    assert_eq!(matched(signed(vec![bearer()])), None);
 }

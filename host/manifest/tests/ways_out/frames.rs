@@ -71,3 +71,33 @@ fn an_answer_that_could_hold_a_secret_is_shown_as_its_status_only() {
         );
     }
 }
+
+#[test]
+fn way_17_more_elements_after_the_secret_or_another_framing() {
+    let hash = Piece::Secret(own(Role::Pending).derived("redis.sha256"));
+    let elements = |more: &[&str]| {
+        let mut elements = words(&["ACL", "SETUSER", "app"]);
+        elements.push(vec![Piece::text("#"), hash.clone()]);
+        elements.extend(words(more));
+        elements
+    };
+    assert_eq!(
+        shape_of("redis", &frame(elements(&[])), &redis_configuration()),
+        "add"
+    );
+    assert_eq!(
+        redis_refuses(&frame(elements(&["allcommands"]))).reason,
+        Reason::NoShape
+    );
+    let Call::Frame { tokens, .. } = frame(elements(&[])) else {
+        panic!("a frame")
+    };
+    assert_eq!(
+        redis_refuses(&Call::Frame {
+            framing: Framing::Ber,
+            tokens
+        })
+        .reason,
+        Reason::NoShape
+    );
+}

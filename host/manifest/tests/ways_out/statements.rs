@@ -188,3 +188,22 @@ fn way_15_a_shape_of_the_mode_that_is_not_configured() {
         Reason::NoShape
     );
 }
+
+#[test]
+fn way_16_another_dialect_or_driver_with_other_quoting() {
+    let Call::Statement { pieces, .. } = alter("app", pending_scram()) else {
+        panic!("a statement")
+    };
+    let dialect = "mysql".into();
+    assert_eq!(
+        postgres_refuses(&Call::Statement { dialect, pieces }).reason,
+        Reason::NoShape
+    );
+    let (user, password) = ("app".into(), own(Role::Subject));
+    let login = Call::Login {
+        driver: "mysql".into(),
+        user,
+        password,
+    };
+    assert_eq!(postgres_refuses(&login).reason, Reason::NoShape);
+}
