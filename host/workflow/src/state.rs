@@ -50,7 +50,7 @@ pub struct State {
     pub proved: bool,
     /// The promotion has happened. Never undone.
     pub promoted: bool,
-    /// Consumers may use the previous version until then. None before the promotion.
+    /// Consumers may use the previous version until then: this run's after the promotion, an earlier run's before it.
     pub stale_until: Option<Timestamp>,
     /// Consumers that have reported the new version.
     pub reported: Vec<String>,
@@ -278,7 +278,7 @@ impl Cause {
             Self::NothingAccepted | Self::Restored => {
                 "import the credential that the target accepts; or, to put the vault's current one on the target, `run resume --apply-current`"
             }
-            Self::Withdrawn => "grant it again or add the plugin again, then `run resume`; or `run cancel`",
+            Self::Withdrawn => "grant it again or add the plugin again, then `run resume`; a cancel is obeyed then",
             Self::Limited => {
                 "give the new credential its rights on the target, then `run resume`; or `run rollback`"
             }

@@ -190,6 +190,11 @@ impl Driver<'_> {
         let proof = self.scene.proof;
         let proved = world.proved.contains(&cred);
         let set = world.target.accepts(cred, world.now);
+        let place = |wanted| world.vault.versions.iter().position(|version| version.cred == wanted);
+        let was = world.vault.get(cred).is_some_and(|version| matches!(version.stage, Stage::Previous | Stage::Revoked));
+        if was && !self.scene.class.target_issues() && place(cred) < world.vault.current().and_then(place) {
+            return violated(Invariant::PromotedIsNeverUndone, format!("{cred} is older than what is current"));
+        }
         if proof == keywheel_workflow::ProofPolicy::Login && !proved || !set && !world.outside && !world.beyond_deadline {
             return violated(Invariant::NothingIsPromotedUnproved, format!("{cred} becomes current, unproved"));
         }

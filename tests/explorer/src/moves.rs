@@ -236,7 +236,7 @@ impl Rig<'_> {
         let choice = match parked.cause {
             Cause::AdoptionRequired => return,
             Cause::ByHand => Choice::AcceptHead,
-            Cause::Restored | Cause::NothingAccepted => Choice::ApplyCurrent,
+            Cause::Restored | Cause::NothingAccepted if !self.scene.class.target_issues() => Choice::ApplyCurrent,
             _ => Choice::Retry,
         };
         into.push(Move::Resume(worker, choice));
@@ -280,6 +280,9 @@ impl Rig<'_> {
                 host.state = Arc::clone(&host.durable);
                 let started = host.state.op != 0;
                 self.deliver(&mut world, worker, &if started { Event::Recovered } else { Event::Start })?;
+                if world.withdrawn {
+                    self.deliver(&mut world, worker, &Event::Withdrawn { what: String::new() })?;
+                }
             }
             Move::Stall(worker, in_flight) => self.stall(&mut world, worker, in_flight),
             Move::GoOn(worker) => {
@@ -291,6 +294,7 @@ impl Rig<'_> {
             }
             Move::Land(flight) => {
                 let flight = world.flights.remove(flight);
+                world.drifted = false;
                 self.driver().land(&mut world, flight)?;
             }
             Move::Vanish(flight) => {
@@ -495,9 +499,9 @@ impl Rig<'_> {
             let fresh = world.fresh();
             if let crate::target::Target::Keys(keys) = &mut world.target {
                 match phase {
-                    Phase::Create if world.pasted.is_none_or(|(run, _)| run != host) => {
+                    Phase::Create if world.pasted.iter().all(|(run, _)| *run != host) => {
                         keys.push(crate::target::Key { cred: fresh, run: Some(host), from: 0 });
-                        world.pasted = Some((host, fresh));
+                        world.pasted.push((host, fresh));
                     }
                     Phase::Revoke => keys.retain(|key| Some(key.cred) != previous),
                     _ => {}
@@ -513,11 +517,14 @@ impl Rig<'_> {
         let worker = Worker { run: DRIFT_RUN, durable: Arc::clone(&state), state, mode: Mode::Up };
         world.workers[0] = worker;
         world.lease.holder = None;
+        world.withdrawn = false;
         self.deliver(world, 0, &Event::Start)
     }
 
     fn from_outside(&self, world: &mut World, what: Move) {
         world.faults -= 1;
+        // The drift check runs on its own schedule: after this too.
+        world.drifted = false;
         if what != Move::LoseDisk {
             world.outside = true;
         }

@@ -102,7 +102,7 @@ pub struct World {
     /// What a plugin keeps of a run: for class E the slot it regenerates and its image before; for class H the order.
     pub notes: Vec<(u8, usize, Cred)>,
     /// What a person pasted for which run (class G).
-    pub pasted: Option<(u8, Cred)>,
+    pub pasted: Vec<(u8, Cred)>,
     /// Faults left.
     pub faults: u8,
     /// How often a person resumed a parked run.
@@ -154,7 +154,7 @@ impl World {
             announced: None,
             proved: Vec::new(),
             notes: Vec::new(),
-            pasted: None,
+            pasted: Vec::new(),
             faults: scene.faults,
             resumes: 0,
             drifted: false,
@@ -192,7 +192,7 @@ impl World {
         let versions = self.vault.versions.iter().map(|version| version.cred);
         let snapshots = self.snapshots.iter().flat_map(|snapshot| snapshot.vault.versions.iter().map(|kept| kept.cred));
         let rest = self.holds.iter().map(|(cred, _)| *cred).chain(self.notes.iter().map(|(_, _, cred)| *cred));
-        let rest = rest.chain(self.target.creds()).chain(self.pasted.map(|(_, cred)| cred)).chain(self.proved.iter().copied());
+        let rest = rest.chain(self.target.creds()).chain(self.pasted.iter().map(|(_, cred)| *cred)).chain(self.proved.iter().copied());
         for cred in versions.chain(flights).chain(snapshots).chain(rest) {
             used[usize::from(cred)] = true;
         }
@@ -240,7 +240,7 @@ impl World {
         for (cred, until) in &self.holds {
             (cred, until.map(from_now)).hash(&mut print);
         }
-        (self.announced, &self.proved, &self.notes, self.pasted).hash(&mut print);
+        (self.announced, &self.proved, &self.notes, &self.pasted).hash(&mut print);
         (self.faults, self.resumes, self.drifted, self.beyond_deadline, self.outside).hash(&mut print);
         (self.withdrawn, self.mixed, self.disk_lost).hash(&mut print);
         for snapshot in &self.snapshots {

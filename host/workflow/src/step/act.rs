@@ -12,6 +12,9 @@ impl Work {
         if self.state.wish.is_some() && self.heeds_wish() {
             return None;
         }
+        if self.spares_previous() {
+            return None;
+        }
         let roles = self.state.roles.clone();
         match self.state.phase {
             Phase::Plan => Some(self.call(StepName::Plan, None)),
@@ -55,6 +58,18 @@ impl Work {
             }
             Phase::Repair => Some(self.call(StepName::Apply, roles.current)),
             Phase::Parked | Phase::Ended => None,
+        }
+    }
+
+    /// Waits for consumers that may still use what an earlier run has left unrevoked.
+    fn spares_previous(&mut self) -> bool {
+        let acts = matches!(self.state.phase, Phase::Create | Phase::Apply);
+        match self.state.stale_until.filter(|until| *until > self.now) {
+            Some(until) if acts && !self.state.promoted => {
+                self.pause(until);
+                true
+            }
+            _ => false,
         }
     }
 

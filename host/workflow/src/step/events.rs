@@ -4,7 +4,7 @@ use keywheel_model::{Effect as Reach, StepName};
 
 use super::Work;
 use crate::mutant::Mutation;
-use crate::{Call, Cause, Choice, Effect, Entry, Event, NoteKind, Phase, Report, Wish};
+use crate::{Call, Cause, Choice, Effect, Entry, Event, NoteKind, Phase, ProofPolicy, Report, Wish};
 
 impl Work {
     pub(super) fn take(&mut self, event: &Event) -> bool {
@@ -99,8 +99,29 @@ impl Work {
             self.interrupted_in(&effect);
         }
         if self.state.phase != Phase::Parked {
+            self.doubt_proof();
             self.state.fence = None;
             self.state.entry = Entry::Lease;
+        }
+    }
+
+    /// Without the lease another host may have changed the target: what was proved or applied before counts no more.
+    fn doubt_proof(&mut self) {
+        if self.state.promoted || !self.state.settings.can_ask() {
+            return;
+        }
+        if self.state.reach == Reach::Applied && !self.state.settings.class.target_issues() {
+            self.state.reach = Reach::Maybe;
+        }
+        let unknown = match self.state.phase {
+            Phase::Promote => self.state.settings.proof == ProofPolicy::Login,
+            Phase::Mirror | Phase::Announce | Phase::Apply => true,
+            _ => false,
+        };
+        if unknown && self.state.roles.pending.is_some() && !self.wrong(Mutation::ApplyReplayed) {
+            self.state.proved = false;
+            self.state.reach = self.state.reach.max(Reach::Maybe);
+            self.state.phase = Phase::Prove;
         }
     }
 
@@ -181,7 +202,8 @@ impl Work {
                 self.wake();
                 true
             }
-            Some(Effect::Park) => {
+            // Without its grant the plugin cannot undo anything: the wish waits for the grant.
+            Some(Effect::Park) if self.state.parked.as_ref().is_none_or(|parked| parked.cause != Cause::Withdrawn) => {
                 self.unpark();
                 true
             }
@@ -197,11 +219,13 @@ impl Work {
         self.state.phase = parked.back_to;
         self.state.attempt = 0;
         self.state.rounds = 0;
+        self.doubt_proof();
         self.state.entry = Entry::Lease;
     }
 
     fn on_resume(&mut self, choice: Choice) -> bool {
-        if !matches!(self.state.doing, Some(Effect::Park)) {
+        let possible = choice != Choice::ApplyCurrent || self.can_apply_current();
+        if !matches!(self.state.doing, Some(Effect::Park)) || !possible {
             return false;
         }
         self.note(

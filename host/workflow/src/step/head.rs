@@ -62,9 +62,8 @@ impl Work {
     /// A run before this one has left its previous version unrevoked, and nobody knows since when. Consumers may still use it, and making a new
     /// credential may cost the old one its slot.
     fn spare_previous(&mut self) {
-        let over = matches!(self.state.phase, Phase::Parked | Phase::Ended);
-        if self.state.roles.previous.is_some() && !over && !self.state.settings.overwrites() {
-            self.pause(self.now + self.state.settings.longest_staleness());
+        if self.state.roles.previous.is_some() && !self.state.promoted && !self.state.settings.overwrites() {
+            self.state.stale_until = Some(self.now + self.state.settings.longest_staleness());
         }
     }
 
@@ -91,6 +90,13 @@ impl Work {
     fn head_before_promotion(&mut self, head: &Head, first_look: bool) {
         let expected = self.state.roles.current.clone();
         let found = head.current().cloned();
+        if self.is_own(head) {
+            // Made by this run, which then crashed, and promoted by one that inherited it.
+            if first_look {
+                self.state.roles.current = self.state.roles.previous.take();
+            }
+            self.state.roles.pending.clone_from(&found);
+        }
         if found.is_some() && found == self.state.roles.pending {
             // The promotion whose reply was lost has happened.
             return self.promotion_is_done();
@@ -105,6 +111,10 @@ impl Work {
                 "nothing is current yet: import the credential in use, or set first = \"set\"",
             );
         }
+    }
+
+    fn is_own(&self, head: &Head) -> bool {
+        head.newest(Stage::Current).is_some_and(|kept| kept.run.as_ref() == Some(&self.state.run))
     }
 
     fn first_must_be_adopted(&self) -> bool {
@@ -133,12 +143,23 @@ impl Work {
             .find(|kept| kept.stage == Stage::Pending && kept.run.as_ref() == Some(run));
         if let Some(kept) = own {
             self.state.roles.pending = Some(kept.version.clone());
-            if self.state.phase == Phase::Create || self.state.phase == Phase::Plan {
+            let early = matches!(self.state.phase, Phase::Create | Phase::Plan);
+            if early && self.state.settings.class.target_issues() {
                 self.created();
+            } else if early {
+                // The host went away in between: another may have found the version and applied it.
+                self.state.reach = Reach::Maybe;
+                self.go_to_proof_of_inherited();
             }
         } else if let Some(kept) = head.newest(Stage::Pending)
             && (first_look || self.state.phase == Phase::Create)
         {
+            if self.touched() {
+                // What this run may have had issued goes; the pending version is the other's.
+                self.state.superseded = true;
+                self.state.wish = Some(Wish::Cancel);
+                return self.go_in_doubt(Phase::Undo);
+            }
             self.state.roles.pending = Some(kept.version.clone());
             self.state.reach = Reach::Maybe;
             self.go_to_proof_of_inherited();
@@ -155,6 +176,8 @@ impl Work {
         if found.is_some() && found == self.state.roles.current.as_ref() {
             if self.state.phase == Phase::Promote {
                 self.promotion_is_done();
+            } else if self.state.phase == Phase::Revoke && self.is_overtaken(head) {
+                self.end(Ending::Succeeded, "a later run is under way and revokes what is left");
             } else if self.state.phase == Phase::Revoke && self.state.roles.previous.is_none() {
                 self.next_previous(head);
             }
@@ -212,6 +235,12 @@ impl Work {
         } else {
             self.end(Ending::Cancelled, "superseded by a later run");
         }
+    }
+
+    /// Another run has a pending version: what it has set on the target may go down with a late revocation (rules P6, P7).
+    fn is_overtaken(&self, head: &Head) -> bool {
+        let run = &self.state.run;
+        head.versions.iter().any(|kept| kept.stage == Stage::Pending && kept.run.as_ref() != Some(run))
     }
 
     /// After one previous version was retired: others that earlier runs have left.

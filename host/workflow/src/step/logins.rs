@@ -163,16 +163,15 @@ impl Work {
         self.state.check.accepted = subject.cloned();
         if newer || adopting || self.wrong(Mutation::OlderPromoted) {
             // It landed late, after its run had given it up.
-            self.state.proved = true;
             self.go(Phase::RollForward);
-        } else if self.state.check.restored || !self.can_apply_current() {
-            self.park(
-                Cause::Restored,
-                "the target accepts an older version than the vault's current one",
-            );
-        } else {
+        } else if self.state.check.restored {
+            self.park(Cause::Restored, "the target accepts an older version than the vault's current one");
+        } else if self.can_apply_current() {
             // The target was set back: current goes on again (rule P10).
             self.go_in_doubt(Phase::Repair);
+        } else {
+            // The target makes its credentials itself: the only one that works is the right head (rule P3).
+            self.go(Phase::RollForward);
         }
     }
 
