@@ -151,3 +151,26 @@ fn rules_that_are_wider_than_they_look_are_not_read() {
         assert!(bad.parse::<HostRule>().is_err(), "{bad}");
     }
 }
+
+#[test]
+fn an_address_written_as_ipv6_is_the_ipv4_address_that_it_is() {
+    let network: Network = "10.1.0.0/16".parse().unwrap();
+    assert!(network.contains(address("::ffff:10.1.2.3")) && !network.contains(address("::ffff:10.2.2.3")));
+    assert!(!network.contains(address("::a01:203")));
+}
+
+#[test]
+fn a_rotations_range_narrows_a_plugins_name() {
+    let world = World::new(json!({"host": "db.internal", "port": 5432}));
+    let wide = "plugin = \"redis\"\nhosts = [\"{/host}:{/port} tls\"]";
+    let narrow = "plugin = \"redis\"\nrotation = \"cache\"\nhosts = [\"10.1.0.0/16:5432 tls\"]";
+    let request = Request::Connect {
+        host: "db.internal",
+        port: 5432,
+        transport: Transport::Tls,
+    };
+    for grants in [[wide, narrow], [narrow, wide]] {
+        let there = world.ask(&grants, request).unwrap().destination.unwrap();
+        assert!(there.admits(address("10.1.2.3")) && !there.admits(address("10.2.2.3")));
+    }
+}

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 use keywheel_manifest::{Capability, Manifest};
 use keywheel_model::{PluginName, RotationName, SecretName};
 use keywheel_policy::{
-    Binding, Decision, Denial, Destination, Grant, HostRule, Permit, Policy, Request, SecretRef, Transport,
-    difference, suggested_grant,
+    Binding, Decision, Denial, Destination, Grant, HostRule, Network, Permit, Policy, Request, SecretRef,
+    Transport, difference, suggested_grant,
 };
 use serde_json::{Value, json};
 
