@@ -1,3 +1,39 @@
 //! The embedded engine: drives the workflow over store, vault and plugins. The only crate that knows them all.
+//!
+//! **Invariant:** a state is durable before its effect begins, where the machine says that the effect needs it. **Invariant:** an
+//! effect that can change something begins under a live fence, checked in the transaction that makes the state durable.
 
 #![forbid(unsafe_code)]
+
+mod capabilities;
+mod clock;
+mod driver;
+mod engine;
+mod error;
+mod inspect;
+mod journal;
+mod labels;
+mod observe;
+mod perform;
+mod pinned;
+mod plan;
+mod plugins;
+mod port;
+mod runs;
+mod secrets;
+mod settings;
+mod setup;
+pub mod view;
+mod words;
+
+pub use clock::SystemClock;
+pub use driver::{Left, Stop, Stopper};
+pub use engine::Engine;
+pub use error::Error;
+pub use inspect::{AuditQuery, AuditReport};
+pub use keywheel_plugin::{Addition, Listed, Status};
+pub use keywheel_vault::Unlock;
+pub use observe::{Observer, Silent, Wait};
+pub use runs::{Order, Wish};
+pub use secrets::{Import, Imported};
+pub use setup::{Setup, SetupDone};

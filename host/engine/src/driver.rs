@@ -1,0 +1,193 @@
+//! The loop around the machine: an event in, the new state made durable, the effect performed, its report the next event.
+
+use std::sync::Arc;
+use keywheel_model::{Fence, Timestamp};
+use keywheel_workflow::{Effect, Event, Lease, Next, Report, State, step};
+use tokio::sync::watch;
+
+use crate::engine::Inner;
+use crate::journal::{Kept, LEASE, Saved};
+use crate::perform::Performer;
+use crate::{Error, Observer, Wait};
+
+/// Why a run is not driven any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It is over.
+    Ended,
+    /// It waits for a person.
+    Parked,
+    /// Nothing happens before this time, which is further away than the caller wanted to wait.
+    Waiting(Timestamp),
+    /// The caller asked for a stop; the run stands at a journalled point.
+    Stopped,
+}
+
+/// Asks a driver to stop at the next journalled point. A step in flight is brought to its end first: it has its deadline.
+#[derive(Clone)]
+pub struct Stop(watch::Receiver<bool>);
+
+/// The other end of a [`Stop`].
+pub struct Stopper(watch::Sender<bool>);
+
+impl Stop {
+    /// A pair of both ends.
+    pub fn pair() -> (Stopper, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (Stopper(sender), Self(receiver))
+    }
+
+    fn is_requested(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    async fn requested(&self) {
+        let mut receiver = self.0.clone();
+        if receiver.wait_for(|stop| *stop).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Stopper {
+    /// Asks for the stop.
+    pub fn stop(&self) {
+        // Nobody listens any more: it has stopped already.
+        let _ = self.0.send(true);
+    }
+}
+
+/// Drives one run.
+pub(crate) struct Driver<'e> {
+    pub(crate) inner: &'e Arc<Inner>,
+    pub(crate) performer: Performer,
+    pub(crate) stop: Stop,
+    pub(crate) wait: Wait,
+    pub(crate) observer: &'e dyn Observer,
+}
+
+impl Driver<'_> {
+    /// Feeds `events`, then goes on until the run is over, parked, has to wait longer than wanted, or is to stop.
+    pub(crate) async fn drive(&self, mut saved: Saved, events: Vec<Event>) -> Result<(State, Left), Error> {
+        let mut waiting_events = events.into_iter();
+        let mut event = waiting_events.next().ok_or(Error::Defect("a run was driven without an event"))?;
+        let mut held: Option<Fence> = None;
+        // In memory only, where the machine says that the state need not be durable before its effect.
+        let mut ahead: Option<Next> = None;
+        let left = loop {
+            let state = ahead.as_ref().map_or(&saved.state, |next| &next.state);
+            let mut next = step(state, &event, self.inner.clock.now());
+            if let Some(unsaved) = &ahead {
+                next.notes.splice(0..0, unsaved.notes.iter().cloned());
+            }
+            let more = waiting_events.next();
+            let may_lag = next.effect.as_ref().is_some_and(|effect| !effect.needs_write_ahead(next.state.settings.class));
+            if may_lag && next.notes.is_empty() && more.is_none() && !next.state.is_over() {
+                ahead = Some(next);
+            } else {
+                match self.inner.journal.save(&mut saved, &next).await? {
+                    Kept::Yes => ahead = None,
+                    Kept::FenceLost => {
+                        ahead = Some(Next { effect: None, ..next });
+                        event = Event::FenceLost;
+                        held = None;
+                        continue;
+                    }
+                }
+            }
+            let state = ahead.as_ref().map_or(&saved.state, |next| &next.state).clone();
+            self.observer.changed(&state);
+            if let Some(more) = more {
+                event = more;
+                continue;
+            }
+            match self.react(&state, &mut held).await? {
+                Reaction::Event(next) => event = next,
+                Reaction::Leave(left) => break left,
+            }
+        };
+        if let Some(next) = &ahead {
+            self.inner.journal.save(&mut saved, next).await?;
+        }
+        if let Some(fence) = held {
+            self.inner.journal.release(&saved.state.run, fence).await?;
+        }
+        Ok((saved.state, left))
+    }
+
+    /// What comes of the effect that the state asks for.
+    async fn react(&self, state: &State, held: &mut Option<Fence>) -> Result<Reaction, Error> {
+        let Some(effect) = &state.doing else {
+            return Ok(Reaction::Leave(if state.is_over() { Left::Ended } else { Left::Stopped }));
+        };
+        match effect {
+            Effect::Release => Ok(Reaction::Leave(Left::Ended)),
+            Effect::Park => Ok(Reaction::Leave(Left::Parked)),
+            Effect::Sleep { until } => self.sleep(*until, state, held).await,
+            _ if self.stop.is_requested() => Ok(Reaction::Leave(Left::Stopped)),
+            effect => {
+                let report = match self.guarded(effect, state, held).await? {
+                    Some(report) => report,
+                    None => {
+                        *held = None;
+                        return Ok(Reaction::Event(Event::FenceLost));
+                    }
+                };
+                if let Report::Lease(Lease::Held { fence, .. }) = &report {
+                    *held = Some(*fence);
+                }
+                Ok(Reaction::Event(Event::Done { op: state.op, report }))
+            }
+        }
+    }
+
+    /// Performs an effect while the lease is kept alive. `None`: the lease was lost on the way, and the effect was let go of.
+    async fn guarded(&self, effect: &Effect, state: &State, held: &Option<Fence>) -> Result<Option<Report>, Error> {
+        let work = self.performer.perform(self.inner, effect, state, *held);
+        let Some(fence) = *held else { return work.await.map(Some) };
+        tokio::select! {
+            report = work => report.map(Some),
+            lost = self.keep_lease(state, fence) => lost.map(|()| None),
+        }
+    }
+
+    /// Renews the lease until it is lost.
+    async fn keep_lease(&self, state: &State, fence: Fence) -> Result<(), Error> {
+        loop {
+            tokio::time::sleep(LEASE / 3).await;
+            if !self.inner.journal.renew(&state.run, fence).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn sleep(&self, until: Timestamp, state: &State, held: &mut Option<Fence>) -> Result<Reaction, Error> {
+        let span = until.saturating_since(self.inner.clock.now());
+        if let Wait::AtMost(longest) = self.wait
+            && span > longest
+        {
+            return Ok(Reaction::Leave(Left::Waiting(until)));
+        }
+        loop {
+            let span = until.saturating_since(self.inner.clock.now());
+            if span.is_zero() {
+                return Ok(Reaction::Event(Event::Timer));
+            }
+            if let Some(fence) = *held
+                && !self.inner.journal.renew(&state.run, fence).await?
+            {
+                *held = None;
+            }
+            // The wall clock may be set while this waits: it is looked at again at least this often.
+            tokio::select! {
+                () = self.stop.requested() => return Ok(Reaction::Leave(Left::Stopped)),
+                () = tokio::time::sleep(span.min(LEASE / 6)) => {}
+            }
+        }
+    }
+}
+
+enum Reaction {
+    Event(Event),
+    Leave(Left),
+}

@@ -1,0 +1,198 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use keywheel_capability::capability::Capabilities;
+use keywheel_config::{Config, Rotation, Upgrades, Vault as VaultConfig};
+use keywheel_model::{Clock, PluginName, RotationName};
+use keywheel_plugin::{CacheOptions, Places, Plugin, Registry, Runtime, RuntimeOptions};
+use keywheel_policy::Policy;
+use keywheel_store::{Options, Store};
+use keywheel_vault::{Embedded, Unlock};
+
+use crate::journal::Journal;
+use crate::{Error, capabilities};
+
+/// The host's state, opened exclusively: store, vault, plugins, grants. Clones share it.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) store: Store,
+    pub(crate) vault: Embedded,
+    pub(crate) journal: Journal,
+    pub(crate) capabilities: Capabilities,
+    runtime: Arc<Runtime>,
+    registry: RwLock<Arc<Registry>>,
+}
+
+impl Engine {
+    /// Opens the state directory of a configuration. A second host on it is refused.
+    ///
+    /// # Errors
+    /// [`Error::Store`] (in use, newer format, damaged), [`Error::Vault`] (not initialised, wrong key), [`Error::Plugin`] when the plugin
+    /// folder itself cannot be trusted. A single bad plugin is listed and stops nothing.
+    pub async fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        let dir = config.state_dir.clone();
+        let options = Options::new(Arc::clone(&clock));
+        let store = blocking(move || Store::open(&dir, options)).await??;
+        let vault = Embedded::open(store.clone(), key_file(&config)).await?;
+        Self::assemble(config, clock, store, vault).await
+    }
+
+    pub(crate) async fn assemble(config: Config, clock: Arc<dyn Clock>, store: Store, vault: Embedded) -> Result<Self, Error> {
+        let runtime = start_runtime(&config, &vault)?;
+        let registry = scan(&config, &runtime).await?;
+        let capabilities = capabilities::configure(&config)?;
+        let journal = Journal::new(store.clone(), format!("pid {}", std::process::id()));
+        let registry = RwLock::new(Arc::new(registry));
+        Ok(Self { inner: Arc::new(Inner { config, clock, store, vault, journal, capabilities, runtime, registry }) })
+    }
+
+    /// The configuration that it was opened with.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Looks at the plugin folder again: new files are listed, removed ones are missing.
+    ///
+    /// # Errors
+    /// The folder itself cannot be trusted or read; what was known before stays.
+    pub async fn rescan(&self) -> Result<(), Error> {
+        let registry = Arc::new(scan(&self.inner.config, &self.inner.runtime).await?);
+        *self.inner.registry.write().unwrap_or_else(PoisonError::into_inner) = registry;
+        Ok(())
+    }
+
+    /// Opens a sealed vault.
+    ///
+    /// # Errors
+    /// [`keywheel_vault::Error::WrongKey`] and its like.
+    pub async fn unseal(&self, unlock: Unlock) -> Result<(), Error> {
+        self.inner.vault.unseal(unlock).await?;
+        self.inner.audit_as("vault.unseal", "vault", "ok", serde_json::json!({})).await
+    }
+
+    /// The embedded vault, for slots and sealing.
+    pub fn vault(&self) -> &Embedded {
+        &self.inner.vault
+    }
+
+    /// The store's statistics: commits and changes since it was opened.
+    pub fn store_statistics(&self) -> keywheel_store::Statistics {
+        self.inner.store.statistics()
+    }
+}
+
+impl Inner {
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.registry.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn rotation(&self, name: &RotationName) -> Result<&Rotation, Error> {
+        self.config.rotation(name).ok_or_else(|| Error::NoRotation { rotation: name.clone() })
+    }
+
+    pub(crate) fn plugin(&self, name: &PluginName) -> Result<Arc<Plugin>, Error> {
+        self.registry().plugin(name).map_err(|source| Error::PluginUnusable { name: name.clone(), source })
+    }
+
+    /// The grants as the files say now: a grant that is taken away acts at once (rule P12).
+    pub(crate) async fn policy(&self) -> Result<Arc<Policy>, Error> {
+        let dir = self.config.policies_dir.clone();
+        let files = blocking(move || read_grants(&dir)).await??;
+        let texts = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+        Ok(Arc::new(Policy::load(texts)?))
+    }
+
+    pub(crate) async fn audit_as(
+        &self,
+        action: &'static str,
+        resource: &str,
+        outcome: &'static str,
+        details: serde_json::Value,
+    ) -> Result<(), Error> {
+        let entry = keywheel_audit::Entry::of_host(action, resource, outcome).by(actor()).with(details);
+        self.store.write(move |tx| Ok::<_, Error>(tx.audit(&entry).map(|_| ())?)).await
+    }
+}
+
+/// Who acts, where a person uses the command line: the process's user.
+pub(crate) fn actor() -> String {
+    format!("uid:{}", rustix::process::getuid().as_raw())
+}
+
+/// Runs something that blocks on files or computes for long, off the executor.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Defect("a blocking task died"))
+}
+
+fn key_file(config: &Config) -> Option<&Path> {
+    match &config.vault {
+        VaultConfig::Embedded { key_file } => key_file.as_deref(),
+    }
+}
+
+fn start_runtime(config: &Config, vault: &Embedded) -> Result<Arc<Runtime>, Error> {
+    let limits = keywheel_plugin::Limits {
+        memory_bytes: usize::try_from(config.limits.memory_bytes).unwrap_or(usize::MAX),
+        cpu: config.limits.cpu,
+        wall_clock: config.limits.step,
+        ..keywheel_plugin::Limits::default()
+    };
+    // Without its key nothing in the cache can be believed: a sealed host compiles.
+    let cache = match vault.sub_key("plugin-cache") {
+        Ok(key) => Some(CacheOptions { folder: config.state_dir.join("compiled"), key }),
+        Err(keywheel_vault::Error::Sealed) => None,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Runtime::new(RuntimeOptions { limits, cache })?)
+}
+
+async fn scan(config: &Config, runtime: &Arc<Runtime>) -> Result<Registry, Error> {
+    let places = Places {
+        plugins: config.plugins.dir.clone(),
+        lock: config.plugins.lock.clone(),
+        grants: config.policies_dir.clone(),
+        kept: config.state_dir.join("plugins"),
+    };
+    let upgrades = match config.plugins.upgrades {
+        Upgrades::Hold => keywheel_plugin::Upgrades::Hold,
+        Upgrades::SameGrants => keywheel_plugin::Upgrades::SameGrants,
+    };
+    let runtime = Arc::clone(runtime);
+    Ok(blocking(move || Registry::scan(&runtime, places, upgrades)).await??)
+}
+
+/// Most bytes of a grant file.
+const GRANT_BYTES: u64 = 256 * 1024;
+
+pub(crate) fn read_grants(dir: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let failed = |what, path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::File { what, path, source }
+    };
+    let mut grants = BTreeMap::new();
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(grants),
+        Err(error) => return Err(failed("read the folder of grants", dir)(error)),
+    };
+    for entry in entries {
+        let path: PathBuf = entry.map_err(failed("read the folder of grants", dir))?.path();
+        if path.extension().is_some_and(|ext| ext == "toml") && path.is_file() {
+            let length = path.metadata().map_err(failed("read the grant", &path))?.len();
+            if length > GRANT_BYTES {
+                let source = std::io::Error::other(format!("{length} bytes, more than {GRANT_BYTES}"));
+                return Err(failed("read the grant", &path)(source));
+            }
+            let text = std::fs::read_to_string(&path).map_err(failed("read the grant", &path))?;
+            grants.insert(path.display().to_string(), text);
+        }
+    }
+    Ok(grants)
+}

@@ -1,0 +1,227 @@
+use std::path::PathBuf;
+
+use keywheel_model::{PluginName, RotationName, RunId, SecretName, VersionId};
+
+/// Why the engine could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The journal.
+    #[error("the store failed")]
+    Store(#[from] keywheel_store::Error),
+    /// The vault.
+    #[error("the vault failed")]
+    Vault(#[from] keywheel_vault::Error),
+    /// A plugin.
+    #[error("a plugin cannot be used")]
+    Plugin(#[from] keywheel_plugin::Error),
+    /// A plugin, as the last scan of the folder found it.
+    #[error("plugin {name} cannot be used")]
+    PluginUnusable {
+        /// Its name.
+        name: PluginName,
+        /// Why.
+        #[source]
+        source: std::sync::Arc<keywheel_plugin::Error>,
+    },
+    /// The grants.
+    #[error("a grant cannot be used")]
+    Policy(#[from] keywheel_policy::Error),
+    /// A capability's settings.
+    #[error("a capability cannot be set up: {0}")]
+    Capability(String),
+    /// No rotation of that name.
+    #[error("there is no rotation {rotation}")]
+    NoRotation {
+        /// The name.
+        rotation: RotationName,
+    },
+    /// No secret of that name.
+    #[error("there is no secret {secret}")]
+    NoSecret {
+        /// The name.
+        secret: SecretName,
+    },
+    /// No version of that id.
+    #[error("secret {secret} has no version {version}")]
+    NoVersion {
+        /// The secret.
+        secret: SecretName,
+        /// The version.
+        version: VersionId,
+    },
+    /// No run of that id.
+    #[error("there is no run {run}")]
+    NoRun {
+        /// The id.
+        run: RunId,
+    },
+    /// Another run of the secret is not over.
+    #[error("secret {secret} has an open run {run}")]
+    OpenRun {
+        /// The secret.
+        secret: SecretName,
+        /// The open run.
+        run: RunId,
+    },
+    /// The run is over.
+    #[error("run {run} is over: {outcome}")]
+    Over {
+        /// The run.
+        run: RunId,
+        /// How it ended.
+        outcome: String,
+    },
+    /// The run can only go forward.
+    #[error("run {run} is past the point of no return")]
+    PastNoReturn {
+        /// The run.
+        run: RunId,
+    },
+    /// The rotation of an open run stands in the configuration no more.
+    #[error("run {run} belongs to rotation {rotation}, which the configuration does not have")]
+    RotationGone {
+        /// The run.
+        run: RunId,
+        /// Its rotation.
+        rotation: RotationName,
+    },
+    /// No mode of the plugin fits the configuration.
+    #[error("no mode of plugin {plugin} fits the configuration of rotation {rotation}")]
+    Mode {
+        /// The rotation.
+        rotation: RotationName,
+        /// The plugin.
+        plugin: PluginName,
+    },
+    /// Plan found what would stop the run.
+    #[error("rotation {rotation} would fail: {}", problems.join("; "))]
+    Refused {
+        /// The rotation.
+        rotation: RotationName,
+        /// The problems.
+        problems: Vec<String>,
+    },
+    /// The plugin's `plan` failed.
+    #[error("plan of rotation {rotation} failed: {code}: {message}")]
+    Plan {
+        /// The rotation.
+        rotation: RotationName,
+        /// The step error's code.
+        code: String,
+        /// Its message.
+        message: String,
+    },
+    /// A value that is no value for a secret.
+    #[error("the value cannot be imported: {what}")]
+    Value {
+        /// What is wrong with it; never the value.
+        what: &'static str,
+    },
+    /// The secret is rotated, so that its versions are the rotation's.
+    #[error("secret {secret} has a current version already")]
+    AlreadyCurrent {
+        /// The secret.
+        secret: SecretName,
+    },
+    /// A journalled state that cannot be read.
+    #[error("the state of run {run} cannot be read")]
+    State {
+        /// The run.
+        run: RunId,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A journalled state of a newer keywheel.
+    #[error("the state of run {run} has format {found}, this keywheel knows formats up to {known}")]
+    NewerState {
+        /// The run.
+        run: RunId,
+        /// Format found.
+        found: u32,
+        /// Newest known.
+        known: u32,
+    },
+    /// The audit trail does not hold together.
+    #[error("the audit trail does not hold together")]
+    Audit(#[from] keywheel_audit::Error),
+    /// A file.
+    #[error("cannot {what} \"{}\"", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Something is there already that `init` would make.
+    #[error("\"{}\" exists", path.display())]
+    Exists {
+        /// What.
+        path: PathBuf,
+    },
+    /// A defect of the host itself; the run is safe and goes on when it is resumed.
+    #[error("defect: {0}")]
+    Defect(&'static str),
+}
+
+impl Error {
+    /// Stable, dotted, lower case.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Vault(error) => error.code(),
+            Self::Plugin(error) => error.code(),
+            Self::PluginUnusable { source, .. } => source.code(),
+            Self::Policy(error) => error.code(),
+            Self::Capability(_) => "capability.settings",
+            Self::NoRotation { .. } => "rotation.not-found",
+            Self::NoSecret { .. } => "secret.not-found",
+            Self::NoVersion { .. } => "secret.no-version",
+            Self::NoRun { .. } => "run.not-found",
+            Self::OpenRun { .. } => "run.open",
+            Self::Over { .. } => "run.over",
+            Self::PastNoReturn { .. } => "run.past-no-return",
+            Self::RotationGone { .. } => "run.rotation-gone",
+            Self::Mode { .. } => "rotation.mode",
+            Self::Refused { .. } => "plan.refused",
+            Self::Plan { .. } => "plan.failed",
+            Self::Value { .. } => "secret.value",
+            Self::AlreadyCurrent { .. } => "secret.already-current",
+            Self::State { .. } => "run.state",
+            Self::NewerState { .. } => "run.newer-state",
+            Self::Audit(_) => "audit.broken",
+            Self::File { .. } => "file",
+            Self::Exists { .. } => "file.exists",
+            Self::Defect(_) => "defect",
+        }
+    }
+
+    /// The way out.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Store(error) => return error.hint(),
+            Self::Vault(error) => return error.hint(),
+            Self::Plugin(error) => return error.hint(),
+            Self::PluginUnusable { source, .. } => return source.hint(),
+            Self::Policy(error) => return error.hint(),
+            Self::NoRotation { .. } => "`keywheel config show` lists the rotations".to_owned(),
+            Self::NoSecret { .. } => "`keywheel secret list` lists the secrets; `keywheel secret import` adds one".to_owned(),
+            Self::NoVersion { secret, .. } => format!("`keywheel secret history {secret}` lists its versions"),
+            Self::NoRun { .. } => "`keywheel run list` lists the runs".to_owned(),
+            Self::OpenRun { run, .. } => format!("`keywheel run show {run}` tells where it stands, `keywheel run resume {run}` goes on with it"),
+            Self::PastNoReturn { run } => format!("it can only be brought to its end: `keywheel run resume {run}`"),
+            Self::RotationGone { rotation, .. } => format!("put rotation {rotation} back into the configuration until its run is over"),
+            Self::Mode { plugin, .. } => format!("`keywheel plugin show {plugin}` lists the modes"),
+            Self::Refused { .. } => "nothing was written; mend what stands there and plan again".to_owned(),
+            Self::Plan { .. } => "nothing was written; see that the target can be reached and its administrator may look".to_owned(),
+            Self::AlreadyCurrent { secret } => format!("`keywheel rotate` makes a new version; `keywheel secret history {secret}` lists what there is"),
+            Self::NewerState { .. } => "use the newer keywheel".to_owned(),
+            Self::Audit(_) => "keep the state directory as it is and compare it with a backup and its checkpoints".to_owned(),
+            Self::Exists { .. } => "`init` never overwrites: use another folder".to_owned(),
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,239 @@
+//! What needs attention, what is wrong with the host, and what the audit trail says.
+
+use keywheel_audit::Checkpoint;
+use keywheel_model::{RunId, Timestamp};
+use keywheel_store::AuditFilter;
+use keywheel_vault::Vault as _;
+use keywheel_workflow::RunWord;
+use serde::Serialize;
+
+use crate::Error;
+use crate::engine::Engine;
+use crate::view::{Attention, AuditView, Diagnosis, RunView, VaultView};
+
+/// Which rows of the audit trail are wanted. Everything unset: all.
+#[derive(Clone, Debug, Default)]
+pub struct AuditQuery {
+    /// Only of this resource: a secret's, rotation's or plugin's name.
+    pub resource: Option<String>,
+    /// Only by this actor.
+    pub actor: Option<String>,
+    /// Only of this action.
+    pub action: Option<String>,
+    /// Only in this run.
+    pub run: Option<RunId>,
+    /// Not before.
+    pub from: Option<Timestamp>,
+    /// Before.
+    pub to: Option<Timestamp>,
+    /// Only rows with greater numbers.
+    pub after: u64,
+    /// Most rows.
+    pub limit: u32,
+}
+
+/// The trail holds together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AuditReport {
+    /// Rows that were checked.
+    pub rows: u64,
+    /// The last row whose seal was checked; rows after it could have been written by anybody who owns the file.
+    pub sealed_to: Option<u64>,
+    /// Exported heads that the trail was checked against.
+    pub checkpoints: usize,
+    /// The head now, to be kept outside of this host: the text that `--checkpoint` takes.
+    pub head: Checkpoint,
+}
+
+impl Engine {
+    /// What needs attention, sorted by the time to harm; what has no such time comes first.
+    ///
+    /// # Errors
+    /// The store; a state that cannot be read.
+    pub async fn status(&self) -> Result<Vec<Attention>, Error> {
+        let mut list = Vec::new();
+        if self.inner.vault.is_sealed() {
+            list.push(attention("vault", "it is sealed: nothing can be rotated", "keywheel vault unseal"));
+        }
+        for run in self.open_runs().await? {
+            list.push(self.attention_of_run(&run));
+        }
+        for plugin in self.plugins() {
+            if matches!(plugin.status, "held" | "refused" | "missing" | "new") {
+                let subject = format!("plugin {}", plugin.name.map_or_else(|| plugin.file.display().to_string(), |name| name.to_string()));
+                list.push(attention(&subject, plugin.status, &plugin.detail));
+            }
+        }
+        if !self.inner.vault.is_sealed() {
+            self.attention_of_secrets(&mut list).await?;
+        }
+        list.sort_by_key(|entry| entry.harm_at.unwrap_or_default());
+        Ok(list)
+    }
+
+    fn attention_of_run(&self, run: &RunView) -> Attention {
+        let subject = format!("rotation {}", run.rotation);
+        let resume = format!("keywheel run resume {}", run.run);
+        if self.inner.config.rotation(&run.rotation).is_none() {
+            let what = format!("run {} is open, and the configuration does not have its rotation any more", run.run);
+            return attention(&subject, &what, "put the rotation back until its run is over");
+        }
+        match (&run.parked, run.state) {
+            (Some(parked), _) => {
+                attention(&subject, &format!("run {} is parked ({}): {}", run.run, parked.cause.as_str(), parked.detail), &parked.way_out)
+            }
+            (None, RunWord::Waiting) => Attention {
+                harm_at: run.waits_until,
+                ..attention(&subject, &format!("run {} waits; nothing drives it until it is resumed", run.run), &resume)
+            },
+            _ => attention(&subject, &format!("run {} was left in the middle ({})", run.run, run.safety), &resume),
+        }
+    }
+
+    async fn attention_of_secrets(&self, list: &mut Vec<Attention>) -> Result<(), Error> {
+        for rotation in &self.inner.config.rotations {
+            let head = self.inner.vault.head(&rotation.secret).await?;
+            let subject = format!("secret {}", rotation.secret);
+            match head.current() {
+                None => list.push(attention(
+                    &subject,
+                    "it has no current version: the credential in use is not imported",
+                    &format!("keywheel secret import {}", rotation.secret),
+                )),
+                Some(current) => {
+                    if let Some(expires) = current.metadata.expires {
+                        let what = "its current version expires";
+                        let way_out = format!("keywheel rotate {}", rotation.name);
+                        list.push(Attention { harm_at: Some(expires), ..attention(&subject, what, &way_out) });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The vault's state.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn vault_view(&self) -> Result<VaultView, Error> {
+        let epoch = self.inner.store.read(|reader| Ok::<_, Error>(reader.epoch()?)).await?;
+        let slots = self.inner.vault.slots().await?;
+        Ok(VaultView {
+            kind: "embedded",
+            sealed: self.inner.vault.is_sealed(),
+            epoch,
+            slots: slots.into_iter().map(|slot| (slot.kind, slot.id)).collect(),
+        })
+    }
+
+    /// Rows of the audit trail, oldest first.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditView>, Error> {
+        let AuditQuery { resource, actor, action, run, from, to, after, limit } = query;
+        let filter = AuditFilter { resource, actor, action, run, from, to, after };
+        let rows = self.inner.store.read(move |reader| Ok::<_, Error>(reader.audit_rows(&filter, limit)?)).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| AuditView {
+                seq: row.seq,
+                at: row.at,
+                actor: row.actor,
+                action: row.action,
+                resource: row.resource,
+                outcome: row.outcome,
+                run: row.run.and_then(|run| run.parse().ok()),
+                details: serde_json::from_str(&row.details).unwrap_or(serde_json::Value::Null),
+            })
+            .collect())
+    }
+
+    /// Checks the whole trail, and against heads that were exported before.
+    ///
+    /// # Errors
+    /// [`Error::Audit`] naming the first bad row.
+    pub async fn audit_verify(&self, checkpoints: Vec<Checkpoint>) -> Result<AuditReport, Error> {
+        let key = if self.inner.vault.is_sealed() { None } else { Some(self.inner.vault.sub_key("audit")?) };
+        let count = checkpoints.len();
+        let (report, head) = self
+            .inner
+            .store
+            .read(move |reader| {
+                let report = reader.audit_verify(key.as_ref(), &checkpoints)?;
+                Ok::<_, Error>((report?, reader.audit_checkpoint()?))
+            })
+            .await?;
+        Ok(AuditReport { rows: report.rows, sealed_to: report.sealed_to, checkpoints: count, head })
+    }
+
+    /// Looks at everything that a host stands on.
+    ///
+    /// # Errors
+    /// The store cannot even be read.
+    pub async fn diagnose(&self) -> Result<Vec<Diagnosis>, Error> {
+        let mut found = vec![match self.inner.store.check().await {
+            Ok(()) => healthy("store", "the database is sound".to_owned()),
+            Err(error) => sick("store", error.to_string(), error.hint()),
+        }];
+        found.push(if self.inner.vault.is_sealed() {
+            Diagnosis { result: "warning", advice: Some("keywheel vault unseal".to_owned()), ..healthy("vault", "it is sealed".to_owned()) }
+        } else {
+            healthy("vault", "it is open".to_owned())
+        });
+        for slot in self.inner.vault.slots().await? {
+            if let Some(fault) = slot.fault {
+                found.push(sick("vault", format!("slot {}: {fault}", slot.id), Some("open the vault by another slot and add a new one".to_owned())));
+            }
+        }
+        found.push(match self.audit_verify(Vec::new()).await {
+            Ok(report) => healthy("audit", format!("{} rows hold together", report.rows)),
+            Err(error) => sick("audit", chain(&error), error.hint()),
+        });
+        for plugin in self.plugins() {
+            let name = plugin.name.as_ref().map_or_else(|| plugin.file.display().to_string(), ToString::to_string);
+            found.push(match plugin.status {
+                "pinned" => healthy("plugin", format!("{name} is pinned")),
+                "refused" => sick("plugin", format!("{name}: {}", plugin.detail), None),
+                status => Diagnosis { result: "warning", advice: Some(plugin.detail), ..healthy("plugin", format!("{name} is {status}")) },
+            });
+        }
+        found.push(match self.inner.policy().await {
+            Ok(policy) => healthy("grants", format!("{} can be read", policy.grants().len())),
+            Err(error) => sick("grants", chain(&error), error.hint()),
+        });
+        let open = self.open_runs().await?;
+        found.push(if open.is_empty() {
+            healthy("runs", "none is open".to_owned())
+        } else {
+            Diagnosis { result: "warning", advice: Some("keywheel status".to_owned()), ..healthy("runs", format!("{} are open", open.len())) }
+        });
+        Ok(found)
+    }
+}
+
+fn attention(subject: &str, what: &str, way_out: &str) -> Attention {
+    Attention { subject: subject.to_owned(), what: what.to_owned(), way_out: way_out.to_owned(), harm_at: None }
+}
+
+fn healthy(check: &'static str, detail: String) -> Diagnosis {
+    Diagnosis { check, result: "ok", detail, advice: None }
+}
+
+fn sick(check: &'static str, detail: String, advice: Option<String>) -> Diagnosis {
+    Diagnosis { check, result: "failure", detail, advice }
+}
+
+/// An error with its causes on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,287 @@
+//! A run's state in the store: loaded, saved with its audit rows and notifications in one transaction, and never without a live fence.
+
+use std::time::Duration;
+
+use keywheel_audit::Entry;
+use keywheel_model::{Fence, RunId, StepName, Timestamp};
+use keywheel_store::{LeaseKey, LeaseRequest, NewRun, Run, Store, Transaction};
+use keywheel_workflow::{Effect, Ending, FORMAT, Lease, Next, NoteKind, Pinned, State};
+use serde_json::json;
+
+use crate::Error;
+use crate::pinned::Pinned as PinnedRotation;
+
+/// How long a lease lives unless it is renewed. The holder renews it at a third of that.
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
+
+/// A state as it stands in the store, and the version to compare with.
+#[derive(Clone, Debug)]
+pub(crate) struct Saved {
+    pub(crate) state: State,
+    pub(crate) version: u64,
+}
+
+/// Whether a save was kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// It is durable.
+    Yes,
+    /// The fence is not the live one any more; nothing was kept.
+    FenceLost,
+}
+
+/// Everything about runs that the store keeps.
+#[derive(Clone)]
+pub(crate) struct Journal {
+    store: Store,
+    holder: String,
+}
+
+impl Journal {
+    pub(crate) fn new(store: Store, holder: String) -> Self {
+        Self { store, holder }
+    }
+
+    /// Begins a run, with its first audit row; refused while another run of the secret is open.
+    pub(crate) async fn begin(
+        &self,
+        state: State,
+        principal: String,
+        pinned: &PinnedRotation,
+        actor: &str,
+        reason: Option<&str>,
+    ) -> Result<Saved, Error> {
+        let pinned = serde_json::to_vec(pinned).map_err(|source| Error::State { run: state.run.clone(), source })?;
+        let new = NewRun {
+            id: state.run.clone(),
+            rotation: state.settings.rotation.clone(),
+            secret: state.settings.secret.clone(),
+            principal,
+            state: write_state(&state)?,
+        };
+        let entry = Entry::of_host("run.begin", new.rotation.as_str(), "ok")
+            .by(actor)
+            .in_run(&new.id)
+            .with(json!({"secret": new.secret.as_str(), "trigger": state.settings.trigger, "reason": reason}));
+        self.store
+            .write(move |tx| {
+                if let Some(open) = tx.open_runs()?.into_iter().find(|run| run.secret == new.secret) {
+                    return Err(Error::OpenRun { secret: new.secret.clone(), run: open.id });
+                }
+                tx.begin_run(&new)?;
+                tx.record(&new.id, PinnedRotation::LABEL, &pinned)?;
+                tx.audit(&entry)?;
+                Ok(())
+            })
+            .await?;
+        Ok(Saved { state, version: 1 })
+    }
+
+    pub(crate) async fn load(&self, id: &RunId) -> Result<(Run, Saved), Error> {
+        let wanted = id.clone();
+        let row = self.store.read(move |reader| Ok::<_, Error>(reader.run(&wanted)?)).await?;
+        let row = row.ok_or_else(|| Error::NoRun { run: id.clone() })?;
+        let saved = Saved { state: read_state(&row)?, version: row.version };
+        Ok((row, saved))
+    }
+
+    /// What a run pinned of its rotation.
+    pub(crate) async fn pinned(&self, run: &RunId) -> Result<PinnedRotation, Error> {
+        let wanted = run.clone();
+        let bytes = self.store.read(move |reader| Ok::<_, Error>(reader.recorded(&wanted, PinnedRotation::LABEL)?)).await?;
+        let bytes = bytes.ok_or(Error::Defect("a run without its pinned configuration"))?;
+        serde_json::from_slice(&bytes).map_err(|source| Error::State { run: run.clone(), source })
+    }
+
+    /// Makes the new state durable: the fence is checked, the notes become audit rows and notifications, an ended run is closed, and what
+    /// it held is given back, all in one transaction.
+    pub(crate) async fn save(&self, saved: &mut Saved, next: &Next) -> Result<Kept, Error> {
+        let text = write_state(&next.state)?;
+        let (state, effect, version) = (next.state.clone(), next.effect.clone(), saved.version);
+        let notes = next.notes.clone();
+        let kept = self
+            .store
+            .write(move |tx| {
+                if let Some(fence) = state.fence
+                    && effect.as_ref().is_some_and(Effect::needs_fence)
+                {
+                    tx.check_fence(&state.run, fence)?;
+                    if let Some(until) = effect.as_ref().and_then(lands_until) {
+                        tx.extend_effects(&state.run, fence, until)?;
+                    }
+                }
+                let version = tx.set_run_state(&state.run, version, &text)?;
+                for note in &notes {
+                    record_note(tx, &state, note)?;
+                }
+                if let Some(ended) = &state.ended {
+                    tx.finish_run(&state.run, ending_word(ended.ending))?;
+                }
+                Ok::<_, keywheel_store::Error>(version)
+            })
+            .await;
+        match kept {
+            Ok(version) => {
+                saved.version = version;
+                saved.state.clone_from(&next.state);
+                Ok(Kept::Yes)
+            }
+            Err(keywheel_store::Error::Stale { .. }) => Ok(Kept::FenceLost),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes the leases of a run or renews those it has.
+    pub(crate) async fn lease(&self, run: &RunId, keys: Vec<LeaseKey>, held: Option<Fence>) -> Result<Lease, Error> {
+        let request_holder = self.holder.clone();
+        let run = run.clone();
+        self.store
+            .write(move |tx| {
+                let now = tx.now();
+                let until = now + LEASE;
+                if let Some(fence) = held
+                    && tx.renew_leases(&run, fence, until).is_ok()
+                {
+                    return Ok(Lease::Held { fence, settled_at: Timestamp::default() });
+                }
+                let request = LeaseRequest { run: run.clone(), holder: request_holder, keys, until };
+                let ours = request.keys.iter().map(|key| tx.lease(key)).collect::<Result<Vec<_>, _>>()?;
+                let settled_at = ours.iter().flatten().map(|lease| lease.effects_until).max().unwrap_or_default();
+                let dead = ours.iter().flatten().any(|lease| lease.run.as_deref() == Some(run.as_str()));
+                let taken = if dead { tx.take_over(&request) } else { tx.acquire_leases(&request) };
+                match taken {
+                    Ok(fence) => Ok(Lease::Held { fence, settled_at }),
+                    Err(keywheel_store::Error::TooEarly { free_at, .. }) => Ok(Lease::Busy { until: free_at }),
+                    Err(keywheel_store::Error::LeaseHeld { .. }) => Ok(Lease::Busy { until: now + LEASE }),
+                    Err(error) => Err(error.into()),
+                }
+            })
+            .await
+    }
+
+    /// Keeps the leases; `false`: they are lost.
+    pub(crate) async fn renew(&self, run: &RunId, fence: Fence) -> Result<bool, Error> {
+        let run = run.clone();
+        let renewed = self
+            .store
+            .write(move |tx| {
+                let until = tx.now() + LEASE;
+                tx.renew_leases(&run, fence, until)
+            })
+            .await;
+        match renewed {
+            Ok(()) => Ok(true),
+            Err(keywheel_store::Error::Stale { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives the leases back.
+    pub(crate) async fn release(&self, run: &RunId, fence: Fence) -> Result<(), Error> {
+        let run = run.clone();
+        self.store.write(move |tx| Ok::<_, Error>(tx.release_leases(&run, fence)?)).await
+    }
+}
+
+/// Until when an effect that is about to begin may land on the target.
+fn lands_until(effect: &Effect) -> Option<Timestamp> {
+    match effect {
+        Effect::Call(call) if !matches!(call.step, StepName::Plan | StepName::Test) => Some(call.deadline),
+        _ => None,
+    }
+}
+
+fn record_note(tx: &Transaction<'_>, state: &State, note: &keywheel_workflow::Note) -> Result<(), keywheel_store::Error> {
+    let (action, outcome) = note_words(note.kind);
+    let entry = Entry::of_host(action, state.settings.secret.as_str(), outcome).in_run(&state.run).with(json!({
+        "rotation": state.settings.rotation.as_str(),
+        "version": note.version.as_ref().map(keywheel_model::VersionId::as_str),
+        "detail": note.detail,
+        "safety": state.safety(),
+    }));
+    tx.audit(&entry)?;
+    if note.kind.needs_attention() {
+        let body = json!({
+            "rotation": state.settings.rotation.as_str(),
+            "secret": state.settings.secret.as_str(),
+            "run": state.run.as_str(),
+            "what": action,
+            "detail": note.detail,
+        });
+        tx.notify(action, state.settings.rotation.as_str(), &body)?;
+    }
+    Ok(())
+}
+
+/// The action and the outcome under which a note stands in the audit trail.
+fn note_words(kind: NoteKind) -> (&'static str, &'static str) {
+    match kind {
+        NoteKind::Started => ("run.start", "ok"),
+        NoteKind::Recovered => ("run.recover", "ok"),
+        NoteKind::StepBegan(step) => (step_action(step), "begun"),
+        NoteKind::StepEnded(step) => (step_action(step), "ok"),
+        NoteKind::StepFailed(step) => (step_action(step), "failed"),
+        NoteKind::Promoted { proved: true } => ("secret.promote", "proved"),
+        NoteKind::Promoted { proved: false } => ("secret.promote", "unproved"),
+        NoteKind::Revoked => ("secret.revoke", "proved"),
+        NoteKind::Abandoned => ("secret.abandon", "ok"),
+        NoteKind::Repaired => ("secret.repair", "ok"),
+        NoteKind::Asked => ("run.ask", "ok"),
+        NoteKind::Parked => ("run.park", "waiting"),
+        NoteKind::Succeeded => ("run.end", "succeeded"),
+        NoteKind::RolledBack => ("run.end", "rolled-back"),
+        NoteKind::Cancelled => ("run.end", "cancelled"),
+        NoteKind::Failed => ("run.end", "failed"),
+    }
+}
+
+fn step_action(step: StepName) -> &'static str {
+    match step {
+        StepName::Plan => "step.plan",
+        StepName::Create => "step.create",
+        StepName::Announce => "step.announce",
+        StepName::Apply => "step.apply",
+        StepName::Test => "step.test",
+        StepName::Promote => "step.promote",
+        StepName::Propagate => "step.propagate",
+        StepName::Revoke => "step.revoke",
+        StepName::Rollback => "step.rollback",
+    }
+}
+
+pub(crate) fn ending_word(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Succeeded => "succeeded",
+        Ending::RolledBack => "rolled-back",
+        Ending::Cancelled => "cancelled",
+        Ending::Failed => "failed",
+    }
+}
+
+fn write_state(state: &State) -> Result<String, Error> {
+    serde_json::to_string(state).map_err(|source| Error::State { run: state.run.clone(), source })
+}
+
+/// The state of a stored run.
+///
+/// # Errors
+/// [`Error::State`] when it cannot be read, [`Error::NewerState`] when a newer keywheel wrote it.
+pub(crate) fn read_state(row: &Run) -> Result<State, Error> {
+    #[derive(serde::Deserialize)]
+    struct Format {
+        format: u32,
+    }
+    let unreadable = |source| Error::State { run: row.id.clone(), source };
+    let Format { format } = serde_json::from_str(&row.state).map_err(unreadable)?;
+    if format > FORMAT {
+        return Err(Error::NewerState { run: row.id.clone(), found: format, known: FORMAT });
+    }
+    serde_json::from_str(&row.state).map_err(unreadable)
+}
+
+/// What the leases of a run are on: every principal that it changes, and the secret's name.
+pub(crate) fn lease_keys(settings: &Pinned, principals: &[String]) -> Vec<LeaseKey> {
+    let mut keys: Vec<_> = principals.iter().cloned().map(LeaseKey::Principal).collect();
+    keys.push(LeaseKey::Secret(settings.secret.clone()));
+    keys
+}

@@ -1,0 +1,96 @@
+//! Plugins: listed, shown, pinned.
+
+use keywheel_manifest::Manifest;
+use keywheel_model::PluginName;
+use keywheel_plugin::{Addition, Listed, Status};
+use keywheel_policy::HostRule;
+use serde_json::json;
+
+use crate::Error;
+use crate::engine::{Engine, blocking};
+use crate::view::PluginView;
+
+impl Engine {
+    /// Every file of the plugin folder, and every pinned plugin without one.
+    pub fn plugins(&self) -> Vec<PluginView> {
+        let registry = self.inner.registry();
+        registry
+            .listed()
+            .iter()
+            .map(|listed| {
+                let manifest = listed.name.as_ref().and_then(|name| registry.candidate(name)).map(|plugin| plugin.manifest().clone());
+                view(listed, manifest.as_deref())
+            })
+            .collect()
+    }
+
+    /// The manifest of a plugin that is validated, pinned or not.
+    ///
+    /// # Errors
+    /// [`Error::PluginUnusable`] when there is none of that name.
+    pub fn manifest(&self, name: &PluginName) -> Result<std::sync::Arc<Manifest>, Error> {
+        let registry = self.inner.registry();
+        match registry.candidate(name) {
+            Some(plugin) => Ok(plugin.manifest().clone()),
+            None => Err(match registry.plugin(name) {
+                Ok(_) => Error::Defect("a live plugin is no candidate"),
+                Err(source) => Error::PluginUnusable { name: name.clone(), source },
+            }),
+        }
+    }
+
+    /// What pinning a plugin would change: to be shown before [`Engine::add_plugin`].
+    ///
+    /// # Errors
+    /// [`Error::Plugin`].
+    pub fn addition(&self, name: &PluginName, hosts: &[HostRule]) -> Result<Addition, Error> {
+        Ok(self.inner.registry().addition(name, hosts)?)
+    }
+
+    /// Pins a plugin and writes its grant, as shown.
+    ///
+    /// # Errors
+    /// [`Error::Plugin`]; then nothing has changed.
+    pub async fn add_plugin(&self, addition: Addition) -> Result<(), Error> {
+        let registry = self.inner.registry();
+        let details = json!({
+            "digest": addition.digest.to_string(),
+            "before": addition.before.as_ref().map(|pin| pin.sha256.to_string()),
+            "asks": addition.difference.to_string(),
+        });
+        let name = addition.name.clone();
+        blocking(move || registry.add(&addition)).await??;
+        self.inner.audit_as("plugin.add", name.as_str(), "ok", details).await?;
+        self.rescan().await
+    }
+}
+
+fn view(listed: &Listed, manifest: Option<&Manifest>) -> PluginView {
+    let (detail, asks) = match &listed.status {
+        Status::New(difference) => {
+            let name = listed.name.as_ref().map_or("NAME", PluginName::as_str);
+            (format!("`keywheel plugin add {name}` shows what it asks for and pins it"), difference.to_string())
+        }
+        Status::Pinned => (String::new(), String::new()),
+        Status::Held(difference) => ("a newer version waits for `keywheel plugin add`; the pinned one goes on".to_owned(), difference.to_string()),
+        Status::Missing => ("there is no file; runs that started with it finish on the host's copy".to_owned(), String::new()),
+        Status::Refused(error) => {
+            let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            (format!("{}: {error}{hint}", error.code()), String::new())
+        }
+    };
+    PluginView {
+        file: listed.path.clone().unwrap_or_default(),
+        name: listed.name.clone(),
+        version: listed.version.clone(),
+        digest: listed.digest.map(|digest| digest.to_string()),
+        status: listed.status.as_str(),
+        detail,
+        summary: manifest.map(|manifest| manifest.summary.clone()).unwrap_or_default(),
+        capabilities: manifest.map(|manifest| manifest.capabilities.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        shapes: manifest
+            .map(|manifest| manifest.shapes().iter().map(|shape| (shape.id().to_owned(), format!("{}, effect {}", shape.kind(), shape.effect()))).collect())
+            .unwrap_or_default(),
+        asks: asks.lines().map(str::to_owned).collect(),
+    }
+}

@@ -1,0 +1,162 @@
+//! A run's door to vault and journal, for one call of its plugin.
+
+mod context;
+mod journal;
+mod load;
+mod store;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use keywheel_capability::handle::{Labels, StoredAt};
+use keywheel_capability::port::{
+    AuditFact, Conclusion, Intent, Loaded, NewVersion, Output, RunPort, VaultWrite, VersionFacts, Wanted,
+};
+use keywheel_model::{ErrorKind, Role, SecretBytes, SecretName, StepError, StepName, Timestamp, VersionId};
+use keywheel_vault::Author;
+use keywheel_workflow::Call;
+
+use crate::engine::Inner;
+use crate::pinned::Pinned;
+
+/// What one call did that its report must tell.
+#[derive(Debug, Default)]
+struct Told {
+    pending: Option<VersionId>,
+    current_valid_until: Option<Timestamp>,
+}
+
+/// See [`RunPort`].
+pub(crate) struct Port {
+    inner: Arc<Inner>,
+    pinned: Arc<Pinned>,
+    call: Call,
+    by: Author,
+    /// Whether there is a run whose journal it writes.
+    journalled: bool,
+    told: Mutex<Told>,
+}
+
+impl Port {
+    pub(crate) fn new(inner: Arc<Inner>, pinned: Arc<Pinned>, call: Call, by: Author) -> Self {
+        let told = Told { pending: call.roles.pending.clone(), current_valid_until: None };
+        Self { inner, pinned, call, by, journalled: true, told: Mutex::new(told) }
+    }
+
+    /// For a call outside of any run (`plan`, `target test`): it keeps nothing but audit rows.
+    pub(crate) fn outside(inner: Arc<Inner>, pinned: Arc<Pinned>, call: Call, by: Author) -> Self {
+        Self { journalled: false, ..Self::new(inner, pinned, call, by) }
+    }
+
+    /// The version that is durably pending now.
+    pub(crate) fn pending(&self) -> Option<VersionId> {
+        self.told().pending.clone()
+    }
+
+    /// Until when the target said that it keeps accepting `current`.
+    pub(crate) fn current_valid_until(&self) -> Option<Timestamp> {
+        self.told().current_valid_until
+    }
+
+    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+        // Each change is one assignment: a panic elsewhere leaves nothing half done.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The version that plays a part in this call. `apply` may be about the current version, which the target has lost: it is the pending
+    /// one for the plugin then.
+    fn version_of(&self, role: Role) -> Option<VersionId> {
+        let roles = &self.call.roles;
+        match role {
+            Role::Current => roles.current.clone(),
+            Role::Previous => roles.previous.clone(),
+            Role::Subject => self.call.subject.clone(),
+            Role::Pending if self.call.step == StepName::Apply => self.call.subject.clone().or_else(|| self.pending()),
+            Role::Pending => self.pending(),
+        }
+    }
+
+    fn pending_or_refuse(&self) -> Result<VersionId, StepError> {
+        self.version_of(Role::Pending)
+            .ok_or_else(|| StepError::new(ErrorKind::NotFound, "run.no-pending", "there is no pending version yet: `set-pending` comes first"))
+    }
+}
+
+#[async_trait]
+impl RunPort for Port {
+    async fn load(&self, wanted: &Wanted) -> Result<Option<Loaded>, StepError> {
+        self.load_wanted(wanted).await
+    }
+
+    async fn set_pending(&self, new: NewVersion<'_>) -> Result<StoredAt, StepError> {
+        self.store_pending(new).await
+    }
+
+    async fn set_output(&self, output: Output<'_>) -> Result<(), StepError> {
+        self.store_output(output).await
+    }
+
+    async fn set_expiry(&self, at: Timestamp) -> Result<(), StepError> {
+        self.store_annotation("expires-at", &at.as_unix_ms().to_string()).await
+    }
+
+    async fn set_valid_until(&self, of: Role, at: Timestamp) -> Result<(), StepError> {
+        if of == Role::Current {
+            self.told().current_valid_until = Some(at);
+        }
+        self.journal_fact("valid-until", &format!("{of:?}").to_lowercase(), at).await
+    }
+
+    async fn annotate(&self, key: &str, value: &str) -> Result<(), StepError> {
+        self.store_annotation(key, value).await
+    }
+
+    async fn annotation(&self, of: Role, key: &str) -> Result<Option<String>, StepError> {
+        self.load_annotation(of, key).await
+    }
+
+    async fn ask(&self, _key: &str, _text: &str) -> Result<Option<Loaded>, StepError> {
+        let message = "asking a person for a secret is not offered by this host yet";
+        Err(StepError::new(ErrorKind::Denied, "host.not-offered", message))
+    }
+
+    async fn get_state(&self, key: &str) -> Result<Option<Vec<u8>>, StepError> {
+        self.scratch(key).await
+    }
+
+    async fn set_state(&self, key: &str, value: Option<&[u8]>) -> Result<(), StepError> {
+        self.set_scratch(key, value).await
+    }
+
+    async fn set_secret_state(&self, key: &str, value: &SecretBytes, labels: &Labels) -> Result<String, StepError> {
+        self.store_state(key, value, labels).await
+    }
+
+    async fn escrow(&self, name: &str, value: &SecretBytes, labels: &Labels) -> Result<String, StepError> {
+        self.store_escrow(name, value, labels).await
+    }
+
+    async fn intend(&self, intent: &Intent) -> Result<u64, StepError> {
+        self.append_intent(intent).await
+    }
+
+    async fn conclude(&self, intent: u64, conclusion: &Conclusion) -> Result<(), StepError> {
+        self.append_conclusion(intent, conclusion).await
+    }
+
+    async fn audit(&self, fact: &AuditFact) -> Result<(), StepError> {
+        self.append_fact(fact).await
+    }
+
+    async fn spend_comparison(&self, identities: [&str; 2]) -> Result<bool, StepError> {
+        self.spend(identities).await
+    }
+
+    async fn vault_write(&self, write: VaultWrite<'_>) -> Result<String, StepError> {
+        self.write_other(write).await
+    }
+
+    async fn vault_versions(&self, name: &SecretName) -> Result<Vec<VersionFacts>, StepError> {
+        self.other_versions(name).await
+    }
+}

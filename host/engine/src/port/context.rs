@@ -1,0 +1,43 @@
+//! What the plugin sees of its run.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use keywheel_capability::StepContext;
+use keywheel_model::Timestamp;
+use keywheel_workflow::State;
+
+use super::Port;
+use crate::Error;
+use crate::perform::Performer;
+
+impl Port {
+    /// The context of this call.
+    ///
+    /// # Errors
+    /// The vault is sealed.
+    pub(crate) fn context(self: &Arc<Self>, performer: &Performer, state: &State, deadline: Timestamp) -> Result<StepContext, Error> {
+        Ok(StepContext {
+            run: state.run.clone(),
+            rotation: self.pinned.rotation.clone(),
+            secret: self.pinned.secret.clone(),
+            trigger: state.settings.trigger,
+            step: self.call.step,
+            attempt: self.call.attempt,
+            interrupted: self.call.interrupted,
+            epoch: state.epoch,
+            restored: state.epoch != state.settings.epoch || state.settings.trigger == keywheel_model::Trigger::Restore,
+            deadline,
+            config: Arc::new(self.pinned.config.clone()),
+            public_parts: BTreeSet::from(["/username".to_owned()]),
+            manifest: Arc::clone(performer.plugin.manifest()),
+            policy: Arc::clone(&performer.policy),
+            inputs: self.pinned.inputs.clone(),
+            sub_key: self.inner.vault.sub_key("plugin-derivations")?,
+            watched: Vec::new(),
+            port: Arc::clone(self) as Arc<dyn keywheel_capability::RunPort>,
+            clock: Arc::clone(&self.inner.clock),
+            cancel: performer.cancel.clone(),
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! What a call writes to the journal, and its scratch state.
+
+use std::time::Duration;
+
+use keywheel_audit::Entry;
+use keywheel_capability::port::{AuditFact, Conclusion, Intent};
+use keywheel_model::{Effect, ErrorKind, StepError, Timestamp};
+use keywheel_store::Transaction;
+use serde_json::json;
+
+use super::Port;
+
+/// Comparisons that may ever be made with one version (rule H10); a year is longer than any version should live.
+const COMPARISONS: u32 = 16;
+const COMPARISON_WINDOW: Duration = Duration::from_hours(365 * 24);
+
+impl Port {
+    pub(super) async fn scratch(&self, key: &str) -> Result<Option<Vec<u8>>, StepError> {
+        let (run, key) = (self.by.run.clone(), key.to_owned());
+        self.inner.store.read(move |reader| reader.scratch(&run, &key)).await.map_err(|error| store_error(&error))
+    }
+
+    pub(super) async fn set_scratch(&self, key: &str, value: Option<&[u8]>) -> Result<(), StepError> {
+        if !self.journalled {
+            return Err(StepError::new(ErrorKind::Invalid, "run.outside", "there is no run whose state could be kept"));
+        }
+        let (key, value) = (key.to_owned(), value.map(<[u8]>::to_vec));
+        let run = self.by.run.clone();
+        self.write(move |tx| match &value {
+            Some(value) => tx.set_scratch(&run, &key, value),
+            None => tx.delete_scratch(&run, &key),
+        })
+        .await
+    }
+
+    pub(super) async fn append_intent(&self, intent: &Intent) -> Result<u64, StepError> {
+        let (run, step, attempt) = (self.by.run.clone(), self.call.step, self.call.attempt);
+        let fence = self.by.fence;
+        let intent = intent.clone();
+        if !self.journalled {
+            let details = json!({"kind": intent.kind, "destination": intent.destination, "shape": intent.shape, "step": step.as_str()});
+            let entry = self.entry("plugin.look", &self.pinned.secret).with(details);
+            return self.write(move |tx| tx.audit(&entry)).await;
+        }
+        self.write(move |tx| {
+            // A try that a crash cut off may have the same number: its places stay taken.
+            let taken = tx.intents(&run)?.into_iter().filter(|row| row.intent.step == step && row.intent.attempt == attempt).count();
+            tx.append_intent(&keywheel_store::Intent {
+                run,
+                step,
+                attempt,
+                seq: u32::try_from(taken).unwrap_or(u32::MAX).saturating_add(1),
+                kind: match &intent.shape {
+                    Some(shape) => format!("{}:{shape}", intent.kind),
+                    None => intent.kind.to_owned(),
+                },
+                destination: intent.destination,
+                secrets: intent.secrets,
+                fence,
+            })
+        })
+        .await
+    }
+
+    pub(super) async fn append_conclusion(&self, intent: u64, conclusion: &Conclusion) -> Result<(), StepError> {
+        if !self.journalled {
+            return Ok(());
+        }
+        let effect = conclusion.effect;
+        let code = conclusion.code.clone().unwrap_or_else(|| "ok".to_owned());
+        self.write(move |tx| tx.append_outcome(intent, effect, &code)).await
+    }
+
+    pub(super) async fn append_fact(&self, fact: &AuditFact) -> Result<(), StepError> {
+        let (action, outcome, details) = match fact {
+            AuditFact::Denied { code, message } => ("plugin.call", "denied", json!({"code": code, "message": message})),
+            AuditFact::Used { secret, role } => ("secret.use", "ok", json!({"secret": secret, "role": role})),
+            AuditFact::Concealed { secret } => ("secret.conceal", "ok", json!({"secret": secret})),
+        };
+        let entry = Entry::of_host(action, self.pinned.secret.as_str(), outcome)
+            .by(format!("plugin-of:{}", self.pinned.rotation))
+            .in_run(&self.by.run)
+            .with(with_step(details, self.call.step));
+        self.write(move |tx| tx.audit(&entry).map(|_| ())).await
+    }
+
+    pub(super) async fn journal_fact(&self, what: &'static str, of: &str, at: Timestamp) -> Result<(), StepError> {
+        let entry = self.entry("secret.fact", &self.pinned.secret).with(json!({"what": what, "of": of, "at": at.as_unix_ms()}));
+        self.write(move |tx| tx.audit(&entry).map(|_| ())).await
+    }
+
+    /// Takes one comparison from the budget of both; `false` when one has none left.
+    pub(super) async fn spend(&self, identities: [&str; 2]) -> Result<bool, StepError> {
+        let run = self.by.run.clone();
+        let accounts = identities.map(|identity| format!("compare {identity}"));
+        let spent = self
+            .inner
+            .store
+            .write(move |tx| {
+                accounts.iter().try_for_each(|account| tx.spend_probe(account, &run, COMPARISONS, COMPARISON_WINDOW).map(|_| ()))
+            })
+            .await;
+        match spent {
+            Ok(()) => Ok(true),
+            Err(keywheel_store::Error::BudgetSpent { .. }) => Ok(false),
+            Err(error) => Err(store_error(&error)),
+        }
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, keywheel_store::Error> + Send + 'static,
+    ) -> Result<T, StepError> {
+        self.inner.store.write(change).await.map_err(|error| store_error(&error))
+    }
+}
+
+fn with_step(mut details: serde_json::Value, step: keywheel_model::StepName) -> serde_json::Value {
+    if let Some(map) = details.as_object_mut() {
+        map.insert("step".to_owned(), step.as_str().into());
+    }
+    details
+}
+
+/// The store's error as a step's. Nothing of it reaches a target.
+fn store_error(error: &keywheel_store::Error) -> StepError {
+    let kind = match error {
+        keywheel_store::Error::Stale { .. } => ErrorKind::Cancelled,
+        keywheel_store::Error::Limit { .. } => ErrorKind::Limit,
+        keywheel_store::Error::Conflict { .. } => ErrorKind::Conflict,
+        _ => ErrorKind::Unavailable,
+    };
+    StepError::new(kind, error.code(), error.to_string()).with_effect(Effect::None)
+}

@@ -1,0 +1,105 @@
+//! What a call reads.
+
+use keywheel_capability::handle::StoredAt;
+use keywheel_capability::port::{Loaded, VersionFacts, Wanted};
+use keywheel_manifest::SecretRole;
+use keywheel_model::{ErrorKind, Role, SecretName, Stage, StepError, VersionId};
+use keywheel_vault::{Head, SecretValue, Vault as _, VersionInfo};
+
+use super::Port;
+use crate::labels::labels;
+use crate::perform::{find, vault_error};
+
+const ROLES: [Role; 4] = [Role::Current, Role::Pending, Role::Previous, Role::Subject];
+
+/// Most versions that a plugin is shown of another secret.
+const LISTED: usize = 100;
+
+impl Port {
+    pub(super) async fn load_wanted(&self, wanted: &Wanted) -> Result<Option<Loaded>, StepError> {
+        match wanted {
+            Wanted::Role(role) => match self.version_of(*role) {
+                Some(version) => self.load_own(&version).await.map(Some),
+                None => Ok(None),
+            },
+            Wanted::Input(name) => {
+                let Some(secret) = self.pinned.inputs.get(name) else { return Ok(None) };
+                let roles = vec![SecretRole::Input(name.clone())];
+                self.load_other(secret, None, roles).await
+            }
+            Wanted::State(key) => {
+                let found = self.inner.vault.state(&self.by.run, key).await.map_err(|error| vault_error(&error))?;
+                found.map(|found| self.loaded_state(key, found)).transpose()
+            }
+            Wanted::Vault { name, version } => self.load_other(name, version.as_deref(), Vec::new()).await,
+        }
+    }
+
+    async fn load_own(&self, version: &VersionId) -> Result<Loaded, StepError> {
+        let name = &self.pinned.secret;
+        let head = self.head(name).await?;
+        let found = find(&head, version).ok_or_else(|| gone(name, version))?;
+        let roles = ROLES.into_iter().filter(|role| self.version_of(*role).as_ref() == Some(version));
+        self.read(name, found, roles.map(SecretRole::Run).collect()).await
+    }
+
+    async fn load_other(&self, name: &SecretName, version: Option<&str>, roles: Vec<SecretRole>) -> Result<Option<Loaded>, StepError> {
+        let head = self.head(name).await?;
+        let found = match version {
+            None => head.current(),
+            Some(wanted) => head.versions.iter().find(|found| found.id.as_str() == wanted),
+        };
+        match found {
+            Some(found) => self.read(name, found, roles).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn read(&self, name: &SecretName, version: &VersionInfo, roles: Vec<SecretRole>) -> Result<Loaded, StepError> {
+        let value = self.inner.vault.read(name, &version.id).await.map_err(|error| vault_error(&error))?;
+        let labels = labels(&version.metadata, value.expose())?;
+        let stored = StoredAt {
+            name: name.clone(),
+            version: version.id.to_string(),
+            created_at: Some(version.created),
+            expires_at: version.metadata.expires,
+        };
+        Ok(Loaded { identity: format!("{name}@{}", version.id), roles, value, labels, stored: Some(stored) })
+    }
+
+    fn loaded_state(&self, key: &str, found: SecretValue) -> Result<Loaded, StepError> {
+        let labels = labels(&found.metadata, found.value.expose())?;
+        let roles = vec![SecretRole::State(key.to_owned())];
+        Ok(Loaded { identity: self.state_identity(key), roles, value: found.value, labels, stored: None })
+    }
+
+    pub(super) fn state_identity(&self, key: &str) -> String {
+        format!("{}#state/{key}", self.by.run)
+    }
+
+    pub(super) async fn load_annotation(&self, of: Role, key: &str) -> Result<Option<String>, StepError> {
+        let Some(version) = self.version_of(of) else { return Ok(None) };
+        let head = self.head(&self.pinned.secret).await?;
+        Ok(find(&head, &version).and_then(|found| found.metadata.annotations.get(key).cloned()))
+    }
+
+    pub(super) async fn other_versions(&self, name: &SecretName) -> Result<Vec<VersionFacts>, StepError> {
+        let head = self.head(name).await?;
+        let facts = |version: &VersionInfo| VersionFacts {
+            version: version.id.to_string(),
+            current: version.stage == Stage::Current,
+            enabled: true,
+            created_at: Some(version.created),
+            expires_at: version.metadata.expires,
+        };
+        Ok(head.versions.iter().take(LISTED).map(facts).collect())
+    }
+
+    pub(super) async fn head(&self, name: &SecretName) -> Result<Head, StepError> {
+        self.inner.vault.head(name).await.map_err(|error| vault_error(&error))
+    }
+}
+
+fn gone(name: &SecretName, version: &VersionId) -> StepError {
+    StepError::new(ErrorKind::NotFound, "vault.no-version", format!("{name} has no version {version}"))
+}

@@ -1,0 +1,287 @@
+//! Runs: planned, started, resumed, and shown.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywheel_capability::Cancel;
+use keywheel_config::Rotation;
+use keywheel_manifest::Digest;
+use keywheel_model::{Epoch, RotationName, RunId, SecretName, Trigger};
+use keywheel_plugin::Plugin;
+use keywheel_store::Run;
+use keywheel_workflow::{Choice, Event, State, describe};
+
+use crate::driver::{Driver, Left, Stop};
+use crate::engine::{Engine, Inner, actor};
+use crate::journal::{Saved, ending_word, lease_keys, read_state};
+use crate::perform::Performer;
+use crate::pinned::Pinned;
+use crate::view::{ParkedView, RunView, StepView};
+use crate::words::way_out;
+use crate::{Error, Observer, Wait, settings};
+
+/// How a run is to be started and followed.
+pub struct Order<'o> {
+    /// Why.
+    pub trigger: Trigger,
+    /// A person's reason, for the audit trail.
+    pub reason: Option<String>,
+    /// How long to wait for a run that sleeps.
+    pub wait: Wait,
+    /// Asks to stop at the next journalled point.
+    pub stop: Stop,
+    /// Is told of every new state.
+    pub observer: &'o dyn Observer,
+}
+
+/// What a person wants of a run that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Go on, try again.
+    Resume,
+    /// Put the vault's current version on the target again, then go on.
+    ApplyCurrent,
+    /// The vault's head is right, whoever wrote it.
+    AcceptHead,
+    /// Back to the current version; before the promotion only.
+    RollBack,
+    /// Stop: back if nothing is promoted, else to the end.
+    Cancel,
+}
+
+impl Engine {
+    /// Starts a run of a rotation and drives it.
+    ///
+    /// # Errors
+    /// [`Error::OpenRun`] while another run of the secret is not over; [`Error::PluginUnusable`]; the store and the vault.
+    pub async fn rotate(&self, rotation: &RotationName, order: Order<'_>) -> Result<(RunView, Left), Error> {
+        let inner = &self.inner;
+        inner.vault.sub_key("plugin-derivations")?;
+        let rotation = inner.rotation(rotation)?;
+        let plugin = inner.plugin(&rotation.plugin)?;
+        let run = RunId::fresh(inner.clock.now());
+        let (saved, performer) = inner.begin(run, rotation, &plugin, &order).await?;
+        inner.drive(saved, performer, vec![Event::Start], order).await
+    }
+
+    /// Goes on with a run that stands: after a crash, a stop, a long wait, or parked.
+    ///
+    /// # Errors
+    /// [`Error::NoRun`], [`Error::Over`], [`Error::PastNoReturn`] for a roll-back after the promotion.
+    pub async fn go_on(&self, run: &RunId, wish: Wish, order: Order<'_>) -> Result<(RunView, Left), Error> {
+        let inner = &self.inner;
+        inner.vault.sub_key("plugin-derivations")?;
+        let (row, saved) = inner.journal.load(run).await?;
+        if let Some(ended) = &saved.state.ended {
+            return Err(Error::Over { run: run.clone(), outcome: ending_word(ended.ending).to_owned() });
+        }
+        if wish == Wish::RollBack && saved.state.past_no_return() {
+            return Err(Error::PastNoReturn { run: run.clone() });
+        }
+        let events = events_of(wish, &saved.state);
+        match inner.performer(&row, &saved.state).await {
+            Ok(performer) => inner.drive(saved, performer, events, order).await,
+            Err(Withdrawn::Error(error)) => Err(error),
+            // The plugin or its grant is gone: the run is parked until it is back (rule P12).
+            Err(Withdrawn::Gone(what)) => inner.park(saved, what).await.map(|view| (view, Left::Parked)),
+        }
+    }
+
+    /// Runs, newest first, of one rotation or of all.
+    ///
+    /// # Errors
+    /// The store; a state that cannot be read.
+    pub async fn runs(&self, rotation: Option<&RotationName>, limit: u32) -> Result<Vec<RunView>, Error> {
+        let rotation = rotation.cloned();
+        let rows = self.inner.store.read(move |reader| Ok::<_, Error>(reader.runs(rotation.as_ref(), limit)?)).await?;
+        rows.iter().map(view_of).collect()
+    }
+
+    /// Runs that are not over, oldest first.
+    ///
+    /// # Errors
+    /// The store; a state that cannot be read.
+    pub async fn open_runs(&self) -> Result<Vec<RunView>, Error> {
+        let rows = self.inner.store.read(|reader| Ok::<_, Error>(reader.open_runs()?)).await?;
+        rows.iter().map(view_of).collect()
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    /// [`Error::NoRun`].
+    pub async fn run(&self, run: &RunId) -> Result<RunView, Error> {
+        let (row, _) = self.inner.journal.load(run).await?;
+        view_of(&row)
+    }
+
+    /// The run of a secret that is not over.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn open_run_of(&self, secret: &SecretName) -> Result<Option<RunId>, Error> {
+        let secret = secret.clone();
+        let rows = self.inner.store.read(|reader| Ok::<_, Error>(reader.open_runs()?)).await?;
+        Ok(rows.into_iter().find(|run| run.secret == secret).map(|run| run.id))
+    }
+}
+
+/// Events in the order in which the machine takes them: a wish first, then that the host was away.
+fn events_of(wish: Wish, state: &State) -> Vec<Event> {
+    let parked = state.parked.is_some();
+    match wish {
+        Wish::Resume if parked => vec![Event::Resume(Choice::Retry)],
+        Wish::Resume => vec![Event::Recovered],
+        Wish::ApplyCurrent if parked => vec![Event::Resume(Choice::ApplyCurrent)],
+        Wish::AcceptHead if parked => vec![Event::Resume(Choice::AcceptHead)],
+        Wish::ApplyCurrent | Wish::AcceptHead => vec![Event::Recovered],
+        Wish::RollBack if parked => vec![Event::RollBack],
+        Wish::RollBack => vec![Event::RollBack, Event::Recovered],
+        Wish::Cancel if parked => vec![Event::Cancel],
+        Wish::Cancel => vec![Event::Cancel, Event::Recovered],
+    }
+}
+
+enum Withdrawn {
+    Gone(String),
+    Error(Error),
+}
+
+impl From<Error> for Withdrawn {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Inner {
+    pub(crate) async fn begin(
+        &self,
+        run: RunId,
+        rotation: &Rotation,
+        plugin: &Arc<Plugin>,
+        order: &Order<'_>,
+    ) -> Result<(Saved, Performer), Error> {
+        let epoch = self.store.read(|reader| Ok::<_, Error>(reader.epoch()?)).await?;
+        let settings = self.settings(rotation, plugin, order.trigger, epoch)?;
+        let state = State::new(run, settings);
+        let policy = self.policy().await?;
+        let principals = settings::principals(rotation, plugin.manifest());
+        let pinned = Pinned::of(rotation);
+        let keys = lease_keys(&state.settings, &principals);
+        let saved = self.journal.begin(state, principals.join("\n"), &pinned, &actor(), order.reason.as_deref()).await?;
+        let performer = Performer {
+            pinned: Arc::new(pinned),
+            plugin: Arc::clone(plugin),
+            policy,
+            keys,
+            accounts: principals,
+            probes: rotation.probes,
+            step_time: rotation.deadlines.step,
+            cancel: Cancel::new().1,
+        };
+        Ok((saved, performer))
+    }
+
+    pub(crate) fn settings(
+        &self,
+        rotation: &Rotation,
+        plugin: &Plugin,
+        trigger: Trigger,
+        epoch: Epoch,
+    ) -> Result<keywheel_workflow::Settings, Error> {
+        settings::pin(rotation, plugin.manifest(), &plugin.digest().to_string(), trigger, epoch, rand::random())
+    }
+
+    /// What the run needs to go on: the plugin bytes and the configuration that it started with, the grants of today.
+    async fn performer(&self, row: &Run, state: &State) -> Result<Performer, Withdrawn> {
+        let pinned = self.journal.pinned(&state.run).await?;
+        let digest: Digest = state
+            .settings
+            .plugin_digest
+            .parse()
+            .map_err(|_| Error::Defect("a run's plugin digest cannot be read"))?;
+        let registry = self.registry();
+        let plugin = crate::engine::blocking(move || registry.pinned(&digest)).await?;
+        let plugin = plugin.map_err(|error| Withdrawn::Gone(format!("plugin {}: {error}", state.settings.plugin)))?;
+        let policy = self.policy().await?;
+        if policy.grants().iter().all(|grant| grant.plugin != state.settings.plugin) {
+            return Err(Withdrawn::Gone(format!("the grant of plugin {}", state.settings.plugin)));
+        }
+        let principals: Vec<String> = row.principal.lines().map(str::to_owned).collect();
+        let rotation = self.config.rotation(&state.settings.rotation);
+        Ok(Performer {
+            keys: lease_keys(&state.settings, &principals),
+            accounts: principals,
+            probes: rotation.map_or(DEFAULT_PROBES, |rotation| rotation.probes),
+            step_time: Duration::from_millis(state.settings.effect_deadline_ms).saturating_sub(settings::EFFECT_SLACK),
+            pinned: Arc::new(pinned),
+            plugin,
+            policy,
+            cancel: Cancel::new().1,
+        })
+    }
+
+    pub(crate) async fn drive(
+        self: &Arc<Self>,
+        saved: Saved,
+        performer: Performer,
+        events: Vec<Event>,
+        order: Order<'_>,
+    ) -> Result<(RunView, Left), Error> {
+        let run = saved.state.run.clone();
+        let driver = Driver { inner: self, performer, stop: order.stop, wait: order.wait, observer: order.observer };
+        let (_, left) = driver.drive(saved, events).await?;
+        let (row, _) = self.journal.load(&run).await?;
+        Ok((view_of(&row)?, left))
+    }
+
+    async fn park(&self, mut saved: Saved, what: String) -> Result<RunView, Error> {
+        let next = keywheel_workflow::step(&saved.state, &Event::Withdrawn { what }, self.clock.now());
+        self.journal.save(&mut saved, &next).await?;
+        let (row, _) = self.journal.load(&saved.state.run).await?;
+        view_of(&row)
+    }
+}
+
+/// For a run whose rotation is gone from the configuration.
+const DEFAULT_PROBES: keywheel_config::ProbeBudget = keywheel_config::ProbeBudget { logins: 3, per: Duration::from_hours(1) };
+
+/// A stored run, as a person sees it.
+pub(crate) fn view_of(row: &Run) -> Result<RunView, Error> {
+    let state = read_state(row)?;
+    let described = describe(&state);
+    Ok(RunView {
+        run: row.id.clone(),
+        rotation: row.rotation.clone(),
+        secret: row.secret.clone(),
+        trigger: state.settings.trigger,
+        state: described.word,
+        safety: described.safety,
+        past_no_return: state.past_no_return(),
+        started_at: row.started,
+        finished_at: row.finished,
+        waits_until: described.waits_until,
+        parked: state.parked.as_ref().map(|parked| ParkedView {
+            cause: parked.cause,
+            detail: parked.detail.clone(),
+            way_out: way_out(parked.cause, &row.id),
+        }),
+        detail: state.ended.as_ref().map(|ended| ended.detail.clone()).unwrap_or_default(),
+        steps: described
+            .steps
+            .into_iter()
+            .map(|step| StepView {
+                step: step.step,
+                began_at: step.began,
+                ended_at: step.ended,
+                tries: step.tries,
+                code: step.code,
+                safety: step.safety,
+            })
+            .collect(),
+        current: state.roles.current.clone(),
+        pending: state.roles.pending.clone(),
+        previous: state.roles.previous.clone(),
+        unproved: state.promoted && !state.proved,
+    })
+}

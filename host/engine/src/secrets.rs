@@ -1,0 +1,254 @@
+//! Secrets by name: listed, shown, imported, read, rolled back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use keywheel_audit::Entry;
+use keywheel_capability::handle::{Alphabet, Labels};
+use keywheel_model::{RunId, SecretBytes, SecretName, Trigger, Verdict, VersionId};
+use keywheel_store::{LeaseKey, LeaseRequest};
+use keywheel_vault::{Author, Origin, Pending, Promotion, Rider, SecretValue, Vault as _};
+use keywheel_workflow::{Event, Lease};
+use serde_json::json;
+
+use crate::engine::{Engine, Inner, actor};
+use crate::labels::metadata;
+use crate::view::{RunView, SecretView, VersionView};
+use crate::{Error, Left, Order};
+
+/// Most bytes of an imported value.
+const VALUE_BYTES: usize = 64 * 1024;
+
+/// How long an import may hold its name.
+const HOLD: Duration = Duration::from_mins(1);
+
+/// A credential that exists already.
+pub struct Import {
+    /// Its name in the vault.
+    pub name: SecretName,
+    /// Its value.
+    pub value: SecretBytes,
+    /// Facts that go with it and are no secret.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What became of an import.
+#[derive(Debug)]
+pub enum Imported {
+    /// No rotation has it: it is current, unverified.
+    Stored(VersionId),
+    /// A rotation has it: it was verified by a run `adopt` (rule P15).
+    Adopted(Box<RunView>, Left),
+}
+
+impl Engine {
+    /// All secrets, by name; those that a rotation names and that have no version too.
+    ///
+    /// # Errors
+    /// The vault is sealed or unreadable.
+    pub async fn secrets(&self) -> Result<Vec<SecretView>, Error> {
+        let mut names = self.inner.vault.names().await?;
+        for rotation in &self.inner.config.rotations {
+            names.push(rotation.secret.clone());
+            names.extend(rotation.inputs.values().cloned());
+        }
+        names.sort();
+        names.dedup();
+        let mut views = Vec::with_capacity(names.len());
+        for name in &names {
+            views.push(self.secret(name).await?);
+        }
+        Ok(views)
+    }
+
+    /// One secret.
+    ///
+    /// # Errors
+    /// The vault is sealed or unreadable.
+    pub async fn secret(&self, name: &SecretName) -> Result<SecretView, Error> {
+        let head = self.inner.vault.head(name).await?;
+        let current = head.current();
+        Ok(SecretView {
+            name: name.clone(),
+            rotation: self.inner.config.rotation_of(name).map(|rotation| rotation.name.clone()),
+            current: current.map(|version| version.id.clone()),
+            current_since: current.map(|version| version.created),
+            expires_at: current.and_then(|version| version.metadata.expires),
+            versions: head.versions.len(),
+            open_run: self.open_run_of(name).await?,
+        })
+    }
+
+    /// The versions of a secret, newest first.
+    ///
+    /// # Errors
+    /// [`Error::NoSecret`] when there is none.
+    pub async fn history(&self, name: &SecretName) -> Result<Vec<VersionView>, Error> {
+        let head = self.inner.vault.head(name).await?;
+        if head.versions.is_empty() {
+            return Err(Error::NoSecret { secret: name.clone() });
+        }
+        Ok(head
+            .versions
+            .into_iter()
+            .map(|version| VersionView {
+                version: version.id,
+                stage: version.stage,
+                created_at: version.created,
+                run: Some(version.run),
+                expires_at: version.metadata.expires,
+                annotations: version.metadata.annotations,
+            })
+            .collect())
+    }
+
+    /// Takes an existing credential over. One that a rotation has is pending until the target has accepted it, and is never changed
+    /// because it is new (rule P15).
+    ///
+    /// # Errors
+    /// [`Error::Value`], [`Error::AlreadyCurrent`] for a rotated secret that has a current version; [`Error::OpenRun`].
+    pub async fn import(&self, import: Import, mut order: Order<'_>) -> Result<Imported, Error> {
+        check_value(&import.value)?;
+        let inner = &self.inner;
+        let Some(rotation) = inner.config.rotation_of(&import.name) else {
+            return inner.store_import(import).await.map(Imported::Stored);
+        };
+        if inner.vault.head(&import.name).await?.current().is_some() {
+            return Err(Error::AlreadyCurrent { secret: import.name });
+        }
+        let plugin = inner.plugin(&rotation.plugin)?;
+        order.trigger = Trigger::Adopt;
+        let run = RunId::fresh(inner.clock.now());
+        let (saved, performer) = inner.begin(run.clone(), rotation, &plugin, &order).await?;
+        let Lease::Held { fence, .. } = inner.journal.lease(&run, performer.keys.clone(), None).await? else {
+            return Err(Error::OpenRun { secret: import.name, run });
+        };
+        let by = Author { run: run.clone(), fence };
+        inner.vault.import(&by, pending(&import)?, audited("secret.import", &import.name, Some(&run))).await?;
+        inner.journal.release(&run, fence).await?;
+        let (view, left) = inner.drive(saved, performer, vec![Event::Start], order).await?;
+        Ok(Imported::Adopted(Box::new(view), left))
+    }
+
+    /// The value of a version, the current one if none is named. Always audited, with the reason.
+    ///
+    /// # Errors
+    /// [`Error::NoSecret`], [`Error::NoVersion`].
+    pub async fn read(&self, name: &SecretName, version: Option<&VersionId>, reason: &str) -> Result<SecretBytes, Error> {
+        let head = self.inner.vault.head(name).await?;
+        let found = match version {
+            Some(version) => head.version(version).ok_or_else(|| Error::NoVersion { secret: name.clone(), version: version.clone() })?,
+            None => head.current().ok_or_else(|| Error::NoSecret { secret: name.clone() })?,
+        };
+        let details = json!({"version": found.id.as_str(), "reason": reason});
+        self.inner.audit_as("secret.read", name.as_str(), "ok", details).await?;
+        Ok(self.inner.vault.read(name, &found.id).await?)
+    }
+
+    /// Makes an older version current again: a new version that points at its material. Where a rotation has the secret, the target must
+    /// accept it first.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when the target does not accept it, or cannot be asked; [`Error::OpenRun`].
+    pub async fn roll_back(&self, name: &SecretName, to: &VersionId) -> Result<VersionId, Error> {
+        let inner = &self.inner;
+        if let Some(run) = self.open_run_of(name).await? {
+            return Err(Error::OpenRun { secret: name.clone(), run });
+        }
+        let head = inner.vault.head(name).await?;
+        if head.version(to).is_none() {
+            return Err(Error::NoVersion { secret: name.clone(), version: to.clone() });
+        }
+        if let Some(rotation) = inner.config.rotation_of(name) {
+            let identity = head.version(to).and_then(|version| version.material_of.clone()).unwrap_or_else(|| to.clone());
+            let verdict = inner.test_version(rotation, &identity).await?;
+            if !matches!(verdict, Ok(Verdict::Accepted)) {
+                let problem = match verdict {
+                    Ok(verdict) => format!("the target does not accept version {to}: {}", verdict_words(&verdict)),
+                    Err(error) => format!("the target could not be asked about version {to}: {}: {}", error.code, error.message),
+                };
+                return Err(Error::Refused { rotation: rotation.name.clone(), problems: vec![problem] });
+            }
+        }
+        let run = RunId::fresh(inner.clock.now());
+        let by = inner.hold(&run, name).await?;
+        let current = head.current().map(|version| version.id.clone());
+        let rider = audited("secret.rollback", name, Some(&run));
+        let rolled = inner.vault.roll_back(&by, name, to, current.as_ref(), rider).await;
+        inner.journal.release(&run, by.fence).await?;
+        Ok(rolled?)
+    }
+}
+
+impl Inner {
+    /// A secret that no rotation has: an administrator's credential. It becomes current at once.
+    async fn store_import(&self, import: Import) -> Result<VersionId, Error> {
+        let run = RunId::fresh(self.clock.now());
+        let by = self.hold(&run, &import.name).await?;
+        let stored = self.import_and_promote(&by, &import).await;
+        self.journal.release(&run, by.fence).await?;
+        stored
+    }
+
+    async fn import_and_promote(&self, by: &Author, import: &Import) -> Result<VersionId, Error> {
+        let expected_current = self.vault.head(&import.name).await?.current().map(|version| version.id.clone());
+        let version = self.vault.import(by, pending(import)?, Rider::none()).await?;
+        let promotion = Promotion { name: import.name.clone(), pending: version.clone(), expected_current };
+        self.vault.promote(by, promotion, audited("secret.import", &import.name, None)).await?;
+        Ok(version)
+    }
+
+    /// A short lease on a name, for work outside of a run.
+    async fn hold(&self, run: &RunId, name: &SecretName) -> Result<Author, Error> {
+        let (name, holder) = (name.clone(), actor());
+        let request = LeaseRequest {
+            run: run.clone(),
+            holder,
+            keys: vec![LeaseKey::Secret(name)],
+            until: self.clock.now() + HOLD,
+        };
+        let fence = self.store.write(move |tx| tx.acquire_leases(&request)).await?;
+        Ok(Author { run: run.clone(), fence })
+    }
+}
+
+fn pending(import: &Import) -> Result<Pending, Error> {
+    let json = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(import.value.expose()).is_ok();
+    let media_type = if json { "application/json" } else { "text/plain" };
+    let labels = Labels::imported(media_type, Alphabet::of_foreign(import.value.expose()));
+    let mut kept = metadata(&labels, None).map_err(|_| Error::Value { what: "its labels cannot be kept" })?;
+    kept.labels.origin = Origin::Imported;
+    kept.annotations.clone_from(&import.annotations);
+    let secret = SecretValue { value: import.value.duplicate(), metadata: kept };
+    Ok(Pending { name: import.name.clone(), secret, outputs: Vec::new() })
+}
+
+fn check_value(value: &SecretBytes) -> Result<(), Error> {
+    let bytes = value.expose();
+    let what = if bytes.is_empty() {
+        "it is empty"
+    } else if bytes.len() > VALUE_BYTES {
+        "it has more than 64 KiB"
+    } else if bytes.contains(&0) {
+        "it holds a NUL byte, which no target takes in a password"
+    } else {
+        return Ok(());
+    };
+    Err(Error::Value { what })
+}
+
+fn audited(action: &'static str, name: &SecretName, run: Option<&RunId>) -> Rider {
+    let mut entry = Entry::of_host(action, name.as_str(), "ok").by(actor());
+    entry.run = run.cloned();
+    Rider::new(move |tx| tx.audit(&entry).map(|_| ()))
+}
+
+pub(crate) fn verdict_words(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Accepted => "accepted".to_owned(),
+        Verdict::Limited(why) => format!("accepted with too few rights: {why}"),
+        Verdict::Rejected => "rejected".to_owned(),
+        Verdict::Account(why) => format!("the account itself is refused: {why}"),
+        Verdict::Unknown(why) => format!("unknown: {why}"),
+    }
+}

@@ -1,0 +1,255 @@
+//! What the engine shows: plain structs, serialised as they are by `-o json`. None of them can hold a value of a secret.
+
+use std::path::PathBuf;
+
+use keywheel_model::{Epoch, PluginName, RotationName, RunId, Safety, SecretName, SlotClass, Stage, StepName, Strategy, Timestamp, Trigger, VersionId};
+use keywheel_workflow::{Cause, RunWord};
+use serde::Serialize;
+
+/// A run, as a person sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RunView {
+    /// The run.
+    pub run: RunId,
+    /// Of which rotation.
+    pub rotation: RotationName,
+    /// Of which secret.
+    pub secret: SecretName,
+    /// Why it was started.
+    pub trigger: Trigger,
+    /// The word for the whole run.
+    pub state: RunWord,
+    /// Which of the credentials still opens the target.
+    pub safety: Safety,
+    /// Whether it can only go forward.
+    pub past_no_return: bool,
+    /// When it was started.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Nothing happens before this time.
+    pub waits_until: Option<Timestamp>,
+    /// Why it waits for a person, and the way out.
+    pub parked: Option<ParkedView>,
+    /// How it ended, for people.
+    pub detail: String,
+    /// The steps so far.
+    pub steps: Vec<StepView>,
+    /// The versions it works on.
+    pub current: Option<VersionId>,
+    /// The version that is rotated in.
+    pub pending: Option<VersionId>,
+    /// The version before.
+    pub previous: Option<VersionId>,
+    /// Promoted without a login that proved it.
+    pub unproved: bool,
+}
+
+/// Why a run waits for a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ParkedView {
+    /// Why.
+    pub cause: Cause,
+    /// More about it.
+    pub detail: String,
+    /// What the person can do.
+    pub way_out: String,
+}
+
+/// A step of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct StepView {
+    /// Which.
+    pub step: StepName,
+    /// When its first try began.
+    pub began_at: Timestamp,
+    /// When it was over.
+    pub ended_at: Option<Timestamp>,
+    /// Tries.
+    pub tries: u32,
+    /// The code of the last failure.
+    pub code: Option<String>,
+    /// The safety of the run when the step was over, or now.
+    pub safety: Safety,
+}
+
+/// What a run would do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlanView {
+    /// Of which rotation.
+    pub rotation: RotationName,
+    /// Of which secret.
+    pub secret: SecretName,
+    /// By which plugin.
+    pub plugin: PluginName,
+    /// The component's digest.
+    pub digest: String,
+    /// How the target keeps a credential.
+    pub class: SlotClass,
+    /// How consumers are kept going.
+    pub strategy: Strategy,
+    /// The target and the account on it.
+    pub target: String,
+    /// The account.
+    pub account: String,
+    /// The steps in order.
+    pub steps: Vec<PlannedStep>,
+    /// Hosts that the plugin may dial.
+    pub hosts: Vec<String>,
+    /// What it may call.
+    pub capabilities: Vec<String>,
+    /// What would stop the run; empty means that it may start.
+    pub problems: Vec<String>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+    /// The gap in which consumers hold only a dead credential, in words; none if there is none.
+    pub gap: Option<String>,
+    /// After this time the old credential is revoked, counted from the promotion, in milliseconds.
+    pub revoke_after_ms: u64,
+}
+
+/// A step of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedStep {
+    /// Which.
+    pub step: StepName,
+    /// What it does, in words (the plugin's where it is the plugin's).
+    pub what: String,
+    /// The safety while it runs.
+    pub safety: Safety,
+    /// After this step there is no way back.
+    pub point_of_no_return: bool,
+}
+
+/// A secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SecretView {
+    /// Its name.
+    pub name: SecretName,
+    /// The rotation that rotates it.
+    pub rotation: Option<RotationName>,
+    /// Its current version.
+    pub current: Option<VersionId>,
+    /// When that was made.
+    pub current_since: Option<Timestamp>,
+    /// When it expires, if it does.
+    pub expires_at: Option<Timestamp>,
+    /// How many versions are kept.
+    pub versions: usize,
+    /// A run that is not over.
+    pub open_run: Option<RunId>,
+}
+
+/// A version of a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VersionView {
+    /// Which.
+    pub version: VersionId,
+    /// Its stage.
+    pub stage: Stage,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The run that made it.
+    pub run: Option<RunId>,
+    /// When it expires, if it does.
+    pub expires_at: Option<Timestamp>,
+    /// Facts that the plugin keeps with it; never secret.
+    pub annotations: std::collections::BTreeMap<String, String>,
+}
+
+/// Something that needs attention. The list is sorted by the time to harm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Attention {
+    /// What it is about: a rotation, a secret, a plugin, the vault.
+    pub subject: String,
+    /// What is the matter.
+    pub what: String,
+    /// What to do.
+    pub way_out: String,
+    /// When it does harm, where that is known.
+    pub harm_at: Option<Timestamp>,
+}
+
+/// A plugin in the folder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PluginView {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its name, if its manifest could be read.
+    pub name: Option<PluginName>,
+    /// Its version.
+    pub version: Option<String>,
+    /// SHA-256 of the file, in hex.
+    pub digest: Option<String>,
+    /// `new`, `pinned`, `held` or `refused`.
+    pub status: &'static str,
+    /// Why, for `held` and `refused`; what to do next for `new`.
+    pub detail: String,
+    /// What it does, from its manifest.
+    pub summary: String,
+    /// What it may call.
+    pub capabilities: Vec<String>,
+    /// The shapes it declares: id and what it looks like.
+    pub shapes: Vec<(String, String)>,
+    /// What it asks for beyond what is granted, line by line.
+    pub asks: Vec<String>,
+}
+
+/// A row of the audit trail.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AuditView {
+    /// Its number.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// Did what.
+    pub action: String,
+    /// To what.
+    pub resource: String,
+    /// With which outcome.
+    pub outcome: String,
+    /// In which run.
+    pub run: Option<RunId>,
+    /// More facts; never secret.
+    pub details: serde_json::Value,
+}
+
+/// The vault and its state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VaultView {
+    /// `embedded`.
+    pub kind: &'static str,
+    /// Whether it needs to be unsealed.
+    pub sealed: bool,
+    /// The restore epoch.
+    pub epoch: Epoch,
+    /// The key slots: kind and label.
+    pub slots: Vec<(String, String)>,
+}
+
+/// A check of `doctor`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Diagnosis {
+    /// What was looked at.
+    pub check: &'static str,
+    /// `ok`, `warning` or `failure`.
+    pub result: &'static str,
+    /// What was found.
+    pub detail: String,
+    /// What to do.
+    pub advice: Option<String>,
+}
