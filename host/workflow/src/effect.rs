@@ -58,9 +58,10 @@ pub enum Effect {
         /// The time to wake.
         until: Timestamp,
     },
-    /// Nothing until a person acts: the run is parked, its cause is in the state. The lease is given up.
+    /// Nothing until a person acts: the run is parked, its cause is in the state. The lease is given up; `state.settled_at` is
+    /// kept with it for the next holder.
     Park,
-    /// The run has ended: give the lease up and stop driving. No answer.
+    /// The run has ended: give the lease up, keeping `state.settled_at` with it, and stop driving. No answer.
     Release,
 }
 

@@ -98,8 +98,9 @@ pub enum Lease {
     Held {
         /// The token: grows with every holder.
         fence: Fence,
-        /// The host has changed hands or was restarted since: before this time effects of the holder before may still land. Its lease's end plus
-        /// the deadline of effects; a time in the past when nobody was before.
+        /// Before this time effects of an earlier holder may still land. If the lease was given up in order (`Park`, `Release`): the
+        /// [`settled_at`](crate::State::settled_at) of the state that gave it up, which the driver keeps with the lease. If it lapsed or the host was
+        /// restarted: the lapse (or now) plus the deadline of effects. For the holder that never lost it: any time in the past.
         settled_at: Timestamp,
     },
     /// Another run or host has it.

@@ -7,7 +7,7 @@ use crate::invariant::{Check, Invariant, Violation, violated};
 use crate::plugin::Plugin;
 use crate::scene::{Fault, Scene, Wrong, span};
 use crate::vault::{Cred, cred_of};
-use crate::world::{Flight, Sent, World};
+use crate::world::{DRIFT_RUN, Flight, Sent, World};
 
 /// A host's driver in a scene.
 pub struct Driver<'a> {
@@ -103,7 +103,7 @@ impl Driver<'_> {
             // This host was down or stood still: its own effects of before are as strange to it as another's.
             (Some(holder), _) if holder == worker => world.now + span::EFFECT_DEADLINE,
             (Some(_), lapses) => lapses.unwrap_or(world.now) + span::EFFECT_DEADLINE,
-            (None, _) => 0,
+            (None, _) => world.lease.settled,
         };
         if settled_at != 0 || world.lease.holder != Some(worker) {
             world.lease.fence += 1;
@@ -133,7 +133,7 @@ impl Driver<'_> {
         }
         self.sent(world, call);
         let run = world.workers[worker].run;
-        Ok(Report::Step(Plugin { scene: self.scene, wrong: self.wrong, run }.step(world, call, cut)?))
+        Ok(Report::Step(Plugin { scene: self.scene, wrong: self.wrong, run, late: false }.step(world, call, cut)?))
     }
 
     /// Notes that the value of an apply is on its way to the target.
@@ -181,17 +181,18 @@ impl Driver<'_> {
         if !world.vault.holds(cred) {
             return Ok(Err(StoreFailure::Failed(failure(Reach::None))));
         }
-        self.promotion_is_allowed(world, cred)?;
+        self.promotion_is_allowed(world, current == expected, cred)?;
         self.make_current(world, cred);
         Ok(Ok(()))
     }
 
-    fn promotion_is_allowed(&self, world: &World, cred: Cred) -> Check {
+    fn promotion_is_allowed(&self, world: &World, informed: bool, cred: Cred) -> Check {
         let proof = self.scene.proof;
         let proved = world.proved.contains(&cred);
         let set = world.target.accepts(cred, world.now);
         let place = |wanted| world.vault.versions.iter().position(|version| version.cred == wanted);
-        let was = world.vault.get(cred).is_some_and(|version| matches!(version.stage, Stage::Previous | Stage::Revoked));
+        let checks = informed && world.workers[0].run == DRIFT_RUN;
+        let was = checks && world.vault.get(cred).is_some_and(|version| matches!(version.stage, Stage::Previous | Stage::Revoked));
         if was && !self.scene.class.target_issues() && place(cred) < world.vault.current().and_then(place) {
             return violated(Invariant::PromotedIsNeverUndone, format!("{cred} is older than what is current"));
         }
@@ -251,7 +252,7 @@ impl Driver<'_> {
                 }
             }
             Sent::Call(run, call) => {
-                Plugin { scene: self.scene, wrong: self.wrong, run }.step(world, &call, true)?.ok();
+                Plugin { scene: self.scene, wrong: self.wrong, run, late: true }.step(world, &call, true)?.ok();
             }
         }
         Ok(())

@@ -334,7 +334,8 @@ impl Rig<'_> {
         state.log.clear();
         let parks = matches!(state.doing, Some(Effect::Park));
         if parks && world.lease.holder == Some(worker) {
-            world.lease = crate::world::LeaseTable { holder: None, lapses: None, ..world.lease };
+            let settled = world.lease.settled.max(state.settled_at.as_unix_ms());
+            world.lease = crate::world::LeaseTable { holder: None, lapses: None, settled, ..world.lease };
         }
         let host = &mut world.workers[worker];
         host.state = Arc::new(state);
@@ -415,6 +416,7 @@ impl Rig<'_> {
         if world.lease.holder == Some(worker) {
             world.lease.holder = None;
             world.lease.lapses = None;
+            world.lease.settled = world.lease.settled.max(host.state.settled_at.as_unix_ms());
         }
         Ok(())
     }

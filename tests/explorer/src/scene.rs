@@ -17,6 +17,8 @@ pub mod span {
     pub const PAUSE: u64 = 2;
     /// How long class F's target keeps the old credential.
     pub const GRACE: u64 = 2_000;
+    /// The same where two hosts wait for each other through it.
+    pub const SHORT_GRACE: u64 = 160;
     /// How long class E's regeneration takes.
     pub const LONG_OPERATION: u64 = 3;
     /// After this the account's failed logins are forgotten.
@@ -186,6 +188,11 @@ impl Scene {
         self.class == SlotClass::C && self.strategy == Strategy::OneSlot && !self.announce
     }
 
+    /// How long class F's target keeps the old credential.
+    pub fn server_grace(&self) -> u64 {
+        if self.workers > 1 { span::SHORT_GRACE } else { span::GRACE }
+    }
+
     /// The settings of a run in this scene.
     ///
     /// # Panics
@@ -217,7 +224,7 @@ impl Scene {
             effect_deadline_ms: span::EFFECT_DEADLINE,
             horizon_ms: span::HORIZON,
             deferred_proof_ms: 0,
-            server_grace_ms: (self.class == SlotClass::F).then_some(span::GRACE),
+            server_grace_ms: (self.class == SlotClass::F).then_some(self.server_grace()),
             remote_vault: self.weak_vault,
             max_attempts: 3,
             back_off: BackOff { first_ms: span::PAUSE, cap_ms: span::PAUSE },

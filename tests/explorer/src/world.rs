@@ -64,6 +64,8 @@ pub struct LeaseTable {
     pub fence: u64,
     /// When it lapses, if its holder does not renew it any more.
     pub lapses: Option<u64>,
+    /// Until when effects of those who gave it up may land.
+    pub settled: u64,
 }
 
 /// What may be restored.
@@ -218,7 +220,7 @@ impl World {
         let from_now = |at: u64| at.saturating_sub(self.now);
         self.vault.hash(&mut print);
         self.hash_target(&mut print);
-        (self.lease.holder, self.lease.lapses.map(from_now)).hash(&mut print);
+        (self.lease.holder, self.lease.lapses.map(from_now), from_now(self.lease.settled)).hash(&mut print);
         let forgotten = self.failed_logins.1 <= self.now;
         (if forgotten { (0, 0) } else { (self.failed_logins.0, from_now(self.failed_logins.1)) }).hash(&mut print);
         for worker in &self.workers {

@@ -269,7 +269,12 @@ impl Work {
     }
 
     fn on_withdrawn(&mut self, what: &str) -> bool {
-        if self.state.phase == Phase::Parked || self.wrong(Mutation::WithdrawalIgnored) {
+        if self.wrong(Mutation::WithdrawalIgnored) {
+            return false;
+        }
+        if let Some(parked) = &mut self.state.parked {
+            parked.cause = Cause::Withdrawn;
+            what.clone_into(&mut parked.detail);
             return false;
         }
         if let Some(effect) = self.state.doing.take() {

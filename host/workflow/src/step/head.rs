@@ -211,7 +211,7 @@ impl Work {
 
     /// A later run has rotated the secret. What this one has left on the target is taken back; the secret is the other's.
     fn superseded(&mut self, head: &Head) {
-        let touched = self.touched();
+        let touched = self.touched() || self.state.phase == Phase::Undo;
         let own = self
             .state
             .roles
@@ -258,8 +258,10 @@ impl Work {
         if self.state.phase != Phase::Verify {
             return;
         }
-        self.state.roles.current = head.current().cloned();
-        if self.state.check.begun {
+        let found = head.current().cloned();
+        let changed = found != self.state.roles.current;
+        self.state.roles.current = found;
+        if self.state.check.begun && !changed {
             return;
         }
         self.state.check.begun = true;
