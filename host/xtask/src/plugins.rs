@@ -2,6 +2,7 @@
 
 mod toolchain;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -37,10 +38,14 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<PathBuf> {
     let workspace = root.join("plugins");
     let sources = sources(&workspace)?;
     let toolchain = toolchain::choose()?;
-    let stamp = stamp(root, &toolchain)?;
+    let stamp = stamp(root, toolchain)?;
     let stamp_file = out.join(".stamp");
-    let files: Vec<_> = sources.iter().map(|source| out.join(format!("{}.wasm", source.manifest.name))).collect();
-    let is_current = fs::read_to_string(&stamp_file).is_ok_and(|text| text == stamp) && files.iter().all(|file| file.is_file());
+    let files: Vec<_> = sources
+        .iter()
+        .map(|source| out.join(format!("{}.wasm", source.manifest.name)))
+        .collect();
+    let is_current = fs::read_to_string(&stamp_file).is_ok_and(|text| text == stamp)
+        && files.iter().all(|file| file.is_file());
     if is_current {
         println!("plugins: {} up to date in {}", files.len(), out.display());
         return Ok(out);
@@ -48,17 +53,28 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<PathBuf> {
     println!("plugins: building {} with {toolchain}", sources.len());
     let target = workspace.join("target").join(toolchain.folder());
     let mut cargo = process::cargo(&workspace);
-    cargo.args(["build", "--release", "--locked", "--target", TARGET]).env("CARGO_TARGET_DIR", &target);
+    cargo
+        .args(["build", "--release", "--locked", "--target", TARGET])
+        .env("CARGO_TARGET_DIR", &target);
     for source in &sources {
         cargo.args(["--package", &source.package]);
     }
     toolchain.prepare(&mut cargo);
     process::run(&mut cargo)?;
     for (source, file) in sources.iter().zip(&files) {
-        let module = target.join(TARGET).join("release").join(format!("{}.wasm", source.package.replace('-', "_")));
+        let module = target
+            .join(TARGET)
+            .join("release")
+            .join(format!("{}.wasm", source.package.replace('-', "_")));
         let packed = pack(&module, source)?;
         write(file, &packed)?;
-        println!("plugins: {} {} ({} KB, {})", source.manifest.name, source.manifest.version, packed.len() / 1024, Digest::of(&packed));
+        println!(
+            "plugins: {} {} ({} KB, {})",
+            source.manifest.name,
+            source.manifest.version,
+            packed.len() / 1024,
+            Digest::of(&packed)
+        );
     }
     write(&stamp_file, stamp.as_bytes())?;
     println!("plugins: {} built into {}", files.len(), out.display());
@@ -76,24 +92,44 @@ fn sources(workspace: &Path) -> anyhow::Result<Vec<Source>> {
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
         let in_file = || format!("{} is wrong", file.display());
         let schema_file = folder.join(Manifest::schema_file(&text).with_context(in_file)?);
-        let schema = fs::read_to_string(&schema_file).with_context(|| format!("cannot read {}", schema_file.display()))?;
+        let schema = fs::read_to_string(&schema_file)
+            .with_context(|| format!("cannot read {}", schema_file.display()))?;
         let manifest = Manifest::from_toml(&text, &schema).with_context(in_file)?;
         let cargo: toml::Table = fs::read_to_string(folder.join("Cargo.toml"))?.parse()?;
-        let package = cargo.get("package").and_then(|package| package.get("name")).and_then(toml::Value::as_str);
-        let package = package.with_context(|| format!("{} has no package name", folder.join("Cargo.toml").display()))?.to_owned();
-        sources.push(Source { folder, package, manifest });
+        let package = cargo
+            .get("package")
+            .and_then(|package| package.get("name"))
+            .and_then(toml::Value::as_str);
+        let package = package
+            .with_context(|| format!("{} has no package name", folder.join("Cargo.toml").display()))?
+            .to_owned();
+        sources.push(Source {
+            folder,
+            package,
+            manifest,
+        });
     }
     sources.sort_by(|one, other| one.folder.cmp(&other.folder));
-    ensure!(!sources.is_empty(), "no plugin has a manifest.toml in {}", workspace.display());
+    ensure!(
+        !sources.is_empty(),
+        "no plugin has a manifest.toml in {}",
+        workspace.display()
+    );
     Ok(sources)
 }
 
 /// The component that a core module describes, with the manifest written in.
 fn pack(module: &Path, source: &Source) -> anyhow::Result<Vec<u8>> {
     let bytes = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
-    let encode = || ComponentEncoder::default().validate(true).module(&bytes)?.encode();
+    let encode = || {
+        ComponentEncoder::default()
+            .validate(true)
+            .module(&bytes)?
+            .encode()
+    };
     let component = encode().with_context(|| format!("{} makes no component", source.package))?;
-    keywheel_manifest::pack(&component, &source.manifest).with_context(|| format!("{} cannot be packed", source.package))
+    keywheel_manifest::pack(&component, &source.manifest)
+        .with_context(|| format!("{} cannot be packed", source.package))
 }
 
 /// Whole or not at all: a test may read the folder meanwhile.
@@ -102,11 +138,13 @@ fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         return Ok(());
     }
     let fresh = file.with_extension(format!("{}.new", std::process::id()));
-    fs::write(&fresh, bytes).and_then(|()| fs::rename(&fresh, file)).with_context(|| format!("cannot write {}", file.display()))
+    fs::write(&fresh, bytes)
+        .and_then(|()| fs::rename(&fresh, file))
+        .with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Changes when a source, the contract, the encoder or the toolchain does.
-fn stamp(root: &Path, toolchain: &Toolchain) -> anyhow::Result<String> {
+fn stamp(root: &Path, toolchain: Toolchain) -> anyhow::Result<String> {
     let mut files = Vec::new();
     for folder in ["plugins", "wit", "host/manifest/src", "host/xtask/src/plugins"] {
         collect(&root.join(folder), &mut files)?;
@@ -116,7 +154,12 @@ fn stamp(root: &Path, toolchain: &Toolchain) -> anyhow::Result<String> {
     let mut text = format!("{toolchain} {}\n", toolchain.version()?);
     for file in files {
         let bytes = fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        text.push_str(&format!("{} {}\n", Digest::of(&bytes), file.strip_prefix(root).unwrap_or(&file).display()));
+        writeln!(
+            text,
+            "{} {}",
+            Digest::of(&bytes),
+            file.strip_prefix(root).unwrap_or(&file).display()
+        )?;
     }
     Ok(Digest::of(text.as_bytes()).to_string())
 }

@@ -14,7 +14,9 @@ pub(crate) fn cargo(folder: &Path) -> Command {
     command.current_dir(folder);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH"].contains(&text.as_ref()) {
+        if text.starts_with("CARGO_PKG_")
+            || ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH"].contains(&text.as_ref())
+        {
             command.env_remove(name);
         }
     }
@@ -32,7 +34,9 @@ pub(crate) fn shown(command: &Command) -> String {
 /// # Errors
 /// It could not be started, or failed.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.status().with_context(|| format!("cannot start `{}`", shown(command)))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
     if !status.success() {
         bail!("`{}` failed: {status}", shown(command));
     }
@@ -44,10 +48,17 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
 /// # Errors
 /// It could not be started, failed (its error output is in the message), or wrote no UTF-8.
 pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.output().with_context(|| format!("cannot start `{}`", shown(command)))?;
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("`{}` failed: {}\n{}", shown(command), output.status, said.trim_end());
+        bail!(
+            "`{}` failed: {}\n{}",
+            shown(command),
+            output.status,
+            said.trim_end()
+        );
     }
     String::from_utf8(output.stdout).with_context(|| format!("`{}` wrote no UTF-8", shown(command)))
 }
@@ -57,7 +68,10 @@ pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
 /// # Errors
 /// It could not be started or read.
 pub(crate) fn stream(command: &mut Command, mut see: impl FnMut(&str)) -> anyhow::Result<bool> {
-    let mut child = command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start `{}`", shown(command)))?;
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).split(b'\n') {
             let line = line.context("cannot read the output")?;
@@ -74,7 +88,9 @@ pub(crate) fn stream(command: &mut Command, mut see: impl FnMut(&str)) -> anyhow
 /// # Errors
 /// It could not be started or ended.
 pub(crate) fn run_within(command: &mut Command, limit: Duration) -> anyhow::Result<bool> {
-    let mut child = command.spawn().with_context(|| format!("cannot start `{}`", shown(command)))?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
     let begun = Instant::now();
     loop {
         if let Some(status) = child.try_wait().context("cannot wait for the end")? {
@@ -97,12 +113,14 @@ mod tests {
     fn a_command_that_never_ends_is_ended() {
         let mut sleep = Command::new("sleep");
         assert!(!run_within(sleep.arg("600"), Duration::from_millis(100)).unwrap());
-        assert!(run_within(&mut Command::new("true"), Duration::from_secs(60)).unwrap());
+        assert!(run_within(&mut Command::new("true"), Duration::from_mins(1)).unwrap());
     }
 
     #[test]
     fn a_failure_names_the_command_and_what_it_said() {
-        let error = output(Command::new("sh").args(["-c", "echo no >&2; exit 3"])).unwrap_err().to_string();
+        let error = output(Command::new("sh").args(["-c", "echo no >&2; exit 3"]))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("sh -c") && error.ends_with("no"), "{error}");
     }
 }

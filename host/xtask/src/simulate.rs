@@ -18,7 +18,15 @@ pub(crate) struct Options {
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     let mut cargo = process::cargo(root);
     // The development profile optimises the machine and the explorer as a release does, and shares the tests' build.
-    cargo.args(["run", "--quiet", "--package", "keywheel-explorer", "--bin", "simulate", "--"]);
+    cargo.args([
+        "run",
+        "--quiet",
+        "--package",
+        "keywheel-explorer",
+        "--bin",
+        "simulate",
+        "--",
+    ]);
     for (name, value) in [("--seeds", options.seeds), ("--seed", options.seed)] {
         if let Some(value) = value {
             cargo.arg(name).arg(value.to_string());

@@ -22,10 +22,16 @@ struct Sum {
 impl Sum {
     /// Adds a runner's closing line: `test result: ok. 3 passed; 0 failed; …`.
     fn see(&mut self, line: &str) {
-        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let Some(result) = line.strip_prefix("test result: ") else {
+            return;
+        };
         let count = |word: &str| {
-            let before = result.split([';', '.']).find_map(|part| part.trim().strip_suffix(word));
-            before.and_then(|number| number.trim().parse::<u64>().ok()).unwrap_or(0)
+            let before = result
+                .split([';', '.'])
+                .find_map(|part| part.trim().strip_suffix(word));
+            before
+                .and_then(|number| number.trim().parse::<u64>().ok())
+                .unwrap_or(0)
         };
         self.passed += count("passed");
         self.failed += count("failed");
@@ -38,12 +44,18 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     let mut well = true;
     if options.arguments.is_empty() {
         let mut guests = process::cargo(&root.join("plugins"));
-        guests.args(["test", "--locked", "--no-fail-fast"]).env("CARGO_TARGET_DIR", root.join("plugins/target"));
+        guests
+            .args(["test", "--locked", "--no-fail-fast"])
+            .env("CARGO_TARGET_DIR", root.join("plugins/target"));
         well &= process::stream(&mut guests, |line| sum.see(line))?;
     }
     let mut host = process::cargo(root);
     host.args(["test", "--locked", "--no-fail-fast"]);
-    if !options.arguments.iter().any(|argument| argument == "-p" || argument.starts_with("--package")) {
+    if !options
+        .arguments
+        .iter()
+        .any(|argument| argument == "-p" || argument.starts_with("--package"))
+    {
         host.arg("--workspace");
     }
     host.args(&options.arguments).env("KEYWHEEL_PLUGINS", built);
@@ -63,9 +75,17 @@ mod tests {
     #[test]
     fn closing_lines_are_summed_and_nothing_else() {
         let mut sum = Sum::default();
-        sum.see("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.00s");
+        sum.see(
+            "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.00s",
+        );
         sum.see("test result: FAILED. 1 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s");
         sum.see("test 9 passed; is no closing line");
-        assert_eq!(sum, Sum { passed: 13, failed: 2 });
+        assert_eq!(
+            sum,
+            Sum {
+                passed: 13,
+                failed: 2
+            }
+        );
     }
 }

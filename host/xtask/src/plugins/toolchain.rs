@@ -48,13 +48,19 @@ impl Toolchain {
     }
 
     pub(super) fn version(self) -> anyhow::Result<String> {
-        let rustc = if self == Self::Debian { DEBIAN_RUSTC } else { "rustc" };
+        let rustc = if self == Self::Debian {
+            DEBIAN_RUSTC
+        } else {
+            "rustc"
+        };
         process::output(Command::new(rustc).arg("--version"))
     }
 
     /// Makes a `cargo build` use it.
     pub(super) fn prepare(self, cargo: &mut Command) {
-        cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        cargo
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS");
         if self == Self::Debian {
             cargo
                 .arg("-Zbuild-std=std,panic_abort")
@@ -70,59 +76,86 @@ pub(super) fn choose() -> anyhow::Result<Toolchain> {
     let wanted = std::env::var(VARIABLE).unwrap_or_default();
     match wanted.as_str() {
         "installed" if is_installed()? => Ok(Toolchain::Active),
-        "installed" => bail!("the active toolchain lacks {TARGET}: `rustup target add {TARGET}`, or unset {VARIABLE}"),
-        "rustup" => match add_by_rustup()? {
-            true => Ok(Toolchain::Active),
-            false => bail!("`rustup target add {TARGET}` did not work: unset {VARIABLE}, or set it to `debian`"),
-        },
-        "debian" => debian(),
+        "installed" => {
+            bail!("the active toolchain lacks {TARGET}: `rustup target add {TARGET}`, or unset {VARIABLE}")
+        }
+        "rustup" if add_by_rustup()? => Ok(Toolchain::Active),
+        "rustup" => {
+            bail!("`rustup target add {TARGET}` did not work: unset {VARIABLE}, or set it to `debian`")
+        }
         "" if is_installed()? || add_by_rustup()? => Ok(Toolchain::Active),
-        "" => debian(),
+        "" | "debian" => debian(),
         other => bail!("{VARIABLE}={other} is unknown: expected `installed`, `rustup` or `debian`"),
     }
 }
 
 fn is_installed() -> anyhow::Result<bool> {
     let sysroot = process::output(Command::new("rustc").args(["--print", "sysroot"]))?;
-    Ok(Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).join("lib").is_dir())
+    Ok(Path::new(sysroot.trim())
+        .join("lib/rustlib")
+        .join(TARGET)
+        .join("lib")
+        .is_dir())
 }
 
 fn add_by_rustup() -> anyhow::Result<bool> {
-    println!("plugins: installing the target {TARGET} by rustup (at most {} s)", RUSTUP_LIMIT.as_secs());
+    println!(
+        "plugins: installing the target {TARGET} by rustup (at most {} s)",
+        RUSTUP_LIMIT.as_secs()
+    );
     let mut rustup = Command::new("rustup");
-    rustup.args(["target", "add", TARGET]).env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+    rustup
+        .args(["target", "add", TARGET])
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null());
     // Not there, refused, or too slow: the next way is as good.
     Ok(process::run_within(&mut rustup, RUSTUP_LIMIT).unwrap_or(false) && is_installed()?)
 }
 
 fn debian() -> anyhow::Result<Toolchain> {
-    let missing: Vec<_> = DEBIAN_PACKAGES.into_iter().filter(|package| !has_package(package)).collect();
+    let missing: Vec<_> = DEBIAN_PACKAGES
+        .into_iter()
+        .filter(|package| !has_package(package))
+        .collect();
     if !missing.is_empty() {
         let by_hand = format!("apt-get install --no-install-recommends {}", missing.join(" "));
         let user = process::output(Command::new("id").arg("-u")).unwrap_or_default();
         if user.trim() != "0" {
             bail!("guests need {TARGET}: `rustup target add {TARGET}`, or, as root on Debian, `{by_hand}`");
         }
-        println!("plugins: installing Debian's {} (about 800 MB)", missing.join(", "));
+        println!(
+            "plugins: installing Debian's {} (about 800 MB)",
+            missing.join(", ")
+        );
         apt(&["update", "-qq"])?;
         let options = ["install", "-qq", "-y", "--no-install-recommends"];
         apt(&[&options[..], &missing].concat()).with_context(|| format!("try it by hand: `{by_hand}`"))?;
     }
     for file in [DEBIAN_RUSTC, DEBIAN_LINKER] {
         if !Path::new(file).is_file() {
-            bail!("{file} is missing although {} are installed", DEBIAN_PACKAGES.join(", "));
+            bail!(
+                "{file} is missing although {} are installed",
+                DEBIAN_PACKAGES.join(", ")
+            );
         }
     }
     Ok(Toolchain::Debian)
 }
 
 fn has_package(name: &str) -> bool {
-    let status = process::output(Command::new("dpkg-query").args(["-W", "-f=${db:Status-Abbrev}", name]).stderr(Stdio::null()));
+    let status = process::output(
+        Command::new("dpkg-query")
+            .args(["-W", "-f=${db:Status-Abbrev}", name])
+            .stderr(Stdio::null()),
+    );
     status.is_ok_and(|status| status.starts_with("ii"))
 }
 
 fn apt(arguments: &[&str]) -> anyhow::Result<()> {
     let mut apt = Command::new("apt-get");
-    apt.args(["-o", "DPkg::Lock::Timeout=300"]).args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    apt.args(["-o", "DPkg::Lock::Timeout=300"])
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null());
     process::run(&mut apt)
 }
