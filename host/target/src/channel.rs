@@ -48,7 +48,13 @@ impl Channel {
     ///
     /// # Errors
     /// As [`crate::dial::Dialer::dial`].
-    pub async fn connect(outbound: &Outbound, rules: &[Allow], host: &str, port: u16, deadline: Deadline) -> Result<Self, Error> {
+    pub async fn connect(
+        outbound: &Outbound,
+        rules: &[Allow],
+        host: &str,
+        port: u16,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
         let dialled = outbound.dialer.dial(rules, host, port, deadline).await?;
         Ok(Self {
             stream: Stream::Plain(dialled.stream),
@@ -66,7 +72,14 @@ impl Channel {
     ///
     /// # Errors
     /// As [`crate::dial::Dialer::dial`]; [`Error::TlsName`], [`Error::TlsUntrusted`], [`Error::Tls`].
-    pub async fn connect_tls(outbound: &Outbound, rules: &[Allow], host: &str, port: u16, options: &TlsOptions, deadline: Deadline) -> Result<Self, Error> {
+    pub async fn connect_tls(
+        outbound: &Outbound,
+        rules: &[Allow],
+        host: &str,
+        port: u16,
+        options: &TlsOptions,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
         let mut channel = Self::connect(outbound, rules, host, port, deadline).await?;
         channel.start_tls(outbound, options, deadline).await?;
         Ok(channel)
@@ -77,16 +90,32 @@ impl Channel {
     /// # Errors
     /// [`Error::Invalid`] on a stream with TLS or with unread bytes; [`Error::TlsName`], [`Error::TlsUntrusted`], [`Error::Tls`]. The channel
     /// is of no use after a failed handshake.
-    pub async fn start_tls(&mut self, outbound: &Outbound, options: &TlsOptions, deadline: Deadline) -> Result<(), Error> {
+    pub async fn start_tls(
+        &mut self,
+        outbound: &Outbound,
+        options: &TlsOptions,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
         if !matches!(self.stream, Stream::Plain(_)) {
             return Err(Error::invalid("the stream has TLS already"));
         }
         if !self.received.is_empty() {
-            return Err(Error::invalid("bytes came in plaintext that were not read before TLS"));
+            return Err(Error::invalid(
+                "bytes came in plaintext that were not read before TLS",
+            ));
         }
-        let Stream::Plain(plain) = std::mem::replace(&mut self.stream, Stream::Gone) else { return Ok(()) };
+        let Stream::Plain(plain) = std::mem::replace(&mut self.stream, Stream::Gone) else {
+            return Ok(());
+        };
         let stream = handshake(plain, options, &outbound.trust, deadline).await?;
-        self.peer_certificates = stream.get_ref().1.peer_certificates().unwrap_or_default().iter().map(|c| c.as_ref().to_vec()).collect();
+        self.peer_certificates = stream
+            .get_ref()
+            .1
+            .peer_certificates()
+            .unwrap_or_default()
+            .iter()
+            .map(|c| c.as_ref().to_vec())
+            .collect();
         self.verified = options.verify == Verify::Full;
         self.stream = Stream::Tls(Box::new(stream));
         Ok(())
@@ -109,14 +138,21 @@ impl Channel {
     ///
     /// # Errors
     /// [`Error::Limit`] when it does not come within `limit` bytes, [`Error::Timeout`], [`Error::Lost`] (also at the end of the stream).
-    pub async fn read_until(&mut self, delimiter: &[u8], limit: usize, deadline: Deadline) -> Result<Vec<u8>, Error> {
+    pub async fn read_until(
+        &mut self,
+        delimiter: &[u8],
+        limit: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<u8>, Error> {
         let limit = self.bounded(limit)?;
         if delimiter.is_empty() {
             return Err(Error::invalid("the delimiter is empty"));
         }
         let mut searched = 0;
         loop {
-            let found = self.received[searched..].windows(delimiter.len()).position(|window| window == delimiter);
+            let found = self.received[searched..]
+                .windows(delimiter.len())
+                .position(|window| window == delimiter);
             match found.map(|at| searched + at + delimiter.len()) {
                 Some(end) if end <= limit => return Ok(self.take(end)),
                 Some(_) => return Err(self.over_limit(limit)),
@@ -134,7 +170,11 @@ impl Channel {
     ///
     /// # Errors
     /// [`Error::Limit`], [`Error::Timeout`], [`Error::Lost`].
-    pub async fn read_exact_secret(&mut self, length: usize, deadline: Deadline) -> Result<SecretBytes, Error> {
+    pub async fn read_exact_secret(
+        &mut self,
+        length: usize,
+        deadline: Deadline,
+    ) -> Result<SecretBytes, Error> {
         let length = self.bounded(length)?;
         while self.received.len() < length {
             if self.fill(deadline).await? == 0 {
@@ -168,8 +208,16 @@ impl Channel {
     /// [`Error::UnsafeStream`] in plaintext that no rule allows, or when the certificate was only looked at; else as [`Channel::write`].
     pub async fn write_secret(&mut self, bytes: &SecretBytes, deadline: Deadline) -> Result<(), Error> {
         match &self.stream {
-            Stream::Plain(_) if !self.plaintext_allowed => return Err(Error::UnsafeStream { why: "a stream in plaintext" }),
-            Stream::Tls(_) if !self.verified => return Err(Error::UnsafeStream { why: "a stream whose certificate was not checked" }),
+            Stream::Plain(_) if !self.plaintext_allowed => {
+                return Err(Error::UnsafeStream {
+                    why: "a stream in plaintext",
+                });
+            }
+            Stream::Tls(_) if !self.verified => {
+                return Err(Error::UnsafeStream {
+                    why: "a stream whose certificate was not checked",
+                });
+            }
             _ => {}
         }
         self.write(bytes.expose(), deadline).await
@@ -182,7 +230,11 @@ impl Channel {
 
     /// What a loss of the connection would mean now.
     pub fn effect(&self) -> Effect {
-        if self.unanswered > 0 { Effect::Maybe } else { Effect::None }
+        if self.unanswered > 0 {
+            Effect::Maybe
+        } else {
+            Effect::None
+        }
     }
 
     /// DER of the peer's chain, leaf first; empty without TLS.
@@ -210,7 +262,9 @@ impl Channel {
         let effect = self.effect();
         let mut chunk = Zeroizing::new([0; CHUNK]);
         let stream = self.duplex()?;
-        let read = deadline.run("waiting for an answer", effect, stream.read(&mut *chunk)).await?;
+        let read = deadline
+            .run("waiting for an answer", effect, stream.read(&mut *chunk))
+            .await?;
         let count = read.map_err(|source| self.lost("reading", source))?;
         self.received.extend_from_slice(&chunk[..count]);
         Ok(count)
@@ -231,20 +285,36 @@ impl Channel {
     }
 
     fn bounded(&self, length: usize) -> Result<usize, Error> {
-        if length == 0 || length > CHANNEL_LIMIT { Err(self.over_limit(CHANNEL_LIMIT)) } else { Ok(length) }
+        if length == 0 || length > CHANNEL_LIMIT {
+            Err(self.over_limit(CHANNEL_LIMIT))
+        } else {
+            Ok(length)
+        }
     }
 
     fn over_limit(&self, limit: usize) -> Error {
-        Error::Limit { what: "the number of bytes", limit, effect: self.effect() }
+        Error::Limit {
+            what: "the number of bytes",
+            limit,
+            effect: self.effect(),
+        }
     }
 
     fn lost(&self, doing: &'static str, source: io::Error) -> Error {
-        Error::Lost { doing, effect: self.effect(), source }
+        Error::Lost {
+            doing,
+            effect: self.effect(),
+            source,
+        }
     }
 }
 
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Channel").field("host", &self.host).field("address", &self.address).field("tls", &self.is_tls()).finish_non_exhaustive()
+        f.debug_struct("Channel")
+            .field("host", &self.host)
+            .field("address", &self.address)
+            .field("tls", &self.is_tls())
+            .finish_non_exhaustive()
     }
 }

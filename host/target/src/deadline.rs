@@ -47,7 +47,14 @@ impl Deadline {
     ///
     /// # Errors
     /// [`Error::Timeout`] with the given words and effect when the deadline comes first; `work` is dropped then.
-    pub async fn run<T>(self, doing: &'static str, effect: Effect, work: impl Future<Output = T>) -> Result<T, Error> {
-        tokio::time::timeout_at(self.0, work).await.map_err(|_| Error::Timeout { doing, effect })
+    pub async fn run<T>(
+        self,
+        doing: &'static str,
+        effect: Effect,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        tokio::time::timeout_at(self.0, work)
+            .await
+            .map_err(|_| Error::Timeout { doing, effect })
     }
 }

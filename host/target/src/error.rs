@@ -181,7 +181,11 @@ impl Error {
     /// Whether the target may have changed.
     pub fn effect(&self) -> Effect {
         match self {
-            Self::Timeout { effect, .. } | Self::Lost { effect, .. } | Self::Protocol { effect, .. } | Self::Limit { effect, .. } | Self::Column { effect, .. } => *effect,
+            Self::Timeout { effect, .. }
+            | Self::Lost { effect, .. }
+            | Self::Protocol { effect, .. }
+            | Self::Limit { effect, .. }
+            | Self::Column { effect, .. } => *effect,
             Self::Sql(error) => error.effect,
             _ => Effect::None,
         }
@@ -191,7 +195,11 @@ impl Error {
     #[must_use]
     pub fn at_least(mut self, seen: Effect) -> Self {
         match &mut self {
-            Self::Timeout { effect, .. } | Self::Lost { effect, .. } | Self::Protocol { effect, .. } | Self::Limit { effect, .. } | Self::Column { effect, .. } => *effect = seen.max(*effect),
+            Self::Timeout { effect, .. }
+            | Self::Lost { effect, .. }
+            | Self::Protocol { effect, .. }
+            | Self::Limit { effect, .. }
+            | Self::Column { effect, .. } => *effect = seen.max(*effect),
             Self::Sql(error) => error.effect = seen.max(error.effect),
             _ => {}
         }
@@ -201,10 +209,19 @@ impl Error {
     /// What the caller should do.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotAllowed { .. } | Self::Forbidden { .. } | Self::PlaintextDenied { .. } | Self::UnsafeStream { .. } => ErrorKind::Denied,
+            Self::NotAllowed { .. }
+            | Self::Forbidden { .. }
+            | Self::PlaintextDenied { .. }
+            | Self::UnsafeStream { .. } => ErrorKind::Denied,
             Self::Host { .. } | Self::Invalid { .. } | Self::Column { .. } => ErrorKind::Invalid,
-            Self::Unresolved { .. } | Self::Unreachable { .. } | Self::Tls { .. } | Self::Lost { .. } => ErrorKind::Unavailable,
-            Self::TlsName { .. } | Self::TlsUntrusted { .. } | Self::TlsMissing { .. } | Self::Protocol { .. } | Self::OpenTransaction => ErrorKind::Other,
+            Self::Unresolved { .. } | Self::Unreachable { .. } | Self::Tls { .. } | Self::Lost { .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::TlsName { .. }
+            | Self::TlsUntrusted { .. }
+            | Self::TlsMissing { .. }
+            | Self::Protocol { .. }
+            | Self::OpenTransaction => ErrorKind::Other,
             Self::Timeout { .. } => ErrorKind::Timeout,
             Self::Limit { .. } => ErrorKind::Limit,
             Self::Sql(error) => error.kind,

@@ -55,7 +55,13 @@ pub struct Frame {
 impl Frame {
     /// An empty one.
     pub fn new(framing: Framing) -> Self {
-        Self { framing, open: vec![(0, Vec::new())], carries_secret: false, parts: 0, bytes: 0 }
+        Self {
+            framing,
+            open: vec![(0, Vec::new())],
+            carries_secret: false,
+            parts: 0,
+            bytes: 0,
+        }
     }
 
     /// Its framing.
@@ -69,8 +75,14 @@ impl Frame {
     /// [`Error::Limit`] beyond [`DEPTH_LIMIT`]; [`Error::Invalid`] for nesting in RESP or a tag that is not whole identifier octets.
     pub fn open(&mut self, tag: u32) -> Result<(), Error> {
         match self.framing {
-            Framing::Resp if self.open.len() > 1 => return Err(Error::invalid("a bulk string holds no other")),
-            Framing::Ber if !is_identifier(tag) => return Err(Error::invalid("the tag is not the identifier octets of a BER element")),
+            Framing::Resp if self.open.len() > 1 => {
+                return Err(Error::invalid("a bulk string holds no other"));
+            }
+            Framing::Ber if !is_identifier(tag) => {
+                return Err(Error::invalid(
+                    "the tag is not the identifier octets of a BER element",
+                ));
+            }
             _ if self.open.len() > DEPTH_LIMIT => return Err(limit("the depth of the frame", DEPTH_LIMIT)),
             _ => {}
         }
@@ -126,7 +138,11 @@ impl Frame {
     pub fn finish(mut self) -> Result<SecretBytes, Error> {
         let parts = match (self.open.pop(), self.open.is_empty()) {
             (Some((_, parts)), true) if !parts.is_empty() => parts,
-            _ => return Err(Error::invalid("the frame is empty or an element of it is still open")),
+            _ => {
+                return Err(Error::invalid(
+                    "the frame is empty or an element of it is still open",
+                ));
+            }
         };
         let length = encoded_len(self.framing, &parts);
         if length > FRAME_LIMIT {
@@ -155,7 +171,11 @@ impl Frame {
 }
 
 fn limit(what: &'static str, limit: usize) -> Error {
-    Error::Limit { what, limit, effect: Effect::None }
+    Error::Limit {
+        what,
+        limit,
+        effect: Effect::None,
+    }
 }
 
 /// Identifier octets (X.690 8.1.2): one below 0x1f in its low bits, or 0x1f there and then base 128 to an octet below 0x80.
@@ -163,7 +183,12 @@ fn is_identifier(tag: u32) -> bool {
     let octets = tag_octets(tag);
     match octets.as_slice() {
         [one] => one & 0x1f != 0x1f,
-        [first, middle @ .., last] => first & 0x1f == 0x1f && middle.iter().all(|b| b & 0x80 != 0) && last & 0x80 == 0 && octets[1] != 0x80,
+        [first, middle @ .., last] => {
+            first & 0x1f == 0x1f
+                && middle.iter().all(|b| b & 0x80 != 0)
+                && last & 0x80 == 0
+                && octets[1] != 0x80
+        }
         [] => false,
     }
 }
@@ -270,7 +295,10 @@ mod tests {
         frame.close().unwrap();
         assert!(frame.carries_secret());
         assert!(!format!("{frame:?}").contains("pä"));
-        assert_eq!(sent(frame), "*4\r\n$3\r\nACL\r\n$7\r\nSETUSER\r\n$4\r\na\r\nb\r\n$5\r\n#pä$\r\n".as_bytes());
+        assert_eq!(
+            sent(frame),
+            "*4\r\n$3\r\nACL\r\n$7\r\nSETUSER\r\n$4\r\na\r\nb\r\n$5\r\n#pä$\r\n".as_bytes()
+        );
     }
 
     #[test]
@@ -292,7 +320,10 @@ mod tests {
         frame.close().unwrap();
         frame.close().unwrap();
         frame.close().unwrap();
-        let mut expected = vec![0x30, 0x81, 218, 0x02, 1, 1, 0x60, 0x81, 212, 0x02, 1, 3, 0x04, 4, b'c', b'n', b'=', b'a', 0x80, 0x81, 200];
+        let mut expected = vec![
+            0x30, 0x81, 218, 0x02, 1, 1, 0x60, 0x81, 212, 0x02, 1, 3, 0x04, 4, b'c', b'n', b'=', b'a', 0x80,
+            0x81, 200,
+        ];
         expected.extend([b'x'; 200]);
         assert_eq!(sent(frame), expected);
     }

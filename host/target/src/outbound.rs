@@ -15,12 +15,18 @@ pub struct Outbound {
 impl Outbound {
     /// From its parts.
     pub fn new(dialer: Dialer, trust: TrustStore) -> Self {
-        Self { dialer, trust: Arc::new(trust) }
+        Self {
+            dialer,
+            trust: Arc::new(trust),
+        }
     }
 
     /// The same with one more say in every address that is dialled.
     #[must_use]
     pub fn admitting(&self, admits: impl Fn(IpAddr) -> bool + Send + Sync + 'static) -> Self {
-        Self { dialer: self.dialer.admitting(admits), trust: Arc::clone(&self.trust) }
+        Self {
+            dialer: self.dialer.admitting(admits),
+            trust: Arc::clone(&self.trust),
+        }
     }
 }

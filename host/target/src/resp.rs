@@ -18,7 +18,11 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { bytes: 256 * 1024, elements: 16 * 1024, depth: 8 }
+        Self {
+            bytes: 256 * 1024,
+            elements: 16 * 1024,
+            depth: 8,
+        }
     }
 }
 
@@ -62,7 +66,10 @@ impl Reply {
 /// The first word if it is a status word (upper-case letters, digits, `_`, `-`; at most 32), else `ERR`.
 fn word(text: &str) -> String {
     let first = text.split(' ').next().unwrap_or_default();
-    let good = (1..=32).contains(&first.len()) && first.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
+    let good = (1..=32).contains(&first.len())
+        && first
+            .bytes()
+            .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
     if good { first.to_owned() } else { "ERR".to_owned() }
 }
 
@@ -72,7 +79,10 @@ fn word(text: &str) -> String {
 /// [`Error::Protocol`] for what is not RESP2, [`Error::Limit`], [`Error::Timeout`], [`Error::Lost`]; the effect is `maybe` when
 /// something had been sent.
 pub async fn read_reply(channel: &mut Channel, bounds: Bounds, deadline: Deadline) -> Result<Reply, Error> {
-    let mut reader = Reader { left: bounds, effect: channel.effect() };
+    let mut reader = Reader {
+        left: bounds,
+        effect: channel.effect(),
+    };
     let mut open: Vec<(usize, Vec<Reply>)> = Vec::new();
     loop {
         let mut reply = match reader.item(channel, deadline).await? {
@@ -129,7 +139,9 @@ impl Reader {
             ("*", _) => {
                 let length = usize::try_from(number()?).map_err(|_| self.protocol())?;
                 let elements = self.left.elements;
-                self.left.elements = elements.checked_sub(length).ok_or_else(|| self.limit("the number of the reply's elements", elements))?;
+                self.left.elements = elements
+                    .checked_sub(length)
+                    .ok_or_else(|| self.limit("the number of the reply's elements", elements))?;
                 Item::Array(length)
             }
             _ => return Err(self.protocol()),
@@ -138,15 +150,26 @@ impl Reader {
 
     async fn line(&mut self, channel: &mut Channel, deadline: Deadline) -> Result<String, Error> {
         self.spend(0)?;
-        let mut line = channel.read_until(b"\r\n", self.left.bytes, deadline).await.map_err(|e| e.at_least(self.effect))?;
+        let mut line = channel
+            .read_until(b"\r\n", self.left.bytes, deadline)
+            .await
+            .map_err(|e| e.at_least(self.effect))?;
         self.spend(line.len())?;
         line.truncate(line.len() - 2);
         String::from_utf8(line).map_err(|_| self.protocol())
     }
 
-    async fn bulk(&mut self, channel: &mut Channel, length: usize, deadline: Deadline) -> Result<Vec<u8>, Error> {
+    async fn bulk(
+        &mut self,
+        channel: &mut Channel,
+        length: usize,
+        deadline: Deadline,
+    ) -> Result<Vec<u8>, Error> {
         self.spend(length.saturating_add(2))?;
-        let all = channel.read_exact_secret(length + 2, deadline).await.map_err(|e| e.at_least(self.effect))?;
+        let all = channel
+            .read_exact_secret(length + 2, deadline)
+            .await
+            .map_err(|e| e.at_least(self.effect))?;
         match all.expose().strip_suffix(b"\r\n") {
             Some(bytes) => Ok(bytes.to_vec()),
             None => Err(self.protocol()),
@@ -165,11 +188,18 @@ impl Reader {
     }
 
     fn protocol(&self) -> Error {
-        Error::Protocol { expected: "a reply of RESP2", effect: self.effect }
+        Error::Protocol {
+            expected: "a reply of RESP2",
+            effect: self.effect,
+        }
     }
 
     fn limit(&self, what: &'static str, limit: usize) -> Error {
-        Error::Limit { what, limit, effect: self.effect }
+        Error::Limit {
+            what,
+            limit,
+            effect: self.effect,
+        }
     }
 }
 
@@ -180,8 +210,14 @@ mod tests {
     #[test]
     fn of_an_error_only_a_status_word_is_shown() {
         let error = |text: &str| Reply::Error(text.into()).status();
-        assert_eq!(error("WRONGPASS invalid username-password pair"), Status::Error("WRONGPASS".into()));
-        assert_eq!(error("ERR Error in ACL SETUSER modifier '>hunter2'"), Status::Error("ERR".into()));
+        assert_eq!(
+            error("WRONGPASS invalid username-password pair"),
+            Status::Error("WRONGPASS".into())
+        );
+        assert_eq!(
+            error("ERR Error in ACL SETUSER modifier '>hunter2'"),
+            Status::Error("ERR".into())
+        );
         assert_eq!(error("hunter2"), Status::Error("ERR".into()));
         assert_eq!(error(&"A".repeat(33)), Status::Error("ERR".into()));
         assert_eq!(Reply::Simple("OK".into()).status(), Status::Simple("OK".into()));

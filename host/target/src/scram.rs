@@ -30,13 +30,20 @@ pub fn verifier(password: &SecretBytes, salt: &[u8], rounds: u32) -> Result<Secr
         return Err(Error::invalid("a SCRAM salt has 8 to 64 bytes"));
     }
     if !(DEFAULT_ROUNDS..=MAX_ROUNDS).contains(&rounds) {
-        return Err(Error::invalid(format!("SCRAM takes {DEFAULT_ROUNDS} to {MAX_ROUNDS} rounds")));
+        return Err(Error::invalid(format!(
+            "SCRAM takes {DEFAULT_ROUNDS} to {MAX_ROUNDS} rounds"
+        )));
     }
     let prepared = prepare(password)?;
     let salted = salted_password(prepared.as_bytes(), salt, rounds);
     let stored_key = Sha256::digest(mac(&*salted, b"Client Key"));
     let server_key = mac(&*salted, b"Server Key");
-    let text = format!("{PREFIX}{rounds}:{}${}:{}", BASE64.encode(salt), BASE64.encode(stored_key), BASE64.encode(server_key));
+    let text = format!(
+        "{PREFIX}{rounds}:{}${}:{}",
+        BASE64.encode(salt),
+        BASE64.encode(stored_key),
+        BASE64.encode(server_key)
+    );
     Ok(SecretBytes::new(text.into_bytes()))
 }
 
@@ -46,8 +53,17 @@ pub fn verifier(password: &SecretBytes, salt: &[u8], rounds: u32) -> Result<Secr
 /// # Errors
 /// [`Error::Invalid`] for any other shape.
 pub fn check_verifier(verifier: &SecretBytes) -> Result<(), Error> {
-    let good = std::str::from_utf8(verifier.expose()).ok().and_then(parse).is_some();
-    if good { Ok(()) } else { Err(Error::invalid("not a SCRAM-SHA-256 verifier; the server would take it as a plaintext password")) }
+    let good = std::str::from_utf8(verifier.expose())
+        .ok()
+        .and_then(parse)
+        .is_some();
+    if good {
+        Ok(())
+    } else {
+        Err(Error::invalid(
+            "not a SCRAM-SHA-256 verifier; the server would take it as a plaintext password",
+        ))
+    }
 }
 
 fn parse(text: &str) -> Option<()> {
@@ -57,7 +73,8 @@ fn parse(text: &str) -> Option<()> {
     let plain = rounds.bytes().all(|b| b.is_ascii_digit()) && !rounds.starts_with('0');
     let rounds: u32 = rounds.parse().ok().filter(|_| plain)?;
     let decode = |text: &str| BASE64.decode(text).ok();
-    let sizes = (8..=64).contains(&decode(salt)?.len()) && decode(stored)?.len() == 32 && decode(server)?.len() == 32;
+    let sizes =
+        (8..=64).contains(&decode(salt)?.len()) && decode(stored)?.len() == 32 && decode(server)?.len() == 32;
     ((DEFAULT_ROUNDS..=MAX_ROUNDS).contains(&rounds) && sizes).then_some(())
 }
 
@@ -73,8 +90,10 @@ pub fn sha256_hex(bytes: &SecretBytes) -> SecretBytes {
 }
 
 fn prepare(password: &SecretBytes) -> Result<Zeroizing<String>, Error> {
-    let text = std::str::from_utf8(password.expose()).map_err(|_| Error::invalid("a password for SCRAM is UTF-8 text"))?;
-    let prepared = stringprep::saslprep(text).map_err(|_| Error::invalid("SASLprep refuses a character of the password"))?;
+    let text = std::str::from_utf8(password.expose())
+        .map_err(|_| Error::invalid("a password for SCRAM is UTF-8 text"))?;
+    let prepared = stringprep::saslprep(text)
+        .map_err(|_| Error::invalid("SASLprep refuses a character of the password"))?;
     if prepared.is_empty() {
         return Err(Error::invalid("a password for SCRAM is not empty"));
     }
@@ -108,13 +127,27 @@ mod tests {
     fn the_exchange_of_rfc_7677_follows_from_the_verifier() {
         let salt = BASE64.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
         let verifier = verifier(&SecretBytes::copy_of(b"pencil"), &salt, 4096).unwrap();
-        let keys = text(&verifier).rsplit_once('$').unwrap().1.split_once(':').unwrap();
+        let keys = text(&verifier)
+            .rsplit_once('$')
+            .unwrap()
+            .1
+            .split_once(':')
+            .unwrap();
         let (stored, server) = (BASE64.decode(keys.0).unwrap(), BASE64.decode(keys.1).unwrap());
         let auth = "n=user,r=rOprNGfwEbeRWgbNEkqO,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
                     c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
-        assert_eq!(BASE64.encode(mac(&server, auth.as_bytes())), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
-        let proof = BASE64.decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=").unwrap();
-        let client_key: Vec<u8> = proof.iter().zip(mac(&stored, auth.as_bytes())).map(|(a, b)| a ^ b).collect();
+        assert_eq!(
+            BASE64.encode(mac(&server, auth.as_bytes())),
+            "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+        );
+        let proof = BASE64
+            .decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
+            .unwrap();
+        let client_key: Vec<u8> = proof
+            .iter()
+            .zip(mac(&stored, auth.as_bytes()))
+            .map(|(a, b)| a ^ b)
+            .collect();
         assert_eq!(Sha256::digest(client_key).as_slice(), stored);
     }
 
@@ -128,7 +161,8 @@ mod tests {
 
     #[test]
     fn anything_but_a_whole_verifier_is_refused() {
-        let good = text(&verifier(&SecretBytes::copy_of(b"pw"), b"0123456789abcdef", 4096).unwrap()).to_owned();
+        let good =
+            text(&verifier(&SecretBytes::copy_of(b"pw"), b"0123456789abcdef", 4096).unwrap()).to_owned();
         let (head, _) = good.rsplit_once(':').unwrap();
         let bad = [
             String::new(),
@@ -149,15 +183,30 @@ mod tests {
             good.trim_end_matches('=').into(),
         ];
         for text in bad {
-            assert!(check_verifier(&SecretBytes::copy_of(text.as_bytes())).is_err(), "{text}");
+            assert!(
+                check_verifier(&SecretBytes::copy_of(text.as_bytes())).is_err(),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn passwords_are_prepared_and_the_unpreparable_refused() {
-        let make = |password: &str| verifier(&SecretBytes::copy_of(password.as_bytes()), b"0123456789abcdef", 4096);
-        assert!(make("I\u{ad}X").unwrap().same_as(&make("IX").unwrap()), "a soft hyphen is mapped to nothing");
-        assert!(make("\u{2168}").unwrap().same_as(&make("IX").unwrap()), "compatibility forms are one");
+        let make = |password: &str| {
+            verifier(
+                &SecretBytes::copy_of(password.as_bytes()),
+                b"0123456789abcdef",
+                4096,
+            )
+        };
+        assert!(
+            make("I\u{ad}X").unwrap().same_as(&make("IX").unwrap()),
+            "a soft hyphen is mapped to nothing"
+        );
+        assert!(
+            make("\u{2168}").unwrap().same_as(&make("IX").unwrap()),
+            "compatibility forms are one"
+        );
         for bad in ["", "\u{7}", "a\0b", "\u{0627}\u{0031}"] {
             assert!(make(bad).is_err(), "{bad:?}");
         }
@@ -167,6 +216,9 @@ mod tests {
     #[test]
     fn sha256_hex_is_what_sha256sum_prints() {
         let hex = sha256_hex(&SecretBytes::copy_of(b"abc"));
-        assert_eq!(text(&hex), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+        assert_eq!(
+            text(&hex),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
     }
 }

@@ -120,7 +120,11 @@ pub(crate) struct Rendered {
 impl Statement {
     /// An empty one.
     pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, pieces: Vec::new(), bytes: 0 }
+        Self {
+            dialect,
+            pieces: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// Its dialect.
@@ -147,7 +151,10 @@ impl Statement {
             return Err(Error::invalid("an identifier is not empty and has no NUL"));
         }
         if name.len() > self.dialect.identifier_limit() {
-            return Err(Error::invalid(format!("an identifier has at most {} bytes", self.dialect.identifier_limit())));
+            return Err(Error::invalid(format!(
+                "an identifier has at most {} bytes",
+                self.dialect.identifier_limit()
+            )));
         }
         self.push(Piece::Identifier(name.to_owned()), name.len())
     }
@@ -209,8 +216,14 @@ impl Statement {
 
     /// The first word, in upper case.
     pub(crate) fn verb(&self) -> String {
-        let Some(Piece::Text(text)) = self.pieces.first() else { return String::new() };
-        text.trim_start().chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_ascii_uppercase()
+        let Some(Piece::Text(text)) = self.pieces.first() else {
+            return String::new();
+        };
+        text.trim_start()
+            .chars()
+            .take_while(char::is_ascii_alphabetic)
+            .collect::<String>()
+            .to_ascii_uppercase()
     }
 
     fn push(&mut self, piece: Piece, bytes: usize) -> Result<(), Error> {
@@ -219,7 +232,11 @@ impl Statement {
         }
         self.bytes += bytes + 3;
         if self.bytes > STATEMENT_LIMIT {
-            return Err(Error::Limit { what: "the statement", limit: STATEMENT_LIMIT, effect: keywheel_model::Effect::None });
+            return Err(Error::Limit {
+                what: "the statement",
+                limit: STATEMENT_LIMIT,
+                effect: keywheel_model::Effect::None,
+            });
         }
         self.pieces.push(piece);
         Ok(())
@@ -227,8 +244,20 @@ impl Statement {
 
     pub(crate) fn render(&self) -> Result<Rendered, Error> {
         // Reserved in full, so that no half-written copy of a secret is left behind by a reallocation.
-        let most: usize = self.pieces.iter().map(|piece| if let Piece::Secret(s) = piece { 2 * s.expose().len() + 2 } else { 0 }).sum();
-        let mut sql = Zeroizing::new(String::with_capacity(2 * self.bytes + most + 16 * self.pieces.len()));
+        let most: usize = self
+            .pieces
+            .iter()
+            .map(|piece| {
+                if let Piece::Secret(s) = piece {
+                    2 * s.expose().len() + 2
+                } else {
+                    0
+                }
+            })
+            .sum();
+        let mut sql = Zeroizing::new(String::with_capacity(
+            2 * self.bytes + most + 16 * self.pieces.len(),
+        ));
         let mut params = Vec::new();
         for piece in &self.pieces {
             let secret = match piece {
@@ -261,12 +290,18 @@ impl Statement {
 }
 
 fn secret_text(secret: &SecretBytes) -> Result<&str, Error> {
-    let text = std::str::from_utf8(secret.expose()).ok().filter(|text| !text.contains('\0'));
+    let text = std::str::from_utf8(secret.expose())
+        .ok()
+        .filter(|text| !text.contains('\0'));
     text.ok_or_else(|| Error::invalid("a secret in a statement is text without NUL"))
 }
 
 fn check_text(sql: &str) -> Result<(), Error> {
-    let refuse = |why: &str| Err(Error::invalid(format!("SQL text may not hold {why}; use the typed pieces")));
+    let refuse = |why: &str| {
+        Err(Error::invalid(format!(
+            "SQL text may not hold {why}; use the typed pieces"
+        )))
+    };
     let mut quote = None;
     let mut before = ' ';
     for character in sql.chars() {
@@ -282,7 +317,11 @@ fn check_text(sql: &str) -> Result<(), Error> {
         }
         before = character;
     }
-    if quote.is_some() { refuse("an open quote") } else { Ok(()) }
+    if quote.is_some() {
+        refuse("an open quote")
+    } else {
+        Ok(())
+    }
 }
 
 /// `E'…'`, `U&"…"`, `''` and `--` must not come to be at the joint of two pieces.
@@ -290,16 +329,26 @@ fn check_joint(left: &Piece, right: &Piece) -> Result<(), Error> {
     let sticks = |c: char| c.is_alphanumeric() || matches!(c, '_' | '\'' | '"' | '&' | '$') || !c.is_ascii();
     let good = match (left, right) {
         (Piece::Text(a), Piece::Text(b)) => {
-            let (end, start) = (a.chars().next_back().unwrap_or(' '), b.chars().next().unwrap_or(' '));
+            let (end, start) = (
+                a.chars().next_back().unwrap_or(' '),
+                b.chars().next().unwrap_or(' '),
+            );
             let comment = matches!((end, start), ('-', '-') | ('/', '*'));
-            !comment && !(sticks(end) && matches!(start, '\'' | '"'))
+            let prefixed = sticks(end) && matches!(start, '\'' | '"');
+            !comment && !prefixed
         }
         (Piece::Text(a), _) => !a.chars().next_back().is_some_and(sticks),
         (_, Piece::Text(b)) => !b.chars().next().is_some_and(sticks),
         // `"schema""table"` would read as one name.
         _ => false,
     };
-    if good { Ok(()) } else { Err(Error::invalid("a quoted piece stands apart: put a space, comma, dot or bracket between it and its neighbour")) }
+    if good {
+        Ok(())
+    } else {
+        Err(Error::invalid(
+            "a quoted piece stands apart: put a space, comma, dot or bracket between it and its neighbour",
+        ))
+    }
 }
 
 #[cfg(test)]
@@ -318,7 +367,10 @@ mod tests {
     #[test]
     fn identifiers_and_secrets_are_quoted_by_doubling() {
         let s = set("a\"b'c", "p'w\"\\").unwrap();
-        assert_eq!(*s.render().unwrap().sql, r#"ALTER ROLE "a""b'c" PASSWORD 'p''w"\'"#);
+        assert_eq!(
+            *s.render().unwrap().sql,
+            r#"ALTER ROLE "a""b'c" PASSWORD 'p''w"\'"#
+        );
         assert_eq!(s.preview(), r#"ALTER ROLE "a""b'c" PASSWORD ***"#);
         assert!(s.carries_secret());
         assert_eq!(s.verb(), "ALTER");
@@ -336,7 +388,17 @@ mod tests {
     #[test]
     fn text_cannot_open_what_it_does_not_close() {
         let mut s = Statement::new(Dialect::Postgres);
-        for bad in ["SELECT 'a", "SELECT \"a", "SELECT 1; DROP", "SELECT $1", "$$", "-- x", "/* x */", "E'\\''", "a\0"] {
+        for bad in [
+            "SELECT 'a",
+            "SELECT \"a",
+            "SELECT 1; DROP",
+            "SELECT $1",
+            "$$",
+            "-- x",
+            "/* x */",
+            "E'\\''",
+            "a\0",
+        ] {
             assert!(s.text(bad).is_err(), "{bad}");
         }
         assert!(s.text("SELECT 'it''s', \"A-b\", 1 - -1").is_ok());
@@ -344,9 +406,21 @@ mod tests {
 
     #[test]
     fn pieces_cannot_merge_at_their_joint() {
-        for (before, after) in [("PASSWORD E", ""), ("U&", ""), ("'a'", ""), ("\"x\"", ""), ("x", ""), (" ", "'b'"), (" ", "\"b\""), (" ", "x")] {
+        for (before, after) in [
+            ("PASSWORD E", ""),
+            ("U&", ""),
+            ("'a'", ""),
+            ("\"x\"", ""),
+            ("x", ""),
+            (" ", "'b'"),
+            (" ", "\"b\""),
+            (" ", "x"),
+        ] {
             let mut s = Statement::new(Dialect::Postgres);
-            let built = s.text(before).and_then(|()| s.secret_literal(SecretBytes::copy_of(b"x"))).and_then(|()| s.text(after));
+            let built = s
+                .text(before)
+                .and_then(|()| s.secret_literal(SecretBytes::copy_of(b"x")))
+                .and_then(|()| s.text(after));
             assert!(built.is_err(), "{before:?} {after:?}");
         }
         let mut s = Statement::new(Dialect::Postgres);

@@ -37,8 +37,13 @@ impl TrustStore {
     pub fn add_pem(&mut self, name: &str, pem: &[u8]) -> Result<(), Error> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|_| Error::invalid(format!("trust set {name:?} is not PEM")))?;
-            roots.add(certificate).map_err(|_| Error::invalid(format!("trust set {name:?} holds a certificate that cannot be a root")))?;
+            let certificate =
+                certificate.map_err(|_| Error::invalid(format!("trust set {name:?} is not PEM")))?;
+            roots.add(certificate).map_err(|_| {
+                Error::invalid(format!(
+                    "trust set {name:?} holds a certificate that cannot be a root"
+                ))
+            })?;
         }
         if roots.is_empty() {
             return Err(Error::invalid(format!("trust set {name:?} holds no certificate")));
@@ -53,7 +58,11 @@ impl TrustStore {
     /// [`Error::Invalid`] for a name that is not configured.
     pub fn roots(&self, name: Option<&str>) -> Result<Arc<RootCertStore>, Error> {
         match name {
-            Some(name) => self.sets.get(name).cloned().ok_or_else(|| Error::invalid(format!("no trust set {name:?} is configured"))),
+            Some(name) => self
+                .sets
+                .get(name)
+                .cloned()
+                .ok_or_else(|| Error::invalid(format!("no trust set {name:?} is configured"))),
             None => Ok(Arc::clone(self.host.get_or_init(|| Arc::new(native_roots())))),
         }
     }
@@ -82,8 +91,11 @@ impl ClientIdentity {
     /// # Errors
     /// [`Error::Invalid`] when the one or the other is missing; says nothing of the content.
     pub fn from_pem(pem: &SecretBytes) -> Result<Self, Error> {
-        let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.expose()).filter_map(Result::ok).collect();
-        let key = PrivateKeyDer::from_pem_slice(pem.expose()).map_err(|_| Error::invalid("a client identity needs a private key in PEM"))?;
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(pem.expose())
+            .filter_map(Result::ok)
+            .collect();
+        let key = PrivateKeyDer::from_pem_slice(pem.expose())
+            .map_err(|_| Error::invalid("a client identity needs a private key in PEM"))?;
         if chain.is_empty() {
             return Err(Error::invalid("a client identity needs a certificate in PEM"));
         }
@@ -93,7 +105,9 @@ impl ClientIdentity {
 
 impl std::fmt::Debug for ClientIdentity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientIdentity").field("certificates", &self.chain.len()).finish_non_exhaustive()
+        f.debug_struct("ClientIdentity")
+            .field("certificates", &self.chain.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -125,7 +139,10 @@ pub struct TlsOptions {
 impl TlsOptions {
     /// The usual: full verification for a name, by the operating system's roots.
     pub fn for_name(server_name: &str) -> Self {
-        Self { server_name: server_name.to_owned(), ..Self::default() }
+        Self {
+            server_name: server_name.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// With a trust set.
@@ -137,16 +154,26 @@ impl TlsOptions {
 
     pub(crate) fn client_config(&self, trust: &TrustStore) -> Result<ClientConfig, Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let bad = |error: rustls::Error| Error::Tls { name: self.server_name.clone(), source: io::Error::other(error) };
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions().map_err(bad)?;
+        let bad = |error: rustls::Error| Error::Tls {
+            name: self.server_name.clone(),
+            source: io::Error::other(error),
+        };
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(bad)?;
         let builder = match self.verify {
             Verify::Full => {
-                let verifier = WebPkiServerVerifier::builder_with_provider(trust.roots(self.trust.as_deref())?, provider)
-                    .build()
-                    .map_err(|error| Error::invalid(format!("the trust set cannot be used: {error}")))?;
+                let verifier = WebPkiServerVerifier::builder_with_provider(
+                    trust.roots(self.trust.as_deref())?,
+                    provider,
+                )
+                .build()
+                .map_err(|error| Error::invalid(format!("the trust set cannot be used: {error}")))?;
                 builder.with_webpki_verifier(verifier)
             }
-            Verify::InspectOnly => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider))),
+            Verify::InspectOnly => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Unchecked(provider))),
         };
         let mut config = match &self.identity {
             Some(identity) => builder
@@ -162,14 +189,24 @@ impl TlsOptions {
 }
 
 /// Does a handshake on a connected stream.
-pub(crate) async fn handshake<S>(stream: S, options: &TlsOptions, trust: &TrustStore, deadline: Deadline) -> Result<TlsStream<S>, Error>
+pub(crate) async fn handshake<S>(
+    stream: S,
+    options: &TlsOptions,
+    trust: &TrustStore,
+    deadline: Deadline,
+) -> Result<TlsStream<S>, Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let name = ServerName::try_from(options.server_name.clone()).map_err(|_| Error::invalid("the server's name is neither a DNS name nor an address"))?;
+    let name = ServerName::try_from(options.server_name.clone())
+        .map_err(|_| Error::invalid("the server's name is neither a DNS name nor an address"))?;
     let connector = TlsConnector::from(Arc::new(options.client_config(trust)?));
     deadline
-        .run("shaking hands for TLS", Effect::None, connector.connect(name, stream))
+        .run(
+            "shaking hands for TLS",
+            Effect::None,
+            connector.connect(name, stream),
+        )
         .await?
         .map_err(|error| failure(&options.server_name, error))
 }
@@ -178,9 +215,17 @@ where
 pub(crate) fn failure(name: &str, error: io::Error) -> Error {
     use rustls::CertificateError as C;
     let name = name.to_owned();
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. })) => Error::TlsName { name },
-        Some(rustls::Error::InvalidCertificate(reason)) => Error::TlsUntrusted { name, why: reason.to_string() },
+    match error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+    {
+        Some(rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. })) => {
+            Error::TlsName { name }
+        }
+        Some(rustls::Error::InvalidCertificate(reason)) => Error::TlsUntrusted {
+            name,
+            why: reason.to_string(),
+        },
         _ => Error::Tls { name, source: error },
     }
 }
@@ -201,11 +246,21 @@ impl ServerCertVerifier for Unchecked {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
     }
 

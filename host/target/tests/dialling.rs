@@ -1,5 +1,7 @@
 //! What may be dialled: rules, addresses, a hostile resolver, certificates.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,8 +26,15 @@ struct Scripted {
 
 impl Scripted {
     fn new(answers: &[&[&str]]) -> Arc<Self> {
-        let answers = answers.iter().rev().map(|list| list.iter().map(|a| a.parse().unwrap()).collect()).collect();
-        Arc::new(Self { answers: Mutex::new(answers), asked: AtomicUsize::new(0) })
+        let answers = answers
+            .iter()
+            .rev()
+            .map(|list| list.iter().map(|a| a.parse().unwrap()).collect())
+            .collect();
+        Arc::new(Self {
+            answers: Mutex::new(answers),
+            asked: AtomicUsize::new(0),
+        })
     }
 }
 
@@ -33,7 +42,11 @@ impl Scripted {
 impl Resolver for Scripted {
     async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        self.answers.lock().unwrap().pop().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.answers
+            .lock()
+            .unwrap()
+            .pop()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -55,8 +68,16 @@ async fn listener() -> (TcpListener, u16) {
 async fn a_host_or_port_that_no_rule_names_is_denied_without_a_question_to_the_resolver() {
     let resolver = Scripted::new(&[&["9.9.9.9"]]);
     let dialer = Dialer::with_resolver(resolver.clone());
-    for (host, port) in [("other.example", 443), ("db.example", 444), ("sub.db.example", 443), ("9.9.9.9", 443)] {
-        let error = dialer.dial(&rules(&["db.example:443 tls"]), host, port, soon()).await.unwrap_err();
+    for (host, port) in [
+        ("other.example", 443),
+        ("db.example", 444),
+        ("sub.db.example", 443),
+        ("9.9.9.9", 443),
+    ] {
+        let error = dialer
+            .dial(&rules(&["db.example:443 tls"]), host, port, soon())
+            .await
+            .unwrap_err();
         assert!(matches!(error, Error::NotAllowed { .. }), "{host}: {error}");
         assert_eq!((error.kind(), error.effect()), (ErrorKind::Denied, Effect::None));
     }
@@ -65,12 +86,30 @@ async fn a_host_or_port_that_no_rule_names_is_denied_without_a_question_to_the_r
 
 #[tokio::test]
 async fn metadata_and_its_wrappings_are_denied_even_where_a_rule_names_them() {
-    for address in ["169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "fe80::1", "fd00:ec2::254", "168.63.129.16", "100.100.100.200", "224.0.0.1", "0.0.0.0"] {
+    for address in [
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::",
+        "fe80::1",
+        "fd00:ec2::254",
+        "168.63.129.16",
+        "100.100.100.200",
+        "224.0.0.1",
+        "0.0.0.0",
+    ] {
         let dialer = Dialer::with_resolver(Scripted::new(&[&[address]]));
-        let rules = rules(&["metadata.google.internal:80 plaintext", "0.0.0.0/0:80 plaintext", "[::]/0:80 plaintext"]);
+        let rules = rules(&[
+            "metadata.google.internal:80 plaintext",
+            "0.0.0.0/0:80 plaintext",
+            "[::]/0:80 plaintext",
+        ]);
         for host in ["metadata.google.internal", address] {
             let error = dialer.dial(&rules, host, 80, soon()).await.unwrap_err();
-            assert!(matches!(error, Error::Forbidden { .. }), "{host} {address}: {error}");
+            assert!(
+                matches!(error, Error::Forbidden { .. }),
+                "{host} {address}: {error}"
+            );
         }
     }
 }
@@ -79,7 +118,17 @@ async fn metadata_and_its_wrappings_are_denied_even_where_a_rule_names_them() {
 async fn odd_spellings_of_an_address_are_denied_before_anything_is_dialled() {
     let dialer = Dialer::system();
     let rules = rules(&["0.0.0.0/0:80 plaintext", "*.internal:80 plaintext"]);
-    for host in ["2130706433", "0x7f000001", "017700000001", "0177.0.0.1", "127.1", "127.0.0.1.", "metadata.google.internal.", "user@127.0.0.1", "127.0.0.1\r\nx"] {
+    for host in [
+        "2130706433",
+        "0x7f000001",
+        "017700000001",
+        "0177.0.0.1",
+        "127.1",
+        "127.0.0.1.",
+        "metadata.google.internal.",
+        "user@127.0.0.1",
+        "127.0.0.1\r\nx",
+    ] {
         let error = dialer.dial(&rules, host, 80, soon()).await.unwrap_err();
         assert!(matches!(error, Error::Host { .. }), "{host}: {error}");
     }
@@ -90,12 +139,21 @@ async fn a_rebound_name_is_resolved_once_and_the_checked_address_dialled() {
     let (listener, port) = listener().await;
     let resolver = Scripted::new(&[&["127.0.0.1"], &["169.254.169.254"]]);
     let dialer = Dialer::with_resolver(resolver.clone());
-    let allowed = rules(&[&format!("db.example:{port} tls"), &format!("127.0.0.1:{port} tls")]);
+    let allowed = rules(&[
+        &format!("db.example:{port} tls"),
+        &format!("127.0.0.1:{port} tls"),
+    ]);
     let dialled = dialer.dial(&allowed, "db.example", port, soon()).await.unwrap();
     assert_eq!(dialled.address, listener.local_addr().unwrap());
     assert_eq!(resolver.asked.load(Ordering::SeqCst), 1);
-    let error = dialer.dial(&allowed, "db.example", port, soon()).await.unwrap_err();
-    assert!(matches!(error, Error::Forbidden { .. }), "the second answer is checked anew: {error}");
+    let error = dialer
+        .dial(&allowed, "db.example", port, soon())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Forbidden { .. }),
+        "the second answer is checked anew: {error}"
+    );
 }
 
 #[tokio::test]
@@ -103,17 +161,49 @@ async fn a_granted_name_that_leads_to_loopback_is_denied_until_loopback_is_named
     let (_listener, port) = listener().await;
     let dial = |texts: Vec<String>, host: &'static str, answer: &'static str| async move {
         let allowed: Vec<Allow> = texts.iter().map(|text| text.parse().unwrap()).collect();
-        Dialer::with_resolver(Scripted::new(&[&[answer]])).dial(&allowed, host, port, soon()).await
+        Dialer::with_resolver(Scripted::new(&[&[answer]]))
+            .dial(&allowed, host, port, soon())
+            .await
     };
     let named = format!("db.example:{port} tls");
-    let error = dial(vec![named.clone()], "db.example", "127.0.0.1").await.unwrap_err();
-    assert!(matches!(error, Error::Forbidden { .. }) && error.hint().is_some(), "{error}");
-    assert!(matches!(dial(vec![named.clone()], "db.example", "::1").await, Err(Error::Forbidden { .. })));
-    assert!(matches!(dial(vec![named.clone()], "db.example", "64:ff9b::7f00:1").await, Err(Error::Forbidden { .. })));
-    assert!(dial(vec![named, format!("127.0.0.0/8:{port} tls")], "db.example", "127.0.0.1").await.is_ok());
-    assert!(dial(vec![format!("localhost:{port} tls")], "localhost", "127.0.0.1").await.is_ok());
-    assert!(dial(vec![format!("127.0.0.1:{port} tls")], "127.0.0.1", "9.9.9.9").await.is_ok());
-    assert!(matches!(dial(vec![format!("127.0.0.1:{port} tls")], "localhost", "127.0.0.1").await, Err(Error::NotAllowed { .. })));
+    let error = dial(vec![named.clone()], "db.example", "127.0.0.1")
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Forbidden { .. }) && error.hint().is_some(),
+        "{error}"
+    );
+    assert!(matches!(
+        dial(vec![named.clone()], "db.example", "::1").await,
+        Err(Error::Forbidden { .. })
+    ));
+    assert!(matches!(
+        dial(vec![named.clone()], "db.example", "64:ff9b::7f00:1").await,
+        Err(Error::Forbidden { .. })
+    ));
+    assert!(
+        dial(
+            vec![named, format!("127.0.0.0/8:{port} tls")],
+            "db.example",
+            "127.0.0.1"
+        )
+        .await
+        .is_ok()
+    );
+    assert!(
+        dial(vec![format!("localhost:{port} tls")], "localhost", "127.0.0.1")
+            .await
+            .is_ok()
+    );
+    assert!(
+        dial(vec![format!("127.0.0.1:{port} tls")], "127.0.0.1", "9.9.9.9")
+            .await
+            .is_ok()
+    );
+    assert!(matches!(
+        dial(vec![format!("127.0.0.1:{port} tls")], "localhost", "127.0.0.1").await,
+        Err(Error::NotAllowed { .. })
+    ));
 }
 
 #[tokio::test]
@@ -121,23 +211,59 @@ async fn private_addresses_open_by_an_exact_name_or_a_network_but_not_by_a_patte
     let opened = |texts: &'static [&'static str], answer: &'static [&'static str]| async move {
         let dialer = Dialer::with_resolver(Scripted::new(&[answer]));
         let found = dialer.addresses(&rules(texts), "db.x.example", 1, soon()).await;
-        found.map(|list| list.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>()).map_err(|error| error.code().into_owned())
+        found
+            .map(|list| {
+                list.iter()
+                    .map(|address| address.ip().to_string())
+                    .collect::<Vec<_>>()
+            })
+            .map_err(|error| error.code().into_owned())
     };
     let denied = Err("net.forbidden-address".to_owned());
-    assert_eq!(opened(&["db.x.example:1 tls"], &["10.0.0.1", "10.0.0.1"]).await, Ok(vec!["10.0.0.1".to_owned()]));
+    assert_eq!(
+        opened(&["db.x.example:1 tls"], &["10.0.0.1", "10.0.0.1"]).await,
+        Ok(vec!["10.0.0.1".to_owned()])
+    );
     assert_eq!(opened(&["*.x.example:1 tls"], &["10.0.0.1"]).await, denied);
-    assert_eq!(opened(&["*.x.example:1 tls", "10.0.0.0/8:1 tls"], &["10.0.0.1"]).await, Ok(vec!["10.0.0.1".to_owned()]));
-    assert_eq!(opened(&["*.x.example:1 tls", "10.0.0.0/8:2 tls"], &["10.0.0.1"]).await, denied);
-    assert_eq!(opened(&["db.x.example:1 tls"], &["10.0.0.1", "9.9.9.9", "127.0.0.1", "169.254.169.254"]).await, Ok(vec!["9.9.9.9".to_owned()]));
-    assert_eq!(opened(&["*.x.example:1 tls"], &["10.0.0.1", "fd00::1", "2002:7f00:1::"]).await, denied);
-    assert_eq!(opened(&["db.x.example:1 tls"], &[]).await, Err("net.unresolved".to_owned()));
+    assert_eq!(
+        opened(&["*.x.example:1 tls", "10.0.0.0/8:1 tls"], &["10.0.0.1"]).await,
+        Ok(vec!["10.0.0.1".to_owned()])
+    );
+    assert_eq!(
+        opened(&["*.x.example:1 tls", "10.0.0.0/8:2 tls"], &["10.0.0.1"]).await,
+        denied
+    );
+    assert_eq!(
+        opened(
+            &["db.x.example:1 tls"],
+            &["10.0.0.1", "9.9.9.9", "127.0.0.1", "169.254.169.254"]
+        )
+        .await,
+        Ok(vec!["9.9.9.9".to_owned()])
+    );
+    assert_eq!(
+        opened(&["*.x.example:1 tls"], &["10.0.0.1", "fd00::1", "2002:7f00:1::"]).await,
+        denied
+    );
+    assert_eq!(
+        opened(&["db.x.example:1 tls"], &[]).await,
+        Err("net.unresolved".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn the_hosts_own_listeners_stay_closed() {
     let (listener, port) = listener().await;
     let dialer = Dialer::system().closing([listener.local_addr().unwrap()]);
-    let error = dialer.dial(&rules(&[&format!("127.0.0.1:{port} plaintext")]), "127.0.0.1", port, soon()).await.unwrap_err();
+    let error = dialer
+        .dial(
+            &rules(&[&format!("127.0.0.1:{port} plaintext")]),
+            "127.0.0.1",
+            port,
+            soon(),
+        )
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Forbidden { .. }), "{error}");
 }
 
@@ -145,11 +271,25 @@ async fn the_hosts_own_listeners_stay_closed() {
 async fn a_closed_port_is_unreachable_and_an_unknown_name_unresolved() {
     let (listener, port) = listener().await;
     drop(listener);
-    let error = Dialer::system().dial(&rules(&[&format!("127.0.0.1:{port} tls")]), "127.0.0.1", port, soon()).await.unwrap_err();
+    let error = Dialer::system()
+        .dial(
+            &rules(&[&format!("127.0.0.1:{port} tls")]),
+            "127.0.0.1",
+            port,
+            soon(),
+        )
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }));
-    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::None));
+    assert_eq!(
+        (error.kind(), error.effect()),
+        (ErrorKind::Unavailable, Effect::None)
+    );
     let dialer = Dialer::with_resolver(Scripted::new(&[]));
-    let error = dialer.dial(&rules(&["gone.example:1 tls"]), "gone.example", 1, soon()).await.unwrap_err();
+    let error = dialer
+        .dial(&rules(&["gone.example:1 tls"]), "gone.example", 1, soon())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Unresolved { .. }));
 }
 
@@ -170,7 +310,12 @@ async fn tls_server(authority: &Authority, names: &[&str]) -> (u16, tokio::task:
     let (listener, port) = listener().await;
     let served = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        let Ok(mut stream) = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return Vec::new() };
+        let Ok(mut stream) = tokio_rustls::TlsAcceptor::from(Arc::new(config))
+            .accept(stream)
+            .await
+        else {
+            return Vec::new();
+        };
         let mut read = Vec::new();
         let _ = stream.read_to_end(&mut read).await;
         read
@@ -185,7 +330,15 @@ fn outbound(authority: &Authority) -> Outbound {
 }
 
 async fn connect(outbound: &Outbound, port: u16, options: &TlsOptions) -> Result<Channel, Error> {
-    Channel::connect_tls(outbound, &rules(&[&format!("127.0.0.1:{port} tls")]), "127.0.0.1", port, options, Deadline::after(Duration::from_secs(10))).await
+    Channel::connect_tls(
+        outbound,
+        &rules(&[&format!("127.0.0.1:{port} tls")]),
+        "127.0.0.1",
+        port,
+        options,
+        Deadline::after(Duration::from_secs(10)),
+    )
+    .await
 }
 
 #[tokio::test]
@@ -193,23 +346,49 @@ async fn a_wrong_name_and_an_untrusted_chain_are_told_apart() {
     let authority = Authority::new().unwrap();
     let outbound = outbound(&authority);
     let (port, _served) = tls_server(&authority, &["wrong.invalid"]).await;
-    let error = connect(&outbound, port, &TlsOptions::for_name("localhost").trusting("test")).await.unwrap_err();
+    let error = connect(
+        &outbound,
+        port,
+        &TlsOptions::for_name("localhost").trusting("test"),
+    )
+    .await
+    .unwrap_err();
     assert!(matches!(error, Error::TlsName { .. }), "{error:?}");
     assert_eq!(error.effect(), Effect::None);
     let (port, _served) = tls_server(&Authority::new().unwrap(), &["localhost"]).await;
-    let error = connect(&outbound, port, &TlsOptions::for_name("localhost").trusting("test")).await.unwrap_err();
+    let error = connect(
+        &outbound,
+        port,
+        &TlsOptions::for_name("localhost").trusting("test"),
+    )
+    .await
+    .unwrap_err();
     assert!(matches!(error, Error::TlsUntrusted { .. }), "{error:?}");
-    assert!(connect(&outbound, port, &TlsOptions::for_name("localhost").trusting("other")).await.is_err());
+    assert!(
+        connect(
+            &outbound,
+            port,
+            &TlsOptions::for_name("localhost").trusting("other")
+        )
+        .await
+        .is_err()
+    );
 }
 
 #[tokio::test]
 async fn a_stream_that_is_only_inspected_shows_its_certificate_and_takes_no_secret() {
     let authority = Authority::new().unwrap();
     let (port, served) = tls_server(&Authority::new().unwrap(), &["wrong.invalid"]).await;
-    let options = TlsOptions { verify: Verify::InspectOnly, ..TlsOptions::for_name("localhost") };
+    let options = TlsOptions {
+        verify: Verify::InspectOnly,
+        ..TlsOptions::for_name("localhost")
+    };
     let mut channel = connect(&outbound(&authority), port, &options).await.unwrap();
     assert_eq!(channel.peer_certificates().len(), 1);
-    let error = channel.write_secret(&SecretBytes::copy_of(b"hunter2"), soon()).await.unwrap_err();
+    let error = channel
+        .write_secret(&SecretBytes::copy_of(b"hunter2"), soon())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::UnsafeStream { .. }));
     assert_eq!(error.effect(), Effect::None);
     channel.write(b"public", soon()).await.unwrap();
@@ -223,9 +402,13 @@ async fn plaintext_takes_a_secret_only_where_a_rule_says_so_in_words() {
     let outbound = outbound(&Authority::new().unwrap());
     for (word, taken) in [("tls", false), ("plaintext", true)] {
         let allowed = rules(&[&format!("127.0.0.1:{port} {word}")]);
-        let mut channel = Channel::connect(&outbound, &allowed, "127.0.0.1", port, soon()).await.unwrap();
+        let mut channel = Channel::connect(&outbound, &allowed, "127.0.0.1", port, soon())
+            .await
+            .unwrap();
         let _peer = listener.accept().await.unwrap();
-        let written = channel.write_secret(&SecretBytes::copy_of(b"hunter2"), soon()).await;
+        let written = channel
+            .write_secret(&SecretBytes::copy_of(b"hunter2"), soon())
+            .await;
         assert_eq!(written.is_ok(), taken, "{word}");
     }
 }
@@ -236,11 +419,19 @@ async fn bytes_that_came_before_tls_make_the_upgrade_fail() {
     let (listener, port) = listener().await;
     let outbound = outbound(&Authority::new().unwrap());
     let allowed = rules(&[&format!("127.0.0.1:{port} tls")]);
-    let mut channel = Channel::connect(&outbound, &allowed, "127.0.0.1", port, soon()).await.unwrap();
+    let mut channel = Channel::connect(&outbound, &allowed, "127.0.0.1", port, soon())
+        .await
+        .unwrap();
     let (mut peer, _) = listener.accept().await.unwrap();
     peer.write_all(b"220 ready\r\n250 injected\r\n").await.unwrap();
-    assert_eq!(channel.read_until(b"\r\n", 100, soon()).await.unwrap(), b"220 ready\r\n");
-    let error = channel.start_tls(&outbound, &TlsOptions::for_name("localhost"), soon()).await.unwrap_err();
+    assert_eq!(
+        channel.read_until(b"\r\n", 100, soon()).await.unwrap(),
+        b"220 ready\r\n"
+    );
+    let error = channel
+        .start_tls(&outbound, &TlsOptions::for_name("localhost"), soon())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Invalid { .. }), "{error}");
 }
 
@@ -250,14 +441,30 @@ async fn a_black_hole_ends_at_the_deadline_without_effect_before_and_maybe_after
     let outbound = outbound(&Authority::new().unwrap());
     let allowed = rules(&[&format!("127.0.0.1:{} plaintext", hole.port())]);
     let options = TlsOptions::for_name("localhost").trusting("test");
-    let error = Channel::connect_tls(&outbound, &allowed, "127.0.0.1", hole.port(), &options, soon()).await.unwrap_err();
-    assert!(matches!(error, Error::Timeout { effect: Effect::None, .. }), "{error:?}");
-    let mut channel = Channel::connect(&outbound, &allowed, "127.0.0.1", hole.port(), soon()).await.unwrap();
+    let error = Channel::connect_tls(&outbound, &allowed, "127.0.0.1", hole.port(), &options, soon())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Timeout {
+                effect: Effect::None,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    let mut channel = Channel::connect(&outbound, &allowed, "127.0.0.1", hole.port(), soon())
+        .await
+        .unwrap();
     let error = channel.read(10, soon()).await.unwrap_err();
     assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::None));
     channel.write(b"SET\r\n", soon()).await.unwrap();
     let error = channel.read(10, soon()).await.unwrap_err();
-    assert_eq!((error.kind(), error.effect()), (ErrorKind::Timeout, Effect::Maybe));
+    assert_eq!(
+        (error.kind(), error.effect()),
+        (ErrorKind::Timeout, Effect::Maybe)
+    );
 }
 
 #[tokio::test]
@@ -266,14 +473,28 @@ async fn reads_are_bounded_and_an_end_before_the_delimiter_is_a_loss() {
     let (listener, port) = listener().await;
     let outbound = outbound(&Authority::new().unwrap());
     let allowed = rules(&[&format!("127.0.0.1:{port} plaintext")]);
-    let mut channel = Channel::connect(&outbound, &allowed, "127.0.0.1", port, soon()).await.unwrap();
+    let mut channel = Channel::connect(&outbound, &allowed, "127.0.0.1", port, soon())
+        .await
+        .unwrap();
     let (mut peer, _) = listener.accept().await.unwrap();
     peer.write_all(b"abcdefgh").await.unwrap();
-    assert!(matches!(channel.read_until(b"\n", 4, soon()).await, Err(Error::Limit { .. })));
+    assert!(matches!(
+        channel.read_until(b"\n", 4, soon()).await,
+        Err(Error::Limit { .. })
+    ));
     assert_eq!(channel.read(3, soon()).await.unwrap(), b"abc");
-    assert!(channel.read_exact_secret(2, soon()).await.unwrap().same_as(&SecretBytes::copy_of(b"de")));
+    assert!(
+        channel
+            .read_exact_secret(2, soon())
+            .await
+            .unwrap()
+            .same_as(&SecretBytes::copy_of(b"de"))
+    );
     drop(peer);
-    assert!(matches!(channel.read_until(b"\n", 100, soon()).await, Err(Error::Lost { .. })));
+    assert!(matches!(
+        channel.read_until(b"\n", 100, soon()).await,
+        Err(Error::Lost { .. })
+    ));
     assert_eq!(channel.read(100, soon()).await.unwrap(), b"fgh");
     assert_eq!(channel.read(100, soon()).await.unwrap(), b"");
 }

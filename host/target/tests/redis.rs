@@ -1,5 +1,7 @@
 //! Frames and replies against a real Redis.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::time::Duration;
 
 use keywheel_kit::{Login, Proxy, Redis, RedisOptions};
@@ -27,11 +29,17 @@ impl Client {
         let outbound = Outbound::new(Dialer::system(), trust);
         let rules: Vec<Allow> = vec![format!("localhost:{port} tls").parse().unwrap()];
         let options = TlsOptions::for_name(server.host()).trusting("redis");
-        let channel = Channel::connect_tls(&outbound, &rules, server.host(), port, &options, deadline()).await?;
+        let channel =
+            Channel::connect_tls(&outbound, &rules, server.host(), port, &options, deadline()).await?;
         Ok(Self { channel })
     }
 
-    async fn call(&mut self, words: &[&[u8]], secret: Option<(&[u8], SecretBytes)>, deadline: Deadline) -> Result<Reply, Error> {
+    async fn call(
+        &mut self,
+        words: &[&[u8]],
+        secret: Option<(&[u8], SecretBytes)>,
+        deadline: Deadline,
+    ) -> Result<Reply, Error> {
         let mut frame = Frame::new(Framing::Resp);
         for word in words {
             frame.bytes(word)?;
@@ -53,7 +61,13 @@ impl Client {
     }
 
     async fn auth(&mut self, user: &str, password: &str) -> Result<Status, Error> {
-        let reply = self.call(&[b"AUTH", user.as_bytes()], Some((b"", SecretBytes::copy_of(password.as_bytes()))), deadline()).await?;
+        let reply = self
+            .call(
+                &[b"AUTH", user.as_bytes()],
+                Some((b"", SecretBytes::copy_of(password.as_bytes()))),
+                deadline(),
+            )
+            .await?;
         Ok(reply.status())
     }
 }
@@ -62,45 +76,121 @@ impl Client {
 async fn hashed_passwords_are_added_and_removed_and_both_log_in_between() {
     let server = Redis::start(RedisOptions::default()).unwrap();
     server.create_user("app", "old-password").unwrap();
-    let (mut admin, status) = Client::login(&server, server.admin_user(), server.admin_password()).await.unwrap();
+    let (mut admin, status) = Client::login(&server, server.admin_user(), server.admin_password())
+        .await
+        .unwrap();
     assert_eq!(status, Status::Simple("OK".into()));
     let hostile = "n'e\"w\\ $4\r\n+OK\r\n\u{1f511}\0x";
     let hash = || sha256_hex(&SecretBytes::copy_of(hostile.as_bytes()));
-    let set = admin.call(&[b"ACL", b"SETUSER", b"app"], Some((b"#", hash())), deadline()).await.unwrap();
+    let set = admin
+        .call(&[b"ACL", b"SETUSER", b"app"], Some((b"#", hash())), deadline())
+        .await
+        .unwrap();
     assert_eq!(set, Reply::Simple("OK".into()));
-    assert_eq!(Client::login(&server, "app", hostile).await.unwrap().1, Status::Simple("OK".into()));
+    assert_eq!(
+        Client::login(&server, "app", hostile).await.unwrap().1,
+        Status::Simple("OK".into())
+    );
     assert_eq!(server.login("app", "old-password").unwrap(), Login::Accepted);
-    let removed = admin.call(&[b"ACL", b"SETUSER", b"app"], Some((b"!", sha256_hex(&SecretBytes::copy_of(b"old-password")))), deadline()).await.unwrap();
+    let removed = admin
+        .call(
+            &[b"ACL", b"SETUSER", b"app"],
+            Some((b"!", sha256_hex(&SecretBytes::copy_of(b"old-password")))),
+            deadline(),
+        )
+        .await
+        .unwrap();
     assert_eq!(removed.status(), Status::Simple("OK".into()));
     assert!(server.login("app", "old-password").unwrap().is_refused());
-    assert_eq!(Client::login(&server, "app", "old-password").await.unwrap().1, Status::Error("WRONGPASS".into()));
-    let user = admin.call(&[b"ACL", b"GETUSER", b"app"], None, deadline()).await.unwrap();
+    assert_eq!(
+        Client::login(&server, "app", "old-password").await.unwrap().1,
+        Status::Error("WRONGPASS".into())
+    );
+    let user = admin
+        .call(&[b"ACL", b"GETUSER", b"app"], None, deadline())
+        .await
+        .unwrap();
     assert!(matches!(user, Reply::Array(Some(items)) if items.len() >= 10));
-    assert_eq!(admin.call(&[b"GET", b"absent"], None, deadline()).await.unwrap(), Reply::Bulk(None));
+    assert_eq!(
+        admin.call(&[b"GET", b"absent"], None, deadline()).await.unwrap(),
+        Reply::Bulk(None)
+    );
 }
 
 #[tokio::test]
 async fn a_server_that_quotes_its_argument_shows_the_first_word_only() {
     let server = Redis::start(RedisOptions::default()).unwrap();
-    let (mut admin, _) = Client::login(&server, server.admin_user(), server.admin_password()).await.unwrap();
-    let quoted = admin.call(&[b"ACL", b"SETUSER", b"app"], Some((b"X", SecretBytes::copy_of(b"leak-me"))), deadline()).await.unwrap();
-    assert!(matches!(&quoted, Reply::Error(text) if text.contains("leak-me")), "the server does quote it");
+    let (mut admin, _) = Client::login(&server, server.admin_user(), server.admin_password())
+        .await
+        .unwrap();
+    let quoted = admin
+        .call(
+            &[b"ACL", b"SETUSER", b"app"],
+            Some((b"X", SecretBytes::copy_of(b"leak-me"))),
+            deadline(),
+        )
+        .await
+        .unwrap();
+    assert!(
+        matches!(&quoted, Reply::Error(text) if text.contains("leak-me")),
+        "the server does quote it"
+    );
     assert_eq!(quoted.status(), Status::Error("ERR".into()));
-    let echoed = admin.call(&[b"ECHO"], Some((b"", SecretBytes::copy_of(b"leak-me"))), deadline()).await.unwrap();
+    let echoed = admin
+        .call(
+            &[b"ECHO"],
+            Some((b"", SecretBytes::copy_of(b"leak-me"))),
+            deadline(),
+        )
+        .await
+        .unwrap();
     assert_eq!(echoed.status(), Status::Other);
 }
 
 #[tokio::test]
 async fn a_reply_beyond_its_bounds_is_refused_with_effect_maybe() {
     let server = Redis::start(RedisOptions::default()).unwrap();
-    let (mut admin, _) = Client::login(&server, server.admin_user(), server.admin_password()).await.unwrap();
-    for bounds in [Bounds { elements: 2, ..Bounds::default() }, Bounds { bytes: 16, ..Bounds::default() }, Bounds { depth: 0, ..Bounds::default() }] {
+    let (mut admin, _) = Client::login(&server, server.admin_user(), server.admin_password())
+        .await
+        .unwrap();
+    for bounds in [
+        Bounds {
+            elements: 2,
+            ..Bounds::default()
+        },
+        Bounds {
+            bytes: 16,
+            ..Bounds::default()
+        },
+        Bounds {
+            depth: 0,
+            ..Bounds::default()
+        },
+    ] {
         let mut frame = Frame::new(Framing::Resp);
         frame.bytes(b"COMMAND").unwrap();
-        admin.channel.write_secret(&frame.finish().unwrap(), deadline()).await.unwrap();
-        let error = read_reply(&mut admin.channel, bounds, deadline()).await.unwrap_err();
-        assert!(matches!(error, Error::Limit { effect: Effect::Maybe, .. }), "{error:?}");
-        admin = Client::login(&server, server.admin_user(), server.admin_password()).await.unwrap().0;
+        admin
+            .channel
+            .write_secret(&frame.finish().unwrap(), deadline())
+            .await
+            .unwrap();
+        let error = read_reply(&mut admin.channel, bounds, deadline())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Limit {
+                    effect: Effect::Maybe,
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        admin = Client::login(&server, server.admin_user(), server.admin_password())
+            .await
+            .unwrap()
+            .0;
     }
 }
 
@@ -110,17 +200,40 @@ async fn an_answer_that_is_lost_is_maybe_and_the_command_did_arrive() {
     server.create_user("app", "old-password").unwrap();
     let proxy = Proxy::start(server.port()).unwrap();
     let mut admin = Client::connect(&server, proxy.port()).await.unwrap();
-    admin.auth(server.admin_user(), server.admin_password()).await.unwrap();
+    admin
+        .auth(server.admin_user(), server.admin_password())
+        .await
+        .unwrap();
     proxy.swallow_answers();
     let short = Deadline::after(Duration::from_millis(300));
-    let error = admin.call(&[b"ACL", b"SETUSER", b"app"], Some((b">", SecretBytes::copy_of(b"new-password"))), short).await.unwrap_err();
-    assert!(matches!(error, Error::Timeout { effect: Effect::Maybe, .. }), "{error:?}");
+    let error = admin
+        .call(
+            &[b"ACL", b"SETUSER", b"app"],
+            Some((b">", SecretBytes::copy_of(b"new-password"))),
+            short,
+        )
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Timeout {
+                effect: Effect::Maybe,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
     assert_eq!(server.login("app", "new-password").unwrap(), Login::Accepted);
 }
 
 #[tokio::test]
 async fn a_certificate_for_another_name_ends_the_connection() {
-    let server = Redis::start(RedisOptions { wrong_name: true, ..RedisOptions::default() }).unwrap();
+    let server = Redis::start(RedisOptions {
+        wrong_name: true,
+        ..RedisOptions::default()
+    })
+    .unwrap();
     let error = Client::connect(&server, server.port()).await.err().unwrap();
     assert!(matches!(error, Error::TlsName { .. }), "{error:?}");
 }

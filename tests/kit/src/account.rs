@@ -19,7 +19,14 @@ impl Account {
             return Ok(Self(None));
         }
         if lookup(name)?.is_none() {
-            command::run(Command::new("useradd").args(["--system", "--no-create-home", "--user-group", "--shell", "/usr/sbin/nologin", name]))?;
+            command::run(Command::new("useradd").args([
+                "--system",
+                "--no-create-home",
+                "--user-group",
+                "--shell",
+                "/usr/sbin/nologin",
+                name,
+            ]))?;
         }
         let ids = lookup(name)?.with_context(|| format!("user {name} is missing and could not be made"))?;
         Ok(Self(Some(ids)))
@@ -37,7 +44,8 @@ impl Account {
     /// Gives it a file or folder.
     pub(crate) fn give(self, path: &Path) -> Result<()> {
         match self.0 {
-            Some((uid, gid)) => chown(path, Some(uid), Some(gid)).with_context(|| format!("cannot give {} away", path.display())),
+            Some((uid, gid)) => chown(path, Some(uid), Some(gid))
+                .with_context(|| format!("cannot give {} away", path.display())),
             None => Ok(()),
         }
     }
@@ -46,8 +54,14 @@ impl Account {
     pub(crate) fn write(self, path: &Path, content: &str) -> Result<()> {
         use std::io::Write as _;
         use std::os::unix::fs::OpenOptionsExt as _;
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        file.write_all(content.as_bytes()).with_context(|| format!("cannot write {}", path.display()))?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
+        file.write_all(content.as_bytes())
+            .with_context(|| format!("cannot write {}", path.display()))?;
         self.give(path)
     }
 }

@@ -12,7 +12,12 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
     let output = output(command)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{} failed ({}): {}", command.get_program().display(), output.status, said.trim());
+        bail!(
+            "{} failed ({}): {}",
+            command.get_program().display(),
+            output.status,
+            said.trim()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -21,7 +26,12 @@ pub(crate) fn run(command: &mut Command) -> Result<String> {
 pub(crate) fn output(command: &mut Command) -> Result<Output> {
     let program = command.get_program().to_owned();
     let program = program.display();
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(|| format!("cannot run {program}"))?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot run {program}"))?;
     let id = rustix::process::Pid::from_child(&child);
     let (done, expired) = std::sync::mpsc::channel::<()>();
     let guard = thread::spawn(move || {
@@ -40,7 +50,11 @@ pub(crate) fn output(command: &mut Command) -> Result<Output> {
     if begun.elapsed() >= DEADLINE {
         bail!("{program} did not end in {} s", DEADLINE.as_secs());
     }
-    Ok(Output { status: status?, stdout, stderr })
+    Ok(Output {
+        status: status?,
+        stdout,
+        stderr,
+    })
 }
 
 fn read_all(pipe: Option<impl std::io::Read>) -> Vec<u8> {

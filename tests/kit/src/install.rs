@@ -64,7 +64,12 @@ impl Server {
             return Ok(installed.clone());
         }
         let installed = self.find_or_install().with_context(|| {
-            format!("{} is needed: install the package `{}`, or put its programs ({}) on PATH", self.name(), self.packages().join(" "), self.programs().join(", "))
+            format!(
+                "{} is needed: install the package `{}`, or put its programs ({}) on PATH",
+                self.name(),
+                self.packages().join(" "),
+                self.programs().join(", ")
+            )
         })?;
         found.insert(self, installed.clone());
         Ok(installed)
@@ -75,13 +80,19 @@ impl Server {
             return self.unpack();
         }
         if let Some(folder) = self.find(&system_folders()) {
-            return Ok(Installed { folder, libraries: None });
+            return Ok(Installed {
+                folder,
+                libraries: None,
+            });
         }
         if is_root() {
             apt(&["-qq", "update"], &[])?;
             apt(&["-qq", "-y", "install"], self.packages())?;
             return match self.find(&system_folders()) {
-                Some(folder) => Ok(Installed { folder, libraries: None }),
+                Some(folder) => Ok(Installed {
+                    folder,
+                    libraries: None,
+                }),
                 None => bail!("the packages were installed, yet the programs are missing"),
             };
         }
@@ -90,10 +101,26 @@ impl Server {
 
     /// The first folder that has all of them.
     fn find(self, folders: &[PathBuf]) -> Option<PathBuf> {
-        let whole = |folder: &Path| self.programs().iter().all(|program| folder.join(program).is_file());
+        let whole = |folder: &Path| {
+            self.programs()
+                .iter()
+                .all(|program| folder.join(program).is_file())
+        };
         // A link on PATH leads to the folder where the others are.
-        let beside = |folder: &PathBuf| Some(fs::canonicalize(folder.join(self.programs()[0])).ok()?.parent()?.to_owned());
-        folders.iter().find_map(|folder| beside(folder).into_iter().chain([folder.clone()]).find(|folder| whole(folder)))
+        let beside = |folder: &PathBuf| {
+            Some(
+                fs::canonicalize(folder.join(self.programs()[0]))
+                    .ok()?
+                    .parent()?
+                    .to_owned(),
+            )
+        };
+        folders.iter().find_map(|folder| {
+            beside(folder)
+                .into_iter()
+                .chain([folder.clone()])
+                .find(|folder| whole(folder))
+        })
     }
 
     /// Downloads the packages and what they need with a private state of apt, and unpacks them without touching the system.
@@ -108,10 +135,18 @@ impl Server {
             }
             fs::write(root.join("complete"), "")?;
         }
-        let folder = self.find(&folders_under(&root)).context("the unpacked packages lack the programs")?;
+        let folder = self
+            .find(&folders_under(&root))
+            .context("the unpacked packages lack the programs")?;
         let triple = format!("{}-linux-gnu", env::consts::ARCH);
-        let libraries: Vec<String> = ["usr/lib", "lib"].iter().map(|lib| root.join(lib).join(&triple).display().to_string()).collect();
-        Ok(Installed { folder, libraries: Some(libraries.join(":")) })
+        let libraries: Vec<String> = ["usr/lib", "lib"]
+            .iter()
+            .map(|lib| root.join(lib).join(&triple).display().to_string())
+            .collect();
+        Ok(Installed {
+            folder,
+            libraries: Some(libraries.join(":")),
+        })
     }
 }
 
@@ -131,7 +166,9 @@ impl Installed {
 }
 
 fn system_folders() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = env::var_os("PATH").map(|path| env::split_paths(&path).collect()).unwrap_or_default();
+    let mut folders: Vec<PathBuf> = env::var_os("PATH")
+        .map(|path| env::split_paths(&path).collect())
+        .unwrap_or_default();
     folders.extend(folders_under(Path::new("/")));
     folders
 }
@@ -142,21 +179,35 @@ fn folders_under(root: &Path) -> Vec<PathBuf> {
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((
+                entry.file_name().to_str()?.parse().ok()?,
+                entry.path().join("bin"),
+            ))
+        })
         .collect();
     versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
     let plain = ["usr/bin", "usr/local/bin", "usr/local/pgsql/bin"].map(|folder| root.join(folder));
-    versions.into_iter().map(|(_, folder)| folder).chain(plain).collect()
+    versions
+        .into_iter()
+        .map(|(_, folder)| folder)
+        .chain(plain)
+        .collect()
 }
 
 fn apt(arguments: &[&str], packages: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
-    command.args(["-o", "DPkg::Lock::Timeout=300", "--no-install-recommends"]).args(arguments).args(packages);
+    command
+        .args(["-o", "DPkg::Lock::Timeout=300", "--no-install-recommends"])
+        .args(arguments)
+        .args(packages);
     command::run(command.env("DEBIAN_FRONTEND", "noninteractive")).map(|_| ())
 }
 
 fn cache_folder() -> Result<PathBuf> {
-    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
+    let base = env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));
     let usable = |folder: PathBuf| fs::create_dir_all(&folder).is_ok().then_some(folder);
     let folder = base.and_then(|base| usable(base.join("keywheel-kit")));
     folder.context("no cache folder: set HOME or XDG_CACHE_HOME to a folder that can be written")
@@ -167,10 +218,19 @@ fn download(cache: &Path, packages: &[&str]) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(archives.join("partial"))?;
     fs::create_dir_all(cache.join("lists/partial"))?;
     let mut options: Vec<String> = Vec::new();
-    for (key, value) in [("Dir::State::lists", cache.join("lists")), ("Dir::Cache::archives", archives.clone()), ("Dir::Cache", cache.to_owned())] {
+    for (key, value) in [
+        ("Dir::State::lists", cache.join("lists")),
+        ("Dir::Cache::archives", archives.clone()),
+        ("Dir::Cache", cache.to_owned()),
+    ] {
         options.extend(["-o".to_owned(), format!("{key}={}", value.display())]);
     }
-    for fixed in ["Debug::NoLocking=1", "Acquire::Languages=none", "APT::Install-Recommends=0", "APT::Sandbox::User="] {
+    for fixed in [
+        "Debug::NoLocking=1",
+        "Acquire::Languages=none",
+        "APT::Install-Recommends=0",
+        "APT::Sandbox::User=",
+    ] {
         options.extend(["-o".to_owned(), fixed.to_owned()]);
     }
     let apt = |arguments: &[&str]| command::run(Command::new("apt-get").args(&options).args(arguments));
@@ -178,14 +238,29 @@ fn download(cache: &Path, packages: &[&str]) -> Result<Vec<PathBuf>> {
     // A metapackage has no programs: what it depends on is named as well, so that it comes even where the system has it.
     let mut wanted: Vec<String> = packages.iter().map(|package| (*package).to_owned()).collect();
     for package in packages {
-        let listed = command::run(Command::new("apt-cache").args(&options).args(["depends", "--no-recommends", "--no-suggests", package]))?;
-        let depends = listed.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-        wanted.extend(depends.filter(|name| name.starts_with("postgresql") || name.starts_with("redis")).map(str::to_owned));
+        let listed = command::run(Command::new("apt-cache").args(&options).args([
+            "depends",
+            "--no-recommends",
+            "--no-suggests",
+            package,
+        ]))?;
+        let depends = listed
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Depends: "));
+        wanted.extend(
+            depends
+                .filter(|name| name.starts_with("postgresql") || name.starts_with("redis"))
+                .map(str::to_owned),
+        );
     }
     let mut arguments = vec!["-qq", "-y", "--download-only", "--reinstall", "install"];
     arguments.extend(wanted.iter().map(String::as_str));
     apt(&arguments)?;
-    let debs: Vec<PathBuf> = fs::read_dir(&archives)?.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|e| e == "deb")).collect();
+    let debs: Vec<PathBuf> = fs::read_dir(&archives)?
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "deb"))
+        .collect();
     if debs.is_empty() {
         bail!("apt-get downloaded nothing");
     }

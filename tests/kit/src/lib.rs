@@ -63,5 +63,7 @@ pub fn free_port() -> Result<u16> {
 /// A random password of 32 letters and digits.
 pub fn random_password() -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    (0..32).map(|_| char::from(ALPHABET[usize::from(rand::random::<u8>() % 32)])).collect()
+    (0..32)
+        .map(|_| char::from(ALPHABET[usize::from(rand::random::<u8>() % 32)]))
+        .collect()
 }

@@ -17,7 +17,10 @@ const ADMIN: &str = "postgres";
 
 /// How a PostgreSQL server is started.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches, named where they are set")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, named where they are set"
+)]
 pub struct PostgresOptions {
     /// Whether commits reach the disk. Off is faster and right for most tests.
     pub fsync: bool,
@@ -58,7 +61,17 @@ impl Postgres {
         let watcher = Watcher::of_folder(folder.path())?;
         let admin_password = copy_template(&installed, account, &folder.path().join("data"))?;
         let authority = Authority::new()?;
-        let mut server = Self { running: None, installed, account, options, port: 0, admin_password, authority, folder, _watcher: watcher };
+        let mut server = Self {
+            running: None,
+            installed,
+            account,
+            options,
+            port: 0,
+            admin_password,
+            authority,
+            folder,
+            _watcher: watcher,
+        };
         server.write_files()?;
         server.launch_anywhere()?;
         Ok(server)
@@ -106,7 +119,9 @@ impl Postgres {
 
     /// The server's log up to now.
     pub fn log(&self) -> String {
-        fs::read(self.log_file()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(self.log_file())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// Runs SQL as the superuser by psql; what it prints, unaligned and without headers. Several statements are one transaction.
@@ -114,9 +129,16 @@ impl Postgres {
     /// # Errors
     /// With psql's words.
     pub fn sql(&self, sql: &str) -> Result<String> {
-        let file = self.folder.path().join(format!("sql-{:08x}", rand::random::<u32>()));
+        let file = self
+            .folder
+            .path()
+            .join(format!("sql-{:08x}", rand::random::<u32>()));
         self.account.write(&file, sql)?;
-        let done = command::run(self.psql(ADMIN, &self.admin_password, "postgres").args(["-1", "-q", "-f"]).arg(&file));
+        let done = command::run(
+            self.psql(ADMIN, &self.admin_password, "postgres")
+                .args(["-1", "-q", "-f"])
+                .arg(&file),
+        );
         fs::remove_file(&file)?;
         Ok(done?.trim_end().to_owned())
     }
@@ -131,8 +153,18 @@ impl Postgres {
             return Ok(Login::Accepted);
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let refused = ["password authentication failed", "is not permitted to log in", "no password supplied"].iter().any(|words| said.contains(words));
-        Ok(if refused { Login::Refused(said) } else { Login::Unreachable(said) })
+        let refused = [
+            "password authentication failed",
+            "is not permitted to log in",
+            "no password supplied",
+        ]
+        .iter()
+        .any(|words| said.contains(words));
+        Ok(if refused {
+            Login::Refused(said)
+        } else {
+            Login::Unreachable(said)
+        })
     }
 
     /// Stops it as an administrator would: fast, with a checkpoint.
@@ -140,7 +172,9 @@ impl Postgres {
     /// # Errors
     /// When it cannot be signalled.
     pub fn stop(&mut self) -> Result<()> {
-        self.running.take().map_or(Ok(()), |running| running.stop().map(|_| ()))
+        self.running
+            .take()
+            .map_or(Ok(()), |running| running.stop().map(|_| ()))
     }
 
     /// Kills it and what it started, as a power cut would.
@@ -148,7 +182,9 @@ impl Postgres {
     /// # Errors
     /// When it cannot be signalled.
     pub fn kill9(&mut self) -> Result<()> {
-        self.running.take().map_or(Ok(()), |running| running.kill9().map(|_| ()))
+        self.running
+            .take()
+            .map_or(Ok(()), |running| running.kill9().map(|_| ()))
     }
 
     /// Starts it again, on the same port with the same data; stops it first if it runs.
@@ -161,7 +197,10 @@ impl Postgres {
         let begun = std::time::Instant::now();
         loop {
             match self.launch() {
-                Err(_) if begun.elapsed() < SERVER_DEADLINE / 2 && self.log().contains("pre-existing shared memory block") => {
+                Err(_)
+                    if begun.elapsed() < SERVER_DEADLINE / 2
+                        && self.log().contains("pre-existing shared memory block") =>
+                {
                     std::thread::sleep(std::time::Duration::from_millis(200));
                 }
                 done => return done,
@@ -172,9 +211,21 @@ impl Postgres {
     fn psql(&self, user: &str, password: &str, database: &str) -> Command {
         let mut command = self.account.command(&self.installed.program("psql"));
         // By environment: nothing of it shows in a list of processes, and no name has to be quoted.
-        command.env_clear().env("LC_ALL", "C").env("PGCONNECT_TIMEOUT", "10").env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", self.ca_file());
-        command.env("PGHOST", self.host()).env("PGHOSTADDR", "127.0.0.1").env("PGPORT", self.port.to_string());
-        command.env("PGUSER", user).env("PGPASSWORD", password).env("PGDATABASE", database).current_dir("/");
+        command
+            .env_clear()
+            .env("LC_ALL", "C")
+            .env("PGCONNECT_TIMEOUT", "10")
+            .env("PGSSLMODE", "verify-full")
+            .env("PGSSLROOTCERT", self.ca_file());
+        command
+            .env("PGHOST", self.host())
+            .env("PGHOSTADDR", "127.0.0.1")
+            .env("PGPORT", self.port.to_string());
+        command
+            .env("PGUSER", user)
+            .env("PGPASSWORD", password)
+            .env("PGDATABASE", database)
+            .current_dir("/");
         if self.options.wrong_name {
             command.env("PGSSLMODE", "verify-ca");
         }
@@ -189,12 +240,21 @@ impl Postgres {
 
     fn write_files(&self) -> Result<()> {
         let at = |name: &str| self.folder.path().join(name);
-        let served = if self.options.wrong_name { self.authority.issue(&["wrong.invalid"])? } else { self.authority.issue_local()? };
+        let served = if self.options.wrong_name {
+            self.authority.issue(&["wrong.invalid"])?
+        } else {
+            self.authority.issue_local()?
+        };
         self.account.write(&at("server.pem"), &served.certificate_pem)?;
         self.account.write(&at("server.key"), &served.key_pem)?;
         self.account.write(&at("ca.pem"), self.ca_pem())?;
-        let plaintext = if self.options.plaintext { "host all all 127.0.0.1/32 scram-sha-256\n" } else { "" };
-        let hba = format!("local all all scram-sha-256\nhostssl all all 127.0.0.1/32 scram-sha-256\n{plaintext}");
+        let plaintext = if self.options.plaintext {
+            "host all all 127.0.0.1/32 scram-sha-256\n"
+        } else {
+            ""
+        };
+        let hba =
+            format!("local all all scram-sha-256\nhostssl all all 127.0.0.1/32 scram-sha-256\n{plaintext}");
         self.account.write(&at("data/pg_hba.conf"), &hba)
     }
 
@@ -215,7 +275,10 @@ impl Postgres {
         let fsync = if self.options.fsync { "on" } else { "off" };
         let mut settings: Vec<(String, String)> = [
             ("listen_addresses", "127.0.0.1"),
-            ("unix_socket_directories", &self.folder.path().display().to_string()),
+            (
+                "unix_socket_directories",
+                &self.folder.path().display().to_string(),
+            ),
             ("ssl", "on"),
             ("ssl_cert_file", &at("server.pem")),
             ("ssl_key_file", &at("server.key")),
@@ -225,22 +288,35 @@ impl Postgres {
             ("full_page_writes", fsync),
             ("max_connections", "100"),
             ("shared_buffers", "32MB"),
-            ("log_statement", if self.options.log_statements { "all" } else { "none" }),
+            (
+                "log_statement",
+                if self.options.log_statements {
+                    "all"
+                } else {
+                    "none"
+                },
+            ),
             ("logging_collector", "off"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .to_vec();
         settings.extend(self.options.settings.iter().cloned());
         let mut command = self.account.command(&self.installed.program("postgres"));
-        self.installed.prepare(command.env_clear().env("LC_ALL", "C")).current_dir("/");
-        command.arg("-D").arg(self.folder.path().join("data")).args(["-p", &self.port.to_string()]);
+        self.installed
+            .prepare(command.env_clear().env("LC_ALL", "C"))
+            .current_dir("/");
+        command
+            .arg("-D")
+            .arg(self.folder.path().join("data"))
+            .args(["-p", &self.port.to_string()]);
         for (name, value) in settings {
             command.arg("-c").arg(format!("{name}={value}"));
         }
         let pid_file = self.folder.path().join("data/postmaster.pid");
         let mut running = Running::start(&mut command, &self.log_file(), Signal::INT)?;
         let pid = running.pid().to_string();
-        let ready = running.wait_until(|| fs::read_to_string(&pid_file).is_ok_and(|text| is_ready(&text, &pid)));
+        let ready =
+            running.wait_until(|| fs::read_to_string(&pid_file).is_ok_and(|text| is_ready(&text, &pid)));
         ready.with_context(|| format!("PostgreSQL does not start:\n{}", tail(&self.log())))?;
         self.running = Some(running);
         Ok(())
@@ -271,9 +347,15 @@ fn copy_template(installed: &Installed, account: Account, to: &Path) -> Result<S
     if template.is_none() {
         *template = Some(make_template(installed, account)?);
     }
-    let Some(made) = template.as_ref() else { bail!("no template") };
+    let Some(made) = template.as_ref() else {
+        bail!("no template")
+    };
     let mut copy = Command::new("cp");
-    command::run(copy.args(["-a", "--reflink=auto"]).arg(made.folder.path().join("data")).arg(to))?;
+    command::run(
+        copy.args(["-a", "--reflink=auto"])
+            .arg(made.folder.path().join("data"))
+            .arg(to),
+    )?;
     Ok(made.password.clone())
 }
 
@@ -284,10 +366,30 @@ fn make_template(installed: &Installed, account: Account) -> Result<Template> {
     let (password, file) = (random_password(), folder.path().join("password"));
     account.write(&file, &password)?;
     let mut initdb = account.command(&installed.program("initdb"));
-    installed.prepare(initdb.env_clear().env("LC_ALL", "C").env("PATH", "/usr/bin:/bin")).current_dir("/");
-    initdb.arg("-D").arg(folder.path().join("data")).arg("--pwfile").arg(&file);
-    initdb.args(["-A", "scram-sha-256", "-U", ADMIN, "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]);
+    installed
+        .prepare(initdb.env_clear().env("LC_ALL", "C").env("PATH", "/usr/bin:/bin"))
+        .current_dir("/");
+    initdb
+        .arg("-D")
+        .arg(folder.path().join("data"))
+        .arg("--pwfile")
+        .arg(&file);
+    initdb.args([
+        "-A",
+        "scram-sha-256",
+        "-U",
+        ADMIN,
+        "-E",
+        "UTF8",
+        "--locale=C",
+        "--no-sync",
+        "--no-instructions",
+    ]);
     command::run(&mut initdb)?;
     fs::remove_file(&file)?;
-    Ok(Template { folder, password, _watcher: watcher })
+    Ok(Template {
+        folder,
+        password,
+        _watcher: watcher,
+    })
 }

@@ -24,10 +24,20 @@ impl Running {
     pub(crate) fn start(command: &mut Command, log: &Path, stop_with: Signal) -> Result<Self> {
         let log = File::options().create(true).append(true).open(log)?;
         let program = command.get_program().to_owned();
-        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
-        let child = command.spawn().with_context(|| format!("cannot start {}", program.display()))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0);
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
         let watcher = Watcher::of_process(child.id())?;
-        Ok(Self { child, watcher, stop_with })
+        Ok(Self {
+            child,
+            watcher,
+            stop_with,
+        })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -91,17 +101,30 @@ pub(crate) struct Watcher(Child);
 
 impl Watcher {
     fn of_process(pid: u32) -> Result<Self> {
-        Self::start("cat >/dev/null; kill -INT $0; for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 $0 2>/dev/null || exit 0; sleep 0.5; done; kill -KILL $0", &pid.to_string())
+        Self::start(
+            "cat >/dev/null; kill -INT $0; for i in 1 2 3 4 5 6 7 8 9 10; do kill -0 $0 2>/dev/null || exit 0; sleep 0.5; done; kill -KILL $0",
+            &pid.to_string(),
+        )
     }
 
     /// Removes a folder once we are gone.
     pub(crate) fn of_folder(path: &Path) -> Result<Self> {
-        Self::start("cat >/dev/null; sleep 6; rm -rf -- \"$0\"", &path.display().to_string())
+        Self::start(
+            "cat >/dev/null; sleep 6; rm -rf -- \"$0\"",
+            &path.display().to_string(),
+        )
     }
 
     fn start(script: &str, argument: &str) -> Result<Self> {
         let mut command = Command::new("sh");
-        command.arg("-c").arg(script).arg(argument).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command
+            .arg("-c")
+            .arg(script)
+            .arg(argument)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
         Ok(Self(command.spawn().context("cannot start a watcher")?))
     }
 

@@ -64,7 +64,9 @@ impl Proxy {
         let switches = Arc::new(Switches::default());
         let shared = Arc::clone(&switches);
         let listener = Listener::start(move |client| {
-            let Ok(server) = TcpStream::connect(("127.0.0.1", target_port)) else { return };
+            let Ok(server) = TcpStream::connect(("127.0.0.1", target_port)) else {
+                return;
+            };
             let _ = link(&shared, client, server);
         })?;
         Ok(Self { listener, switches })
@@ -93,7 +95,13 @@ impl Proxy {
 
     /// Cuts every connection that is open.
     pub fn cut(&self) {
-        for stream in self.switches.links.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        for stream in self
+            .switches
+            .links
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+        {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -110,7 +118,10 @@ fn link(switches: &Arc<Switches>, client: TcpStream, server: TcpStream) -> Resul
         let mut links = switches.links.lock().unwrap_or_else(PoisonError::into_inner);
         links.extend([client.try_clone()?, server.try_clone()?]);
     }
-    for (from, to, answers) in [(client.try_clone()?, server.try_clone()?, false), (server, client, true)] {
+    for (from, to, answers) in [
+        (client.try_clone()?, server.try_clone()?, false),
+        (server, client, true),
+    ] {
         let switches = Arc::clone(switches);
         thread::spawn(move || pump(from, to, &switches, answers));
     }
@@ -120,7 +131,8 @@ fn link(switches: &Arc<Switches>, client: TcpStream, server: TcpStream) -> Resul
 fn pump(mut from: TcpStream, mut to: TcpStream, switches: &Switches, answers: bool) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        let swallowed = switches.silent.load(Ordering::SeqCst) || answers && switches.deaf.load(Ordering::SeqCst);
+        let swallowed =
+            switches.silent.load(Ordering::SeqCst) || answers && switches.deaf.load(Ordering::SeqCst);
         if !swallowed && to.write_all(&buffer[..count]).is_err() {
             break;
         }
@@ -152,7 +164,11 @@ impl Listener {
                 }
             }
         });
-        Ok(Self { address, stop, thread: Some(thread) })
+        Ok(Self {
+            address,
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 

@@ -63,7 +63,18 @@ impl Redis {
         let watcher = Watcher::of_folder(folder.path())?;
         let authority = Authority::new()?;
         let admin_password = random_password();
-        let mut server = Self { running: None, installed, account, options, port: 0, plaintext_port: 0, admin_password, authority, folder, _watcher: watcher };
+        let mut server = Self {
+            running: None,
+            installed,
+            account,
+            options,
+            port: 0,
+            plaintext_port: 0,
+            admin_password,
+            authority,
+            folder,
+            _watcher: watcher,
+        };
         for _ in 0..5 {
             server.port = free_port()?;
             server.plaintext_port = if options.plaintext { free_port()? } else { 0 };
@@ -119,7 +130,9 @@ impl Redis {
 
     /// The server's log up to now.
     pub fn log(&self) -> String {
-        fs::read(self.log_file()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(self.log_file())
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
     }
 
     /// What is on disk of the users: the ACL file, or the whole configuration.
@@ -127,7 +140,11 @@ impl Redis {
     /// # Errors
     /// When it cannot be read.
     pub fn stored_users(&self) -> Result<String> {
-        let name = if self.options.acl == AclStore::AclFile { "users.acl" } else { "redis.conf" };
+        let name = if self.options.acl == AclStore::AclFile {
+            "users.acl"
+        } else {
+            "redis.conf"
+        };
         Ok(fs::read_to_string(self.folder.path().join(name))?)
     }
 
@@ -137,7 +154,11 @@ impl Redis {
     /// With the client's or the server's words.
     pub fn command(&self, arguments: &[&str]) -> Result<String> {
         let output = command::output(self.cli(ADMIN, &self.admin_password).arg("-e").args(arguments))?;
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
         if !output.status.success() || said.starts_with("AUTH failed") {
             bail!("redis-cli: {}", said.trim());
         }
@@ -156,7 +177,11 @@ impl Redis {
         let said = cli.stdin(fs::File::open(&file)?).output()?;
         fs::remove_file(&file)?;
         let said = String::from_utf8_lossy(&said.stdout).trim().to_owned();
-        if said == "OK" { Ok(()) } else { bail!("redis-cli: {}", said.replace(password, "***")) }
+        if said == "OK" {
+            Ok(())
+        } else {
+            bail!("redis-cli: {}", said.replace(password, "***"))
+        }
     }
 
     /// Tries a login over TLS with redis-cli.
@@ -165,7 +190,13 @@ impl Redis {
     /// When redis-cli cannot be run.
     pub fn login(&self, user: &str, password: &str) -> Result<Login> {
         let output = command::output(self.cli(user, password).arg("PING"))?;
-        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)).trim().to_owned();
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .trim()
+        .to_owned();
         Ok(if said.contains("WRONGPASS") {
             Login::Refused(said)
         } else if said == "PONG" || said.starts_with("NOPERM") {
@@ -180,7 +211,9 @@ impl Redis {
     /// # Errors
     /// When it cannot be signalled.
     pub fn stop(&mut self) -> Result<()> {
-        self.running.take().map_or(Ok(()), |running| running.stop().map(|_| ()))
+        self.running
+            .take()
+            .map_or(Ok(()), |running| running.stop().map(|_| ()))
     }
 
     /// Kills it as a power cut would.
@@ -188,7 +221,9 @@ impl Redis {
     /// # Errors
     /// When it cannot be signalled.
     pub fn kill9(&mut self) -> Result<()> {
-        self.running.take().map_or(Ok(()), |running| running.kill9().map(|_| ()))
+        self.running
+            .take()
+            .map_or(Ok(()), |running| running.kill9().map(|_| ()))
     }
 
     /// Starts it again, on the same ports with what is on disk; stops it first if it runs.
@@ -202,9 +237,23 @@ impl Redis {
 
     fn cli(&self, user: &str, password: &str) -> Command {
         let mut command = self.account.command(&self.installed.program("redis-cli"));
-        command.env_clear().env("REDISCLI_AUTH", password).current_dir("/");
+        command
+            .env_clear()
+            .env("REDISCLI_AUTH", password)
+            .current_dir("/");
         self.installed.prepare(&mut command);
-        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "--tls", "--sni", self.host(), "--cacert"]).arg(self.ca_file());
+        command
+            .args([
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &self.port.to_string(),
+                "--tls",
+                "--sni",
+                self.host(),
+                "--cacert",
+            ])
+            .arg(self.ca_file());
         command.args(["--no-auth-warning", "--user", user]);
         command
     }
@@ -215,11 +264,18 @@ impl Redis {
 
     fn write_files(&self) -> Result<()> {
         let at = |name: &str| self.folder.path().join(name);
-        let served = if self.options.wrong_name { self.authority.issue(&["wrong.invalid"])? } else { self.authority.issue_local()? };
+        let served = if self.options.wrong_name {
+            self.authority.issue(&["wrong.invalid"])?
+        } else {
+            self.authority.issue_local()?
+        };
         self.account.write(&at("server.pem"), &served.certificate_pem)?;
         self.account.write(&at("server.key"), &served.key_pem)?;
         self.account.write(&at("ca.pem"), self.ca_pem())?;
-        let users = format!("user default off\nuser {ADMIN} on >{} ~* &* +@all\n", self.admin_password);
+        let users = format!(
+            "user default off\nuser {ADMIN} on >{} ~* &* +@all\n",
+            self.admin_password
+        );
         let kept = match self.options.acl {
             AclStore::AclFile => {
                 self.account.write(&at("users.acl"), &users)?;
@@ -242,12 +298,19 @@ impl Redis {
 
     fn launch(&mut self) -> Result<()> {
         let mut command = self.account.command(&self.installed.program("redis-server"));
-        self.installed.prepare(command.env_clear().env("LC_ALL", "C")).current_dir(self.folder.path());
+        self.installed
+            .prepare(command.env_clear().env("LC_ALL", "C"))
+            .current_dir(self.folder.path());
         command.arg(self.folder.path().join("redis.conf"));
         let begun = self.log().len();
         let log = self.log_file();
         let mut running = Running::start(&mut command, &log, Signal::TERM)?;
-        let ready = running.wait_until(|| fs::read(&log).is_ok_and(|text| String::from_utf8_lossy(&text[begun.min(text.len())..]).contains("Ready to accept connections")));
+        let ready = running.wait_until(|| {
+            fs::read(&log).is_ok_and(|text| {
+                String::from_utf8_lossy(&text[begun.min(text.len())..])
+                    .contains("Ready to accept connections")
+            })
+        });
         ready.with_context(|| format!("Redis does not start:\n{}", tail(&self.log())))?;
         self.running = Some(running);
         Ok(())

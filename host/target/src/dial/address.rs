@@ -42,7 +42,9 @@ fn classify_v4(a: Ipv4Addr) -> Class {
         [224..=239, ..] => Class::Never("multicast"),
         [240..=255, ..] => Class::Never("reserved or broadcast"),
         [127, ..] => Class::Loopback,
-        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] | [198, 18..=19, ..] => Class::Private,
+        [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] | [198, 18..=19, ..] => {
+            Class::Private
+        }
         _ => Class::Public,
     }
 }
@@ -98,8 +100,16 @@ impl FromStr for Host {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let refuse = |why| Err(Error::Host { host: text.chars().take(64).collect(), why });
-        let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        let refuse = |why| {
+            Err(Error::Host {
+                host: text.chars().take(64).collect(),
+                why,
+            })
+        };
+        let bare = text
+            .strip_prefix('[')
+            .and_then(|t| t.strip_suffix(']'))
+            .unwrap_or(text);
         if let Ok(v6) = bare.parse::<Ipv6Addr>() {
             return Ok(Self::Address(IpAddr::V6(v6).to_canonical()));
         }
@@ -118,7 +128,9 @@ impl FromStr for Host {
         }
         let good = |label: &str| {
             (1..=63).contains(&label.len())
-                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
@@ -127,7 +139,9 @@ impl FromStr for Host {
         }
         // What inet_aton would read as an address: the last part is a decimal, octal or hexadecimal number.
         let last = name.rsplit('.').next().unwrap_or_default();
-        let hexadecimal = last.strip_prefix("0x").is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let hexadecimal = last
+            .strip_prefix("0x")
+            .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
         if hexadecimal || last.bytes().all(|b| b.is_ascii_digit()) {
             return refuse("an address is written as four decimal numbers");
         }
@@ -172,15 +186,49 @@ mod tests {
             "ff02::1",
             "255.255.255.255",
         ] {
-            let Host::Address(address) = text.parse::<Host>().unwrap() else { panic!("{text} is an address") };
+            let Host::Address(address) = text.parse::<Host>().unwrap() else {
+                panic!("{text} is an address")
+            };
             assert!(matches!(classify(address), Class::Never(_)), "{text}");
         }
         for text in [
-            "2852039166", "0xa9fea9fe", "0xA9FEA9FE", "025177524776", "0251.0376.0251.0376", "0xa9.0xfe.0xa9.0xfe", "169.254.43518", "169.16689662",
-            "169.254.169.254.", "127.1", "0", "0x", "0x7f.1", "127.0.0.1.", "①②⑦.0.0.1", "１２７.0.0.1", "127。0。0。1", "localhost.", "metadata.google.internal.",
-            "münchen.example", "a..b", "", "-a.b", "user@host", "host:80", "host/path", "a b", "a\r\nb", "a\0b", "[::1", "fe80::1%eth0", "127.0.0.01",
+            "2852039166",
+            "0xa9fea9fe",
+            "0xA9FEA9FE",
+            "025177524776",
+            "0251.0376.0251.0376",
+            "0xa9.0xfe.0xa9.0xfe",
+            "169.254.43518",
+            "169.16689662",
+            "169.254.169.254.",
+            "127.1",
+            "0",
+            "0x",
+            "0x7f.1",
+            "127.0.0.1.",
+            "①②⑦.0.0.1",
+            "１２７.0.0.1",
+            "127。0。0。1",
+            "localhost.",
+            "metadata.google.internal.",
+            "münchen.example",
+            "a..b",
+            "",
+            "-a.b",
+            "user@host",
+            "host:80",
+            "host/path",
+            "a b",
+            "a\r\nb",
+            "a\0b",
+            "[::1",
+            "fe80::1%eth0",
+            "127.0.0.01",
         ] {
-            assert!(matches!(text.parse::<Host>(), Err(Error::Host { .. })), "{text:?}");
+            assert!(
+                matches!(text.parse::<Host>(), Err(Error::Host { .. })),
+                "{text:?}"
+            );
         }
     }
 
@@ -206,6 +254,9 @@ mod tests {
 
     #[test]
     fn a_name_is_kept_in_lower_case() {
-        assert_eq!("DB-7.Internal".parse::<Host>().unwrap(), Host::Name("db-7.internal".into()));
+        assert_eq!(
+            "DB-7.Internal".parse::<Host>().unwrap(),
+            Host::Name("db-7.internal".into())
+        );
     }
 }

@@ -29,9 +29,15 @@ impl Network {
 
     /// Whether the address is in it. IPv4-mapped addresses count as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
-        let shifted = |value: u128, width: u8| value.checked_shr(u32::from(width - self.prefix_bits)).unwrap_or(0);
+        let shifted = |value: u128, width: u8| {
+            value
+                .checked_shr(u32::from(width - self.prefix_bits))
+                .unwrap_or(0)
+        };
         match (self.base, address.to_canonical()) {
-            (IpAddr::V4(base), IpAddr::V4(a)) => shifted(u32::from(base).into(), 32) == shifted(u32::from(a).into(), 32),
+            (IpAddr::V4(base), IpAddr::V4(a)) => {
+                shifted(u32::from(base).into(), 32) == shifted(u32::from(a).into(), 32)
+            }
             (IpAddr::V6(base), IpAddr::V6(a)) => shifted(base.into(), 128) == shifted(a.into(), 128),
             _ => false,
         }
@@ -65,9 +71,16 @@ impl Allow {
     pub fn host(host: &Host, port: u16, transport: Transport) -> Self {
         let host = match host {
             Host::Name(name) => HostRule::Name(name.clone()),
-            Host::Address(address) => HostRule::Network(Network { base: *address, prefix_bits: if address.is_ipv4() { 32 } else { 128 } }),
+            Host::Address(address) => HostRule::Network(Network {
+                base: *address,
+                prefix_bits: if address.is_ipv4() { 32 } else { 128 },
+            }),
         };
-        Self { host, port, transport }
+        Self {
+            host,
+            port,
+            transport,
+        }
     }
 
     /// Whether the rule covers the host as it was asked for, before anything is resolved.
@@ -75,7 +88,9 @@ impl Allow {
         self.port == port
             && match (&self.host, host) {
                 (HostRule::Name(rule), Host::Name(name)) => rule == name,
-                (HostRule::Below(parent), Host::Name(name)) => name.strip_suffix(parent.as_str()).is_some_and(|head| head.len() > 1 && head.ends_with('.')),
+                (HostRule::Below(parent), Host::Name(name)) => name
+                    .strip_suffix(parent.as_str())
+                    .is_some_and(|head| head.len() > 1 && head.ends_with('.')),
                 (HostRule::Network(network), Host::Address(address)) => network.contains(*address),
                 _ => false,
             }
@@ -104,17 +119,33 @@ impl FromStr for Allow {
     type Err = ParseAllowError;
 
     fn from_str(text: &str) -> Result<Self, ParseAllowError> {
-        let refuse = |why| ParseAllowError { text: text.chars().take(80).collect(), why };
-        let (place, transport) = text.split_once(' ').ok_or_else(|| refuse("the transport is missing"))?;
+        let refuse = |why| ParseAllowError {
+            text: text.chars().take(80).collect(),
+            why,
+        };
+        let (place, transport) = text
+            .split_once(' ')
+            .ok_or_else(|| refuse("the transport is missing"))?;
         let transport = match transport {
             "tls" => Transport::Tls,
             "plaintext" => Transport::Plaintext,
             _ => return Err(refuse("the transport is `tls` or `plaintext`")),
         };
-        let (host, port) = place.rsplit_once(':').ok_or_else(|| refuse("the port is missing"))?;
-        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| refuse("the port is 1 to 65535"))?;
-        let host = parse_host(host).ok_or_else(|| refuse("the host is a name, `*.` and a name, an address, or a network"))?;
-        Ok(Self { host, port, transport })
+        let (host, port) = place
+            .rsplit_once(':')
+            .ok_or_else(|| refuse("the port is missing"))?;
+        let port = port
+            .parse()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or_else(|| refuse("the port is 1 to 65535"))?;
+        let host = parse_host(host)
+            .ok_or_else(|| refuse("the host is a name, `*.` and a name, an address, or a network"))?;
+        Ok(Self {
+            host,
+            port,
+            transport,
+        })
     }
 }
 
@@ -126,7 +157,9 @@ fn parse_host(text: &str) -> Option<HostRule> {
         };
     }
     if let Some((base, bits)) = text.rsplit_once('/') {
-        let Host::Address(base) = base.parse().ok()? else { return None };
+        let Host::Address(base) = base.parse().ok()? else {
+            return None;
+        };
         return Network::new(base, bits.parse().ok()?).map(HostRule::Network);
     }
     Some(Allow::host(&text.parse().ok()?, 1, Transport::Tls).host)
@@ -137,12 +170,28 @@ impl fmt::Display for Allow {
         match &self.host {
             HostRule::Name(name) => write!(f, "{name}")?,
             HostRule::Below(name) => write!(f, "*.{name}")?,
-            HostRule::Network(Network { base: IpAddr::V4(base), prefix_bits: 32 }) => write!(f, "{base}")?,
-            HostRule::Network(Network { base: IpAddr::V6(base), prefix_bits: 128 }) => write!(f, "[{base}]")?,
-            HostRule::Network(Network { base: IpAddr::V4(base), prefix_bits }) => write!(f, "{base}/{prefix_bits}")?,
-            HostRule::Network(Network { base: IpAddr::V6(base), prefix_bits }) => write!(f, "[{base}]/{prefix_bits}")?,
+            HostRule::Network(Network {
+                base: IpAddr::V4(base),
+                prefix_bits: 32,
+            }) => write!(f, "{base}")?,
+            HostRule::Network(Network {
+                base: IpAddr::V6(base),
+                prefix_bits: 128,
+            }) => write!(f, "[{base}]")?,
+            HostRule::Network(Network {
+                base: IpAddr::V4(base),
+                prefix_bits,
+            }) => write!(f, "{base}/{prefix_bits}")?,
+            HostRule::Network(Network {
+                base: IpAddr::V6(base),
+                prefix_bits,
+            }) => write!(f, "[{base}]/{prefix_bits}")?,
         }
-        let transport = if self.transport == Transport::Tls { "tls" } else { "plaintext" };
+        let transport = if self.transport == Transport::Tls {
+            "tls"
+        } else {
+            "plaintext"
+        };
         write!(f, ":{} {transport}", self.port)
     }
 }
@@ -157,14 +206,33 @@ mod tests {
 
     #[test]
     fn a_rule_reads_back_as_it_was_written() {
-        for text in ["db-7.internal:6379 tls", "*.example.com:443 tls", "10.1.0.0/16:5432 tls", "127.0.0.1:1 plaintext", "[fd12::]/16:5432 tls", "[::1]:5432 tls"] {
+        for text in [
+            "db-7.internal:6379 tls",
+            "*.example.com:443 tls",
+            "10.1.0.0/16:5432 tls",
+            "127.0.0.1:1 plaintext",
+            "[fd12::]/16:5432 tls",
+            "[::1]:5432 tls",
+        ] {
             assert_eq!(rule(text).to_string(), text);
         }
     }
 
     #[test]
     fn what_is_not_a_rule_is_refused() {
-        for text in ["db:1", "db tls", "db:0 tls", "db:99999 tls", "*:1 tls", "db:1 TLS", "10.0.0.0/33:1 tls", "a.b/8:1 tls", "*.10.0.0.1:1 tls", "db.:1 tls", "2130706433:1 tls"] {
+        for text in [
+            "db:1",
+            "db tls",
+            "db:0 tls",
+            "db:99999 tls",
+            "*:1 tls",
+            "db:1 TLS",
+            "10.0.0.0/33:1 tls",
+            "a.b/8:1 tls",
+            "*.10.0.0.1:1 tls",
+            "db.:1 tls",
+            "2130706433:1 tls",
+        ] {
             assert!(text.parse::<Allow>().is_err(), "{text}");
         }
     }

@@ -35,22 +35,60 @@ pub(super) struct Cancel {
 }
 
 /// Dials and logs in.
-pub(super) async fn connect(outbound: &Outbound, rules: &[Allow], options: &ConnectOptions, allowance: Allowance, deadline: Deadline) -> Result<Connected, Error> {
-    let dialled = outbound.dialer.dial(rules, &options.host, options.port, deadline).await?;
+pub(super) async fn connect(
+    outbound: &Outbound,
+    rules: &[Allow],
+    options: &ConnectOptions,
+    allowance: Allowance,
+    deadline: Deadline,
+) -> Result<Connected, Error> {
+    let dialled = outbound
+        .dialer
+        .dial(rules, &options.host, options.port, deadline)
+        .await?;
     let tls = match &options.security {
-        Security::Tls(tls) if tls.verify == Verify::InspectOnly => return Err(Error::UnsafeStream { why: "a server whose certificate is not checked" }),
-        Security::Tls(tls) => {
-            let tls = TlsOptions { server_name: dialled.host.clone(), ..tls.clone() };
-            Some((MakeRustlsConnect::new(tls.client_config(&outbound.trust)?), tls.server_name))
+        Security::Tls(tls) if tls.verify == Verify::InspectOnly => {
+            return Err(Error::UnsafeStream {
+                why: "a server whose certificate is not checked",
+            });
         }
-        Security::Plaintext if !dialled.plaintext_allowed => return Err(Error::PlaintextDenied { host: dialled.host, port: options.port }),
+        Security::Tls(tls) => {
+            let tls = TlsOptions {
+                server_name: dialled.host.clone(),
+                ..tls.clone()
+            };
+            Some((
+                MakeRustlsConnect::new(tls.client_config(&outbound.trust)?),
+                tls.server_name,
+            ))
+        }
+        Security::Plaintext if !dialled.plaintext_allowed => {
+            return Err(Error::PlaintextDenied {
+                host: dialled.host,
+                port: options.port,
+            });
+        }
         Security::Plaintext => None,
     };
     let Dialled { stream, address, .. } = dialled;
     let stream = Metered::new(stream, allowance);
-    let (client, alive) = deadline.run("logging in", keywheel_model::Effect::None, log_in(stream, options, tls.clone())).await??;
-    let cancel = Cancel { token: client.cancel_token(), address, tls };
-    Ok(Connected { client, cancel, alive })
+    let (client, alive) = deadline
+        .run(
+            "logging in",
+            keywheel_model::Effect::None,
+            log_in(stream, options, tls.clone()),
+        )
+        .await??;
+    let cancel = Cancel {
+        token: client.cancel_token(),
+        address,
+        tls,
+    };
+    Ok(Connected {
+        client,
+        cancel,
+        alive,
+    })
 }
 
 impl Cancel {
@@ -76,9 +114,16 @@ impl Cancel {
     }
 }
 
-async fn log_in(stream: Metered<TcpStream>, options: &ConnectOptions, tls: Option<(MakeRustlsConnect, String)>) -> Result<(Client, oneshot::Sender<()>), Error> {
+async fn log_in(
+    stream: Metered<TcpStream>,
+    options: &ConnectOptions,
+    tls: Option<(MakeRustlsConnect, String)>,
+) -> Result<(Client, oneshot::Sender<()>), Error> {
     let mut config = Config::new();
-    config.user(&options.user).dbname(&options.database).application_name(&options.application_name);
+    config
+        .user(&options.user)
+        .dbname(&options.database)
+        .application_name(&options.application_name);
     if let Some(password) = &options.password {
         config.password(password.expose());
     }
@@ -100,14 +145,20 @@ async fn log_in(stream: Metered<TcpStream>, options: &ConnectOptions, tls: Optio
 }
 
 /// Runs the connection until it ends by itself; once the session is gone, no longer than the grace.
-async fn drive(connection: impl Future<Output = Result<(), tokio_postgres::Error>>, gone: oneshot::Receiver<()>) {
+async fn drive(
+    connection: impl Future<Output = Result<(), tokio_postgres::Error>>,
+    gone: oneshot::Receiver<()>,
+) {
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => Some(ended),
         _ = gone => tokio::time::timeout(GRACE, connection).await.ok(),
     };
     if let Some(Err(error)) = ended {
-        let shown = error.as_db_error().map_or_else(|| error.to_string(), |reported| format!("SQLSTATE {}", reported.code().code()));
+        let shown = error.as_db_error().map_or_else(
+            || error.to_string(),
+            |reported| format!("SQLSTATE {}", reported.code().code()),
+        );
         tracing::debug!(error = shown, "a connection ended");
     }
 }

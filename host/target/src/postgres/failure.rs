@@ -11,7 +11,9 @@ const MESSAGE_CHARACTERS: usize = 400;
 pub(super) fn kind_of(sqlstate: &str) -> ErrorKind {
     match sqlstate {
         "57014" => ErrorKind::Timeout,
-        "55P03" | "40001" | "40P01" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => ErrorKind::Unavailable,
+        "55P03" | "40001" | "40P01" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => {
+            ErrorKind::Unavailable
+        }
         "42501" | "25006" => ErrorKind::Denied,
         "42704" | "42P01" | "42883" | "42703" | "3D000" | "3F000" => ErrorKind::NotFound,
         "42710" | "42P04" | "42P06" | "42P07" | "2BP01" | "55006" => ErrorKind::Conflict,
@@ -28,7 +30,11 @@ pub(super) fn kind_of(sqlstate: &str) -> ErrorKind {
 
 /// The server rolled back what it reports an error for, except when it was ended from outside: then the commit may have come first.
 fn effect_of(sqlstate: &str, sent: Effect) -> Effect {
-    if sqlstate.starts_with("57P") || sqlstate.starts_with("08") { sent } else { Effect::None }
+    if sqlstate.starts_with("57P") || sqlstate.starts_with("08") {
+        sent
+    } else {
+        Effect::None
+    }
 }
 
 /// Types an error of the driver. `sent` is what a lost connection would mean; `secret` keeps the server's words out (rule H6).
@@ -37,12 +43,24 @@ pub(super) fn of_statement(error: tokio_postgres::Error, secret: bool, sent: Eff
         let sqlstate = reported.code().code().to_owned();
         let (kind, effect) = (kind_of(&sqlstate), effect_of(&sqlstate, sent));
         let message = (!secret).then(|| one_line(reported.message()));
-        return Error::Sql(SqlError { sqlstate, kind, effect, message });
+        return Error::Sql(SqlError {
+            sqlstate,
+            kind,
+            effect,
+            message,
+        });
     }
     if error.is_closed() || has_io_source(&error) {
-        return Error::Lost { doing: "talking to the server", effect: sent, source: io_of(error) };
+        return Error::Lost {
+            doing: "talking to the server",
+            effect: sent,
+            source: io_of(error),
+        };
     }
-    Error::Protocol { expected: "what the driver understands", effect: sent }
+    Error::Protocol {
+        expected: "what the driver understands",
+        effect: sent,
+    }
 }
 
 /// Types a failed login; nothing had taken effect.
@@ -53,13 +71,25 @@ pub(super) fn of_login(name: &str, error: tokio_postgres::Error) -> Error {
     if let Some(refused) = handshake_error(&error) {
         return crate::tls::failure(name, io::Error::other(refused));
     }
-    if error.source().is_some_and(|source| source.to_string() == "server does not support TLS") {
-        return Error::TlsMissing { name: name.to_owned() };
+    if error
+        .source()
+        .is_some_and(|source| source.to_string() == "server does not support TLS")
+    {
+        return Error::TlsMissing {
+            name: name.to_owned(),
+        };
     }
     if has_io_source(&error) || error.is_closed() {
-        return Error::Lost { doing: "logging in", effect: Effect::None, source: io_of(error) };
+        return Error::Lost {
+            doing: "logging in",
+            effect: Effect::None,
+            source: io_of(error),
+        };
     }
-    Error::Protocol { expected: "a login that this host can do (SCRAM-SHA-256, or no password)", effect: Effect::None }
+    Error::Protocol {
+        expected: "a login that this host can do (SCRAM-SHA-256, or no password)",
+        effect: Effect::None,
+    }
 }
 
 fn handshake_error(error: &tokio_postgres::Error) -> Option<rustls::Error> {
@@ -80,12 +110,19 @@ fn has_io_source(error: &tokio_postgres::Error) -> bool {
 
 /// The driver's errors that are not the server's hold no statement text.
 fn io_of(error: tokio_postgres::Error) -> io::Error {
-    let kind = error.source().and_then(|s| s.downcast_ref::<io::Error>()).map_or(io::ErrorKind::ConnectionAborted, io::Error::kind);
+    let kind = error
+        .source()
+        .and_then(|s| s.downcast_ref::<io::Error>())
+        .map_or(io::ErrorKind::ConnectionAborted, io::Error::kind);
     io::Error::new(kind, error)
 }
 
 fn one_line(message: &str) -> String {
-    message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MESSAGE_CHARACTERS).collect()
+    message
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MESSAGE_CHARACTERS)
+        .collect()
 }
 
 #[cfg(test)]

@@ -26,7 +26,10 @@ impl Allowance {
 
     fn spend(&self, bytes: u64) {
         // Only the connection's task reads, so nothing is lost between the two.
-        self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(bytes), Ordering::Relaxed);
+        self.0.store(
+            self.0.load(Ordering::Relaxed).saturating_sub(bytes),
+            Ordering::Relaxed,
+        );
     }
 }
 
@@ -43,9 +46,16 @@ impl<S> Metered<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if self.allowance.is_spent() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::QuotaExceeded, "the answer is too large")));
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::QuotaExceeded,
+                "the answer is too large",
+            )));
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);

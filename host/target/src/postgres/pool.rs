@@ -22,7 +22,10 @@ pub struct PoolLimits {
 
 impl Default for PoolLimits {
     fn default() -> Self {
-        Self { sessions: 16, idle: Duration::from_mins(1) }
+        Self {
+            sessions: 16,
+            idle: Duration::from_mins(1),
+        }
     }
 }
 
@@ -54,7 +57,10 @@ struct Shelf {
 impl Pool {
     /// An empty one.
     pub fn new(limits: PoolLimits) -> Self {
-        Self { limits, shelves: Arc::default() }
+        Self {
+            limits,
+            shelves: Arc::default(),
+        }
     }
 
     /// A session as `options` say, logged in with `version` of the credential: an idle one that is alive, its state reset; else a new one.
@@ -62,14 +68,29 @@ impl Pool {
     ///
     /// # Errors
     /// As [`Session::open`]; [`Error::Timeout`] when no session gets free.
-    pub async fn checkout(&self, outbound: &Outbound, rules: &[Allow], options: &ConnectOptions, version: &VersionId, deadline: Deadline) -> Result<Pooled, Error> {
+    pub async fn checkout(
+        &self,
+        outbound: &Outbound,
+        rules: &[Allow],
+        options: &ConnectOptions,
+        version: &VersionId,
+        deadline: Deadline,
+    ) -> Result<Pooled, Error> {
         let Some(key) = key_of(options, version) else {
-            return Ok(Pooled { session: Some(Session::open(outbound, rules, options, deadline).await?), home: None });
+            return Ok(Pooled {
+                session: Some(Session::open(outbound, rules, options, deadline).await?),
+                home: None,
+            });
         };
         let slots = Arc::clone(&self.shelf(&key, |shelf| Arc::clone(&shelf.slots)));
-        let waited = deadline.run("waiting for a free session", Effect::None, slots.acquire_owned()).await?;
+        let waited = deadline
+            .run("waiting for a free session", Effect::None, slots.acquire_owned())
+            .await?;
         let permit = waited.map_err(|_| Error::invalid("the credential's version was retired"))?;
-        while let Some(mut session) = self.shelf(&key, |shelf| shelf.idle.pop()).map(|(session, _)| session) {
+        while let Some(mut session) = self
+            .shelf(&key, |shelf| shelf.idle.pop())
+            .map(|(session, _)| session)
+        {
             outbound.dialer.recheck(rules, &options.host, session.address())?;
             // A dead one is dropped, and the next tried.
             if session.reset(&options.application_name, deadline).await.is_ok() {
@@ -85,7 +106,11 @@ impl Pool {
     pub fn retire(&self, version: &VersionId) {
         let gone: Vec<Shelf> = {
             let mut shelves = lock(&self.shelves);
-            let keys: Vec<Key> = shelves.keys().filter(|key| key.version == *version).cloned().collect();
+            let keys: Vec<Key> = shelves
+                .keys()
+                .filter(|key| key.version == *version)
+                .cloned()
+                .collect();
             keys.iter().filter_map(|key| shelves.remove(key)).collect()
         };
         for shelf in &gone {
@@ -113,7 +138,10 @@ impl Pool {
 
     fn shelf<T>(&self, key: &Key, look: impl FnOnce(&mut Shelf) -> T) -> T {
         let mut all = lock(&self.shelves);
-        let new = || Shelf { slots: Arc::new(Semaphore::new(self.limits.sessions)), idle: Vec::new() };
+        let new = || Shelf {
+            slots: Arc::new(Semaphore::new(self.limits.sessions)),
+            idle: Vec::new(),
+        };
         let mine = all.entry(key.clone()).or_insert_with(new);
         let old = mine.take_old(self.limits.idle);
         let seen = look(mine);
@@ -123,14 +151,21 @@ impl Pool {
     }
 
     fn lend(&self, session: Session, key: Key, permit: OwnedSemaphorePermit) -> Pooled {
-        Pooled { session: Some(session), home: Some((Arc::downgrade(&self.shelves), key, permit)) }
+        Pooled {
+            session: Some(session),
+            home: Some((Arc::downgrade(&self.shelves), key, permit)),
+        }
     }
 }
 
 impl Shelf {
     fn take_old(&mut self, idle: Duration) -> Vec<(Session, Instant)> {
         let now = Instant::now();
-        self.idle.extract_if(.., |(session, since)| now.duration_since(*since) >= idle || !session.is_usable()).collect()
+        self.idle
+            .extract_if(.., |(session, since)| {
+                now.duration_since(*since) >= idle || !session.is_usable()
+            })
+            .collect()
     }
 }
 
@@ -140,8 +175,20 @@ fn key_of(options: &ConnectOptions, version: &VersionId) -> Option<Key> {
         Security::Tls(tls) if tls.identity.is_some() => return None,
         Security::Tls(tls) => (true, tls.trust.clone()),
     };
-    let (host, database, user) = (options.host.clone(), options.database.clone(), options.user.clone());
-    Some(Key { host, port: options.port, database, user, tls, trust, version: version.clone() })
+    let (host, database, user) = (
+        options.host.clone(),
+        options.database.clone(),
+        options.user.clone(),
+    );
+    Some(Key {
+        host,
+        port: options.port,
+        database,
+        user,
+        tls,
+        trust,
+        version: version.clone(),
+    })
 }
 
 /// Nothing panics while it holds this lock, and a shelf is whole at any time.
@@ -174,14 +221,20 @@ impl Pooled {
 impl Deref for Pooled {
     type Target = Session;
 
-    #[expect(clippy::expect_used, reason = "the session leaves only in give_back and drop, which end this value")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the session leaves only in give_back and drop, which end this value"
+    )]
     fn deref(&self) -> &Session {
         self.session.as_ref().expect("present until dropped")
     }
 }
 
 impl DerefMut for Pooled {
-    #[expect(clippy::expect_used, reason = "the session leaves only in give_back and drop, which end this value")]
+    #[expect(
+        clippy::expect_used,
+        reason = "the session leaves only in give_back and drop, which end this value"
+    )]
     fn deref_mut(&mut self) -> &mut Session {
         self.session.as_mut().expect("present until dropped")
     }
@@ -189,12 +242,17 @@ impl DerefMut for Pooled {
 
 impl Drop for Pooled {
     fn drop(&mut self) {
-        let (Some(session), Some((shelves, key, permit))) = (self.session.take(), self.home.take()) else { return };
+        let (Some(session), Some((shelves, key, permit))) = (self.session.take(), self.home.take()) else {
+            return;
+        };
         let Some(shelves) = shelves.upgrade() else { return };
         if session.is_usable() && !session.in_transaction() {
             // Without a shelf the version was retired: the session ends here. A shelf made anew after that has other slots.
             let mut shelves = lock(&shelves);
-            if let Some(shelf) = shelves.get_mut(&key).filter(|shelf| Arc::ptr_eq(&shelf.slots, permit.semaphore())) {
+            if let Some(shelf) = shelves
+                .get_mut(&key)
+                .filter(|shelf| Arc::ptr_eq(&shelf.slots, permit.semaphore()))
+            {
                 shelf.idle.push((session, Instant::now()));
             }
         }

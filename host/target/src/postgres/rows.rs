@@ -16,7 +16,10 @@ pub struct RowLimits {
 
 impl Default for RowLimits {
     fn default() -> Self {
-        Self { rows: 1_000, bytes: 256 * 1024 }
+        Self {
+            rows: 1_000,
+            bytes: 256 * 1024,
+        }
     }
 }
 
@@ -64,7 +67,11 @@ pub(super) fn read(row: &Row) -> Result<(Vec<Value>, usize), Error> {
 }
 
 fn wrong(column: &Column) -> Error {
-    Error::Column { name: column.name().to_owned(), type_name: column.type_().name().to_owned(), effect: Effect::None }
+    Error::Column {
+        name: column.name().to_owned(),
+        type_name: column.type_().name().to_owned(),
+        effect: Effect::None,
+    }
 }
 
 fn decode(kind: &Type, raw: &[u8]) -> Option<Value> {
@@ -77,11 +84,20 @@ fn decode(kind: &Type, raw: &[u8]) -> Option<Value> {
         Type::INT2 => Some(Value::Int(i16::from_be_bytes(raw.try_into().ok()?).into())),
         Type::INT4 => Some(Value::Int(i32::from_be_bytes(raw.try_into().ok()?).into())),
         Type::INT8 => Some(Value::Int(i64::from_be_bytes(raw.try_into().ok()?))),
-        Type::OID | Type::XID | Type::CID => Some(Value::Int(u32::from_be_bytes(raw.try_into().ok()?).into())),
+        Type::OID | Type::XID | Type::CID => {
+            Some(Value::Int(u32::from_be_bytes(raw.try_into().ok()?).into()))
+        }
         Type::FLOAT4 => Some(Value::Float(f32::from_be_bytes(raw.try_into().ok()?).into())),
         Type::FLOAT8 => Some(Value::Float(f64::from_be_bytes(raw.try_into().ok()?))),
         Type::BYTEA => Some(Value::Bytes(raw.to_vec())),
-        Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::CHAR | Type::JSON | Type::XML | Type::UNKNOWN => text(raw),
+        Type::TEXT
+        | Type::VARCHAR
+        | Type::BPCHAR
+        | Type::NAME
+        | Type::CHAR
+        | Type::JSON
+        | Type::XML
+        | Type::UNKNOWN => text(raw),
         Type::JSONB => text(raw.strip_prefix(&[1])?),
         _ if matches!(kind.kind(), Kind::Enum(_)) => text(raw),
         _ => None,

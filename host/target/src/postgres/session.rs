@@ -65,12 +65,25 @@ impl Session {
     /// # Errors
     /// As [`crate::dial::Dialer::dial`]; [`Error::PlaintextDenied`], the errors of a handshake, [`Error::Sql`] with kind `unauthenticated` for
     /// a refused login. All without effect.
-    pub async fn open(outbound: &Outbound, rules: &[Allow], options: &ConnectOptions, deadline: Deadline) -> Result<Self, Error> {
+    pub async fn open(
+        outbound: &Outbound,
+        rules: &[Allow],
+        options: &ConnectOptions,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
         let pins = settings::pins(&options.application_name, deadline)?;
         let allowance = Allowance::new(ANSWER_BYTES);
         let connected = connect(outbound, rules, options, allowance.clone(), deadline).await?;
         let (client, cancel) = (connected.client, connected.cancel);
-        let mut session = Self { client, transaction: Transaction::No, broken: false, busy: false, allowance, cancel, _alive: connected.alive };
+        let mut session = Self {
+            client,
+            transaction: Transaction::No,
+            broken: false,
+            busy: false,
+            allowance,
+            cancel,
+            _alive: connected.alive,
+        };
         session.pin(&pins, false, deadline).await?;
         Ok(session)
     }
@@ -100,14 +113,22 @@ impl Session {
     /// # Errors
     /// [`Error::Invalid`] before anything is sent; [`Error::Sql`]; [`Error::Timeout`] and [`Error::Lost`], whose effect is `maybe` for a
     /// writing statement outside a transaction and `none` inside (nothing takes effect before the commit).
-    pub async fn execute(&mut self, statement: &Statement, access: Access, deadline: Deadline) -> Result<u64, Error> {
+    pub async fn execute(
+        &mut self,
+        statement: &Statement,
+        access: Access,
+        deadline: Deadline,
+    ) -> Result<u64, Error> {
         settings::check_verb(&statement.verb(), access)?;
         let rendered = statement.render()?;
         self.usable()?;
         self.busy = true;
         let done = match access {
             Access::Write => self.write(&rendered, statement.carries_secret(), deadline).await,
-            Access::Read => self.read_only(&rendered, statement.carries_secret(), None, deadline).await.map(|(count, _)| count),
+            Access::Read => self
+                .read_only(&rendered, statement.carries_secret(), None, deadline)
+                .await
+                .map(|(count, _)| count),
         };
         self.busy = false;
         done
@@ -117,9 +138,17 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::execute`]. [`Error::Column`] for a type that has to be cast.
-    pub async fn query(&mut self, statement: &Statement, access: Access, limits: RowLimits, deadline: Deadline) -> Result<Rows, Error> {
+    pub async fn query(
+        &mut self,
+        statement: &Statement,
+        access: Access,
+        limits: RowLimits,
+        deadline: Deadline,
+    ) -> Result<Rows, Error> {
         if statement.carries_secret() {
-            return Err(Error::invalid("a statement with a secret gives no rows back; execute it"));
+            return Err(Error::invalid(
+                "a statement with a secret gives no rows back; execute it",
+            ));
         }
         settings::check_verb(&statement.verb(), access)?;
         let rendered = statement.render()?;
@@ -127,7 +156,10 @@ impl Session {
         self.busy = true;
         let rows = match access {
             Access::Write => self.write_returning(&rendered, limits, deadline).await,
-            Access::Read => self.read_only(&rendered, false, Some(limits), deadline).await.map(|(_, rows)| rows),
+            Access::Read => self
+                .read_only(&rendered, false, Some(limits), deadline)
+                .await
+                .map(|(_, rows)| rows),
         };
         self.busy = false;
         rows
@@ -138,17 +170,43 @@ impl Session {
     /// # Errors
     /// As [`Session::query`]; [`Error::Protocol`] when there is not exactly one row, no such column, or it is not text or bytes: with
     /// effect `applied` for a writing statement.
-    pub async fn capture(&mut self, statement: &Statement, column: &str, access: Access, deadline: Deadline) -> Result<SecretBytes, Error> {
-        let seen = if access == Access::Write { Effect::Applied } else { Effect::None };
-        let rows = self.query(statement, access, RowLimits { rows: 2, ..RowLimits::default() }, deadline).await?;
+    pub async fn capture(
+        &mut self,
+        statement: &Statement,
+        column: &str,
+        access: Access,
+        deadline: Deadline,
+    ) -> Result<SecretBytes, Error> {
+        let seen = if access == Access::Write {
+            Effect::Applied
+        } else {
+            Effect::None
+        };
+        let rows = self
+            .query(
+                statement,
+                access,
+                RowLimits {
+                    rows: 2,
+                    ..RowLimits::default()
+                },
+                deadline,
+            )
+            .await?;
         let at = rows.columns.iter().position(|name| name == column);
         match (at, <[Vec<Value>; 1]>::try_from(rows.rows)) {
             (Some(at), Ok([row])) => match row.into_iter().nth(at) {
                 Some(Value::Text(text)) => Ok(SecretBytes::new(text.into_bytes())),
                 Some(Value::Bytes(bytes)) => Ok(SecretBytes::new(bytes)),
-                _ => Err(Error::Protocol { expected: "a value of text or bytes", effect: seen }),
+                _ => Err(Error::Protocol {
+                    expected: "a value of text or bytes",
+                    effect: seen,
+                }),
             },
-            _ => Err(Error::Protocol { expected: "one row with that column", effect: seen }),
+            _ => Err(Error::Protocol {
+                expected: "one row with that column",
+                effect: seen,
+            }),
         }
     }
 
@@ -162,7 +220,13 @@ impl Session {
         }
         self.usable()?;
         self.busy = true;
-        let begun = self.batch(&format!("BEGIN; {}", settings::deadlines(deadline)), "beginning a transaction", deadline).await;
+        let begun = self
+            .batch(
+                &format!("BEGIN; {}", settings::deadlines(deadline)),
+                "beginning a transaction",
+                deadline,
+            )
+            .await;
         self.busy = false;
         if begun.is_ok() {
             self.transaction = Transaction::Open;
@@ -178,7 +242,12 @@ impl Session {
         if self.transaction == Transaction::Failed {
             self.rollback(deadline).await?;
             let message = Some("a statement of the transaction failed; it was rolled back".to_owned());
-            return Err(Error::Sql(SqlError { sqlstate: "25P02".to_owned(), kind: ErrorKind::Conflict, effect: Effect::None, message }));
+            return Err(Error::Sql(SqlError {
+                sqlstate: "25P02".to_owned(),
+                kind: ErrorKind::Conflict,
+                effect: Effect::None,
+                message,
+            }));
         }
         self.end("COMMIT", Effect::Maybe, deadline).await
     }
@@ -205,7 +274,13 @@ impl Session {
         let mut first = None;
         let ended = loop {
             let params: [(&(dyn ToSql + Sync), Type); 1] = [(&application_name, Type::TEXT)];
-            let found = deadline.run("ending old sessions", Effect::Maybe, self.client.query_typed(END, &params)).await;
+            let found = deadline
+                .run(
+                    "ending old sessions",
+                    Effect::Maybe,
+                    self.client.query_typed(END, &params),
+                )
+                .await;
             let found = match self.settle(found, false, Effect::Maybe) {
                 Ok(rows) => rows.len() as u64,
                 Err(error) => break Err(error),
@@ -215,7 +290,10 @@ impl Session {
                 break Ok(before);
             }
             if deadline.remaining() < PAUSE {
-                break Err(Error::Timeout { doing: "ending old sessions", effect: Effect::Maybe });
+                break Err(Error::Timeout {
+                    doing: "ending old sessions",
+                    effect: Effect::Maybe,
+                });
             }
             tokio::time::sleep(PAUSE).await;
         };
@@ -225,7 +303,11 @@ impl Session {
 
     /// Closes it, and says whether something was open.
     pub fn close(self) -> Ending {
-        if self.in_transaction() { Ending::OpenTransaction } else { Ending::Clean }
+        if self.in_transaction() {
+            Ending::OpenTransaction
+        } else {
+            Ending::Clean
+        }
     }
 
     /// Makes a session that was used before as good as new, and shows that it is alive.
@@ -235,20 +317,39 @@ impl Session {
         }
         self.usable()?;
         self.client.clear_type_cache();
-        self.pin(&settings::pins(application_name, deadline)?, true, deadline).await
+        self.pin(&settings::pins(application_name, deadline)?, true, deadline)
+            .await
     }
 
     /// One round trip: the server works them off in order.
     async fn pin(&mut self, pins: &str, used_before: bool, deadline: Deadline) -> Result<(), Error> {
         let client = &self.client;
         let work = async {
-            let discard = async { if used_before { client.batch_execute("DISCARD ALL").await } else { Ok(()) } };
-            let (discarded, pinned, watching) = tokio::join!(discard, client.batch_execute(pins), client.batch_execute(settings::WATCH_CLIENT));
+            let discard = async {
+                if used_before {
+                    client.batch_execute("DISCARD ALL").await
+                } else {
+                    Ok(())
+                }
+            };
+            let (discarded, pinned, watching) = tokio::join!(
+                discard,
+                client.batch_execute(pins),
+                client.batch_execute(settings::WATCH_CLIENT)
+            );
             // Servers on some platforms cannot watch their client.
-            let watching = watching.or_else(|error| if error.as_db_error().is_some() { Ok(()) } else { Err(error) });
+            let watching = watching.or_else(|error| {
+                if error.as_db_error().is_some() {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            });
             discarded.and(pinned).and(watching)
         };
-        let done = deadline.run("pinning the session's settings", Effect::None, work).await;
+        let done = deadline
+            .run("pinning the session's settings", Effect::None, work)
+            .await;
         self.settle(done, false, Effect::None)
     }
 
@@ -259,27 +360,57 @@ impl Session {
         let params = borrowed(&params);
         let client = &self.client;
         let work = async {
-            let (_, done) = tokio::join!(client.batch_execute(&deadlines), client.execute_typed(&rendered.sql, &params));
+            let (_, done) = tokio::join!(
+                client.batch_execute(&deadlines),
+                client.execute_typed(&rendered.sql, &params)
+            );
             done
         };
-        let done = deadline.run("waiting for the server's answer", effect, work).await;
+        let done = deadline
+            .run("waiting for the server's answer", effect, work)
+            .await;
         self.settle_in_transaction(done, secret, effect)
     }
 
-    async fn write_returning(&mut self, rendered: &Rendered, limits: RowLimits, deadline: Deadline) -> Result<Rows, Error> {
+    async fn write_returning(
+        &mut self,
+        rendered: &Rendered,
+        limits: RowLimits,
+        deadline: Deadline,
+    ) -> Result<Rows, Error> {
         let effect = self.effect_of_write();
-        self.batch(&settings::deadlines(deadline), "setting the server's deadlines", deadline).await?;
-        let read = deadline.run("waiting for the server's rows", effect, collect(&self.client, rendered, limits)).await;
+        self.batch(
+            &settings::deadlines(deadline),
+            "setting the server's deadlines",
+            deadline,
+        )
+        .await?;
+        let read = deadline
+            .run(
+                "waiting for the server's rows",
+                effect,
+                collect(&self.client, rendered, limits),
+            )
+            .await;
         let collected = self.settle_in_transaction(read, false, effect)?;
         // The statement is done: what is wrong with a column comes too late to say that nothing happened.
         collected.map_err(|error| error.at_least(Effect::Applied))
     }
 
     /// In a read-only transaction that is rolled back; inside a transaction, in a savepoint.
-    async fn read_only(&mut self, rendered: &Rendered, secret: bool, limits: Option<RowLimits>, deadline: Deadline) -> Result<(u64, Rows), Error> {
+    async fn read_only(
+        &mut self,
+        rendered: &Rendered,
+        secret: bool,
+        limits: Option<RowLimits>,
+        deadline: Deadline,
+    ) -> Result<(u64, Rows), Error> {
         let deadlines = settings::deadlines(deadline);
         let (enter, leave) = if self.in_transaction() {
-            (format!("SAVEPOINT keywheel; {deadlines}; SET LOCAL transaction_read_only = on"), "ROLLBACK TO SAVEPOINT keywheel; RELEASE SAVEPOINT keywheel")
+            (
+                format!("SAVEPOINT keywheel; {deadlines}; SET LOCAL transaction_read_only = on"),
+                "ROLLBACK TO SAVEPOINT keywheel; RELEASE SAVEPOINT keywheel",
+            )
         } else {
             (format!("BEGIN READ ONLY; {deadlines}"), "ROLLBACK")
         };
@@ -294,7 +425,9 @@ impl Session {
             let count = client.execute_typed(&rendered.sql, &borrowed(&params)).await?;
             Ok(Ok((count, Rows::default())))
         };
-        let read = deadline.run("waiting for the server's answer", Effect::None, work).await;
+        let read = deadline
+            .run("waiting for the server's answer", Effect::None, work)
+            .await;
         let read = self.settle(read, secret, Effect::None).flatten();
         if self.is_intact() {
             let left = self.batch(leave, "ending a read", deadline).await;
@@ -310,7 +443,13 @@ impl Session {
         }
         self.usable()?;
         self.busy = true;
-        let done = deadline.run("ending a transaction", effect, self.client.execute_typed(sql, &[])).await;
+        let done = deadline
+            .run(
+                "ending a transaction",
+                effect,
+                self.client.execute_typed(sql, &[]),
+            )
+            .await;
         self.busy = false;
         if done.is_ok() {
             self.transaction = Transaction::No;
@@ -319,16 +458,27 @@ impl Session {
     }
 
     async fn batch(&mut self, sql: &str, doing: &'static str, deadline: Deadline) -> Result<(), Error> {
-        let done = deadline.run(doing, Effect::None, self.client.batch_execute(sql)).await;
+        let done = deadline
+            .run(doing, Effect::None, self.client.batch_execute(sql))
+            .await;
         self.settle(done, false, Effect::None)
     }
 
     /// Nothing takes effect before the commit.
     fn effect_of_write(&self) -> Effect {
-        if self.in_transaction() { Effect::None } else { Effect::Maybe }
+        if self.in_transaction() {
+            Effect::None
+        } else {
+            Effect::Maybe
+        }
     }
 
-    fn settle_in_transaction<T>(&mut self, done: Result<Result<T, tokio_postgres::Error>, Error>, secret: bool, effect: Effect) -> Result<T, Error> {
+    fn settle_in_transaction<T>(
+        &mut self,
+        done: Result<Result<T, tokio_postgres::Error>, Error>,
+        secret: bool,
+        effect: Effect,
+    ) -> Result<T, Error> {
         if self.in_transaction() && !matches!(done, Ok(Ok(_))) {
             self.transaction = Transaction::Failed;
         }
@@ -336,14 +486,25 @@ impl Session {
     }
 
     /// Marks the session after an answer that was lost, and types the error.
-    fn settle<T>(&mut self, done: Result<Result<T, tokio_postgres::Error>, Error>, secret: bool, effect: Effect) -> Result<T, Error> {
+    fn settle<T>(
+        &mut self,
+        done: Result<Result<T, tokio_postgres::Error>, Error>,
+        secret: bool,
+        effect: Effect,
+    ) -> Result<T, Error> {
         let spent = self.allowance.is_spent();
         self.broken |= spent;
         self.allowance.renew(if spent { 0 } else { ANSWER_BYTES });
         match done {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) if error.as_db_error().is_some() => Err(failure::of_statement(error, secret, effect)),
-            Ok(Err(_)) if spent => Err(Error::Limit { what: "the answer", limit: 16 << 20, effect }),
+            Ok(Err(error)) if error.as_db_error().is_some() => {
+                Err(failure::of_statement(error, secret, effect))
+            }
+            Ok(Err(_)) if spent => Err(Error::Limit {
+                what: "the answer",
+                limit: 16 << 20,
+                effect,
+            }),
             Ok(Err(error)) => {
                 self.broken = true;
                 Err(failure::of_statement(error, secret, effect))
@@ -364,18 +525,29 @@ impl Session {
         if self.is_usable() {
             return Ok(());
         }
-        Err(Error::Lost { doing: "using a session that has ended", effect: Effect::None, source: std::io::ErrorKind::NotConnected.into() })
+        Err(Error::Lost {
+            doing: "using a session that has ended",
+            effect: Effect::None,
+            source: std::io::ErrorKind::NotConnected.into(),
+        })
     }
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("address", &self.cancel.address).field("transaction", &self.transaction).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("address", &self.cancel.address)
+            .field("transaction", &self.transaction)
+            .finish_non_exhaustive()
     }
 }
 
 /// Reads rows up to the limits. What is over them is read and thrown away, up to the allowance of the connection: then that ends.
-async fn collect(client: &Client, rendered: &Rendered, limits: RowLimits) -> Result<Result<Rows, Error>, tokio_postgres::Error> {
+async fn collect(
+    client: &Client,
+    rendered: &Rendered,
+    limits: RowLimits,
+) -> Result<Result<Rows, Error>, tokio_postgres::Error> {
     let params = parameters(&rendered.params);
     let mut stream = pin!(client.query_typed_raw(&rendered.sql, borrowed(&params)).await?);
     let mut found = Rows::default();
@@ -392,11 +564,17 @@ async fn collect(client: &Client, rendered: &Rendered, limits: RowLimits) -> Res
             continue;
         }
         if found.columns.is_empty() {
-            found.columns = row.columns().iter().map(|column| column.name().to_owned()).collect();
+            found.columns = row
+                .columns()
+                .iter()
+                .map(|column| column.name().to_owned())
+                .collect();
         }
         match rows::read(&row) {
             Err(error) => wrong = Some(error),
-            Ok((_, size)) if found.rows.len() >= limits.rows || bytes + size > limits.bytes => found.truncated = true,
+            Ok((_, size)) if found.rows.len() >= limits.rows || bytes + size > limits.bytes => {
+                found.truncated = true
+            }
             Ok((values, size)) => {
                 bytes += size;
                 found.rows.push(values);
@@ -423,5 +601,8 @@ fn parameters(values: &[Value]) -> Vec<Parameter<'_>> {
 }
 
 fn borrowed<'a>(parameters: &'a [Parameter<'_>]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
-    parameters.iter().map(|(value, kind)| (&**value as _, kind.clone())).collect()
+    parameters
+        .iter()
+        .map(|(value, kind)| (&**value as _, kind.clone()))
+        .collect()
 }

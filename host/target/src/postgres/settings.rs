@@ -21,7 +21,10 @@ pub(super) fn pins(application_name: &str, deadline: Deadline) -> Result<String,
 /// The server's deadlines for the next statement (rule P1). A wait for a lock ends at half of it: then that can still be answered.
 pub(super) fn deadlines(deadline: Deadline) -> String {
     let statement = server_ms(deadline);
-    format!("SET statement_timeout = {statement}; SET lock_timeout = {}", (statement / 2).max(1))
+    format!(
+        "SET statement_timeout = {statement}; SET lock_timeout = {}",
+        (statement / 2).max(1)
+    )
 }
 
 /// When the server has to give up, in milliseconds from now: before we do, so that its answer still reaches us.
@@ -32,25 +35,58 @@ fn server_ms(deadline: Deadline) -> u128 {
 }
 
 pub(super) fn check_application_name(name: &str) -> Result<(), Error> {
-    let good = (1..=63).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b" ._:/-".contains(&b));
-    if good { Ok(()) } else { Err(Error::invalid("an application name is 1 to 63 of a-z A-Z 0-9 . _ : / - and spaces")) }
+    let good = (1..=63).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b" ._:/-".contains(&b));
+    if good {
+        Ok(())
+    } else {
+        Err(Error::invalid(
+            "an application name is 1 to 63 of a-z A-Z 0-9 . _ : / - and spaces",
+        ))
+    }
 }
 
 /// By the statement's first word: what only reads, and what is the host's alone.
 pub(super) fn check_verb(verb: &str, access: Access) -> Result<(), Error> {
     const READING: [&str; 5] = ["SELECT", "WITH", "VALUES", "TABLE", "SHOW"];
     const HOSTS: [&str; 20] = [
-        "BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT", "SAVEPOINT", "RELEASE", "SET", "RESET", "DISCARD", "PREPARE", "EXECUTE", "DEALLOCATE", "COPY",
-        "LISTEN", "UNLISTEN", "DECLARE", "FETCH", "LOAD",
+        "BEGIN",
+        "START",
+        "COMMIT",
+        "END",
+        "ROLLBACK",
+        "ABORT",
+        "SAVEPOINT",
+        "RELEASE",
+        "SET",
+        "RESET",
+        "DISCARD",
+        "PREPARE",
+        "EXECUTE",
+        "DEALLOCATE",
+        "COPY",
+        "LISTEN",
+        "UNLISTEN",
+        "DECLARE",
+        "FETCH",
+        "LOAD",
     ];
     if verb.is_empty() {
-        return Err(Error::invalid("a statement begins with SQL text, and that with a word"));
+        return Err(Error::invalid(
+            "a statement begins with SQL text, and that with a word",
+        ));
     }
     if access == Access::Read && !READING.contains(&verb) {
-        return Err(Error::invalid("a statement that no shape lets write begins with SELECT, WITH, VALUES, TABLE or SHOW"));
+        return Err(Error::invalid(
+            "a statement that no shape lets write begins with SELECT, WITH, VALUES, TABLE or SHOW",
+        ));
     }
     if HOSTS.contains(&verb) {
-        return Err(Error::invalid("transactions, settings and prepared statements are the host's"));
+        return Err(Error::invalid(
+            "transactions, settings and prepared statements are the host's",
+        ));
     }
     Ok(())
 }

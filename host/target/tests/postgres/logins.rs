@@ -12,47 +12,99 @@ use super::{admin, deadline, open, options, outbound, rules, secret, set_passwor
 async fn refused_logins_are_unauthenticated_and_a_server_that_is_away_is_not() {
     let mut server = Postgres::start(PostgresOptions::default()).unwrap();
     server.sql("CREATE ROLE expired LOGIN PASSWORD 'right' VALID UNTIL '2001-01-01'; CREATE ROLE locked NOLOGIN PASSWORD 'right'").unwrap();
-    for (user, password, state) in [(server.admin_user(), "wrong", "28P01"), ("nobody", "x", "28P01"), ("expired", "right", "28P01"), ("locked", "right", "28000")] {
+    for (user, password, state) in [
+        (server.admin_user(), "wrong", "28P01"),
+        ("nobody", "x", "28P01"),
+        ("expired", "right", "28P01"),
+        ("locked", "right", "28000"),
+    ] {
         let error = open(&server, user, password).await.unwrap_err();
-        assert_eq!((error.kind(), error.effect()), (ErrorKind::Unauthenticated, Effect::None), "{user}: {error}");
+        assert_eq!(
+            (error.kind(), error.effect()),
+            (ErrorKind::Unauthenticated, Effect::None),
+            "{user}: {error}"
+        );
         assert_eq!(error.code(), format!("sql.{}", state.to_lowercase()), "{user}");
         assert!(!error.to_string().contains("right"));
     }
     server.stop().unwrap();
     let (user, password) = (server.admin_user(), server.admin_password());
     let error = open(&server, user, password).await.unwrap_err();
-    assert_eq!((error.kind(), error.effect()), (ErrorKind::Unavailable, Effect::None), "{error}");
+    assert_eq!(
+        (error.kind(), error.effect()),
+        (ErrorKind::Unavailable, Effect::None),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_certificate_for_another_name_or_of_a_stranger_ends_before_the_login() {
-    let server = Postgres::start(PostgresOptions { wrong_name: true, ..PostgresOptions::default() }).unwrap();
-    let error = open(&server, server.admin_user(), server.admin_password()).await.unwrap_err();
+    let server = Postgres::start(PostgresOptions {
+        wrong_name: true,
+        ..PostgresOptions::default()
+    })
+    .unwrap();
+    let error = open(&server, server.admin_user(), server.admin_password())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::TlsName { .. }), "{error:?}");
     let mut forged = options(server.port(), server.admin_user(), server.admin_password());
     forged.security = Security::Tls(TlsOptions::for_name("wrong.invalid").trusting("db"));
-    let error = Session::open(&outbound(&server), &rules(server.port()), &forged, deadline()).await.unwrap_err();
-    assert!(matches!(error, Error::TlsName { .. }), "the name that counts is the one dialled: {error:?}");
+    let error = Session::open(&outbound(&server), &rules(server.port()), &forged, deadline())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::TlsName { .. }),
+        "the name that counts is the one dialled: {error:?}"
+    );
     let stranger = Postgres::start(PostgresOptions::default()).unwrap();
-    let error = Session::open(&outbound(&server), &rules(stranger.port()), &options(stranger.port(), "postgres", "x"), deadline()).await.unwrap_err();
+    let error = Session::open(
+        &outbound(&server),
+        &rules(stranger.port()),
+        &options(stranger.port(), "postgres", "x"),
+        deadline(),
+    )
+    .await
+    .unwrap_err();
     assert!(matches!(error, Error::TlsUntrusted { .. }), "{error:?}");
     let mut unchecked = options(server.port(), server.admin_user(), server.admin_password());
-    unchecked.security = Security::Tls(TlsOptions { verify: Verify::InspectOnly, ..TlsOptions::for_name("localhost") });
-    let error = Session::open(&outbound(&server), &rules(server.port()), &unchecked, deadline()).await.unwrap_err();
+    unchecked.security = Security::Tls(TlsOptions {
+        verify: Verify::InspectOnly,
+        ..TlsOptions::for_name("localhost")
+    });
+    let error = Session::open(&outbound(&server), &rules(server.port()), &unchecked, deadline())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::UnsafeStream { .. }), "{error:?}");
 }
 
 #[tokio::test]
 async fn plaintext_needs_a_rule_that_says_so_and_a_server_without_tls_is_told() {
-    let server = Postgres::start(PostgresOptions { plaintext: true, settings: vec![("ssl".into(), "off".into())], ..PostgresOptions::default() }).unwrap();
-    let error = open(&server, server.admin_user(), server.admin_password()).await.unwrap_err();
-    assert!(matches!(error, Error::TlsMissing { .. }) && error.hint().is_some(), "{error:?}");
+    let server = Postgres::start(PostgresOptions {
+        plaintext: true,
+        settings: vec![("ssl".into(), "off".into())],
+        ..PostgresOptions::default()
+    })
+    .unwrap();
+    let error = open(&server, server.admin_user(), server.admin_password())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::TlsMissing { .. }) && error.hint().is_some(),
+        "{error:?}"
+    );
     let mut plain = options(server.port(), server.admin_user(), server.admin_password());
     plain.security = Security::Plaintext;
-    let error = Session::open(&outbound(&server), &rules(server.port()), &plain, deadline()).await.unwrap_err();
+    let error = Session::open(&outbound(&server), &rules(server.port()), &plain, deadline())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::PlaintextDenied { .. }), "{error:?}");
     let in_words = vec![format!("localhost:{} plaintext", server.port()).parse().unwrap()];
-    assert!(Session::open(&outbound(&server), &in_words, &plain, deadline()).await.is_ok());
+    assert!(
+        Session::open(&outbound(&server), &in_words, &plain, deadline())
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -60,9 +112,28 @@ async fn a_black_holed_server_ends_at_the_deadline_without_effect() {
     let hole = BlackHole::start().unwrap();
     let outbound = Outbound::new(keywheel_target::dial::Dialer::system(), TrustStore::new());
     let mut there = options(hole.port(), "app", "x");
-    there.security = Security::Tls(TlsOptions { verify: Verify::Full, ..TlsOptions::for_name("localhost") });
-    let error = Session::open(&outbound, &rules(hole.port()), &there, Deadline::after(Duration::from_millis(300))).await.unwrap_err();
-    assert!(matches!(error, Error::Timeout { effect: Effect::None, .. }), "{error:?}");
+    there.security = Security::Tls(TlsOptions {
+        verify: Verify::Full,
+        ..TlsOptions::for_name("localhost")
+    });
+    let error = Session::open(
+        &outbound,
+        &rules(hole.port()),
+        &there,
+        Deadline::after(Duration::from_millis(300)),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Timeout {
+                effect: Effect::None,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
     assert_eq!(hole.connections(), 1);
 }
 
@@ -82,17 +153,42 @@ async fn a_client_certificate_is_shown_to_a_server_that_asks() {
     let identity = std::sync::Arc::new(keywheel_target::tls::ClientIdentity::from_pem(&pem).unwrap());
     let mut with = options(server.port(), "app", "");
     with.password = None;
-    assert!(Session::open(&outbound(&server), &rules(server.port()), &with, deadline()).await.is_err());
-    with.security = Security::Tls(TlsOptions { identity: Some(identity), ..TlsOptions::for_name("localhost").trusting("db") });
-    assert!(Session::open(&outbound(&server), &rules(server.port()), &with, deadline()).await.is_ok());
+    assert!(
+        Session::open(&outbound(&server), &rules(server.port()), &with, deadline())
+            .await
+            .is_err()
+    );
+    with.security = Security::Tls(TlsOptions {
+        identity: Some(identity),
+        ..TlsOptions::for_name("localhost").trusting("db")
+    });
+    assert!(
+        Session::open(&outbound(&server), &rules(server.port()), &with, deadline())
+            .await
+            .is_ok()
+    );
 }
 
 /// What people and machines write that quoting has to survive.
-const HOSTILE: [&str; 9] = ["plain", "it's", "quo\"te", "back\\slash", "'; DROP ROLE postgres; --", "$$x$$ $1 :name", "\\'", "schlüssel €", " spaces "];
+const HOSTILE: [&str; 9] = [
+    "plain",
+    "it's",
+    "quo\"te",
+    "back\\slash",
+    "'; DROP ROLE postgres; --",
+    "$$x$$ $1 :name",
+    "\\'",
+    "schlüssel €",
+    " spaces ",
+];
 
 #[tokio::test]
 async fn hostile_roles_and_passwords_survive_the_way_to_a_real_login() {
-    let server = Postgres::start(PostgresOptions { log_statements: true, ..PostgresOptions::default() }).unwrap();
+    let server = Postgres::start(PostgresOptions {
+        log_statements: true,
+        ..PostgresOptions::default()
+    })
+    .unwrap();
     let mut admin = admin(&server).await;
     for (number, hostile) in HOSTILE.iter().enumerate() {
         let (role, password) = (format!("r{number}{hostile}"), format!("p{number}{hostile}"));
@@ -100,17 +196,42 @@ async fn hostile_roles_and_passwords_survive_the_way_to_a_real_login() {
         create.identifier(&role).unwrap();
         create.text(" LOGIN").unwrap();
         admin.execute(&create, Access::Write, deadline()).await.unwrap();
-        let verifier = scram::verifier(&secret(&password), b"0123456789abcdef", scram::DEFAULT_ROUNDS).unwrap();
+        let verifier =
+            scram::verifier(&secret(&password), b"0123456789abcdef", scram::DEFAULT_ROUNDS).unwrap();
         scram::check_verifier(&verifier).unwrap();
-        admin.execute(&set_password(&role, verifier), Access::Write, deadline()).await.unwrap();
+        admin
+            .execute(&set_password(&role, verifier), Access::Write, deadline())
+            .await
+            .unwrap();
         assert!(open(&server, &role, &password).await.is_ok(), "{role}");
         assert_eq!(server.login(&role, &password).unwrap(), Login::Accepted, "{role}");
         assert!(server.login(&role, &format!("{password}x")).unwrap().is_refused());
-        assert!(!server.log().contains(&password), "the log knows the verifier only");
+        assert!(
+            !server.log().contains(&password),
+            "the log knows the verifier only"
+        );
         // In plaintext, as older servers need it, the literal itself is hostile.
-        admin.execute(&set_password(&role, secret(&format!("plain{password}"))), Access::Write, deadline()).await.unwrap();
-        assert!(open(&server, &role, &format!("plain{password}")).await.is_ok(), "{role}");
+        admin
+            .execute(
+                &set_password(&role, secret(&format!("plain{password}"))),
+                Access::Write,
+                deadline(),
+            )
+            .await
+            .unwrap();
+        assert!(
+            open(&server, &role, &format!("plain{password}")).await.is_ok(),
+            "{role}"
+        );
     }
-    assert!(server.log().contains("SCRAM-SHA-256$4096:"), "the statements were logged");
-    assert_eq!(server.sql("SELECT count(*) FROM pg_roles WHERE rolname ~ '^r[0-9]'").unwrap(), HOSTILE.len().to_string());
+    assert!(
+        server.log().contains("SCRAM-SHA-256$4096:"),
+        "the statements were logged"
+    );
+    assert_eq!(
+        server
+            .sql("SELECT count(*) FROM pg_roles WHERE rolname ~ '^r[0-9]'")
+            .unwrap(),
+        HOSTILE.len().to_string()
+    );
 }

@@ -1,5 +1,7 @@
 //! Sessions against a real PostgreSQL: logins, quoting, deadlines, the pool.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod deadlines;
 mod logins;
 mod pool;
@@ -41,11 +43,19 @@ fn options(port: u16, user: &str, password: &str) -> ConnectOptions {
 
 async fn open(server: &Postgres, user: &str, password: &str) -> Result<Session, Error> {
     let port = server.port();
-    Session::open(&outbound(server), &rules(port), &options(port, user, password), deadline()).await
+    Session::open(
+        &outbound(server),
+        &rules(port),
+        &options(port, user, password),
+        deadline(),
+    )
+    .await
 }
 
 async fn admin(server: &Postgres) -> Session {
-    open(server, server.admin_user(), server.admin_password()).await.unwrap()
+    open(server, server.admin_user(), server.admin_password())
+        .await
+        .unwrap()
 }
 
 fn text(sql: &str) -> Statement {

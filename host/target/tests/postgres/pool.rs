@@ -17,17 +17,39 @@ struct House {
 impl House {
     fn new() -> Self {
         let server = Postgres::start(PostgresOptions::default()).unwrap();
-        let (outbound, options) = (outbound(&server), options(server.port(), server.admin_user(), server.admin_password()));
-        Self { server, outbound, options }
+        let (outbound, options) = (
+            outbound(&server),
+            options(server.port(), server.admin_user(), server.admin_password()),
+        );
+        Self {
+            server,
+            outbound,
+            options,
+        }
     }
 
     async fn checkout(&self, pool: &Pool, version: u64, deadline: Deadline) -> Result<Pooled, Error> {
-        pool.checkout(&self.outbound, &rules(self.server.port()), &self.options, &VersionId::from_number(version), deadline).await
+        pool.checkout(
+            &self.outbound,
+            &rules(self.server.port()),
+            &self.options,
+            &VersionId::from_number(version),
+            deadline,
+        )
+        .await
     }
 }
 
 async fn backend(session: &mut Pooled) -> i64 {
-    let rows = session.query(&text("SELECT pg_backend_pid()"), Access::Read, RowLimits::default(), deadline()).await.unwrap();
+    let rows = session
+        .query(
+            &text("SELECT pg_backend_pid()"),
+            Access::Read,
+            RowLimits::default(),
+            deadline(),
+        )
+        .await
+        .unwrap();
     match rows.rows[0][..] {
         [Value::Int(pid)] => pid,
         _ => panic!("a number"),
@@ -40,17 +62,41 @@ async fn a_session_is_used_again_with_its_state_reset_until_its_version_is_retir
     let pool = Pool::new(PoolLimits::default());
     let mut first = house.checkout(&pool, 1, deadline()).await.unwrap();
     let pid = backend(&mut first).await;
-    for sql in ["SELECT set_config('standard_conforming_strings', 'off', false)", "SELECT set_config('role', 'pg_monitor', false)", "CREATE TEMP TABLE x (y int)"] {
-        first.execute(&text(sql), Access::Write, deadline()).await.unwrap();
+    for sql in [
+        "SELECT set_config('standard_conforming_strings', 'off', false)",
+        "SELECT set_config('role', 'pg_monitor', false)",
+        "CREATE TEMP TABLE x (y int)",
+    ] {
+        first
+            .execute(&text(sql), Access::Write, deadline())
+            .await
+            .unwrap();
     }
     first.give_back().unwrap();
     let mut again = house.checkout(&pool, 1, deadline()).await.unwrap();
     assert_eq!(backend(&mut again).await, pid);
-    let state = text("SELECT current_setting('standard_conforming_strings'), current_user, to_regclass('pg_temp.x') IS NULL, current_setting('lock_timeout') <> '0'");
-    let rows = again.query(&state, Access::Read, RowLimits::default(), deadline()).await.unwrap();
-    assert_eq!(rows.rows, [[Value::Text("on".into()), Value::Text("postgres".into()), Value::Bool(true), Value::Bool(true)]]);
+    let state = text(
+        "SELECT current_setting('standard_conforming_strings'), current_user, to_regclass('pg_temp.x') IS NULL, current_setting('lock_timeout') <> '0'",
+    );
+    let rows = again
+        .query(&state, Access::Read, RowLimits::default(), deadline())
+        .await
+        .unwrap();
+    assert_eq!(
+        rows.rows,
+        [[
+            Value::Text("on".into()),
+            Value::Text("postgres".into()),
+            Value::Bool(true),
+            Value::Bool(true)
+        ]]
+    );
     let mut other = house.checkout(&pool, 2, deadline()).await.unwrap();
-    assert_ne!(backend(&mut other).await, pid, "another version has sessions of its own");
+    assert_ne!(
+        backend(&mut other).await,
+        pid,
+        "another version has sessions of its own"
+    );
     other.give_back().unwrap();
     pool.retire(&VersionId::from_number(2));
     assert_eq!(pool.idle(), 0);
@@ -63,7 +109,12 @@ async fn a_session_is_used_again_with_its_state_reset_until_its_version_is_retir
 async fn a_dead_session_is_replaced_and_one_with_an_open_transaction_is_not_kept() {
     let mut house = House::new();
     let pool = Pool::new(PoolLimits::default());
-    house.checkout(&pool, 1, deadline()).await.unwrap().give_back().unwrap();
+    house
+        .checkout(&pool, 1, deadline())
+        .await
+        .unwrap()
+        .give_back()
+        .unwrap();
     house.server.restart().unwrap();
     let mut session = house.checkout(&pool, 1, deadline()).await.unwrap();
     backend(&mut session).await;
@@ -75,9 +126,16 @@ async fn a_dead_session_is_replaced_and_one_with_an_open_transaction_is_not_kept
 #[tokio::test]
 async fn sessions_are_bounded_and_the_wait_for_one_ends_at_the_deadline() {
     let house = House::new();
-    let pool = Pool::new(PoolLimits { sessions: 1, idle: Duration::from_mins(1) });
+    let pool = Pool::new(PoolLimits {
+        sessions: 1,
+        idle: Duration::from_mins(1),
+    });
     let held = house.checkout(&pool, 1, deadline()).await.unwrap();
-    let error = house.checkout(&pool, 1, Deadline::after(Duration::from_millis(100))).await.err().unwrap();
+    let error = house
+        .checkout(&pool, 1, Deadline::after(Duration::from_millis(100)))
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
     let waiting = house.checkout(&pool, 1, deadline());
     let (got, ()) = tokio::join!(waiting, async { drop(held) });
@@ -87,13 +145,26 @@ async fn sessions_are_bounded_and_the_wait_for_one_ends_at_the_deadline() {
 #[tokio::test]
 async fn an_idle_session_is_swept_and_rules_are_asked_again_for_a_kept_one() {
     let house = House::new();
-    let pool = Pool::new(PoolLimits { sessions: 4, idle: Duration::ZERO });
+    let pool = Pool::new(PoolLimits {
+        sessions: 4,
+        idle: Duration::ZERO,
+    });
     drop(house.checkout(&pool, 1, deadline()).await.unwrap());
     assert_eq!(pool.idle(), 1);
     pool.sweep();
     assert_eq!(pool.idle(), 0);
     let pool = Pool::new(PoolLimits::default());
     drop(house.checkout(&pool, 1, deadline()).await.unwrap());
-    let refused = pool.checkout(&house.outbound, &[], &house.options, &VersionId::from_number(1), deadline()).await.err().unwrap();
+    let refused = pool
+        .checkout(
+            &house.outbound,
+            &[],
+            &house.options,
+            &VersionId::from_number(1),
+            deadline(),
+        )
+        .await
+        .err()
+        .unwrap();
     assert!(matches!(refused, Error::NotAllowed { .. }), "{refused:?}");
 }
