@@ -84,8 +84,8 @@ impl Reader<'_> {
             .optional()?)
     }
 
-    /// Refuses unless this fence is the run's live one: held, not run out, and none newer. Checked inside the transaction
-    /// that it guards.
+    /// Refuses unless this fence is the run's live one: of this restore epoch, held, not run out, and none newer. Checked
+    /// inside the transaction that it guards.
     ///
     /// # Errors
     /// [`Error::Stale`].
@@ -97,7 +97,7 @@ impl Reader<'_> {
             .query_row(params![run.as_str(), fence.0, self.now.as_unix_ms()], |row| {
                 Ok(row.get::<_, u32>(0)? > 0 && row.get::<_, bool>(1)?)
             })?;
-        if live {
+        if live && self.is_of_this_epoch(fence)? {
             Ok(())
         } else {
             Err(Error::Stale {

@@ -65,6 +65,11 @@ impl Reader<'_> {
             what: "meta epoch".to_owned(),
         })
     }
+
+    /// Whether a fence was given in the present restore epoch.
+    pub(crate) fn is_of_this_epoch(&self, fence: Fence) -> Result<bool, Error> {
+        Ok(fence.0 >> FENCE_BITS == u64::from(self.epoch()?.0))
+    }
 }
 
 impl Transaction<'_> {
@@ -81,7 +86,7 @@ impl Transaction<'_> {
         write(self.connection, key, value)
     }
 
-    /// Begins the next restore epoch; fences of older ones are dead from now on.
+    /// Begins the next restore epoch; fences of older ones are dead from now on: runs go on after a takeover.
     ///
     /// # Errors
     /// What SQLite refuses.

@@ -247,3 +247,64 @@ pub(crate) fn explain(error: Error, path: &Path) -> Error {
         _ => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_did_not_take_is_refused() {
+        let connection = Connection::open_in_memory().expect("database");
+        // SQLite takes the unknown word without complaint, and means NORMAL.
+        let error = set(&connection, "synchronous", "wal", "2").expect_err("not FULL");
+        assert!(
+            matches!(
+                error,
+                Error::Setting {
+                    setting: "synchronous",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+        set(&connection, "synchronous", "full", "2").expect("FULL");
+    }
+
+    #[test]
+    fn the_writer_syncs_and_readers_cannot_write() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("keywheel.db");
+        drop(Connection::open(&path).expect("database"));
+        let writer = connect(&path).expect("writer");
+        configure(&writer).expect("settings");
+        schema::migrate(&mut connect(&path).expect("migrator"), 0).expect("migrations");
+        let read = |name: &str| -> String {
+            let sql = format!("SELECT CAST({name} AS TEXT) FROM pragma_{name}");
+            writer.query_row(&sql, [], |row| row.get(0)).expect("setting")
+        };
+        assert_eq!(
+            [read("journal_mode"), read("synchronous"), read("foreign_keys")],
+            ["wal", "2", "1"]
+        );
+        let reader = connect_reader(&path).expect("reader");
+        assert!(reader.execute("INSERT INTO meta VALUES ('k', 'v')", []).is_err());
+        assert_eq!(
+            writer
+                .execute("INSERT INTO meta VALUES ('k', 'v')", [])
+                .expect("writes"),
+            1
+        );
+    }
+
+    #[test]
+    fn every_table_is_strict() {
+        let mut connection = Connection::open_in_memory().expect("database");
+        schema::migrate(&mut connection, 0).expect("migrations");
+        let loose = "SELECT count(*), sum(strict) FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'";
+        let (tables, strict): (u32, u32) = connection
+            .query_row(loose, [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .expect("tables");
+        assert!(tables > 10);
+        assert_eq!(tables, strict);
+    }
+}

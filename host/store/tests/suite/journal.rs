@@ -1,0 +1,311 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywheel_model::{Effect, Fence, RunId, Timestamp};
+use keywheel_store::{Due, Error, LeaseKey, Options, Store};
+
+use crate::{BEGIN, SetClock, in_seconds, intent, lease, open, run};
+
+fn moving(dir: &std::path::Path) -> (Store, Arc<SetClock>) {
+    let clock = Arc::new(SetClock::default());
+    (
+        Store::open(dir, Options::new(Arc::clone(&clock) as Arc<_>)).expect("store"),
+        clock,
+    )
+}
+
+#[tokio::test]
+async fn a_state_changes_only_from_the_version_that_was_read() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(&dir.path().join("state"));
+    let id = RunId::from_number(1);
+    let done = store.write(move |tx| {
+        tx.begin_run(&run(1))?;
+        assert!(matches!(tx.begin_run(&run(1)), Err(Error::Conflict { .. })));
+        assert_eq!(tx.set_run_state(&id, 1, "two")?, 2);
+        match tx.set_run_state(&id, 1, "lost") {
+            Err(Error::StateConflict {
+                expected: 1,
+                found: 2,
+                ..
+            }) => {}
+            other => panic!("expected a conflict, got {other:?}"),
+        }
+        assert_eq!(tx.run(&id)?.expect("there").state, "two");
+        assert_eq!(tx.open_runs()?.len(), 1);
+        tx.finish_run(&id, "done")?;
+        tx.finish_run(&id, "done")?;
+        assert!(matches!(
+            tx.finish_run(&id, "failed"),
+            Err(Error::Conflict { .. })
+        ));
+        assert!(tx.open_runs()?.is_empty());
+        tx.set_run_state(&id, 2, "late work")
+    });
+    assert_eq!(done.await.expect("all of it"), 3);
+}
+
+#[tokio::test]
+async fn fences_grow_for_ever_and_only_the_last_is_live() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (store, clock) = moving(&dir.path().join("state"));
+    let one = RunId::from_number(1);
+    let holder = one.clone();
+    let first = store.write(move |tx| {
+        let first = tx.acquire_leases(&lease(1, "a"))?;
+        let again = tx.acquire_leases(&lease(2, "a")).expect_err("held");
+        assert_eq!(again.code(), "store.lease-held");
+        assert!(
+            tx.acquire_leases(&lease(1, "a")).is_err(),
+            "its own needs a takeover"
+        );
+        tx.extend_effects(&holder, first, in_seconds(30))?;
+        Ok::<_, Error>(first)
+    });
+    let first = first.await.expect("acquire");
+    let early = store
+        .write(|tx| tx.take_over(&lease(1, "a")))
+        .await
+        .expect_err("an effect can still land");
+    assert!(matches!(early, Error::TooEarly { free_at, .. } if free_at == in_seconds(30)));
+    clock.advance(Duration::from_secs(30));
+    assert!(
+        store.write(|tx| tx.take_over(&lease(2, "a"))).await.is_err(),
+        "never by another run"
+    );
+    let second = store
+        .write(|tx| tx.take_over(&lease(1, "a")))
+        .await
+        .expect("takeover");
+    assert!(second > first);
+    let checked = one.clone();
+    let dead = store
+        .read(move |reader| reader.check_fence(&checked, first))
+        .await
+        .expect_err("fenced off");
+    assert_eq!(dead.code(), "store.stale-fence");
+    let released = one.clone();
+    let third = store.write(move |tx| {
+        tx.check_fence(&released, second)?;
+        tx.release_leases(&released, first)?;
+        tx.check_fence(&released, second)?;
+        tx.release_leases(&released, second)?;
+        assert!(tx.check_fence(&released, second).is_err());
+        tx.acquire_leases(&lease(3, "a"))
+    });
+    assert!(third.await.expect("free") > second);
+    drop(store);
+    let (store, _clock) = moving(&dir.path().join("state"));
+    let fourth = store
+        .write(|tx| tx.acquire_leases(&lease(4, "b")))
+        .await
+        .expect("after reopening");
+    assert!(fourth > second);
+}
+
+#[tokio::test]
+async fn a_lease_that_ran_out_is_dead_until_it_is_renewed() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (store, clock) = moving(&dir.path().join("state"));
+    let fence = store
+        .write(|tx| tx.acquire_leases(&lease(1, "a")))
+        .await
+        .expect("acquire");
+    clock.advance(Duration::from_secs(60));
+    let check = || store.read(move |reader| reader.check_fence(&RunId::from_number(1), fence));
+    assert!(check().await.is_err());
+    let renewed = store.write(move |tx| tx.renew_leases(&RunId::from_number(1), fence, in_seconds(120)));
+    renewed.await.expect("nobody took it");
+    check().await.expect("live again");
+    let other = store.write(move |tx| tx.renew_leases(&RunId::from_number(2), fence, in_seconds(120)));
+    assert!(other.await.is_err());
+}
+
+#[tokio::test]
+async fn all_leases_of_a_request_are_taken_or_none() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(&dir.path().join("state"));
+    let done = store.write(|tx| {
+        tx.acquire_leases(&lease(1, "b"))?;
+        let mut both = lease(2, "a");
+        both.keys.push(LeaseKey::Principal("b".to_owned()));
+        assert!(tx.acquire_leases(&both).is_err());
+        tx.lease(&LeaseKey::Principal("a".to_owned()))
+    });
+    assert_eq!(done.await.expect("read"), None);
+}
+
+/// Rule P2: what was begun before a restore has no live fence after it.
+#[tokio::test]
+async fn a_restore_epoch_kills_the_fences_before_it() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(&dir.path().join("state"));
+    let fence = store
+        .write(|tx| tx.acquire_leases(&lease(1, "a")))
+        .await
+        .expect("acquire");
+    let after = store.write(move |tx| {
+        assert_eq!(tx.raise_epoch()?.0, 1);
+        assert!(tx.check_fence(&RunId::from_number(1), fence).is_err());
+        let after = tx.take_over(&lease(1, "a"))?;
+        tx.check_fence(&RunId::from_number(1), after)?;
+        Ok::<_, Error>(after)
+    });
+    assert!(
+        after.await.expect("takeover").0 > fence.0 + 1_000_000,
+        "no fence of a lost state can come again"
+    );
+}
+
+#[tokio::test]
+async fn an_intent_needs_a_live_fence_and_its_outcome_does_not() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(&dir.path().join("state"));
+    let done = store.write(|tx| {
+        tx.begin_run(&run(1))?;
+        assert_eq!(
+            tx.append_intent(&intent(1, Fence(1), 1))
+                .expect_err("no lease")
+                .code(),
+            "store.stale-fence"
+        );
+        let fence = tx.acquire_leases(&lease(1, "a"))?;
+        let id = tx.append_intent(&intent(1, fence, 1))?;
+        assert_eq!(
+            tx.append_intent(&intent(1, fence, 1)).expect_err("twice").code(),
+            "store.conflict"
+        );
+        assert_eq!(
+            tx.intents(&RunId::from_number(1))?[0].outcome,
+            None,
+            "it may have taken effect"
+        );
+        tx.release_leases(&RunId::from_number(1), fence)?;
+        tx.append_outcome(id, Effect::Maybe, "net.timeout")?;
+        tx.append_outcome(id, Effect::Maybe, "net.timeout")?;
+        assert_eq!(
+            tx.append_outcome(id, Effect::None, "ok")
+                .expect_err("other")
+                .code(),
+            "store.conflict"
+        );
+        tx.intents(&RunId::from_number(1))
+    });
+    let rows = done.await.expect("rows");
+    assert_eq!(rows.len(), 1);
+    assert_eq!(
+        rows[0].outcome.as_ref().map(|outcome| outcome.effect),
+        Some(Effect::Maybe)
+    );
+    assert_eq!(rows[0].intent.secrets, ["app/db"]);
+}
+
+/// Rule P14: the budget is the account's, whichever run asks.
+#[tokio::test]
+async fn probes_of_an_account_are_limited_over_all_runs() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (store, clock) = moving(&dir.path().join("state"));
+    let hour = Duration::from_secs(3_600);
+    let spend =
+        |number: u64| store.write(move |tx| tx.spend_probe("db/app", &RunId::from_number(number), 2, hour));
+    assert_eq!(spend(1).await.expect("first"), 1);
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(spend(2).await.expect("second"), 0);
+    match spend(3).await {
+        Err(Error::BudgetSpent { free_at, .. }) => assert_eq!(free_at, Timestamp::from_unix_ms(BEGIN) + hour),
+        other => panic!("expected a spent budget, got {other:?}"),
+    }
+    clock.advance(hour - Duration::from_secs(60));
+    assert_eq!(spend(3).await.expect("the first one is old"), 0);
+}
+
+#[tokio::test]
+async fn a_run_keeps_its_scratch_state_and_its_first_answers() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(&dir.path().join("state"));
+    let id = RunId::from_number(1);
+    let done = store.write(move |tx| {
+        tx.begin_run(&run(1))?;
+        tx.set_scratch(&id, "k", b"one")?;
+        tx.set_scratch(&id, "k", b"two")?;
+        assert_eq!(tx.scratch(&id, "k")?.as_deref(), Some(&b"two"[..]));
+        tx.delete_scratch(&id, "k")?;
+        assert_eq!(tx.scratch(&id, "k")?, None);
+        assert_eq!(
+            tx.set_scratch(&id, "k", &vec![0; 1 << 20])
+                .expect_err("large")
+                .code(),
+            "store.limit"
+        );
+        for n in 0..256 {
+            tx.set_scratch(&id, &n.to_string(), b"")?;
+        }
+        assert_eq!(
+            tx.set_scratch(&id, "one more", b"").expect_err("many").code(),
+            "store.limit"
+        );
+        tx.record(&id, "issue", b"answer")?;
+        tx.record(&id, "issue", b"answer")?;
+        assert_eq!(
+            tx.record(&id, "issue", b"other").expect_err("other").code(),
+            "store.conflict"
+        );
+        tx.recorded(&id, "issue")
+    });
+    assert_eq!(done.await.expect("all of it").as_deref(), Some(&b"answer"[..]));
+}
+
+#[tokio::test]
+async fn what_is_due_comes_most_urgent_first() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(&dir.path().join("state"));
+    let done = store.write(|tx| {
+        for (name, at, priority) in [
+            ("late", 9, 1),
+            ("b", 5, 2),
+            ("a", 5, 2),
+            ("urgent", 5, 1),
+            ("first", 3, 9),
+        ] {
+            let rotation = name.parse().expect("name");
+            tx.set_due(&Due {
+                rotation,
+                next_due: in_seconds(at),
+                priority,
+                reason: "schedule".to_owned(),
+            })?;
+        }
+        assert_eq!(tx.next_due()?, Some(in_seconds(3)));
+        tx.clear_due(&"first".parse().expect("name"))?;
+        let due = tx.due(in_seconds(5), 2)?;
+        assert_eq!(due.len(), 2, "the limit");
+        assert_eq!(
+            tx.due_of(&"late".parse().expect("name"))?.map(|due| due.next_due),
+            Some(in_seconds(9))
+        );
+        tx.due(in_seconds(5), 10)
+    });
+    let due = done.await.expect("due");
+    let names: Vec<_> = due.iter().map(|due| due.rotation.as_str()).collect();
+    assert_eq!(names, ["urgent", "a", "b"]);
+}
+
+#[tokio::test]
+async fn a_notification_comes_again_until_it_was_delivered() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (store, clock) = moving(&dir.path().join("state"));
+    let claim = || store.write(|tx| tx.claim_notifications(10, Duration::from_secs(30)));
+    let id = store
+        .write(|tx| tx.notify("run.parked", "db", &serde_json::json!({"why": "down"})))
+        .await
+        .expect("note");
+    let claimed = claim().await.expect("claim");
+    assert_eq!((claimed[0].id, claimed[0].attempts), (id, 1));
+    assert!(claim().await.expect("claim").is_empty(), "somebody is at it");
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(claim().await.expect("claim")[0].attempts, 2);
+    store.write(move |tx| tx.delivered(id)).await.expect("delivered");
+    clock.advance(Duration::from_secs(30));
+    assert!(claim().await.expect("claim").is_empty());
+    assert!(store.write(|tx| tx.delivered(99)).await.is_err());
+}

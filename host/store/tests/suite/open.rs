@@ -1,0 +1,164 @@
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use keywheel_store::{Error, FORMAT};
+use rusqlite::Connection;
+
+use crate::{child, open, try_open, whole_change, whole_changes};
+
+fn refused(dir: &Path) -> Error {
+    try_open(dir).err().expect("refused")
+}
+
+#[test]
+fn the_directory_and_its_files_are_private() {
+    let dir = tempfile::tempdir().expect("directory");
+    let state = dir.path().join("deep/state");
+    let _store = open(&state);
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(&state), 0o700);
+    for entry in fs::read_dir(&state).expect("directory") {
+        let path = entry.expect("entry").path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn what_others_may_use_is_refused() {
+    let dir = tempfile::tempdir().expect("directory");
+    let state = dir.path().join("state");
+    drop(open(&state));
+    for (path, mode, good) in [
+        (state.clone(), 0o750, 0o700),
+        (state.join("keywheel.db"), 0o640, 0o600),
+    ] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("mode");
+        let error = refused(&state);
+        assert_eq!(error.code(), "store.not-private");
+        assert!(error.hint().is_some_and(|hint| hint.contains("chmod")), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(good)).expect("mode");
+    }
+    fs::rename(state.join("keywheel.db"), dir.path().join("elsewhere.db")).expect("move");
+    symlink(dir.path().join("elsewhere.db"), state.join("keywheel.db")).expect("link");
+    assert_eq!(refused(&state).code(), "store.file");
+}
+
+#[test]
+fn a_second_host_is_refused_and_told_which_process_has_it() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(dir.path().join("state").as_path());
+    let error = refused(&dir.path().join("state"));
+    assert_eq!(error.code(), "store.in-use");
+    let output = child::start("open", &dir.path().join("state"), 0);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let expected = format!(
+        "refused store.in-use state directory {} is in use by process {}",
+        dir.path().join("state").display(),
+        std::process::id()
+    );
+    assert!(text.contains(&expected), "{text}");
+    drop(store);
+    let output = child::start("open", &dir.path().join("state"), 0);
+    assert_eq!(child::said(&output, "opened"), [1], "closed, it is free");
+}
+
+#[test]
+fn a_newer_format_is_refused_with_advice() {
+    let dir = tempfile::tempdir().expect("directory");
+    drop(open(dir.path().join("state").as_path()));
+    let database = Connection::open(dir.path().join("state/keywheel.db")).expect("database");
+    database
+        .pragma_update(None, "user_version", FORMAT + 1)
+        .expect("update");
+    drop(database);
+    let error = refused(&dir.path().join("state"));
+    assert_eq!(error.code(), "store.newer-format");
+    assert!(error.hint().is_some_and(|hint| hint.contains("newer keywheel")));
+    assert!(
+        refused(&dir.path().join("state"))
+            .to_string()
+            .contains(&format!("format {}", FORMAT + 1)),
+        "still there"
+    );
+}
+
+#[test]
+fn a_database_of_another_program_is_left_alone() {
+    let dir = tempfile::tempdir().expect("directory");
+    drop(open(dir.path().join("state").as_path()));
+    let path = dir.path().join("state/keywheel.db");
+    let database = Connection::open(&path).expect("database");
+    database.pragma_update(None, "application_id", 7).expect("update");
+    drop(database);
+    let before = fs::read(&path).expect("file");
+    assert_eq!(refused(&dir.path().join("state")).code(), "store.not-ours");
+    assert_eq!(fs::read(&path).expect("file"), before);
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_called_damaged() {
+    let dir = tempfile::tempdir().expect("directory");
+    let state = dir.path().join("state");
+    let store = open(&state);
+    for n in 1..=20 {
+        store.write(move |tx| whole_change(tx, n)).await.expect("change");
+    }
+    drop(store);
+    let path = state.join("keywheel.db");
+    let sound = fs::read(&path).expect("file");
+
+    fs::write(&path, b"this is no database, whatever its name says; it is long enough for a header of 100 bytes, or so.....").expect("write");
+    let error = refused(&state);
+    assert_eq!(error.code(), "store.damaged", "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("backup")));
+
+    let mut schema = sound.clone();
+    schema[100..4_000].fill(0x5a);
+    fs::write(&path, schema).expect("write");
+    assert_eq!(refused(&state).code(), "store.damaged");
+
+    let mut middle = sound.clone();
+    let length = middle.len();
+    for page in middle[8 * 4_096..length].chunks_mut(4_096) {
+        page[..64].fill(0x5a);
+    }
+    fs::write(&path, middle).expect("write");
+    match try_open(&state) {
+        Err(error) => assert_eq!(error.code(), "store.damaged"),
+        Ok(store) => assert_eq!(store.check().await.expect_err("damaged").code(), "store.damaged"),
+    }
+
+    fs::write(&path, sound).expect("write");
+    assert_eq!(whole_changes(&open(&state)).await.len(), 20);
+}
+
+#[tokio::test]
+async fn a_missing_guard_is_found_by_the_check() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(dir.path().join("state").as_path());
+    store.check().await.expect("sound");
+    let other = Connection::open(store.path()).expect("a second connection");
+    other.execute_batch("DROP TRIGGER audit_no_delete").expect("drop");
+    let error = store.check().await.expect_err("unguarded");
+    assert!(error.to_string().contains("guarding triggers"), "{error}");
+}
+
+#[tokio::test]
+async fn a_backup_of_a_running_store_opens_as_the_same_store() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(dir.path().join("state").as_path());
+    store.write(|tx| whole_change(tx, 1)).await.expect("change");
+    let copy = dir.path().join("copy");
+    drop(open(&copy));
+    fs::remove_file(copy.join("keywheel.db")).expect("remove");
+    store.backup_to(&copy.join("keywheel.db")).await.expect("backup");
+    let error = store
+        .backup_to(&copy.join("keywheel.db"))
+        .await
+        .expect_err("there is one");
+    assert_eq!(error.code(), "store.conflict");
+    let restored = open(&copy);
+    assert_eq!(restored.id(), store.id());
+    assert_eq!(whole_changes(&restored).await, [1]);
+}
