@@ -8,13 +8,14 @@
 mod node;
 mod plan;
 
+use keywheel_sdk::account::is_current;
 use keywheel_sdk::error::{ErrorExt, error};
 use keywheel_sdk::nodes::{Node, ask_each, change_each};
-use keywheel_sdk::resp::{Session, refused};
+use keywheel_sdk::resp::{Reply, Session, refused};
 use keywheel_sdk::{Accounts, Error, ErrorKind, Outcome, Plan, Plugin, Run, Secret, Verdict, Version};
 use serde::Deserialize;
 
-use node::{Admin, State};
+use node::Admin;
 
 /// Letters, digits, `-` and `_`: 288 bits. The server keeps unsalted hashes, so the password must not be guessable.
 const PASSWORD_LENGTH: u16 = 48;
@@ -38,12 +39,8 @@ struct Config {
 }
 
 impl Config {
-    fn is_plaintext(&self) -> bool {
-        self.transport.as_deref() == Some("plaintext")
-    }
-
     fn connect(&self, node: &Node) -> Result<Session, Error> {
-        Session::connect(node, self.is_plaintext(), self.trust.as_deref(), TIMEOUT_MS)
+        Session::connect(node, self.transport.as_deref() == Some("plaintext"), self.trust.as_deref(), TIMEOUT_MS)
     }
 }
 
@@ -55,9 +52,8 @@ impl Plugin for Redis {
     type Config = Config;
 
     fn check(config: &Config) -> Vec<(String, String)> {
-        let itself = (config.user == config.admin)
-            .then(|| ("/admin".to_owned(), "must be another user than the one that is rotated".to_owned()));
-        itself.into_iter().collect()
+        let problem = || ("/admin".to_owned(), "must be another user than the one that is rotated".to_owned());
+        (config.user == config.admin).then(problem).into_iter().collect()
     }
 
     fn plan(run: &Run, config: &Config) -> Result<Plan, Error> {
@@ -72,7 +68,7 @@ impl Plugin for Redis {
         let hash = hash_of(&Version::Pending.get(run)?)?;
         on_each(run, config, |admin| {
             // `ACL SETUSER` would make a user that does not exist, with the new password and no rights.
-            if admin.state(config)? == State::Missing {
+            if admin.user(config)? == Reply::Null {
                 let message = format!("the user {} does not exist", config.user);
                 return Err(error(ErrorKind::NotFound, "redis.user-missing", message));
             }
@@ -86,7 +82,11 @@ impl Plugin for Redis {
     }
 
     fn revoke(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        let hash = hash_of(&run.subject()?)?;
+        let subject = run.subject()?;
+        if is_current(run, &subject)? {
+            return Ok(Outcome::Impossible("it is the password that clients use now".to_owned()));
+        }
+        let hash = hash_of(&subject)?;
         on_each(run, config, |admin| {
             remove(admin, config, &hash)?;
             if config.kill_connections {
@@ -98,16 +98,17 @@ impl Plugin for Redis {
 
     fn rollback(run: &Run, config: &Config) -> Result<Outcome, Error> {
         let Some(pending) = run.pending()? else { return Ok(Outcome::Done) };
+        let keep = is_current(run, &pending)?;
         let pending = hash_of(&pending)?;
         let current = run.current()?.as_ref().map(hash_of).transpose()?;
         on_each(run, config, |admin| {
-            if admin.state(config)? == State::Missing {
+            if admin.user(config)? == Reply::Null {
                 return Ok(());
             }
             if let Some(current) = &current {
                 admin.set_user(config, "#", current)?.accepted()?;
             }
-            remove(admin, config, &pending)
+            if keep { Ok(()) } else { remove(admin, config, &pending) }
         })
     }
 }
@@ -141,10 +142,10 @@ fn ask(run: &Run, config: &Config, node: &Node, subject: &Secret) -> Verdict {
     match login.as_ref().map(|answer| answer.error_word()) {
         Ok(None) => Verdict::Accepted,
         // The server says this of a user that is missing or off, too.
-        Ok(Some("WRONGPASS")) => match Admin::connect(run, config, node).and_then(|admin| admin.state(config)) {
-            Ok(State::On) => Verdict::Rejected,
-            Ok(State::Off) => Verdict::Account(format!("the user {} is off", config.user)),
-            Ok(State::Missing) => Verdict::Account(format!("the user {} does not exist", config.user)),
+        Ok(Some("WRONGPASS")) => match Admin::connect(run, config, node).and_then(|admin| admin.user(config)) {
+            Ok(Reply::Null) => Verdict::Account(format!("the user {} does not exist", config.user)),
+            Ok(user) if user.lists("flags", "off") => Verdict::Account(format!("the user {} is off", config.user)),
+            Ok(_) => Verdict::Rejected,
             Err(problem) => Verdict::Unknown(format!("refused, but not known why: {}", problem.message)),
         },
         Ok(Some(word)) => Verdict::Unknown(format!("the server answered {word}")),

@@ -7,14 +7,6 @@ use keywheel_sdk::{Error, ErrorKind, Run, Secret};
 
 use crate::Config;
 
-/// What the server knows of the rotated user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    Missing,
-    Off,
-    On,
-}
-
 /// A session that the administrator opened.
 pub(crate) struct Admin(pub(crate) Session);
 
@@ -30,16 +22,9 @@ impl Admin {
         }
     }
 
+    /// What the server knows of the rotated user; null if there is none.
     pub(crate) fn user(&self, config: &Config) -> Result<Reply, Error> {
         self.0.ask(&["ACL", "GETUSER", &config.user])
-    }
-
-    pub(crate) fn state(&self, config: &Config) -> Result<State, Error> {
-        Ok(match self.user(config)? {
-            Reply::Null => State::Missing,
-            user if user.lists("flags", "off") => State::Off,
-            _ => State::On,
-        })
     }
 
     /// `#` adds a hash to the user's set, `!` removes it.

@@ -15,11 +15,8 @@ pub(crate) fn look(run: &Run, config: &Config) -> Result<Plan, Error> {
     plan.step("apply", format!("ACL SETUSER {user} #<sha256 of the new password> on {} node(s)", config.nodes.len()));
     plan.step("test", format!("AUTH {user} on every node"));
     plan.step("revoke", format!("ACL SETUSER {user} !<sha256 of the old password>"));
-    if config.is_plaintext() {
+    if config.transport.as_deref() == Some("plaintext") {
         plan.warning("redis.plaintext", "connections are without TLS", "give the servers certificates");
-    }
-    if config.user == config.admin {
-        plan.problem("redis.self-target", format!("{user} would change itself"), "use another user as `admin`");
     }
     for node in &config.nodes {
         let looked = Admin::connect(run, config, node).and_then(|admin| examine(&mut plan, config, node, &admin));

@@ -51,6 +51,15 @@ impl Version {
     }
 }
 
+/// Whether a version has the very value that clients use now: a version may point at the material of an older one. To make
+/// the target refuse it would lock them out.
+///
+/// # Errors
+/// The vault cannot be read; the versions were compared too often.
+pub fn is_current(run: &Run, version: &Secret) -> Result<bool, Error> {
+    run.current()?.map_or(Ok(false), |current| version.matches(&current))
+}
+
 /// One account, or two of which each rotation takes the one that clients do not use.
 #[derive(Clone, Copy, Debug)]
 pub struct Accounts<'a> {
