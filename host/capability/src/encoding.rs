@@ -1,8 +1,6 @@
 //! How a secret is written where it is inserted. Every encoding takes every value of the alphabets that it accepts: whether a
 //! composition succeeds is decided by labels, never by bytes (rule H10).
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
@@ -42,6 +40,8 @@ pub enum Encoding {
     /// One word of a POSIX shell, in single quotes.
     Shell,
 }
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 impl Encoding {
     const ALL: [(&'static str, Self); 14] = [
@@ -147,9 +147,9 @@ impl Encoding {
             Self::Base64 => out.extend_from_slice(Zeroizing::new(STANDARD.encode(value)).as_bytes()),
             Self::Base64Url => out.extend_from_slice(Zeroizing::new(URL_SAFE_NO_PAD.encode(value)).as_bytes()),
             Self::Hex => {
-                let mut hex = Zeroizing::new(String::with_capacity(value.len() * 2));
-                value.iter().for_each(|byte| drop(write!(hex, "{byte:02x}")));
-                out.extend_from_slice(hex.as_bytes());
+                for byte in value {
+                    out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                }
             }
             Self::Utf16Le => text().encode_utf16().for_each(|unit| out.extend_from_slice(&unit.to_le_bytes())),
             Self::ConnectionString => quoted(&text(), '"', out, |character| (character == '"').then_some("\"\"")),

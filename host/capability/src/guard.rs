@@ -164,6 +164,9 @@ impl HostState {
         let secrets: Vec<SecretUse> = call.secrets().into_iter().cloned().collect();
         self.check_uses(&secrets, handles)?;
         self.permit_destination(peer).await?;
+        for handle in handles {
+            self.check_durable(handle).await?;
+        }
         let manifest = self.step.manifest.clone();
         let found = if declared_only {
             manifest.require_shape(call, &self.step.config).map(Some)
@@ -232,7 +235,16 @@ impl HostState {
         Err(self.deny("step.effect", format!("{what} `{effect}`; in `{step}`: {why}")).await)
     }
 
-    /// Labels, taint, durability and grant of one secret in a call.
+    /// The write-ahead rule: what a crash of the host would lose does not reach a target.
+    async fn check_durable(&mut self, handle: &Handle) -> Result<(), Error> {
+        if handle.is_durable() {
+            return Ok(());
+        }
+        let message = format!("{} was generated and is not stored yet; call `set-pending` or `set-secret-state` first", handle.id());
+        Err(self.deny("secret.not-durable", message).await)
+    }
+
+    /// Labels, taint and grant of one secret in a call.
     async fn check_secret(&mut self, handle: &Handle, used: &SecretUse, login: bool, effect: ShapeEffect) -> Result<(), Error> {
         let labels = handle.labels();
         let sink = if login { Sink::Login } else { Sink::Target };
@@ -243,10 +255,6 @@ impl HostState {
         if labels.holds_known && (login || effect >= ShapeEffect::Create) {
             let message = format!("{id} holds a value that the plugin may know: never a credential, never a login (rule H8)");
             return Err(self.deny("secret.known", message).await);
-        }
-        if !handle.is_durable() {
-            let message = format!("{id} was generated and is not stored yet; call `set-pending` or `set-secret-state` first");
-            return Err(self.deny("secret.not-durable", message).await);
         }
         for role in &used.roles {
             self.permit_secret(role).await?;

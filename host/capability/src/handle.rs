@@ -91,12 +91,6 @@ impl Handle {
         })
     }
 
-    /// The same value and labels, seen in an answer of the target again (rule H9).
-    #[must_use]
-    pub fn same_value(&self) -> Self {
-        self.clone()
-    }
-
     /// Stable, safe to log: of a stored version its own id, else random. Never derived from the value.
     pub fn id(&self) -> &str {
         &self.0.id

@@ -40,4 +40,4 @@ pub use error::{Error, Stop};
 pub use handle::Handle;
 pub use port::RunPort;
 pub use report::StepReport;
-pub use state::{Cancel, HostState, HostView, StepContext};
+pub use state::{Cancel, HostState, HostView, MAX_HANDLES, MAX_HOST_CALLS, StepContext};

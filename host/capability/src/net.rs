@@ -22,15 +22,22 @@ pub use channel::{Channel, TlsOptions};
 pub(crate) use destined::Destined;
 pub use frame::Frame;
 
-/// Byte streams, for the whole host: what connections start from.
-pub struct Net(Arc<Outbound>);
+/// Byte streams, for the whole host.
+pub struct Net(NetSettings);
+
+/// What connections start from.
+#[derive(Clone)]
+pub struct NetSettings {
+    /// Dialler and trust sets.
+    pub outbound: Arc<Outbound>,
+}
 
 impl Capability for Net {
-    type Settings = Arc<Outbound>;
-    type PerStep = Arc<Outbound>;
+    type Settings = NetSettings;
+    type PerStep = NetSettings;
 
-    fn configure(outbound: Arc<Outbound>) -> Result<Self, crate::Error> {
-        Ok(Self(outbound))
+    fn configure(settings: NetSettings) -> Result<Self, crate::Error> {
+        Ok(Self(settings))
     }
 
     fn link<T: HostView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
@@ -38,7 +45,7 @@ impl Capability for Net {
         frames::add_to_linker::<T, HasSelf<HostState>>(linker, T::host)
     }
 
-    fn prepare(&self, _step: &StepContext) -> Arc<Outbound> {
-        Arc::clone(&self.0)
+    fn prepare(&self, _step: &StepContext) -> NetSettings {
+        self.0.clone()
     }
 }

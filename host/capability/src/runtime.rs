@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use keywheel_manifest::SecretRole;
-use keywheel_model::ErrorKind;
 use wasmtime::component::Resource;
 
 use crate::bindings::keywheel::core::runtime;
@@ -136,12 +135,4 @@ impl runtime::Host for HostState {
     async fn cancelled(&mut self) -> wasmtime::Result<bool> {
         Ok(self.step.cancel.is_cancelled())
     }
-}
-
-/// The run was cancelled: for functions that are about to begin something.
-pub(crate) fn check_cancelled(state: &HostState) -> Result<(), Error> {
-    if state.step.cancel.is_cancelled() {
-        return Err(Error::answer(ErrorKind::Cancelled, "run.cancelled", "the run was cancelled"));
-    }
-    Ok(())
 }

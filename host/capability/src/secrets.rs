@@ -1,5 +1,6 @@
 //! `keywheel:core/secrets`: handles, composition, parts, passwords, one-way forms.
 
+mod capture;
 mod composer;
 mod derive;
 mod part;
@@ -47,7 +48,11 @@ pub(crate) fn check_media_type(media_type: &str) -> Result<(), Error> {
 }
 
 impl HostState {
-    pub(crate) fn handle(&self, resource: &Resource<Handle>) -> Result<Handle, Error> {
+    /// The secret behind a guest's handle.
+    ///
+    /// # Errors
+    /// It is not the guest's own: the call ends.
+    pub fn handle(&self, resource: &Resource<Handle>) -> Result<Handle, Error> {
         Ok(self.table.get(resource)?.clone())
     }
 

@@ -178,7 +178,7 @@ impl tcp::HostChannel for HostState {
     async fn connect(&mut self, host: String, port: u16, timeout: u32) -> Result<Resource<Channel>, Error> {
         self.permit_package(Capability::Net).await?;
         let (peer, destination) = self.plain_peer(host, port).await?;
-        let destined = Destined::new(&peer, destination, &self.net)?;
+        let destined = Destined::new(&peer, destination, &self.net.outbound)?;
         let deadline = self.deadline_within(timeout);
         match Stream::connect(&destined.outbound, &destined.rules, &peer.host, port, deadline).await {
             Ok(stream) => Ok(self.table.push(Channel::new(stream, peer))?),
@@ -197,7 +197,7 @@ impl tcp::HostChannel for HostState {
         let handshake = self.table.get(&options)?.handshake()?;
         let peer = Peer { host, port, transport: Transport::Tls };
         let destination = self.permit_destination(&peer).await?;
-        let destined = Destined::new(&peer, destination, &self.net)?;
+        let destined = Destined::new(&peer, destination, &self.net.outbound)?;
         let deadline = self.deadline_within(timeout);
         match Stream::connect_tls(&destined.outbound, &destined.rules, &peer.host, port, &handshake, deadline).await {
             Ok(stream) => Ok(self.table.push(Channel::new(stream, peer))?),
@@ -217,7 +217,7 @@ impl tcp::HostChannel for HostState {
             let message = format!("{} is connected to {}, which its grant for TLS does not open", peer, stream.address().ip());
             return Err(self.deny("net.forbidden-address", message).await);
         }
-        let outbound = self.net.clone();
+        let outbound = self.net.outbound.clone();
         match stream.start_tls(&outbound, &handshake, self.deadline()).await {
             Ok(()) => {
                 let channel = self.table.get_mut(&channel)?;
@@ -252,7 +252,8 @@ impl tcp::HostChannel for HostState {
         match read {
             Ok(value) => {
                 self.answered(&channel).await?;
-                self.captured("net", value, &media_type).await
+                let captured = self.capture("net", value, &media_type).await?;
+                self.hand_out(captured)
             }
             Err(error) => Err(self.failed(error).await),
         }

@@ -11,7 +11,7 @@ use super::statement::{Statement, from_target};
 use crate::bindings::keywheel::sql::sql;
 use crate::error::Error;
 use crate::guard::{Begun, Ended, Peer};
-use crate::handle::{Alphabet, Handle, Labels};
+use crate::handle::Handle;
 use crate::secrets::check_media_type;
 use crate::state::HostState;
 
@@ -203,7 +203,10 @@ impl sql::HostConnection for HostState {
         let done = ready.link.capture(quoted, &column, ready.access, deadline).await;
         self.settle(&connection, ready, done.as_ref().err()).await?;
         match done {
-            Ok(value) => self.captured(&format!("sql:{column}"), value, &media_type).await,
+            Ok(value) => {
+                let captured = self.capture(&format!("sql:{column}"), value, &media_type).await?;
+                self.hand_out(captured)
+            }
             Err(error) => Err(self.failed(error).await),
         }
     }
@@ -238,23 +241,5 @@ impl sql::HostConnection for HostState {
             self.conclude(begun, Ended::with(Effect::None)).await.map_err(Error::into_trap)?;
         }
         Ok(())
-    }
-}
-
-impl HostState {
-    /// Puts what a target gave out where a crash cannot lose it, and hands it to the guest. A live secret is no capture: it
-    /// would come back with the labels of a new one (rule H9).
-    pub(crate) async fn captured(
-        &mut self,
-        name: &str,
-        value: keywheel_model::SecretBytes,
-        media_type: &str,
-    ) -> Result<Resource<Handle>, Error> {
-        self.clear_bytes(value.expose(), "a captured value")?;
-        let labels = Labels::captured(media_type, Alphabet::of_foreign(value.expose()));
-        let identity = self.step.port.escrow(name, &value, &labels).await?;
-        let handle = Handle::stored(identity, value, labels, None);
-        self.place(&handle, handle.id().to_owned(), [], None);
-        self.hand_out(handle)
     }
 }
