@@ -287,7 +287,7 @@ async fn connect_first(
                     host: host.to_string(),
                     port,
                     source,
-                })
+                });
             }
             Err(timeout) => last = Some(timeout),
         }

@@ -17,7 +17,7 @@ use crate::tls::TlsOptions;
 
 pub use pool::{Pool, PoolLimits, Pooled};
 pub use rows::{RowLimits, Rows};
-pub use session::{Access, Ending, Session};
+pub use session::Session;
 
 /// How the connection is protected.
 #[derive(Clone, Debug)]
@@ -62,4 +62,23 @@ impl ConnectOptions {
             application_name: "keywheel".to_owned(),
         }
     }
+}
+
+/// Whether a statement may change anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// It runs in a read-only transaction that is rolled back: settings it changes are rolled back with it.
+    Read,
+    /// A shape allows it.
+    Write,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use]
+pub enum Ending {
+    /// Nothing was open.
+    Clean,
+    /// A transaction was open; the server rolls it back. A failure of the step (rule H13).
+    OpenTransaction,
 }

@@ -1,9 +1,12 @@
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
 use keywheel_model::Effect;
-use tokio_postgres::types::{FromSql, Kind, Type};
-use tokio_postgres::{Column, Row};
+use tokio_postgres::types::{FromSql, Kind, ToSql, Type};
+use tokio_postgres::{Client, Column, Row};
 
 use crate::Error;
-use crate::statement::Value;
+use crate::statement::{Rendered, Value};
 
 /// What a query may give back at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +55,7 @@ impl<'a> FromSql<'a> for Raw<'a> {
 }
 
 /// A row's values and their size in bytes.
-pub(super) fn read(row: &Row) -> Result<(Vec<Value>, usize), Error> {
+fn read(row: &Row) -> Result<(Vec<Value>, usize), Error> {
     let mut size = 0;
     let mut values = Vec::with_capacity(row.len());
     for (at, column) in row.columns().iter().enumerate() {
@@ -102,4 +105,69 @@ fn decode(kind: &Type, raw: &[u8]) -> Option<Value> {
         _ if matches!(kind.kind(), Kind::Enum(_)) => text(raw),
         _ => None,
     }
+}
+
+/// Reads rows up to the limits. What is over them is read and thrown away, up to the allowance of the connection: then that ends.
+pub(super) async fn collect(
+    client: &Client,
+    rendered: &Rendered,
+    limits: RowLimits,
+) -> Result<Result<Rows, Error>, tokio_postgres::Error> {
+    let params = parameters(&rendered.params);
+    let mut stream = pin!(client.query_typed_raw(&rendered.sql, borrowed(&params)).await?);
+    let mut found = Rows::default();
+    let (mut bytes, mut wrong) = (0, None);
+    loop {
+        let row = match stream.try_next().await {
+            Ok(Some(row)) => row,
+            Ok(None) => break,
+            // The allowance was spent on rows that nobody wants.
+            Err(error) if found.truncated && error.as_db_error().is_none() => break,
+            Err(error) => return Err(error),
+        };
+        if found.truncated || wrong.is_some() {
+            continue;
+        }
+        if found.columns.is_empty() {
+            found.columns = row
+                .columns()
+                .iter()
+                .map(|column| column.name().to_owned())
+                .collect();
+        }
+        match read(&row) {
+            Err(error) => wrong = Some(error),
+            Ok((_, size)) if found.rows.len() >= limits.rows || bytes + size > limits.bytes => {
+                found.truncated = true;
+            }
+            Ok((values, size)) => {
+                bytes += size;
+                found.rows.push(values);
+            }
+        }
+    }
+    Ok(wrong.map_or(Ok(found), Err))
+}
+
+pub(super) type Parameter<'a> = (Box<dyn ToSql + Sync + Send + 'a>, Type);
+
+pub(super) fn parameters(values: &[Value]) -> Vec<Parameter<'_>> {
+    let parameter = |value| -> Parameter<'_> {
+        match value {
+            &Value::Null => (Box::new(None::<&str>), Type::TEXT),
+            Value::Bool(value) => (Box::new(value), Type::BOOL),
+            Value::Int(value) => (Box::new(value), Type::INT8),
+            Value::Float(value) => (Box::new(value), Type::FLOAT8),
+            Value::Text(value) => (Box::new(value), Type::TEXT),
+            Value::Bytes(value) => (Box::new(value), Type::BYTEA),
+        }
+    };
+    values.iter().map(parameter).collect()
+}
+
+pub(super) fn borrowed<'a>(parameters: &'a [Parameter<'_>]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
+    parameters
+        .iter()
+        .map(|(value, kind)| (&**value as _, kind.clone()))
+        .collect()
 }

@@ -1,42 +1,21 @@
-use std::net::SocketAddr;
-use std::pin::pin;
-use std::time::Duration;
+mod takeover;
 
-use futures_util::TryStreamExt;
+use std::net::SocketAddr;
+
 use keywheel_model::{Effect, ErrorKind, SecretBytes};
 use tokio::sync::oneshot;
 use tokio_postgres::Client;
-use tokio_postgres::types::{ToSql, Type};
 
 use super::connect::{Cancel, connect};
 use super::meter::Allowance;
-use super::rows::{self, RowLimits, Rows};
-use super::{ConnectOptions, failure, settings};
+use super::rows::{RowLimits, Rows, borrowed, collect, parameters};
+use super::{Access, ConnectOptions, Ending, failure, settings};
 use crate::dial::Allow;
 use crate::statement::{Dialect, Rendered, Statement, Value};
 use crate::{Deadline, Error, Outbound, SqlError};
 
 /// What the server may send for one statement beside the rows that are kept: headers, notices, the rows that a limit cuts.
 const ANSWER_BYTES: u64 = 16 << 20;
-
-/// Whether a statement may change anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Access {
-    /// It runs in a read-only transaction that is rolled back: settings it changes are rolled back with it.
-    Read,
-    /// A shape allows it.
-    Write,
-}
-
-/// How a session ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[must_use]
-pub enum Ending {
-    /// Nothing was open.
-    Clean,
-    /// A transaction was open; the server rolls it back. A failure of the step (rule H13).
-    OpenTransaction,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transaction {
@@ -258,47 +237,6 @@ impl Session {
     /// [`Error::Timeout`], [`Error::Lost`]: without effect, for the server rolls back a session that is gone.
     pub async fn rollback(&mut self, deadline: Deadline) -> Result<(), Error> {
         self.end("ROLLBACK", Effect::None, deadline).await
-    }
-
-    /// Ends the other sessions that carry an application name (those of a dead host, before its run is taken over: rule P1), and waits
-    /// until they are gone. How many there were.
-    ///
-    /// # Errors
-    /// [`Error::Sql`] when the role may not; [`Error::Timeout`] when one of them does not end.
-    pub async fn end_sessions(&mut self, application_name: &str, deadline: Deadline) -> Result<u64, Error> {
-        const END: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND pid <> pg_backend_pid()";
-        const PAUSE: Duration = Duration::from_millis(20);
-        settings::check_application_name(application_name)?;
-        self.usable()?;
-        self.busy = true;
-        let mut first = None;
-        let ended = loop {
-            let params: [(&(dyn ToSql + Sync), Type); 1] = [(&application_name, Type::TEXT)];
-            let found = deadline
-                .run(
-                    "ending old sessions",
-                    Effect::Maybe,
-                    self.client.query_typed(END, &params),
-                )
-                .await;
-            let found = match self.settle(found, false, Effect::Maybe) {
-                Ok(rows) => rows.len() as u64,
-                Err(error) => break Err(error),
-            };
-            let before = *first.get_or_insert(found);
-            if found == 0 {
-                break Ok(before);
-            }
-            if deadline.remaining() < PAUSE {
-                break Err(Error::Timeout {
-                    doing: "ending old sessions",
-                    effect: Effect::Maybe,
-                });
-            }
-            tokio::time::sleep(PAUSE).await;
-        };
-        self.busy = false;
-        ended
     }
 
     /// Closes it, and says whether something was open.
@@ -540,69 +478,4 @@ impl std::fmt::Debug for Session {
             .field("transaction", &self.transaction)
             .finish_non_exhaustive()
     }
-}
-
-/// Reads rows up to the limits. What is over them is read and thrown away, up to the allowance of the connection: then that ends.
-async fn collect(
-    client: &Client,
-    rendered: &Rendered,
-    limits: RowLimits,
-) -> Result<Result<Rows, Error>, tokio_postgres::Error> {
-    let params = parameters(&rendered.params);
-    let mut stream = pin!(client.query_typed_raw(&rendered.sql, borrowed(&params)).await?);
-    let mut found = Rows::default();
-    let (mut bytes, mut wrong) = (0, None);
-    loop {
-        let row = match stream.try_next().await {
-            Ok(Some(row)) => row,
-            Ok(None) => break,
-            // The allowance was spent on rows that nobody wants.
-            Err(error) if found.truncated && error.as_db_error().is_none() => break,
-            Err(error) => return Err(error),
-        };
-        if found.truncated || wrong.is_some() {
-            continue;
-        }
-        if found.columns.is_empty() {
-            found.columns = row
-                .columns()
-                .iter()
-                .map(|column| column.name().to_owned())
-                .collect();
-        }
-        match rows::read(&row) {
-            Err(error) => wrong = Some(error),
-            Ok((_, size)) if found.rows.len() >= limits.rows || bytes + size > limits.bytes => {
-                found.truncated = true
-            }
-            Ok((values, size)) => {
-                bytes += size;
-                found.rows.push(values);
-            }
-        }
-    }
-    Ok(wrong.map_or(Ok(found), Err))
-}
-
-type Parameter<'a> = (Box<dyn ToSql + Sync + Send + 'a>, Type);
-
-fn parameters(values: &[Value]) -> Vec<Parameter<'_>> {
-    let parameter = |value| -> Parameter<'_> {
-        match value {
-            &Value::Null => (Box::new(None::<&str>), Type::TEXT),
-            Value::Bool(value) => (Box::new(value), Type::BOOL),
-            Value::Int(value) => (Box::new(value), Type::INT8),
-            Value::Float(value) => (Box::new(value), Type::FLOAT8),
-            Value::Text(value) => (Box::new(value), Type::TEXT),
-            Value::Bytes(value) => (Box::new(value), Type::BYTEA),
-        }
-    };
-    values.iter().map(parameter).collect()
-}
-
-fn borrowed<'a>(parameters: &'a [Parameter<'_>]) -> Vec<(&'a (dyn ToSql + Sync), Type)> {
-    parameters
-        .iter()
-        .map(|(value, kind)| (&**value as _, kind.clone()))
-        .collect()
 }
