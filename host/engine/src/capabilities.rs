@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use keywheel_capability::capability::{Capabilities, Settings};
+use keywheel_capability::net::NetSettings;
 use keywheel_capability::sql::SqlSettings;
 use keywheel_config::Config;
 use keywheel_target::dial::Dialer;
@@ -33,6 +34,6 @@ pub(crate) fn configure(config: &Config) -> Result<Capabilities, Error> {
     }
     let outbound = Arc::new(Outbound::new(Dialer::system(), trust));
     let pool = Arc::new(Pool::new(PoolLimits::default()));
-    let settings = Settings { sql: SqlSettings { outbound: Arc::clone(&outbound), pool }, net: outbound };
+    let settings = Settings { sql: SqlSettings { outbound: Arc::clone(&outbound), pool }, net: NetSettings { outbound } };
     Capabilities::configure(settings).map_err(|error| Error::Capability(error.to_string()))
 }

@@ -94,13 +94,14 @@ pub enum Error {
         /// The time it had.
         limit: Duration,
     },
-    /// The component was built for a world that this host does not know.
-    #[error("{} imports {import}, which this host does not offer", path.display())]
+    /// The component wants another world than this host offers.
+    #[error("{} asks for what this host does not offer", path.display())]
     World {
         /// The file.
         path: PathBuf,
-        /// The interface.
-        import: String,
+        /// What it asks for.
+        #[source]
+        source: keywheel_capability::refuse::Refused,
     },
     /// An interface that the host offers, in a form that it does not.
     #[error("{} was built for another form of the contract", path.display())]
@@ -217,7 +218,7 @@ impl Error {
             Self::Manifest { source, .. } => source.code(),
             Self::Compile { .. } => "plugin.compile",
             Self::CompileTimeout { .. } => "plugin.compile-timeout",
-            Self::World { .. } => "plugin.world",
+            Self::World { source, .. } => source.code(),
             Self::Contract { .. } => "plugin.contract",
             Self::Export { .. } => "plugin.export",
             Self::MoreThanGranted { .. } => "plugin.more-than-granted",
@@ -248,7 +249,7 @@ impl Error {
             Self::Policy { source, .. } => return source.hint(),
             Self::Compile { .. } => "build it again; `keywheel plugin verify` shows the reason".into(),
             Self::CompileTimeout { .. } => "build it smaller, or allow more time".into(),
-            Self::World { .. } => "build it for the world `keywheel:plugin/rotator-plugin`, or upgrade the host".into(),
+            Self::World { source, .. } => return source.hint(),
             Self::Contract { .. } => "build it against the `wit/` of this host, or upgrade the host".into(),
             Self::Export { export, .. } => format!("export {export}: the world `keywheel:plugin/rotator-plugin` has it"),
             Self::MoreThanGranted { .. } => "look at what it asks for, then grant it with `keywheel plugin add`".into(),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use keywheel_capability::bindings::OfferedPre;
-use keywheel_manifest::{Capability, Digest, Manifest};
-use wasmtime::component::{Component, InstancePre};
+use keywheel_capability::refuse;
+use keywheel_manifest::{Digest, Manifest};
+use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::Error;
 use crate::instance::{Checking, Data, deny};
@@ -14,8 +15,6 @@ use crate::source::Source;
 const CONFIGURATION: &str = "keywheel:plugin/configuration@0.1.0";
 const ROTATOR: &str = "keywheel:plugin/rotator@0.1.0";
 const INVENTORY: &str = "keywheel:plugin/inventory@0.1.0";
-/// Packages of the contract, as a component imports them.
-const PACKAGES: [&str; 10] = ["core", "vault", "http", "sql", "net", "keys", "notify", "challenge", "plaintext", "plugin"];
 
 /// A plugin that can run. The bytes that it was made of are the bytes of its digest, whatever happens to the file.
 pub struct Plugin {
@@ -35,10 +34,11 @@ impl Plugin {
         let manifest =
             keywheel_manifest::read(&source.bytes).map_err(|error| Error::Manifest { path: path(), source: error })?;
         let component = runtime.component(source)?;
-        check_imports(source, &component, runtime, &manifest)?;
         check_exports(source, &component)?;
         let contract = |error| Error::Contract { path: path(), source: error };
-        let steps = link(runtime, &component).and_then(OfferedPre::new).map_err(contract)?;
+        let mut linker = runtime.linker.clone();
+        refuse::link(&mut linker, &component, &manifest).map_err(|error| Error::World { path: path(), source: error })?;
+        let steps = link(linker, runtime, &component).and_then(OfferedPre::new).map_err(contract)?;
         let checks = link_denied(runtime, &component).and_then(OfferedPre::new).map_err(contract)?;
         Ok(Self {
             manifest: Arc::new(manifest),
@@ -72,23 +72,6 @@ impl std::fmt::Debug for Plugin {
     }
 }
 
-/// By name first, so that a wrong world is told apart from a wrong form of the right one.
-fn check_imports(source: &Source, component: &Component, runtime: &Runtime, manifest: &Manifest) -> Result<(), Error> {
-    for (name, _) in component.component_type().imports(&runtime.engine) {
-        let package = name.strip_prefix("keywheel:").and_then(|rest| rest.split('/').next());
-        let known = name.starts_with("wasi:") || package.is_some_and(|package| PACKAGES.contains(&package));
-        if !known {
-            return Err(Error::World { path: source.path.clone(), import: name.to_owned() });
-        }
-        // Every other capability is asked for at each call; this one is not even linked without a word in the manifest.
-        if package == Some("plaintext") && !manifest.capabilities.contains(&Capability::Plaintext) {
-            let what = format!("it imports {name}, and its manifest does not say so");
-            return Err(Error::MoreThanGranted { path: source.path.clone(), what });
-        }
-    }
-    Ok(())
-}
-
 fn check_exports(source: &Source, component: &Component) -> Result<(), Error> {
     for export in [CONFIGURATION, ROTATOR] {
         if component.get_export_index(None, export).is_none() {
@@ -103,8 +86,7 @@ fn is_absent(name: &str) -> bool {
     ["wasi:http/", "wasi:keyvalue/", "wasi:config/"].iter().any(|absent| name.starts_with(absent))
 }
 
-fn link(runtime: &Runtime, component: &Component) -> wasmtime::Result<InstancePre<Data>> {
-    let mut linker = runtime.linker.clone();
+fn link(mut linker: Linker<Data>, runtime: &Runtime, component: &Component) -> wasmtime::Result<InstancePre<Data>> {
     deny(&mut linker, component, &runtime.engine, is_absent)?;
     linker.instantiate_pre(component)
 }
