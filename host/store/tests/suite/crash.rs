@@ -26,7 +26,7 @@ async fn a_killed_host_leaves_what_was_answered_and_nothing_else() {
 async fn a_write_that_finds_no_space_leaves_nothing_half_applied() {
     let (mut all, mut some, mut none) = (0, 0, 0);
     // The limit cuts the log within each of the changes' writes, at page borders and between them.
-    for limit in (34_000..330_000).step_by(7_411) {
+    for limit in (34_000..1_100_000).step_by(23_411) {
         let dir = tempfile::tempdir().expect("directory");
         let state = dir.path().join("state");
         drop(open(&state));
