@@ -212,7 +212,7 @@ impl Registry {
         };
         let chosen = counts.map(|at| candidates.remove(at));
         for at in 0..candidates.len() {
-            let other = chosen.as_ref().unwrap_or(&candidates[usize::from(at == 0)]).source.path.clone();
+            let other = chosen.as_ref().unwrap_or_else(|| &candidates[usize::from(at == 0)]).source.path.clone();
             let path = candidates[at].source.path.clone();
             self.list(&candidates[at], Status::Refused(Arc::new(Error::Duplicate { path, other, name: name.clone() })));
         }
