@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keywheel_capability::bindings::OfferedPre;
 use keywheel_capability::refuse;
 use keywheel_manifest::{Digest, Manifest};
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 
 use crate::Error;
 use crate::instance::{Checking, Data, deny};
@@ -23,7 +23,9 @@ pub struct Plugin {
     lists_credentials: bool,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) steps: OfferedPre<Data>,
-    pub(crate) checks: OfferedPre<Checking>,
+    pub(crate) checks: InstancePre<Checking>,
+    /// Where `configuration.check` stands among the exports.
+    pub(crate) check: ComponentExportIndex,
 }
 
 impl Plugin {
@@ -39,7 +41,8 @@ impl Plugin {
         let mut linker = runtime.linker.clone();
         refuse::link(&mut linker, &component, &manifest).map_err(|error| Error::World { path: path(), source: error })?;
         let steps = link(linker, runtime, &component).and_then(OfferedPre::new).map_err(contract)?;
-        let checks = link_denied(runtime, &component).and_then(OfferedPre::new).map_err(contract)?;
+        let checks = link_denied(runtime, &component).map_err(contract)?;
+        let check = check_export(&component).ok_or_else(|| Error::Export { path: path(), export: CONFIGURATION })?;
         Ok(Self {
             manifest: Arc::new(manifest),
             digest: source.digest,
@@ -47,6 +50,7 @@ impl Plugin {
             runtime: Arc::clone(runtime),
             steps,
             checks,
+            check,
         })
     }
 
@@ -70,6 +74,11 @@ impl std::fmt::Debug for Plugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Plugin").field("name", &self.manifest.name).field("digest", &self.digest).finish_non_exhaustive()
     }
+}
+
+fn check_export(component: &Component) -> Option<ComponentExportIndex> {
+    let configuration = component.get_export_index(None, CONFIGURATION)?;
+    component.get_export_index(Some(&configuration), "check")
 }
 
 fn check_exports(source: &Source, component: &Component) -> Result<(), Error> {
