@@ -80,15 +80,40 @@ pub(crate) enum Color {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Check, print and describe the configuration
+    /// Make a new host: folders, a configuration to start from, the vault and its keys
+    Init(cmd::init::Arguments),
+    /// Print what needs attention, sorted by the time to harm
+    Status,
+    /// Print what a rotation would do, step by step, and what would stop it; nothing is written
+    Plan(cmd::plan::Arguments),
+    /// Rotate credentials
+    Rotate(cmd::rotate::Arguments),
+    /// List and show runs, go on with one, take one back
     #[command(subcommand)]
-    Config(cmd::config::Verb),
-    /// Look at plugins, and pack one's manifest into its component
+    Run(cmd::run::Verb),
+    /// Look at secrets, bring one in, read one, go back to an older version
+    #[command(subcommand)]
+    Secret(cmd::secret::Verb),
+    /// Test whether a target can be reached and rotated, and accepts the current credential
+    #[command(subcommand)]
+    Target(cmd::target::Verb),
+    /// Look at plugins, pin one, pack one's manifest into its component
     #[command(subcommand)]
     Plugin(cmd::plugin::Verb),
     /// Check, explain and test what plugins are granted
     #[command(subcommand)]
     Policy(cmd::policy::Verb),
+    /// Check, print and describe the configuration
+    #[command(subcommand)]
+    Config(cmd::config::Verb),
+    /// Print how the vault stands, and open it
+    #[command(subcommand)]
+    Vault(cmd::vault::Verb),
+    /// Search the audit trail, and check that it holds together
+    #[command(subcommand)]
+    Audit(cmd::audit::Verb),
+    /// Look at everything that this host stands on
+    Doctor,
     /// Print the completion script of a shell
     Completion(cmd::completion::Arguments),
 }

@@ -1,9 +1,20 @@
 //! One file a verb.
 
+pub(crate) mod audit;
 pub(crate) mod completion;
 pub(crate) mod config;
+pub(crate) mod doctor;
+pub(crate) mod host;
+pub(crate) mod init;
+pub(crate) mod plan;
 pub(crate) mod plugin;
 pub(crate) mod policy;
+pub(crate) mod rotate;
+pub(crate) mod run;
+pub(crate) mod secret;
+pub(crate) mod status;
+pub(crate) mod target;
+pub(crate) mod vault;
 
 use keywheel_config::Config;
 
@@ -25,11 +36,21 @@ pub(crate) struct Context {
 ///
 /// # Errors
 /// Whatever stops it.
-pub(crate) fn run(command: Command, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode, Failure> {
     match command {
-        Command::Config(verb) => config::run(verb, context),
-        Command::Plugin(verb) => plugin::run(verb, context),
+        Command::Init(arguments) => init::run(&arguments, context).await,
+        Command::Status => status::run(context).await,
+        Command::Plan(arguments) => plan::run(&arguments, context).await,
+        Command::Rotate(arguments) => rotate::run(&arguments, context).await,
+        Command::Run(verb) => run::run(verb, context).await,
+        Command::Secret(verb) => secret::run(verb, context).await,
+        Command::Target(verb) => target::run(verb, context).await,
+        Command::Plugin(verb) => plugin::run(verb, context).await,
         Command::Policy(verb) => policy::run(verb, context),
+        Command::Config(verb) => config::run(verb, context),
+        Command::Vault(verb) => vault::run(verb, context).await,
+        Command::Audit(verb) => audit::run(verb, context).await,
+        Command::Doctor => doctor::run(context).await,
         Command::Completion(arguments) => completion::run(&arguments),
     }
 }

@@ -1,5 +1,7 @@
 //! How a command fails: an error with its causes, hints and exit code, shown on standard error.
 
+pub(crate) mod engine;
+
 use std::error::Error;
 
 use keywheel_config::{Problem, Problems};

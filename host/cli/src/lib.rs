@@ -8,11 +8,15 @@ mod errors;
 mod exit_code;
 mod log;
 mod output;
+mod progress;
+mod secret_input;
+mod time;
 
 use clap::Parser as _;
 
 use crate::args::Cli;
 use crate::cmd::Context;
+use crate::errors::Failure;
 use crate::output::Output;
 
 pub use crate::exit_code::ExitCode;
@@ -22,7 +26,19 @@ pub fn run() -> ExitCode {
     let Cli { global, command } = Cli::parse();
     let output = Output::new(&global);
     log::start(&global);
-    match cmd::run(command, &Context { global, output }) {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output.fail(&Failure::because(
+                ExitCode::Unexpected,
+                "runtime",
+                "cannot start threads",
+                &error,
+            ));
+            return ExitCode::Unexpected;
+        }
+    };
+    match runtime.block_on(cmd::run(command, &Context { global, output })) {
         Ok(exit) => exit,
         Err(failure) => {
             output.fail(&failure);

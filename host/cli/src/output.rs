@@ -1,7 +1,7 @@
 //! Where words go: data to standard output, talk to standard error. Nothing else in this crate prints.
 
 use std::fmt::{Display, Write as _};
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 
 use serde::Serialize;
 
@@ -102,11 +102,6 @@ impl Output {
         self.format == Format::Json
     }
 
-    /// The style of standard output.
-    pub(crate) fn style(self) -> Style {
-        self.out
-    }
-
     /// The data of a command: a struct as JSON, or what `text` makes of it for people.
     ///
     /// # Errors
@@ -130,6 +125,32 @@ impl Output {
     pub(crate) fn say(self, text: &str) {
         if !self.quiet {
             to_stderr(&format!("{text}\n"));
+        }
+    }
+
+    /// Asks a person for a yes.
+    ///
+    /// # Errors
+    /// The answer is another one, or nobody may be asked.
+    pub(crate) fn confirm(self, question: &str) -> Result<(), Failure> {
+        if !self.interactive {
+            let failure = Failure::new(
+                ExitCode::Usage,
+                "confirm",
+                "this needs a yes, and nobody may be asked",
+            );
+            return Err(failure.hint("`--yes` says it beforehand"));
+        }
+        to_stderr(&format!("{question} [y/N] "));
+        let mut answer = String::new();
+        let read = io::stdin().lock().take(64).read_line(&mut answer);
+        match read {
+            Ok(_) if matches!(answer.trim(), "y" | "Y" | "yes") => Ok(()),
+            _ => Err(Failure::new(
+                ExitCode::Unexpected,
+                "confirm",
+                "stopped: nothing was done",
+            )),
         }
     }
 
@@ -174,6 +195,14 @@ pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
 fn to_stderr(text: &str) {
     // Nobody is left to be told when standard error is gone.
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// The word that stands for a value in JSON.
+pub(crate) fn word_of(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
 }
 
 /// Text for people, line by line.

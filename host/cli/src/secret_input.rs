@@ -55,7 +55,11 @@ impl Source {
         };
         let bytes = without_line_break(&bytes);
         if bytes.is_empty() {
-            return Err(Failure::new(ExitCode::Usage, "secret.empty", "there is nothing where the secret should be"));
+            return Err(Failure::new(
+                ExitCode::Usage,
+                "secret.empty",
+                "there is nothing where the secret should be",
+            ));
         }
         Ok(SecretBytes::copy_of(bytes))
     }
@@ -64,8 +68,11 @@ impl Source {
 fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let shown = format!("\"{}\"", path.display());
     let file = File::open(path).map_err(|error| {
-        let exit =
-            if error.kind() == io::ErrorKind::NotFound { ExitCode::NotFound } else { ExitCode::Unexpected };
+        let exit = if error.kind() == io::ErrorKind::NotFound {
+            ExitCode::NotFound
+        } else {
+            ExitCode::Unexpected
+        };
         Failure::because(exit, "secret.file", format!("cannot read {shown}"), &error)
     })?;
     bounded(file, &shown)
@@ -74,7 +81,9 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
 fn from_prompt(prompt: &str, output: Output) -> Result<Zeroizing<Vec<u8>>, Failure> {
     if !output.is_interactive() {
         let message = "a secret is needed, and nobody may be asked";
-        return Err(Failure::new(ExitCode::Usage, "secret.no-input", message).hint("send it to standard input"));
+        return Err(
+            Failure::new(ExitCode::Usage, "secret.no-input", message).hint("send it to standard input")
+        );
     }
     let line = rpassword::prompt_password(format!("{prompt}: "))
         .map_err(|error| Failure::because(ExitCode::Unexpected, "secret.prompt", "cannot ask", &error))?;
@@ -131,14 +140,28 @@ mod tests {
 
     #[test]
     fn one_line_break_at_the_end_is_dropped_and_no_more() {
-        for (given, wanted) in [("a", "a"), ("a\n", "a"), ("a\r\n", "a"), ("a\n\n", "a\n"), (" a ", " a "), ("\n", "")] {
-            assert_eq!(without_line_break(given.as_bytes()), wanted.as_bytes(), "{given:?}");
+        for (given, wanted) in [
+            ("a", "a"),
+            ("a\n", "a"),
+            ("a\r\n", "a"),
+            ("a\n\n", "a\n"),
+            (" a ", " a "),
+            ("\n", ""),
+        ] {
+            assert_eq!(
+                without_line_break(given.as_bytes()),
+                wanted.as_bytes(),
+                "{given:?}"
+            );
         }
     }
 
     #[test]
     fn a_secret_over_the_limit_is_refused() {
-        assert_eq!(bounded(&[1; SECRET_BYTES_MAX][..], "it").unwrap().len(), SECRET_BYTES_MAX);
-        assert!(bounded(&[1; SECRET_BYTES_MAX + 1][..], "it").is_err());
+        assert_eq!(
+            bounded(vec![1; SECRET_BYTES_MAX].as_slice(), "it").unwrap().len(),
+            SECRET_BYTES_MAX
+        );
+        assert!(bounded(vec![1; SECRET_BYTES_MAX + 1].as_slice(), "it").is_err());
     }
 }

@@ -5,8 +5,13 @@ use keywheel_model::Timestamp;
 
 /// `2026-11-25 01:58:50Z`
 pub(crate) fn show(at: Timestamp) -> String {
-    let instant = i64::try_from(at.as_unix_ms()).ok().and_then(|ms| Instant::from_millisecond(ms).ok());
-    instant.map_or_else(|| "out of range".to_owned(), |instant| instant.strftime("%Y-%m-%d %H:%M:%SZ").to_string())
+    let instant = i64::try_from(at.as_unix_ms())
+        .ok()
+        .and_then(|ms| Instant::from_millisecond(ms).ok());
+    instant.map_or_else(
+        || "out of range".to_owned(),
+        |instant| instant.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
+    )
 }
 
 /// `2026-11-25 01:58:50Z`, or a dash.
@@ -21,10 +26,15 @@ pub(crate) fn show_or_dash(at: Option<Timestamp>) -> String {
 pub(crate) fn parse(text: &str) -> Result<Timestamp, String> {
     let instant = text.parse::<Instant>().or_else(|_| {
         let civil = text.parse::<jiff::civil::DateTime>()?;
-        civil.to_zoned(jiff::tz::TimeZone::UTC).map(|zoned| zoned.timestamp())
+        civil
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .map(|zoned| zoned.timestamp())
     });
-    let ms = instant.ok().and_then(|instant| u64::try_from(instant.as_millisecond()).ok());
-    ms.map(Timestamp::from_unix_ms).ok_or_else(|| "expected a time like 2026-11-25 or 2026-11-25T01:58:50Z".to_owned())
+    let ms = instant
+        .ok()
+        .and_then(|instant| u64::try_from(instant.as_millisecond()).ok());
+    ms.map(Timestamp::from_unix_ms)
+        .ok_or_else(|| "expected a time like 2026-11-25 or 2026-11-25T01:58:50Z".to_owned())
 }
 
 #[cfg(test)]
@@ -37,7 +47,10 @@ mod tests {
         assert_eq!(show(at), "2026-11-25 01:58:50Z");
         assert_eq!(parse(&show(at)), Ok(at));
         assert_eq!(parse("2026-11-25T01:58:50"), Ok(at));
-        assert_eq!(parse("2026-11-25").map(show), Ok("2026-11-25 00:00:00Z".to_owned()));
+        assert_eq!(
+            parse("2026-11-25").map(show),
+            Ok("2026-11-25 00:00:00Z".to_owned())
+        );
     }
 
     #[test]

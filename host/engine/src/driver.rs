@@ -37,7 +37,8 @@ impl Stop {
         (Stopper(sender), Self(receiver))
     }
 
-    fn is_requested(&self) -> bool {
+    /// Whether it was asked for.
+    pub fn is_requested(&self) -> bool {
         *self.0.borrow()
     }
 

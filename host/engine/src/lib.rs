@@ -33,6 +33,7 @@ pub use error::Error;
 pub use inspect::{AuditQuery, AuditReport};
 pub use keywheel_plugin::{Addition, Listed, Status};
 pub use keywheel_vault::Unlock;
+pub use keywheel_workflow::{RunWord, State, describe};
 pub use observe::{Observer, Silent, Wait};
 pub use runs::{Order, Wish};
 pub use secrets::{Import, Imported};

@@ -1,6 +1,8 @@
 //! `keywheel plugin`: look at plugins, add them, pack one's manifest into its component.
 
+pub(crate) mod add;
 pub(crate) mod folder;
+pub(crate) mod list;
 pub(crate) mod pack;
 pub(crate) mod show;
 
@@ -16,16 +18,25 @@ use crate::exit_code::ExitCode;
 /// Plugins.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// List the plugin folder: what is pinned, new, held, missing or refused
+    List,
     /// Print what a plugin asks for: capabilities, inputs, modes, and every place a secret may enter
     Show(show::Arguments),
+    /// Show what a plugin asks for, pin its bytes and write its grant
+    Add(add::Arguments),
+    /// Check that every pinned plugin has the bytes that were pinned
+    Verify(list::Verify),
     /// Write a manifest into a component, as its one section `keywheel:manifest`
     Pack(pack::Arguments),
 }
 
 /// # Errors
 /// Whatever stops it.
-pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
     match verb {
+        Verb::List => list::run(context).await,
+        Verb::Add(arguments) => add::run(&arguments, context).await,
+        Verb::Verify(arguments) => list::verify(&arguments, context).await,
         Verb::Show(arguments) => show::run(&arguments, context),
         Verb::Pack(arguments) => pack::run(&arguments, context),
     }

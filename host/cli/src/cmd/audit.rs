@@ -1,0 +1,28 @@
+//! `keywheel audit`: search the trail, and check that it holds together.
+
+pub(crate) mod search;
+pub(crate) mod verify;
+
+use clap::Subcommand;
+
+use crate::cmd::Context;
+use crate::errors::Failure;
+use crate::exit_code::ExitCode;
+
+/// The audit trail.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Print who did what to which secret and when, oldest first
+    Search(search::Arguments),
+    /// Check the whole chain, and against heads that were kept elsewhere
+    Verify(verify::Arguments),
+}
+
+/// # Errors
+/// Whatever stops it.
+pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
+    match verb {
+        Verb::Search(arguments) => search::run(arguments, context).await,
+        Verb::Verify(arguments) => verify::run(&arguments, context).await,
+    }
+}

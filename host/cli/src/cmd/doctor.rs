@@ -1,0 +1,113 @@
+//! `keywheel doctor`: looks at everything that a host stands on.
+
+use keywheel_config::Draft;
+use keywheel_engine::view::Diagnosis;
+use serde::Serialize;
+
+use crate::cmd::{Context, host};
+use crate::errors::Failure;
+use crate::exit_code::ExitCode;
+use crate::output::{Style, Text};
+
+/// One finding: `-o json` of `doctor` is a list of them.
+#[derive(Debug, Serialize)]
+struct Finding {
+    check: String,
+    /// `ok`, `warning` or `failure`.
+    result: &'static str,
+    detail: String,
+    advice: Option<String>,
+}
+
+impl From<Diagnosis> for Finding {
+    fn from(found: Diagnosis) -> Self {
+        Self {
+            check: found.check.to_owned(),
+            result: found.result,
+            detail: found.detail,
+            advice: found.advice,
+        }
+    }
+}
+
+/// # Errors
+/// Standard output cannot be written: whatever else is wrong is a finding.
+pub(crate) async fn run(context: &Context) -> Result<ExitCode, Failure> {
+    let mut found = vec![configuration(context)];
+    match host::open(context).await {
+        Ok(engine) => match engine.diagnose().await {
+            Ok(diagnoses) => found.extend(diagnoses.into_iter().map(Finding::from)),
+            Err(error) => found.push(failed("state", &error.into())),
+        },
+        // The configuration's own problems are a finding already.
+        Err(Failure::Config(_)) => {}
+        Err(failure) => found.push(failed("state", &failure)),
+    }
+    context.output.data(&found, |style| text(&found, style))?;
+    let worst = |result| found.iter().any(|finding| finding.result == result);
+    Ok(match (worst("failure"), worst("warning")) {
+        (true, _) => ExitCode::DoctorFailed,
+        (false, true) => ExitCode::Attention,
+        (false, false) => ExitCode::Ok,
+    })
+}
+
+fn configuration(context: &Context) -> Finding {
+    let file = context.global.config.display();
+    let checked = Draft::open(&context.global.config)
+        .map_err(Failure::from)
+        .and_then(|_| host::checked_config(context));
+    match checked {
+        Ok(config) => Finding {
+            check: "configuration".to_owned(),
+            result: "ok",
+            detail: format!(
+                "\"{file}\" has {}",
+                crate::errors::counted(config.rotations.len(), "rotation")
+            ),
+            advice: None,
+        },
+        Err(failure) => failed("configuration", &failure),
+    }
+}
+
+fn failed(check: &str, failure: &Failure) -> Finding {
+    let (detail, advice) = match failure {
+        Failure::Error(report) => {
+            let mut words = vec![report.message.clone()];
+            words.extend(report.causes.iter().cloned());
+            (words.join(": "), report.hints.first().cloned())
+        }
+        Failure::Config(problems) => (
+            problems.to_string(),
+            Some("`keywheel config check` explains each".to_owned()),
+        ),
+        Failure::Silent(_) => (String::new(), None),
+    };
+    Finding {
+        check: check.to_owned(),
+        result: "failure",
+        detail,
+        advice,
+    }
+}
+
+fn text(found: &[Finding], style: Style) -> String {
+    let mut text = Text::default();
+    for finding in found {
+        let word = match finding.result {
+            "ok" => style.good("[ok]     "),
+            "warning" => style.attention("[warning]"),
+            _ => style.bad("[failure]"),
+        };
+        text.line(format_args!(
+            "{word} {:<13} {}",
+            finding.check,
+            finding.detail.replace('\n', "\n              ")
+        ));
+        if let Some(advice) = &finding.advice {
+            text.line(format_args!("          {} {advice}", style.hint("hint:")));
+        }
+    }
+    text.finish()
+}

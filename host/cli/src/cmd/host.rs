@@ -1,0 +1,96 @@
+//! Opening the host's state for a command, and stopping it with Ctrl-C.
+
+use std::sync::Arc;
+
+use keywheel_config::{Config, Draft};
+use keywheel_engine::{Engine, Stop, SystemClock, Unlock};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cmd::Context;
+use crate::cmd::plugin::folder;
+use crate::cmd::policy::grants;
+use crate::errors::Failure;
+use crate::exit_code::ExitCode;
+use crate::output::Output;
+use crate::secret_input::Source;
+
+/// The configuration, checked against the plugins and the grants: for commands that start something.
+///
+/// # Errors
+/// Every problem.
+pub(crate) fn checked_config(context: &Context) -> Result<Config, Failure> {
+    let draft = Draft::open(&context.global.config)?;
+    let found = folder::read(&draft.plugins().dir)?;
+    let policy = grants::read(draft.policies_dir())?;
+    Ok(draft.check(&found.manifests, &grants::subjects(&policy))?)
+}
+
+/// The host's state, for commands that look: a plugin that is gone does not stop them.
+///
+/// # Errors
+/// The configuration is not valid, the state is in use, the vault's key is wrong.
+pub(crate) async fn open(context: &Context) -> Result<Engine, Failure> {
+    Ok(Engine::open(
+        keywheel_config::load(&context.global.config)?,
+        Arc::new(SystemClock),
+    )
+    .await?)
+}
+
+/// The same with the vault unsealed: a passphrase is asked for where there is no key file.
+///
+/// # Errors
+/// As [`open`]; nobody may be asked.
+pub(crate) async fn open_unsealed(context: &Context) -> Result<Engine, Failure> {
+    unsealed(open(context).await?, context).await
+}
+
+/// The same, with a configuration that was checked whole: for commands that start something.
+///
+/// # Errors
+/// As [`open_unsealed`]; the configuration does not fit the plugins.
+pub(crate) async fn open_checked(context: &Context) -> Result<Engine, Failure> {
+    let engine = Engine::open(checked_config(context)?, Arc::new(SystemClock)).await?;
+    unsealed(engine, context).await
+}
+
+async fn unsealed(engine: Engine, context: &Context) -> Result<Engine, Failure> {
+    if engine.vault().is_sealed() {
+        let output = context.output;
+        if !output.is_interactive() {
+            let message = "the vault is sealed and nobody may be asked for its passphrase";
+            return Err(Failure::new(ExitCode::Auth, "vault.sealed", message)
+                .hint("name a key file: `key_file` in `[vault]`; or run the command on a terminal"));
+        }
+        let passphrase = Source::Input.read("passphrase of the vault", output)?;
+        engine.unseal(Unlock::Passphrase(passphrase)).await?;
+    }
+    Ok(engine)
+}
+
+/// A stop that Ctrl-C and SIGTERM ask for. The second one leaves at once: a run is made to survive that.
+///
+/// # Errors
+/// The signals cannot be listened to.
+pub(crate) fn stop_on_signal(output: Output) -> Result<Stop, Failure> {
+    let unheard =
+        |error| Failure::because(ExitCode::Unexpected, "signal", "cannot listen to signals", &error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
+    let (stopper, stop) = Stop::pair();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if first {
+                output.say("stopping at the next journalled point; once more leaves at once");
+                stopper.stop();
+            } else {
+                std::process::exit(ExitCode::TimedOut.number().into());
+            }
+        }
+    });
+    Ok(stop)
+}

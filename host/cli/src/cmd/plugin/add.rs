@@ -1,0 +1,145 @@
+//! `keywheel plugin add`.
+
+use clap::Args;
+use keywheel_engine::Addition;
+use keywheel_model::PluginName;
+use keywheel_policy::HostRule;
+use serde::Serialize;
+
+use crate::cmd::{Context, host};
+use crate::errors::Failure;
+use crate::exit_code::ExitCode;
+use crate::output::{Style, Text};
+
+/// Pins a plugin.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The plugin's name
+    plugin: PluginName,
+    /// Where it may connect to, if it has no grant yet, like "{/host}:{/port} tls"; left out, to its target with TLS
+    #[arg(long = "host", value_name = "RULE", value_parser = parse_host)]
+    hosts: Vec<HostRule>,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+fn parse_host(text: &str) -> Result<HostRule, String> {
+    text.parse().map_err(|error| format!("{error}"))
+}
+
+/// `-o json` of `plugin add`.
+#[derive(Debug, Serialize)]
+struct Added {
+    name: PluginName,
+    version: String,
+    /// `sha256:` and the digest of the pinned bytes.
+    digest: String,
+    /// What was pinned before.
+    before: Option<String>,
+    /// What it asks beyond what was granted, line by line.
+    asks: Vec<String>,
+    /// The grant file.
+    file: String,
+    /// Its text.
+    grant: String,
+}
+
+/// # Errors
+/// There is no such plugin, it was refused, or the person says no.
+pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
+    let engine = host::open(context).await?;
+    let mut hosts = arguments.hosts.clone();
+    if hosts.is_empty() {
+        hosts.extend(target_rule(&engine.manifest(&arguments.plugin)?.to_canonical()));
+    }
+    let addition = engine.addition(&arguments.plugin, &hosts)?;
+    let added = describe(&addition);
+    if !arguments.yes {
+        context.output.say(&text(&added, Style::PLAIN));
+        context
+            .output
+            .confirm(&format!("pin and grant {} {}?", added.name, added.version))?;
+    }
+    engine.add_plugin(addition).await?;
+    context.output.data(&added, |style| {
+        format!(
+            "{} {} {} is pinned, and granted in \"{}\"\n",
+            style.good("ok"),
+            added.name,
+            added.version,
+            added.file
+        )
+    })?;
+    context.output.next("keywheel config check");
+    Ok(ExitCode::Ok)
+}
+
+/// The rule for a manifest whose target is one host and one port: just that, with TLS.
+fn target_rule(canonical: &[u8]) -> Option<HostRule> {
+    let manifest: serde_json::Value = serde_json::from_slice(canonical).ok()?;
+    let target: Vec<&str> = manifest
+        .get("target")?
+        .as_array()?
+        .iter()
+        .filter_map(serde_json::Value::as_str)
+        .collect();
+    let [host, port] = target.as_slice() else {
+        return None;
+    };
+    format!("{{{host}}}:{{{port}}} tls").parse().ok()
+}
+
+fn describe(addition: &Addition) -> Added {
+    Added {
+        name: addition.name.clone(),
+        version: addition.version.clone(),
+        digest: addition.digest.to_string(),
+        before: addition
+            .before
+            .as_ref()
+            .map(|pin| format!("{} {}", pin.version, pin.sha256)),
+        asks: addition
+            .difference
+            .to_string()
+            .lines()
+            .map(str::to_owned)
+            .collect(),
+        file: addition.grant.file.clone(),
+        grant: addition.grant.to_toml(),
+    }
+}
+
+fn text(added: &Added, style: Style) -> String {
+    let mut text = Text::default();
+    text.line(format_args!("{} {}", added.name, added.version));
+    text.fact("digest", &added.digest);
+    text.fact("pinned now", added.before.as_deref().unwrap_or("nothing"));
+    for line in &added.asks {
+        text.line(format_args!("  {line}"));
+    }
+    text.line(format_args!("{} will be:", style.dim(&added.file)));
+    text.lines(&added.grant);
+    text.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_of_host_and_port_gives_its_rule_and_nothing_else_does() {
+        let rule = |target: &str| {
+            target_rule(format!("{{\"target\":{target}}}").as_bytes()).map(|rule| rule.to_string())
+        };
+        assert_eq!(
+            rule(r#"["/host","/port"]"#).as_deref(),
+            Some("{/host}:{/port} tls")
+        );
+        assert_eq!(
+            rule(r#"["/nodes/*/host","/nodes/*/port"]"#).as_deref(),
+            Some("{/nodes/*/host}:{/nodes/*/port} tls")
+        );
+        assert_eq!(rule(r#"["/host"]"#), None);
+    }
+}

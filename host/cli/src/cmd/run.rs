@@ -1,0 +1,127 @@
+//! `keywheel run`: list and show runs, go on with one, take one back.
+
+pub(crate) mod list;
+pub(crate) mod show;
+pub(crate) mod steer;
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use keywheel_engine::view::RunView;
+use keywheel_engine::{Engine, Left, Order, RunWord, Stop, Wait, Wish};
+use keywheel_model::{RotationName, RunId, Trigger};
+
+use crate::cmd::Context;
+use crate::errors::Failure;
+use crate::exit_code::ExitCode;
+use crate::progress::Progress;
+
+/// Runs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// List runs, newest first
+    List(list::Arguments),
+    /// Print where a run stands, step by step
+    Show(show::Arguments),
+    /// Go on with a run that stands: after a crash, a stop, a long wait, or parked
+    Resume(steer::Resume),
+    /// Take a run back to the old credential; possible until the new one was promoted
+    Rollback(steer::Target),
+    /// Stop a run: back if nothing was promoted, else to its end
+    Cancel(steer::Target),
+}
+
+/// How long to wait for a run that sleeps.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Waiting {
+    /// Leave a run that sleeps longer than this (a grace, a pause between tries) to a later `run resume`; or `end`
+    #[arg(long, value_name = "SPAN", default_value = "1m", value_parser = parse_wait)]
+    wait: WaitSpan,
+}
+
+/// The value of `--wait`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitSpan(Wait);
+
+fn parse_wait(text: &str) -> Result<WaitSpan, String> {
+    if text == "end" {
+        return Ok(WaitSpan(Wait::ToTheEnd));
+    }
+    let span: Duration = keywheel_config::parse_duration(text).map_err(|error| error.to_string())?;
+    Ok(WaitSpan(Wait::AtMost(span)))
+}
+
+impl Waiting {
+    pub(crate) fn span(self) -> Wait {
+        self.wait.0
+    }
+}
+
+/// # Errors
+/// Whatever stops it.
+pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
+    match verb {
+        Verb::List(arguments) => list::run(&arguments, context).await,
+        Verb::Show(arguments) => show::run(&arguments, context).await,
+        Verb::Resume(arguments) => steer::resume(&arguments, context).await,
+        Verb::Rollback(arguments) => steer::steer(&arguments, Wish::RollBack, context).await,
+        Verb::Cancel(arguments) => steer::steer(&arguments, Wish::Cancel, context).await,
+    }
+}
+
+/// An order with the signals' stop and progress on standard error.
+pub(crate) fn order<'p>(
+    trigger: Trigger,
+    reason: Option<String>,
+    wait: Wait,
+    stop: &Stop,
+    progress: &'p Progress,
+) -> Order<'p> {
+    Order {
+        trigger,
+        reason,
+        wait,
+        stop: stop.clone(),
+        observer: progress,
+    }
+}
+
+/// The run that is meant: by its id, or the newest one of a rotation.
+///
+/// # Errors
+/// There is none.
+pub(crate) async fn find(engine: &Engine, named: &str) -> Result<RunId, Failure> {
+    if let Ok(run) = named.parse::<RunId>() {
+        return Ok(run);
+    }
+    let rotation = named
+        .parse::<RotationName>()
+        .ok()
+        .filter(|name| engine.config().rotation(name).is_some());
+    let Some(rotation) = rotation else {
+        let message = format!("there is no run and no rotation `{}`", named.escape_debug());
+        return Err(Failure::new(ExitCode::NotFound, "run.not-found", message)
+            .hint("`keywheel run list` lists the runs"));
+    };
+    let newest = engine.runs(Some(&rotation), 1).await?.into_iter().next();
+    newest.map(|run| run.run).ok_or_else(|| {
+        Failure::new(
+            ExitCode::NotFound,
+            "run.not-found",
+            format!("`{rotation}` has no run yet"),
+        )
+        .hint(format!("`keywheel rotate {rotation}` starts one"))
+    })
+}
+
+/// How a command ends that left a run like this.
+pub(crate) fn exit_of(run: &RunView, left: Left) -> ExitCode {
+    match (left, run.state) {
+        (Left::Parked, _) | (_, RunWord::Parked) => ExitCode::Parked,
+        (Left::Ended, RunWord::Succeeded) => ExitCode::Ok,
+        (Left::Ended, _) => ExitCode::RolledBack,
+        // The new credential is current; only the old one's grace is left.
+        (Left::Waiting(_), _) if run.past_no_return => ExitCode::Ok,
+        (Left::Waiting(_) | Left::Stopped, _) => ExitCode::TimedOut,
+    }
+}

@@ -1,0 +1,102 @@
+//! `keywheel run resume`, `run rollback`, `run cancel`.
+
+use clap::Args;
+use keywheel_engine::view::RunView;
+use keywheel_engine::{Left, RunWord, Wish};
+use keywheel_model::Trigger;
+
+use crate::cmd::run::{Waiting, exit_of, find, order, show};
+use crate::cmd::{Context, host};
+use crate::errors::Failure;
+use crate::exit_code::ExitCode;
+use crate::progress::Progress;
+use crate::time;
+
+/// A run, and how long to follow it.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// The run's id, or a rotation for its newest run
+    run: String,
+    /// Why, for the audit trail
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+/// Goes on.
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    target: Target,
+    /// Put the vault's current version on the target again first
+    #[arg(long, conflicts_with = "accept_head")]
+    apply_current: bool,
+    /// The version that somebody wrote by hand is the right one
+    #[arg(long)]
+    accept_head: bool,
+}
+
+/// # Errors
+/// There is no such run, or it is over.
+pub(crate) async fn resume(arguments: &Resume, context: &Context) -> Result<ExitCode, Failure> {
+    let wish = match (arguments.apply_current, arguments.accept_head) {
+        (true, _) => Wish::ApplyCurrent,
+        (_, true) => Wish::AcceptHead,
+        _ => Wish::Resume,
+    };
+    steer(&arguments.target, wish, context).await
+}
+
+/// # Errors
+/// There is no such run, it is over, or past the point of no return.
+pub(crate) async fn steer(target: &Target, wish: Wish, context: &Context) -> Result<ExitCode, Failure> {
+    let engine = host::open_unsealed(context).await?;
+    let run = find(&engine, &target.run).await?;
+    let stop = host::stop_on_signal(context.output)?;
+    let progress = Progress::new(context.output);
+    let order = order(
+        Trigger::Manual,
+        target.reason.clone(),
+        target.waiting.span(),
+        &stop,
+        &progress,
+    );
+    let (view, left) = engine.go_on(&run, wish, order).await?;
+    drop(progress);
+    context.output.data(&view, |style| show::text(&view, style))?;
+    say_next(&view, left, context);
+    let wanted_back = matches!(wish, Wish::RollBack | Wish::Cancel);
+    let is_back = left == Left::Ended && matches!(view.state, RunWord::RolledBack | RunWord::Cancelled);
+    Ok(if wanted_back && is_back {
+        ExitCode::Ok
+    } else {
+        exit_of(&view, left)
+    })
+}
+
+/// What to do next about a run that was left.
+pub(crate) fn say_next(view: &RunView, left: Left, context: &Context) {
+    let output = context.output;
+    let run = &view.run;
+    match left {
+        Left::Ended if view.state == RunWord::Succeeded => {
+            output.next(&format!("keywheel secret history {}", view.secret));
+        }
+        Left::Ended | Left::Parked => output.next(&format!("keywheel run show {run}")),
+        Left::Waiting(until) => {
+            output.say(&format!(
+                "the run sleeps until {}; it is safe to leave it",
+                time::show(until)
+            ));
+            output.next(&format!("keywheel run resume {run}"));
+        }
+        Left::Stopped => {
+            output.say(&format!(
+                "the run stands at a journalled point; safety: {}",
+                view.safety
+            ));
+            output.next(&format!("keywheel run resume {run}"));
+        }
+    }
+}

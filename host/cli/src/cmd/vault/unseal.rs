@@ -1,0 +1,51 @@
+//! `keywheel vault unseal`. The vault is open for as long as a host holds it; without a running one that is this command, so
+//! that it shows whether a key opens it, and is recorded.
+
+use std::sync::Arc;
+
+use clap::Args;
+use keywheel_config::Vault;
+use keywheel_engine::{Engine, SystemClock, Unlock};
+
+use crate::cmd::Context;
+use crate::cmd::vault::status;
+use crate::errors::Failure;
+use crate::exit_code::ExitCode;
+use crate::secret_input::Source;
+
+/// Unseals.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Where the key is: @FILE, or - for standard input; left out on a terminal, it is asked for
+    #[arg(value_name = "@FILE", allow_hyphen_values = true)]
+    key: Option<String>,
+    /// The key is the recovery identity that `init` printed, not a passphrase
+    #[arg(long)]
+    recovery: bool,
+}
+
+/// # Errors
+/// The key does not open the vault, or the state cannot be opened.
+pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
+    let source = Source::parse(arguments.key.as_deref())?;
+    let mut config = keywheel_config::load(&context.global.config)?;
+    // A key file that is lost or wrong must not be in the way.
+    config.vault = Vault::Embedded { key_file: None };
+    let engine = Engine::open(config, Arc::new(SystemClock)).await?;
+    let what = if arguments.recovery {
+        "recovery identity"
+    } else {
+        "passphrase of the vault"
+    };
+    let key = source.read(what, context.output)?;
+    engine
+        .unseal(if arguments.recovery {
+            Unlock::Recovery(key)
+        } else {
+            Unlock::Passphrase(key)
+        })
+        .await?;
+    let vault = engine.vault_view().await?;
+    context.output.data(&vault, |style| status::text(&vault, style))?;
+    Ok(ExitCode::Ok)
+}

@@ -1,0 +1,173 @@
+//! Which exit code an error of the engine ends with. The codes of errors are stable, so that one table holds for all layers.
+
+use keywheel_engine::Error;
+
+use crate::errors::Failure;
+use crate::exit_code::ExitCode;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let exit = exit_of(&error);
+        Self::from_error(exit, error.code(), &error).maybe_hint(error.hint())
+    }
+}
+
+fn exit_of(error: &Error) -> ExitCode {
+    match error {
+        // The step's own code says why the target could not be looked at.
+        Error::Plan { code, .. } => of_step_code(code),
+        error => of_code(error.code()),
+    }
+}
+
+/// The exit code for the code of a failed step.
+pub(crate) fn of_step_code(code: &str) -> ExitCode {
+    match code.split_once('.') {
+        Some(("net" | "tls", _)) => of_code(code),
+        Some(("sql", state)) if state.starts_with("28") => ExitCode::Auth,
+        Some(("sql", state)) if state.starts_with("08") || state.starts_with("57p") => ExitCode::Unreachable,
+        Some(("policy", _)) => ExitCode::Denied,
+        _ => ExitCode::Conflict,
+    }
+}
+
+fn of_code(code: &str) -> ExitCode {
+    let listed = CODES.iter().find(|(_, codes)| codes.contains(&code));
+    match (listed, code.split_once('.')) {
+        (Some((exit, _)), _) => *exit,
+        (None, Some(("plugin" | "manifest" | "policy" | "config" | "capability", _))) => {
+            ExitCode::ConfigInvalid
+        }
+        (None, Some(("tls", _))) => ExitCode::Unreachable,
+        (None, _) => ExitCode::Unexpected,
+    }
+}
+
+/// What is not here goes by its first word, or is unexpected.
+const CODES: [(ExitCode, &[&str]); 10] = [
+    (
+        ExitCode::Unexpected,
+        &["plugin.read", "plugin.write", "plugin.engine", "plugin.thread"],
+    ),
+    (ExitCode::Usage, &["secret.value", "vault.too-large"]),
+    (ExitCode::ConfigInvalid, &["rotation.mode"]),
+    (
+        ExitCode::Denied,
+        &[
+            "policy.denied",
+            "plugin.more-than-granted",
+            "plugin.not-pinned",
+            "net.not-allowed",
+            "net.forbidden-address",
+            "net.plaintext-denied",
+        ],
+    ),
+    (
+        ExitCode::Auth,
+        &[
+            "vault.sealed",
+            "vault.wrong-key",
+            "vault.key-file",
+            "vault.key-file-access",
+        ],
+    ),
+    (
+        ExitCode::NotFound,
+        &[
+            "rotation.not-found",
+            "secret.not-found",
+            "secret.no-version",
+            "run.not-found",
+            "vault.no-version",
+            "store.not-found",
+            "plugin.unknown",
+            "plugin.gone",
+        ],
+    ),
+    (
+        ExitCode::Conflict,
+        &[
+            "store.in-use",
+            "store.newer-format",
+            "store.not-ours",
+            "store.not-private",
+            "store.file-system",
+            "store.state-conflict",
+            "store.lease-held",
+            "store.too-early",
+            "store.stale-fence",
+            "store.budget-spent",
+            "store.conflict",
+            "vault.not-initialised",
+            "vault.initialised",
+            "vault.newer-format",
+            "vault.pending-exists",
+            "vault.head-moved",
+            "vault.stage",
+            "vault.other-run",
+            "run.open",
+            "run.over",
+            "run.past-no-return",
+            "run.rotation-gone",
+            "run.newer-state",
+            "secret.already-current",
+            "plan.refused",
+            "plugin.downgrade",
+            "file.exists",
+        ],
+    ),
+    (
+        ExitCode::Unreachable,
+        &[
+            "vault.unreachable",
+            "net.unresolved",
+            "net.unreachable",
+            "net.timeout",
+            "net.lost",
+        ],
+    ),
+    (ExitCode::TimedOut, &["store.timeout"]),
+    (
+        ExitCode::VerifyFailed,
+        &["vault.damaged", "store.damaged", "plugin.digest", "audit.broken"],
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_all_layers_have_their_exit_code() {
+        for (code, exit) in [
+            ("store.in-use", ExitCode::Conflict),
+            ("store.damaged", ExitCode::VerifyFailed),
+            ("store.full", ExitCode::Unexpected),
+            ("vault.wrong-key", ExitCode::Auth),
+            ("plugin.digest", ExitCode::VerifyFailed),
+            ("plugin.symlink", ExitCode::ConfigInvalid),
+            ("manifest.two", ExitCode::ConfigInvalid),
+            ("policy.denied", ExitCode::Denied),
+            ("policy.invalid", ExitCode::ConfigInvalid),
+            ("net.timeout", ExitCode::Unreachable),
+            ("something.new", ExitCode::Unexpected),
+        ] {
+            assert_eq!(of_code(code), exit, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_failed_step_ends_with_what_its_target_said() {
+        for (code, exit) in [
+            ("sql.28p01", ExitCode::Auth),
+            ("sql.57p03", ExitCode::Unreachable),
+            ("net.unreachable", ExitCode::Unreachable),
+            ("tls.name", ExitCode::Unreachable),
+            ("policy.denied", ExitCode::Denied),
+            ("sql.42501", ExitCode::Conflict),
+            ("odd", ExitCode::Conflict),
+        ] {
+            assert_eq!(of_step_code(code), exit, "{code}");
+        }
+    }
+}
