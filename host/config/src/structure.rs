@@ -26,89 +26,139 @@ pub(crate) fn check(
     value: &Value,
 ) -> Vec<Problem> {
     const PROBLEMS_MAX: usize = 200;
-    let mut problems = Vec::new();
+    let mut describer = Describer {
+        document,
+        owner,
+        schema,
+        base,
+        problems: Vec::new(),
+        unexplained: None,
+    };
     for error in validator.iter_errors(value).take(PROBLEMS_MAX) {
-        describe(document, owner, schema, base, &error, &mut problems);
+        describer.describe(&error);
     }
-    problems
+    // Where something else explains what is wrong, it says nothing new.
+    let unexplained = describer.unexplained.filter(|_| describer.problems.is_empty());
+    describer.problems.extend(unexplained);
+    describer.problems
 }
 
-fn describe(
-    document: &Document,
+struct Describer<'a> {
+    document: &'a Document,
     owner: Owner,
-    schema: &Value,
-    base: &str,
-    error: &ValidationError<'_>,
-    problems: &mut Vec<Problem>,
-) {
-    let pointer = format!("{base}{}", error.instance_path().as_str());
-    let value = At::Value(&pointer);
-    let code = |file: &'static str| {
-        if owner == Owner::File {
-            file
+    schema: &'a Value,
+    base: &'a str,
+    problems: Vec<Problem>,
+    unexplained: Option<Problem>,
+}
+
+impl Describer<'_> {
+    fn report(&mut self, at: At<'_>, code_of_file: &'static str, message: String, hint: Option<String>) {
+        let problem = self.problem(at, code_of_file, message, hint);
+        self.problems.push(problem);
+    }
+
+    fn problem(
+        &self,
+        at: At<'_>,
+        code_of_file: &'static str,
+        message: String,
+        hint: Option<String>,
+    ) -> Problem {
+        let code = if self.owner == Owner::File {
+            code_of_file
         } else {
             "config.plugin-setting"
-        }
-    };
-    match error.kind() {
-        ValidationErrorKind::AdditionalProperties { unexpected }
-        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-            let known = siblings(schema, error.schema_path().as_str());
-            for key in unexpected {
-                let (message, hint) = unknown_key(owner, key, &known);
-                problems.push(document.problem(
-                    At::Key(&join(&pointer, key)),
-                    code("config.unknown-key"),
-                    message,
-                    hint,
-                ));
+        };
+        self.document.problem(at, code, message, hint)
+    }
+
+    fn describe(&mut self, error: &ValidationError<'_>) {
+        let pointer = format!("{}{}", self.base, error.instance_path().as_str());
+        let value = At::Value(&pointer);
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected }
+            | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+                let known = siblings(self.schema, error.schema_path().as_str());
+                for key in unexpected {
+                    let (message, hint) = unknown_key(self.owner, key, &known);
+                    self.report(At::Key(&join(&pointer, key)), "config.unknown-key", message, hint);
+                }
             }
-        }
-        ValidationErrorKind::Required { property } => {
-            let key = property.as_str().unwrap_or_default();
-            let message = format!("{} needs the key {}", subject(&pointer), quoted(key));
-            let hint = description(schema, error.schema_path().as_str(), key);
-            problems.push(document.problem(At::Key(&pointer), code("config.missing-key"), message, hint));
-        }
-        ValidationErrorKind::Type { kind } => {
-            let message = format!("expected {}, found {}", types(kind), kind_of(error.instance()));
-            let hint = type_hint(kind, error.instance());
-            problems.push(document.problem(value, code("config.type"), message, hint));
-        }
-        ValidationErrorKind::Enum { options } => {
-            let (message, hint) = wrong_word(options, error.instance());
-            problems.push(document.problem(value, code("config.value"), message, hint));
-        }
-        ValidationErrorKind::Format { format } => {
-            let text = error.instance().as_str().unwrap_or_default();
-            problems.push(wrong_text(document, value, owner, format, text));
-        }
-        ValidationErrorKind::PropertyNames { error } => {
-            let key = error.instance().as_str().unwrap_or_default();
-            if let ValidationErrorKind::Format { format } = error.kind() {
-                problems.push(wrong_text(
-                    document,
-                    At::Key(&join(&pointer, key)),
-                    owner,
-                    format,
-                    key,
-                ));
-            } else {
-                let message = format!("the key {} is not allowed here", quoted(key));
-                problems.push(document.problem(
-                    At::Key(&join(&pointer, key)),
-                    code("config.value"),
-                    message,
-                    None,
-                ));
+            ValidationErrorKind::Required { property } => {
+                let key = property.as_str().unwrap_or_default();
+                let message = format!("{} needs the key {}", subject(&pointer), quoted(key));
+                let hint = description(self.schema, error.schema_path().as_str(), key);
+                self.report(At::Key(&pointer), "config.missing-key", message, hint);
             }
-        }
-        other => {
-            let message = limit_message(other)
-                .unwrap_or_else(|| format!("does not fit the schema's `{}`", other.keyword()));
-            problems.push(document.problem(value, code("config.value"), message, None));
+            ValidationErrorKind::Type { kind } => {
+                let message = format!("expected {}, found {}", types(kind), kind_of(error.instance()));
+                self.report(value, "config.type", message, type_hint(kind, error.instance()));
+            }
+            ValidationErrorKind::Enum { options } => {
+                let (message, hint) = wrong_word(options, error.instance());
+                self.report(value, "config.value", message, hint);
+            }
+            ValidationErrorKind::Format { format } => {
+                self.wrong_text(value, format, error.instance().as_str().unwrap_or_default());
+            }
+            ValidationErrorKind::PropertyNames { error } => self.wrong_key(&pointer, error),
+            ValidationErrorKind::OneOfNotValid { context } | ValidationErrorKind::AnyOf { context } => {
+                if let Some(form) = nearest_form(context) {
+                    for error in form {
+                        self.describe(error);
+                    }
+                } else {
+                    let message = "fits none of the forms that are allowed here".to_owned();
+                    self.unexplained = Some(self.problem(value, "config.value", message, None));
+                }
+            }
+            ValidationErrorKind::FalseSchema => {
+                let message = "not allowed together with the other settings".to_owned();
+                self.report(At::Key(&pointer), "config.value", message, None);
+            }
+            other => {
+                let keyword = other.keyword();
+                let message =
+                    limit_message(other).unwrap_or_else(|| format!("does not fit the schema's `{keyword}`"));
+                self.report(value, "config.value", message, None);
+            }
         }
     }
+
+    fn wrong_key(&mut self, table: &str, error: &ValidationError<'_>) {
+        let key = error.instance().as_str().unwrap_or_default();
+        let pointer = join(table, key);
+        if let ValidationErrorKind::Format { format } = error.kind() {
+            return self.wrong_text(At::Key(&pointer), format, key);
+        }
+        let message = format!("the key {} is not allowed here", quoted(key));
+        self.report(At::Key(&pointer), "config.value", message, None);
+    }
+
+    /// A text that does not fit its format: ours say what is wrong with it, a plugin's are only named.
+    fn wrong_text(&mut self, at: At<'_>, format: &str, text: &str) {
+        match format::wrong(format, text).filter(|_| self.owner == Owner::File) {
+            Some(wrong) => self.report(at, wrong.code, wrong.message, wrong.hint),
+            None => self.report(at, "config.value", format!("is not a valid {format}"), None),
+        }
+    }
+}
+
+/// What is wrong with the form that was meant: of those whose constants (a mode, a kind) hold, the one with the fewest
+/// errors; if the constants hold in none, nobody knows.
+fn nearest_form<'e>(forms: &'e [Vec<ValidationError<'static>>]) -> Option<&'e [ValidationError<'static>]> {
+    let is_meant = |form: &&Vec<ValidationError<'static>>| {
+        !form.is_empty()
+            && !form
+                .iter()
+                .any(|error| matches!(error.kind(), ValidationErrorKind::Constant { .. }))
+    };
+    forms
+        .iter()
+        .filter(is_meant)
+        .min_by_key(|form| form.len())
+        .map(Vec::as_slice)
 }
 
 fn wrong_word(options: &Value, found: &Value) -> (String, Option<String>) {
@@ -120,19 +170,6 @@ fn wrong_word(options: &Value, found: &Value) -> (String, Option<String>) {
         format!("expected {}", either(&words)),
         near.map(|name| format!("did you mean \"{name}\"?")),
     )
-}
-
-/// A text that does not fit its format: ours say what is wrong with it, a plugin's are only named.
-fn wrong_text(document: &Document, at: At<'_>, owner: Owner, format: &str, text: &str) -> Problem {
-    match format::wrong(format, text).filter(|_| owner == Owner::File) {
-        Some(wrong) => document.problem(at, wrong.code, wrong.message, wrong.hint),
-        None => document.problem(
-            at,
-            "config.plugin-setting",
-            format!("is not a valid {format}"),
-            None,
-        ),
-    }
 }
 
 fn unknown_key(owner: Owner, key: &str, known: &[&str]) -> (String, Option<String>) {
@@ -189,7 +226,13 @@ fn follow<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
 }
 
 fn description(schema: &Value, keyword_path: &str, key: &str) -> Option<String> {
-    let property = properties(schema, keyword_path)?.get(key)?;
+    // A form among several names only what it is about; the whole is described beside it.
+    let whole = keyword_path
+        .find("/oneOf/")
+        .or_else(|| keyword_path.find("/anyOf/"));
+    let beside = whole.map_or(keyword_path, |at| &keyword_path[..=at]);
+    let property = properties(schema, keyword_path).and_then(|map| map.get(key));
+    let property = property.or_else(|| properties(schema, beside)?.get(key))?;
     let text = property.get("description").and_then(Value::as_str)?;
     Some(format!("`{key}`: {}", text.replace('\n', " ")))
 }
@@ -274,9 +317,6 @@ fn limit_message(kind: &ValidationErrorKind) -> Option<String> {
         ValidationErrorKind::UniqueItems => "an entry stands there twice".to_owned(),
         ValidationErrorKind::Pattern { pattern } => format!("does not fit the pattern {}", quoted(pattern)),
         ValidationErrorKind::Constant { expected_value } => format!("expected {expected_value}"),
-        ValidationErrorKind::OneOfNotValid { .. } | ValidationErrorKind::AnyOf { .. } => {
-            "fits none of the forms that are allowed here".to_owned()
-        }
         ValidationErrorKind::OneOfMultipleValid { .. } => {
             "fits more than one of the forms allowed here".to_owned()
         }

@@ -18,8 +18,14 @@ const SCHEMA: &str = r#"{
     "port": { "type": "integer", "maximum": 65535 },
     "mode": { "enum": ["one", "two", "hook"] },
     "role": { "type": "string", "pattern": "^[a-z]+$" },
-    "roles": { "type": "array", "items": { "type": "string" }, "minItems": 2, "maxItems": 2 }
-  }
+    "roles": { "type": "array", "items": { "type": "string" }, "minItems": 2, "maxItems": 2 },
+    "size": { "type": "integer", "description": "How long." }
+  },
+  "oneOf": [
+    { "properties": { "mode": { "const": "one" }, "roles": false } },
+    { "properties": { "mode": { "const": "two" }, "role": false }, "required": ["roles"] },
+    { "properties": { "mode": { "const": "hook" } }, "required": ["size"] }
+  ]
 }"#;
 
 const MANIFEST: &str = r#"
@@ -109,7 +115,7 @@ fn a_rotation_that_fits_its_plugin_is_accepted() {
         problems(&rotation(
             "a",
             "proof = \"accept\"",
-            "mode = \"hook\"\nrole = \"x\""
+            "mode = \"hook\"\nsize = 1\nrole = \"x\""
         )),
         []
     );
@@ -189,7 +195,7 @@ fn a_gap_needs_words_and_the_refusal_says_both_ways_out() {
 
 #[test]
 fn a_target_that_cannot_be_asked_needs_words() {
-    let (problem, hint) = only(&rotation("a", "", "mode = \"hook\"\nrole = \"x\""));
+    let (problem, hint) = only(&rotation("a", "", "mode = \"hook\"\nsize = 1\nrole = \"x\""));
     assert_eq!(
         (problem.code, hint.contains("proof = \"accept\"")),
         ("config.no-proof", true)
@@ -267,4 +273,18 @@ fn a_grant_for_one_rotation_is_there_and_names_it() {
     let (problem, hint) = only(&text("a", "gone"));
     assert_eq!(problem.code, "config.no-grant");
     assert!(hint.starts_with("write \"policies/gone.toml\""), "{hint}");
+}
+
+#[test]
+fn of_several_forms_the_one_that_is_meant_is_explained() {
+    let (problem, hint) = only(&rotation("a", "", "mode = \"hook\"\nrole = \"x\""));
+    assert_eq!(problem.message, "`rotation.config` needs the key `size`");
+    assert_eq!(hint, "`size`: How long.");
+    let found = problems(&rotation("a", "", "mode = \"two\"\nrole = \"x\""));
+    let found: Vec<_> = found.iter().map(|p| (p.message.as_str(), p.place.line)).collect();
+    let expected = [
+        ("`rotation.config` needs the key `roles`", 7),
+        ("not allowed together with the other settings", 10),
+    ];
+    assert_eq!(found, expected);
 }

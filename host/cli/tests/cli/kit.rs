@@ -1,8 +1,8 @@
 //! What the tests of this folder share: the built binary in a folder of its own.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -47,16 +47,12 @@ impl Place {
 
     /// The same with something on standard input.
     pub(crate) fn run_with(&self, words: &str, input: &str) -> Ran {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_keywheel"));
-        command
-            .args(words.split_whitespace())
-            .current_dir(self.path())
-            .env_clear();
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        self.run_words(&words.split_whitespace().collect::<Vec<_>>(), input)
+    }
+
+    /// The same with words that hold spaces.
+    pub(crate) fn run_words(&self, words: &[&str], input: &str) -> Ran {
+        let mut child = self.command(words).spawn().unwrap();
         // A command that reads nothing may be gone before this.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         let output = child.wait_with_output().unwrap();
@@ -64,6 +60,75 @@ impl Place {
             exit: output.status.code().unwrap_or(-1),
             out: String::from_utf8(output.stdout).unwrap(),
             err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Starts it and goes on.
+    pub(crate) fn start(&self, words: &str) -> Running {
+        let mut child = self
+            .command(&words.split_whitespace().collect::<Vec<_>>())
+            .spawn()
+            .unwrap();
+        let err = BufReader::new(child.stderr.take().unwrap());
+        Running {
+            child,
+            err,
+            said: String::new(),
+        }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keywheel"));
+        command.args(words).current_dir(self.path()).env_clear();
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+}
+
+/// A command that goes on.
+pub(crate) struct Running {
+    child: Child,
+    err: BufReader<ChildStderr>,
+    said: String,
+}
+
+impl Running {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line on standard error that holds this.
+    pub(crate) fn wait_for(&mut self, words: &str) {
+        loop {
+            let mut line = String::new();
+            let read = self.err.read_line(&mut line).unwrap();
+            self.said.push_str(&line);
+            assert!(read > 0, "it ended without saying {words:?}:\n{}", self.said);
+            if line.contains(words) {
+                return;
+            }
+        }
+    }
+
+    /// What Ctrl-C sends.
+    pub(crate) fn interrupt(&self) {
+        let id = i32::try_from(self.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    }
+
+    pub(crate) fn finish(mut self) -> Ran {
+        self.err.read_to_string(&mut self.said).unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        Ran {
+            exit: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: self.said,
         }
     }
 }

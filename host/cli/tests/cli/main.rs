@@ -7,3 +7,4 @@ mod frame;
 mod kit;
 mod plugin;
 mod policy;
+mod rotation;

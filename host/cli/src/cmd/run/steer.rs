@@ -17,9 +17,6 @@ use crate::time;
 pub(crate) struct Target {
     /// The run's id, or a rotation for its newest run
     run: String,
-    /// Why, for the audit trail
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -55,13 +52,7 @@ pub(crate) async fn steer(target: &Target, wish: Wish, context: &Context) -> Res
     let run = find(&engine, &target.run).await?;
     let stop = host::stop_on_signal(context.output)?;
     let progress = Progress::new(context.output);
-    let order = order(
-        Trigger::Manual,
-        target.reason.clone(),
-        target.waiting.span(),
-        &stop,
-        &progress,
-    );
+    let order = order(Trigger::Manual, None, target.waiting.span(), &stop, &progress);
     let (view, left) = engine.go_on(&run, wish, order).await?;
     drop(progress);
     context.output.data(&view, |style| show::text(&view, style))?;

@@ -26,9 +26,6 @@ pub(crate) struct Arguments {
     /// A fact that goes with it and is no secret, as the plugin names it: user=app_a
     #[arg(long = "fact", value_name = "KEY=VALUE", value_parser = parse_fact)]
     facts: Vec<(String, String)>,
-    /// Why, for the audit trail
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -70,13 +67,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     };
     let stop = host::stop_on_signal(context.output)?;
     let progress = Progress::new(context.output);
-    let order = order(
-        Trigger::Adopt,
-        arguments.reason.clone(),
-        arguments.waiting.span(),
-        &stop,
-        &progress,
-    );
+    let order = order(Trigger::Adopt, None, arguments.waiting.span(), &stop, &progress);
     let imported = engine.import(import, order).await?;
     drop(progress);
     let name = arguments.name.clone();

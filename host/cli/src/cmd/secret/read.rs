@@ -46,43 +46,57 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         return Err(Failure::new(ExitCode::Usage, "secret.no-terminal", message)
             .hint("`--to FILE` writes it into a file that only its owner can read"));
     }
-    let engine = host::open_unsealed(context).await?;
-    let value = engine
-        .read(&arguments.name, arguments.version.as_ref(), &arguments.reason)
-        .await?;
-    let Some(file) = &arguments.to else {
+    let Some(path) = &arguments.to else {
+        let value = value(arguments, context).await?;
         raw(value.expose())?;
         raw(b"\n")?;
         return Ok(ExitCode::Ok);
     };
-    write(file, &value).map_err(|error| {
-        let exit = if error.kind() == io::ErrorKind::AlreadyExists {
-            ExitCode::Conflict
-        } else {
-            ExitCode::Unexpected
-        };
-        Failure::because(
-            exit,
-            "secret.write",
-            format!("cannot write \"{}\"", file.display()),
-            &error,
-        )
-    })?;
+    // Before the value is read: a file that cannot be written is no reason to have read it.
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    let mut file = file.map_err(|error| unwritten(path, &error))?;
+    let written = match value(arguments, context).await {
+        Ok(value) => file
+            .write_all(value.expose())
+            .map_err(|error| unwritten(path, &error)),
+        Err(failure) => Err(failure),
+    };
+    if let Err(failure) = written {
+        // The failure that counts is the first one.
+        let _ = std::fs::remove_file(path);
+        return Err(failure);
+    }
     let written = Written {
         name: &arguments.name,
-        file,
+        file: path,
     };
     context.output.data(&written, |_| {
-        format!("wrote {} into \"{}\"\n", arguments.name, file.display())
+        format!("wrote {} into \"{}\"\n", arguments.name, path.display())
     })?;
     Ok(ExitCode::Ok)
 }
 
-fn write(file: &Path, value: &SecretBytes) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(file)?;
-    file.write_all(value.expose())
+async fn value(arguments: &Arguments, context: &Context) -> Result<SecretBytes, Failure> {
+    let engine = host::open_unsealed(context).await?;
+    Ok(engine
+        .read(&arguments.name, arguments.version.as_ref(), &arguments.reason)
+        .await?)
+}
+
+fn unwritten(path: &Path, error: &io::Error) -> Failure {
+    let exit = if error.kind() == io::ErrorKind::AlreadyExists {
+        ExitCode::Conflict
+    } else {
+        ExitCode::Unexpected
+    };
+    Failure::because(
+        exit,
+        "secret.write",
+        format!("cannot write \"{}\"", path.display()),
+        error,
+    )
 }

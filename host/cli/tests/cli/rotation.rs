@@ -1,0 +1,375 @@
+//! A whole life on a real PostgreSQL: init, pin, import, plan, rotate, look, go back; and what goes wrong on the way.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use keywheel_kit::{Postgres, PostgresOptions, random_password};
+use serde_json::Value;
+
+use crate::kit::{Place, Ran};
+
+/// One server for all tests of this file; each has a role and a host of its own.
+fn server() -> &'static Postgres {
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    SERVER.get_or_init(|| Postgres::start(PostgresOptions::default()).unwrap())
+}
+
+/// A host with the plugin `postgres` in its folder, and a rotation of `role`.
+fn host(role: &str) -> Place {
+    let place = Place::new();
+    let ran = place.run("init --recovery-to recovery.txt");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins/postgres.wasm");
+    let plugin = std::fs::read(&plugin).expect("`cargo xtask plugins` builds the plugins first");
+    place.write("plugins/postgres.wasm", plugin);
+    let (ca, port, admin) = (server().ca_file(), server().port(), server().admin_user());
+    let text = String::from_utf8(place.read("keywheel.toml")).unwrap()
+        + &format!(
+            r#"
+[trust.test]
+pem = ["{}"]
+
+[[rotation]]
+name = "app-db"
+plugin = "postgres"
+secret = "app/db"
+inputs = {{ admin = "admin/db" }}
+grace = "1s"
+gap = "accept"
+deadlines = {{ step = "5s", run = "5s" }}
+
+[rotation.config]
+mode = "role"
+host = "localhost"
+port = {port}
+trust = "test"
+admin = "{admin}"
+role = "{role}"
+"#,
+            ca.display()
+        );
+    place.write("keywheel.toml", text);
+    place
+}
+
+/// The same with the plugin granted and the administrator's password imported.
+fn ready(role: &str) -> Place {
+    let place = host(role);
+    let port = server().port();
+    let rules = [
+        "--host",
+        &format!("localhost:{port} tls"),
+        "--host",
+        &format!("127.0.0.1:{port} tls"),
+    ]
+    .map(str::to_owned);
+    let ran = place.run_words(
+        &[
+            &["plugin", "add", "postgres", "--yes"],
+            rules.each_ref().map(String::as_str).as_slice(),
+        ]
+        .concat(),
+        "",
+    );
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let ran = place.run_with("secret import admin/db", server().admin_password());
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    place
+}
+
+fn role(name: &str) -> String {
+    let password = random_password();
+    server()
+        .sql(&format!("CREATE ROLE {name} LOGIN PASSWORD '{password}'"))
+        .unwrap();
+    password
+}
+
+fn json(ran: &Ran) -> Value {
+    serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {} {}", ran.out, ran.err))
+}
+
+#[test]
+fn a_role_is_imported_planned_rotated_and_proved() {
+    let old = role("cli_life");
+    let place = ready("cli_life");
+    assert_eq!(place.run("config check").exit, 0);
+    let ran = place.run_with("secret import app/db -", &old);
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(ran.err.contains("test       done  old-valid"), "{}", ran.err);
+    assert!(server().login("cli_life", &old).unwrap().is_accepted());
+
+    let ran = place.run("plan app-db");
+    assert_eq!(ran.exit, 10, "{}", ran.err);
+    assert!(
+        ran.out.contains("point of no return") && ran.out.contains("gap:"),
+        "{}",
+        ran.out
+    );
+    assert!(ran.err.ends_with("next: keywheel rotate app-db\n"), "{}", ran.err);
+
+    let ran = place.run("rotate app-db --wait end --reason test");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(ran.out.contains("succeeded, new-valid"), "{}", ran.out);
+    assert!(server().login("cli_life", &old).unwrap().is_refused());
+
+    let ran = place.run("secret read app/db --reason test --to new.txt");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let new = String::from_utf8(place.read("new.txt")).unwrap();
+    assert!(server().login("cli_life", &new).unwrap().is_accepted());
+    assert_eq!(
+        place.run("secret read app/db --reason test --to new.txt").exit,
+        24
+    );
+
+    let history = json(&place.run("-o json secret history app/db"));
+    let stages: Vec<&str> = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|version| version["stage"].as_str().unwrap())
+        .collect();
+    assert_eq!(stages, ["current", "revoked"]);
+    let old_version = history[1]["version"].as_str().unwrap();
+    let ran = place.run(&format!("secret rollback app/db {old_version}"));
+    assert_eq!(ran.exit, 24, "{}", ran.err);
+    assert!(ran.err.contains("does not accept"), "{}", ran.err);
+
+    let runs = json(&place.run("-o json run list"));
+    assert_eq!(runs.as_array().unwrap().len(), 2);
+    assert_eq!(
+        (runs[0]["state"].as_str(), runs[0]["trigger"].as_str()),
+        (Some("succeeded"), Some("manual"))
+    );
+    assert_eq!(place.run("run show app-db").exit, 0);
+    assert_eq!(place.run("run rollback app-db").exit, 24);
+    assert_eq!(place.run("target test app-db").exit, 0);
+    assert_eq!(place.run("status").exit, 0);
+    let ran = place.run("doctor");
+    assert_eq!(ran.exit, 0, "{}", ran.out);
+    assert_eq!(place.run("plugin verify").exit, 0);
+
+    let ran = place.run("audit verify --save head.json");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert_eq!(place.run("audit verify --checkpoint head.json").exit, 0);
+    let rows = json(&place.run("-o json audit search --action secret.read"));
+    assert_eq!(rows.as_array().unwrap().len(), 1);
+    // What is printed anywhere holds neither password.
+    let printed = [
+        "run show app-db",
+        "audit search",
+        "secret list",
+        "secret show app/db",
+        "-o json run list",
+    ];
+    for words in printed {
+        let ran = place.run(words);
+        for secret in [old.as_str(), new.as_str(), server().admin_password()] {
+            assert!(!ran.out.contains(secret) && !ran.err.contains(secret), "{words}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_import_ends_with_40_and_leaves_the_target_alone() {
+    let old = role("cli_wrong");
+    let place = ready("cli_wrong");
+    let ran = place.run_with("secret import app/db", "not-the-password");
+    assert_eq!(ran.exit, 40, "{}\n{}", ran.out, ran.err);
+    assert!(server().login("cli_wrong", &old).unwrap().is_accepted());
+    let ran = place.run_with("secret import app/db", &old);
+    assert_eq!(ran.exit, 0, "{}\n{}", ran.out, ran.err);
+}
+
+#[test]
+fn without_an_import_a_rotation_is_refused_before_the_first_write() {
+    let old = role("cli_adopt");
+    let place = ready("cli_adopt");
+    let ran = place.run("plan app-db");
+    assert_eq!(ran.exit, 24, "{}", ran.err);
+    assert!(ran.out.contains("keywheel secret import app/db"), "{}", ran.out);
+    let ran = place.run("status");
+    assert_eq!(
+        (ran.exit, ran.out.contains("secret app/db")),
+        (10, true),
+        "{}",
+        ran.out
+    );
+    assert!(server().login("cli_adopt", &old).unwrap().is_accepted());
+}
+
+#[test]
+fn a_plugin_that_nobody_added_does_not_run() {
+    let place = host("cli_unpinned");
+    let ran = place.run("plugin list");
+    assert_eq!(ran.exit, 0);
+    assert!(
+        ran.out.contains("new") && ran.err.contains("next: keywheel plugin add postgres"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    let ran = place.run("plan app-db");
+    assert_eq!(ran.exit, 21, "{}", ran.err);
+    let ran = place.run("plugin add postgres");
+    assert_eq!((ran.exit, ran.err.contains("--yes")), (2, true), "{}", ran.err);
+    assert!(!place.path().join("plugins.lock").exists());
+}
+
+#[test]
+fn a_changed_plugin_file_fails_the_verification() {
+    let place = ready("cli_changed");
+    let mut bytes = place.read("plugins/postgres.wasm");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    place.write("plugins/postgres.wasm", bytes);
+    let ran = place.run("plugin verify");
+    assert_eq!(ran.exit, 42, "{}", ran.out);
+    assert_eq!(place.run("doctor").exit, 50);
+}
+
+#[test]
+fn init_overwrites_nothing_and_never_hides_the_recovery_identity() {
+    let place = Place::new();
+    let ran = place.run("init");
+    assert_eq!(
+        (ran.exit, ran.err.contains("--recovery-to")),
+        (2, true),
+        "{}",
+        ran.err
+    );
+    assert_eq!(place.run("init --recovery-to recovery.txt").exit, 0);
+    assert!(place.read("recovery.txt").starts_with(b"AGE-SECRET-KEY-1"));
+    let ran = place.run("init --recovery-to other.txt");
+    assert_eq!(
+        (ran.exit, place.path().join("other.txt").exists()),
+        (24, false),
+        "{}",
+        ran.err
+    );
+    assert_eq!(place.run("config check").exit, 0);
+}
+
+#[test]
+fn a_passphrase_or_the_recovery_identity_opens_the_vault_and_another_does_not() {
+    let place = Place::new();
+    let ran = place.run_with(
+        "init --passphrase - --no-key-file --recovery-to recovery.txt",
+        "correct horse\n",
+    );
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert_eq!(place.run("vault status").exit, 10);
+    assert_eq!(place.run_with("vault unseal -", "correct horse\n").exit, 0);
+    let ran = place.run_with("vault unseal -", "wrong horse\n");
+    assert_eq!((ran.exit, ran.out.as_str()), (22, ""), "{}", ran.err);
+    assert_eq!(place.run("vault unseal --recovery @recovery.txt").exit, 0);
+    let ran = place.run("secret list");
+    assert_eq!((ran.exit, ran.err.contains("sealed")), (22, true), "{}", ran.err);
+}
+
+#[test]
+fn a_secret_on_the_command_line_or_into_a_pipe_is_refused() {
+    let place = ready("cli_pipe");
+    let ran = place.run("secret import app/other hunter2-planted");
+    assert_eq!(ran.exit, 2);
+    assert!(!ran.err.contains("planted"), "{}", ran.err);
+    let ran = place.run("secret read admin/db --reason test");
+    assert_eq!((ran.exit, ran.out.as_str()), (2, ""), "{}", ran.err);
+    assert_eq!(place.run("secret read admin/db").exit, 2);
+}
+
+#[test]
+fn what_is_not_there_ends_with_23_and_says_what_is() {
+    let place = ready("cli_missing");
+    for words in [
+        "rotate nope",
+        "plan nope",
+        "target test nope",
+        "run show nope",
+        "run resume run-00000000000000000000000000",
+        "secret history nope",
+        "secret show nope",
+        "plugin add nope --yes",
+        "plugin verify nope",
+    ] {
+        let ran = place.run(words);
+        assert_eq!((ran.exit, ran.out.as_str()), (23, ""), "{words}: {}", ran.err);
+        assert!(ran.err.contains("hint: "), "{words}: {}", ran.err);
+    }
+}
+
+#[test]
+fn an_unreachable_server_and_a_wrong_administrator_have_their_own_exit_codes() {
+    let old = role("cli_down");
+    let place = ready("cli_down");
+    assert_eq!(place.run_with("secret import app/db", &old).exit, 0);
+    assert_eq!(
+        place.run_with("secret import admin/db", "not-the-password").exit,
+        0
+    );
+    let ran = place.run("plan app-db");
+    assert_eq!(ran.exit, 22, "{}", ran.err);
+    let text = String::from_utf8(place.read("keywheel.toml")).unwrap();
+    let port = server().port();
+    let closed = keywheel_kit::free_port().unwrap();
+    place.write(
+        "keywheel.toml",
+        text.replace(&format!("port = {port}"), &format!("port = {closed}")),
+    );
+    let grant = String::from_utf8(place.read("policies/postgres.toml")).unwrap();
+    place.write(
+        "policies/postgres.toml",
+        grant.replace(&port.to_string(), &closed.to_string()),
+    );
+    let ran = place.run("plan app-db");
+    assert_eq!(ran.exit, 30, "{}", ran.err);
+}
+
+#[test]
+fn ctrl_c_stops_at_a_journalled_point_and_the_run_goes_on_from_there() {
+    let old = role("cli_stop");
+    let place = ready("cli_stop");
+    assert_eq!(place.run_with("secret import app/db", &old).exit, 0);
+    let text = String::from_utf8(place.read("keywheel.toml")).unwrap();
+    place.write("keywheel.toml", text.replace("grace = \"1s\"", "grace = \"30s\""));
+    let mut child = place.start("rotate app-db --wait end");
+    child.wait_for("promote    done");
+    child.interrupt();
+    let ran = child.finish();
+    assert!(
+        ran.err.contains("stopping at the next journalled point"),
+        "{}",
+        ran.err
+    );
+    assert!(ran.err.contains("next: keywheel run resume run-"), "{}", ran.err);
+    assert_eq!(ran.exit, 124, "{}", ran.err);
+    let view = json(&place.run("-o json run show app-db"));
+    assert_eq!(
+        (view["past-no-return"].as_bool(), view["finished-at"].is_null()),
+        (Some(true), true),
+        "{view}"
+    );
+    let ran = place.run("run resume app-db --wait end");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(server().login("cli_stop", &old).unwrap().is_refused());
+}
+
+#[test]
+fn a_second_command_on_the_same_state_is_refused_and_names_the_holder() {
+    let old = role("cli_second");
+    let place = ready("cli_second");
+    assert_eq!(place.run_with("secret import app/db", &old).exit, 0);
+    let text = String::from_utf8(place.read("keywheel.toml")).unwrap();
+    place.write("keywheel.toml", text.replace("grace = \"1s\"", "grace = \"30s\""));
+    let mut child = place.start("rotate app-db --wait end");
+    child.wait_for("promote    done");
+    let ran = place.run("run list");
+    assert_eq!(ran.exit, 24, "{}", ran.err);
+    assert!(
+        ran.err.contains("store.in-use") && ran.err.contains(&child.id().to_string()),
+        "{}",
+        ran.err
+    );
+    child.interrupt();
+    child.finish();
+}
