@@ -111,7 +111,7 @@ async fn a_lease_that_ran_out_is_dead_until_it_is_renewed() {
         .write(|tx| tx.acquire_leases(&lease(1, "a")))
         .await
         .expect("acquire");
-    clock.advance(Duration::from_secs(60));
+    clock.advance(Duration::from_mins(1));
     let check = || store.read(move |reader| reader.check_fence(&RunId::from_number(1), fence));
     assert!(check().await.is_err());
     let renewed = store.write(move |tx| tx.renew_leases(&RunId::from_number(1), fence, in_seconds(120)));
@@ -205,17 +205,17 @@ async fn an_intent_needs_a_live_fence_and_its_outcome_does_not() {
 async fn probes_of_an_account_are_limited_over_all_runs() {
     let dir = tempfile::tempdir().expect("directory");
     let (store, clock) = moving(&dir.path().join("state"));
-    let hour = Duration::from_secs(3_600);
+    let hour = Duration::from_hours(1);
     let spend =
         |number: u64| store.write(move |tx| tx.spend_probe("db/app", &RunId::from_number(number), 2, hour));
     assert_eq!(spend(1).await.expect("first"), 1);
-    clock.advance(Duration::from_secs(60));
+    clock.advance(Duration::from_mins(1));
     assert_eq!(spend(2).await.expect("second"), 0);
     match spend(3).await {
         Err(Error::BudgetSpent { free_at, .. }) => assert_eq!(free_at, Timestamp::from_unix_ms(BEGIN) + hour),
         other => panic!("expected a spent budget, got {other:?}"),
     }
-    clock.advance(hour - Duration::from_secs(60));
+    clock.advance(Duration::from_mins(59));
     assert_eq!(spend(3).await.expect("the first one is old"), 0);
 }
 

@@ -1,5 +1,11 @@
 //! The store through its public interface, on real files.
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may stop, and says what it skips"
+)]
+
 mod child;
 mod crash;
 mod group;

@@ -56,7 +56,10 @@ async fn tampering_behind_the_triggers_is_found_and_the_first_bad_row_named() {
         store.set_audit_key(Some(key()));
         six_rows(&store).await;
         let checkpoint = store
-            .read(|reader| Ok::<_, Error>(reader.audit_checkpoint()?))
+            .read(|reader| {
+                let head = reader.audit_checkpoint()?;
+                Ok::<_, Error>(head)
+            })
             .await
             .expect("checkpoint");
         let kept = checkpoint.clone();

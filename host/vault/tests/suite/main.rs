@@ -1,5 +1,12 @@
 //! The embedded vault through its public interface, on a real store.
 
+#![allow(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may stop, and says what it skips"
+)]
+
+mod beside;
 mod model;
 mod slots;
 mod tamper;
@@ -104,7 +111,7 @@ impl Home {
     }
 }
 
-const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+const MINUTE: std::time::Duration = std::time::Duration::from_mins(1);
 
 fn name(text: &str) -> SecretName {
     text.parse().expect("name")

@@ -116,8 +116,9 @@ async fn ciphertext_moved_to_another_secret_or_version_does_not_open() {
             assert_damaged(&vault.read(&ids[1].0, to).await.expect_err("moved"), to);
         }
         by_hand(dir.path(), |db| {
-            kept.iter()
-                .for_each(|(column, bytes)| set_blob(db, column, to, bytes))
+            for (column, bytes) in &kept {
+                set_blob(db, column, to, bytes);
+            }
         });
     }
 }
