@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a chore speaks to the terminal")]
 
 mod check;
+mod demo;
 mod plugins;
 mod process;
 mod simulate;
@@ -21,6 +22,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Chore {
+    /// Rotate two real credentials end to end, and show it.
+    Demo(demo::Options),
     /// Build every plugin into one folder.
     Plugins(plugins::Options),
     /// Build the plugins, then run every test.
@@ -34,6 +37,7 @@ enum Chore {
 fn main() -> ExitCode {
     let root = root();
     let done = match Chore::parse() {
+        Chore::Demo(options) => demo::run(&root, &options),
         Chore::Plugins(options) => plugins::run(&root, &options).map(|_| true),
         Chore::Test(options) => test::run(&root, &options),
         Chore::Check(options) => check::run(&root, &options),
