@@ -8,6 +8,7 @@ const NEEDED: [&str; 10] = [
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE",
+    "SECURITY.md",
     "README.md",
     "docs",
     "host",
