@@ -55,7 +55,10 @@ impl Capabilities {
     /// # Errors
     /// Settings that cannot work.
     pub fn configure(settings: Settings) -> Result<Self, crate::Error> {
-        Ok(Self { sql: Sql::configure(settings.sql)?, net: Net::configure(settings.net)? })
+        Ok(Self {
+            sql: Sql::configure(settings.sql)?,
+            net: Net::configure(settings.net)?,
+        })
     }
 
     /// Links each, and WASI without files, sockets, environment or arguments: clocks and random numbers are there.

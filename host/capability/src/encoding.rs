@@ -69,20 +69,35 @@ impl Encoding {
         let found = Self::ALL.into_iter().find(|(known, _)| *known == name);
         found.map(|(_, encoding)| encoding).ok_or_else(|| {
             let known = Self::ALL.map(|(known, _)| known).join(", ");
-            Error::invalid("secret.encoding", format!("`{}` is no encoding; there are {known}", name.escape_debug()))
+            Error::invalid(
+                "secret.encoding",
+                format!("`{}` is no encoding; there are {known}", name.escape_debug()),
+            )
         })
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
-        Self::ALL.into_iter().find(|(_, encoding)| *encoding == self).map_or("raw", |(name, _)| name)
+        Self::ALL
+            .into_iter()
+            .find(|(_, encoding)| *encoding == self)
+            .map_or("raw", |(name, _)| name)
     }
 
     /// Whether every value of an alphabet can be written so.
     fn takes(self, alphabet: &Alphabet) -> bool {
         match self {
-            Self::Raw | Self::Base64 | Self::Base64Url | Self::Hex | Self::Percent | Self::Form | Self::Jdbc | Self::Userinfo => true,
-            Self::Json | Self::Xml | Self::Utf16Le | Self::ConnectionString | Self::Libpq | Self::Shell => alphabet.is_text(),
+            Self::Raw
+            | Self::Base64
+            | Self::Base64Url
+            | Self::Hex
+            | Self::Percent
+            | Self::Form
+            | Self::Jdbc
+            | Self::Userinfo => true,
+            Self::Json | Self::Xml | Self::Utf16Le | Self::ConnectionString | Self::Libpq | Self::Shell => {
+                alphabet.is_text()
+            }
         }
     }
 
@@ -97,22 +112,38 @@ impl Encoding {
     /// `invalid`: the alphabet's label or the document's media type excludes it.
     pub fn check(self, alphabet: &Alphabet, media_type: &str) -> Result<(), Error> {
         if !self.takes(alphabet) {
-            let message = format!("`{}` is for text, and this secret may be any bytes; use `base64` or `hex`", self.name());
+            let message = format!(
+                "`{}` is for text, and this secret may be any bytes; use `base64` or `hex`",
+                self.name()
+            );
             return Err(Error::invalid("secret.encoding", message));
         }
         let fits = match place(media_type) {
             Place::Unstructured => true,
             _ if self.is_plain() || self == Self::Raw && alphabet.is_plain() => true,
-            Place::Json => matches!(self, Self::Json | Self::Base64 | Self::Percent | Self::Form | Self::Jdbc | Self::Userinfo),
-            Place::Xml => matches!(self, Self::Xml | Self::Base64 | Self::Percent | Self::Form | Self::Jdbc | Self::Userinfo),
+            Place::Json => matches!(
+                self,
+                Self::Json | Self::Base64 | Self::Percent | Self::Form | Self::Jdbc | Self::Userinfo
+            ),
+            Place::Xml => matches!(
+                self,
+                Self::Xml | Self::Base64 | Self::Percent | Self::Form | Self::Jdbc | Self::Userinfo
+            ),
             Place::Form => matches!(self, Self::Form | Self::Percent),
-            Place::ConnectionString => matches!(self, Self::ConnectionString | Self::Libpq | Self::Jdbc | Self::Userinfo | Self::Percent),
+            Place::ConnectionString => matches!(
+                self,
+                Self::ConnectionString | Self::Libpq | Self::Jdbc | Self::Userinfo | Self::Percent
+            ),
             Place::Other => self != Self::Raw,
         };
         if fits {
             return Ok(());
         }
-        let message = format!("`{}` could break out of its place in {}; use the encoding of that format", self.name(), media_type.escape_debug());
+        let message = format!(
+            "`{}` could break out of its place in {}; use the encoding of that format",
+            self.name(),
+            media_type.escape_debug()
+        );
         Err(Error::invalid("secret.encoding", message))
     }
 
@@ -145,20 +176,28 @@ impl Encoding {
                 _ => None,
             }),
             Self::Base64 => out.extend_from_slice(Zeroizing::new(STANDARD.encode(value)).as_bytes()),
-            Self::Base64Url => out.extend_from_slice(Zeroizing::new(URL_SAFE_NO_PAD.encode(value)).as_bytes()),
+            Self::Base64Url => {
+                out.extend_from_slice(Zeroizing::new(URL_SAFE_NO_PAD.encode(value)).as_bytes())
+            }
             Self::Hex => {
                 for byte in value {
                     out.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
                 }
             }
-            Self::Utf16Le => text().encode_utf16().for_each(|unit| out.extend_from_slice(&unit.to_le_bytes())),
-            Self::ConnectionString => quoted(&text(), '"', out, |character| (character == '"').then_some("\"\"")),
+            Self::Utf16Le => text()
+                .encode_utf16()
+                .for_each(|unit| out.extend_from_slice(&unit.to_le_bytes())),
+            Self::ConnectionString => quoted(&text(), '"', out, |character| {
+                (character == '"').then_some("\"\"")
+            }),
             Self::Libpq => quoted(&text(), '\'', out, |character| match character {
                 '\'' => Some("\\'"),
                 '\\' => Some("\\\\"),
                 _ => None,
             }),
-            Self::Shell => quoted(&text(), '\'', out, |character| (character == '\'').then_some("'\\''")),
+            Self::Shell => quoted(&text(), '\'', out, |character| {
+                (character == '\'').then_some("'\\''")
+            }),
         }
     }
 }
@@ -194,7 +233,12 @@ fn escape(text: &str, out: &mut Zeroizing<Vec<u8>>, replace: impl Fn(char) -> Op
     }
 }
 
-fn quoted(text: &str, quote: char, out: &mut Zeroizing<Vec<u8>>, replace: impl Fn(char) -> Option<&'static str>) {
+fn quoted(
+    text: &str,
+    quote: char,
+    out: &mut Zeroizing<Vec<u8>>,
+    replace: impl Fn(char) -> Option<&'static str>,
+) {
     let mut mark = [0; 4];
     let mark = quote.encode_utf8(&mut mark).as_bytes();
     out.extend_from_slice(mark);
@@ -221,7 +265,11 @@ fn percent(value: &[u8], form: bool, out: &mut Zeroizing<Vec<u8>>) {
             b' ' if form => out.push(b'+'),
             b'-' | b'.' | b'_' | b'~' => out.push(*byte),
             _ if byte.is_ascii_alphanumeric() => out.push(*byte),
-            _ => out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
+            _ => out.extend_from_slice(&[
+                b'%',
+                DIGITS[usize::from(byte >> 4)],
+                DIGITS[usize::from(byte & 15)],
+            ]),
         }
     }
 }
@@ -232,14 +280,19 @@ mod tests {
 
     fn written(encoding: &str, value: &str) -> String {
         let mut out = Zeroizing::new(Vec::new());
-        Encoding::named(encoding).unwrap().write(value.as_bytes(), &mut out);
+        Encoding::named(encoding)
+            .unwrap()
+            .write(value.as_bytes(), &mut out);
         String::from_utf8(out.to_vec()).unwrap()
     }
 
     #[test]
     fn each_encoding_writes_what_its_format_reads() {
         let value = "a\"b'c\\d&<e> ;ä";
-        assert_eq!(serde_json::from_str::<String>(&format!("\"{}\"", written("json", value))).unwrap(), value);
+        assert_eq!(
+            serde_json::from_str::<String>(&format!("\"{}\"", written("json", value))).unwrap(),
+            value
+        );
         assert_eq!(written("percent", value), "a%22b%27c%5Cd%26%3Ce%3E%20%3B%C3%A4");
         assert_eq!(written("form", "a b"), "a+b");
         assert_eq!(written("xml", value), "a&quot;b&#39;c\\d&amp;&lt;e&gt; ;ä");
@@ -256,9 +309,17 @@ mod tests {
     #[test]
     fn raw_is_refused_where_the_label_does_not_exclude_breaking_out() {
         let plain = Alphabet::of("abcXYZ019_-");
-        for place in ["application/json", "application/xml", "application/vnd.keywheel.connection-string", "application/x-pem-file"] {
+        for place in [
+            "application/json",
+            "application/xml",
+            "application/vnd.keywheel.connection-string",
+            "application/x-pem-file",
+        ] {
             assert!(Encoding::Raw.check(&Alphabet::Text, place).is_err(), "{place}");
-            assert!(Encoding::Raw.check(&Alphabet::of("ab\""), place).is_err(), "{place}");
+            assert!(
+                Encoding::Raw.check(&Alphabet::of("ab\""), place).is_err(),
+                "{place}"
+            );
             assert!(Encoding::Raw.check(&plain, place).is_ok(), "{place}");
         }
         assert!(Encoding::Raw.check(&Alphabet::Bytes, "text/plain").is_ok());
@@ -266,9 +327,17 @@ mod tests {
 
     #[test]
     fn an_encoding_of_another_format_is_refused() {
-        assert!(Encoding::Libpq.check(&Alphabet::Text, "application/json").is_err());
+        assert!(
+            Encoding::Libpq
+                .check(&Alphabet::Text, "application/json")
+                .is_err()
+        );
         assert!(Encoding::Json.check(&Alphabet::Text, "application/xml").is_err());
-        assert!(Encoding::Json.check(&Alphabet::Bytes, "application/json").is_err());
+        assert!(
+            Encoding::Json
+                .check(&Alphabet::Bytes, "application/json")
+                .is_err()
+        );
         assert!(Encoding::named("rot13").is_err());
     }
 }

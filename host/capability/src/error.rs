@@ -41,7 +41,10 @@ impl Error {
 
     /// In the contract, and not offered by this host yet.
     pub fn not_offered(what: &str) -> Self {
-        Self::invalid("host.not-offered", format!("{what} is not offered by this host yet"))
+        Self::invalid(
+            "host.not-offered",
+            format!("{what} is not offered by this host yet"),
+        )
     }
 
     /// For functions of the contract that have no error: the call ends instead.
@@ -103,8 +106,10 @@ impl types::Host for HostState {
     fn convert_error(&mut self, error: Error) -> wasmtime::Result<types::Error> {
         match error {
             Error::Answer(error) => {
-                self.clear_text(&error.message, "an error's message").map_err(Error::into_trap)?;
-                self.clear_text(&error.code, "an error's code").map_err(Error::into_trap)?;
+                self.clear_text(&error.message, "an error's message")
+                    .map_err(Error::into_trap)?;
+                self.clear_text(&error.code, "an error's code")
+                    .map_err(Error::into_trap)?;
                 Ok(error.into())
             }
             other => Err(other.into_trap()),

@@ -33,7 +33,11 @@ pub struct Peer {
 
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -89,7 +93,11 @@ pub struct Ended {
 impl Ended {
     /// Without a login and without an error.
     pub fn with(effect: Effect) -> Self {
-        Self { effect, login: None, code: None }
+        Self {
+            effect,
+            login: None,
+            code: None,
+        }
     }
 }
 
@@ -118,7 +126,8 @@ impl HostState {
     /// `denied`: the manifest does not list it, or the grant does not allow it.
     pub async fn permit_package(&mut self, package: Capability) -> Result<(), Error> {
         if !self.step.manifest.capabilities.contains(&package) {
-            let message = format!("the manifest does not list `{package}`; add it to `capabilities` in manifest.toml");
+            let message =
+                format!("the manifest does not list `{package}`; add it to `capabilities` in manifest.toml");
             return Err(self.deny("manifest.capability", message).await);
         }
         self.granted(Request::Call(package)).await.map(drop)
@@ -129,7 +138,11 @@ impl HostState {
     /// # Errors
     /// `denied`.
     pub async fn permit_destination(&mut self, peer: &Peer) -> Result<Destination, Error> {
-        let request = Request::Connect { host: &peer.host.clone(), port: peer.port, transport: peer.transport };
+        let request = Request::Connect {
+            host: &peer.host.clone(),
+            port: peer.port,
+            transport: peer.transport,
+        };
         Ok(self.granted(request).await?.unwrap_or_default())
     }
 
@@ -160,7 +173,13 @@ impl HostState {
     ///
     /// # Errors
     /// `denied`, audited.
-    pub async fn permit(&mut self, call: &Call, handles: &[Handle], peer: &Peer, declared_only: bool) -> Result<Permitted, Error> {
+    pub async fn permit(
+        &mut self,
+        call: &Call,
+        handles: &[Handle],
+        peer: &Peer,
+        declared_only: bool,
+    ) -> Result<Permitted, Error> {
         let secrets: Vec<SecretUse> = call.secrets().into_iter().cloned().collect();
         self.check_uses(&secrets, handles)?;
         self.permit_destination(peer).await?;
@@ -183,7 +202,8 @@ impl HostState {
         let effect = shape.map_or(ShapeEffect::Set, Shape::effect);
         self.check_effect(effect, shape.map(Shape::id)).await?;
         for (handle, used) in handles.iter().zip(&secrets) {
-            self.check_secret(handle, used, is_login(call, effect), effect).await?;
+            self.check_secret(handle, used, is_login(call, effect), effect)
+                .await?;
         }
         Ok(Permitted {
             kind: kind(call),
@@ -203,7 +223,14 @@ impl HostState {
         self.permit_destination(peer).await?;
         self.check_effect(ShapeEffect::Set, None).await?;
         let reply = Reply::All;
-        Ok(Permitted { kind, shape: None, effect: ShapeEffect::Set, reply, secrets: Vec::new(), ids: Vec::new() })
+        Ok(Permitted {
+            kind,
+            shape: None,
+            effect: ShapeEffect::Set,
+            reply,
+            secrets: Vec::new(),
+            ids: Vec::new(),
+        })
     }
 
     /// The same for SQL without a secret that the host runs in a read-only transaction: it changes nothing.
@@ -213,16 +240,30 @@ impl HostState {
     pub async fn permit_read_only(&mut self, peer: &Peer) -> Result<Permitted, Error> {
         self.permit_destination(peer).await?;
         let reply = Reply::All;
-        Ok(Permitted { kind: "sql", shape: None, effect: ShapeEffect::None, reply, secrets: Vec::new(), ids: Vec::new() })
+        Ok(Permitted {
+            kind: "sql",
+            shape: None,
+            effect: ShapeEffect::None,
+            reply,
+            secrets: Vec::new(),
+            ids: Vec::new(),
+        })
     }
 
     /// The handles have to be those that the uses were made of: the guard believes no caller.
     fn check_uses(&self, uses: &[SecretUse], handles: &[Handle]) -> Result<(), Error> {
-        let same = |(handle, used): (&Handle, &SecretUse)| SecretUse { form: used.form.clone(), ..self.secret_use(handle) } == *used;
+        let same = |(handle, used): (&Handle, &SecretUse)| {
+            SecretUse {
+                form: used.form.clone(),
+                ..self.secret_use(handle)
+            } == *used
+        };
         if uses.len() == handles.len() && handles.iter().zip(uses).all(same) {
             return Ok(());
         }
-        Err(Error::Host(wasmtime::Error::msg("a call was described with other secrets than it holds")))
+        Err(Error::Host(wasmtime::Error::msg(
+            "a call was described with other secrets than it holds",
+        )))
     }
 
     async fn check_effect(&mut self, effect: ShapeEffect, shape: Option<&str>) -> Result<(), Error> {
@@ -230,9 +271,18 @@ impl HostState {
         if effect.allowed_in(step, restored) {
             return Ok(());
         }
-        let what = shape.map_or_else(|| "a call that no shape declares counts as".to_owned(), |id| format!("`{id}` declares the effect"));
-        let why = if restored && effect == ShapeEffect::Delete { "after a restore nothing is deleted" } else { "the step may not do that" };
-        Err(self.deny("step.effect", format!("{what} `{effect}`; in `{step}`: {why}")).await)
+        let what = shape.map_or_else(
+            || "a call that no shape declares counts as".to_owned(),
+            |id| format!("`{id}` declares the effect"),
+        );
+        let why = if restored && effect == ShapeEffect::Delete {
+            "after a restore nothing is deleted"
+        } else {
+            "the step may not do that"
+        };
+        Err(self
+            .deny("step.effect", format!("{what} `{effect}`; in `{step}`: {why}"))
+            .await)
     }
 
     /// The write-ahead rule: what a crash of the host would lose does not reach a target.
@@ -240,20 +290,39 @@ impl HostState {
         if handle.is_durable() {
             return Ok(());
         }
-        let message = format!("{} was generated and is not stored yet; call `set-pending` or `set-secret-state` first", handle.id());
+        let message = format!(
+            "{} was generated and is not stored yet; call `set-pending` or `set-secret-state` first",
+            handle.id()
+        );
         Err(self.deny("secret.not-durable", message).await)
     }
 
     /// Labels, taint and grant of one secret in a call.
-    async fn check_secret(&mut self, handle: &Handle, used: &SecretUse, login: bool, effect: ShapeEffect) -> Result<(), Error> {
+    async fn check_secret(
+        &mut self,
+        handle: &Handle,
+        used: &SecretUse,
+        login: bool,
+        effect: ShapeEffect,
+    ) -> Result<(), Error> {
         let labels = handle.labels();
         let sink = if login { Sink::Login } else { Sink::Target };
         let id = handle.id();
         if !labels.sinks.contains(&sink) {
-            return Err(self.deny("secret.sink", format!("{id} may not flow to a target: it is {:?} for another use", labels.origin)).await);
+            return Err(self
+                .deny(
+                    "secret.sink",
+                    format!(
+                        "{id} may not flow to a target: it is {:?} for another use",
+                        labels.origin
+                    ),
+                )
+                .await);
         }
         if labels.holds_known && (login || effect >= ShapeEffect::Create) {
-            let message = format!("{id} holds a value that the plugin may know: never a credential, never a login (rule H8)");
+            let message = format!(
+                "{id} holds a value that the plugin may know: never a credential, never a login (rule H8)"
+            );
             return Err(self.deny("secret.known", message).await);
         }
         for role in &used.roles {
@@ -286,20 +355,35 @@ impl HostState {
         let login = match (permitted.secrets.as_slice(), permitted.ids.as_slice()) {
             ([used], [id]) if permitted.effect == ShapeEffect::Login => {
                 let (roles, secret) = (used.roles.clone(), id.clone());
-                let seen = LoginSeen { roles, secret, destination: peer.to_string(), result: LoginResult::Unknown };
+                let seen = LoginSeen {
+                    roles,
+                    secret,
+                    destination: peer.to_string(),
+                    result: LoginResult::Unknown,
+                };
                 self.report.logins.push(seen);
                 Some(self.report.logins.len() - 1)
             }
             _ => None,
         };
-        Ok(Begun { permitted, intent, login })
+        Ok(Begun {
+            permitted,
+            intent,
+            login,
+        })
     }
 
     /// [`HostState::permit`], then [`HostState::begin`].
     ///
     /// # Errors
     /// `denied`, audited; or the journal could not be written.
-    pub async fn admit(&mut self, call: &Call, handles: &[Handle], peer: &Peer, declared_only: bool) -> Result<Begun, Error> {
+    pub async fn admit(
+        &mut self,
+        call: &Call,
+        handles: &[Handle],
+        peer: &Peer,
+        declared_only: bool,
+    ) -> Result<Begun, Error> {
         let permitted = self.permit(call, handles, peer, declared_only).await?;
         self.begin(permitted, peer).await
     }
@@ -319,7 +403,11 @@ impl HostState {
             self.report.settle(effect);
         }
         if let Some(intent) = begun.intent {
-            let conclusion = Conclusion { effect, code: ended.code, login: ended.login };
+            let conclusion = Conclusion {
+                effect,
+                code: ended.code,
+                login: ended.login,
+            };
             self.step.port.conclude(intent, &conclusion).await?;
         }
         Ok(())
@@ -340,7 +428,11 @@ impl HostState {
 
 impl From<StepError> for Ended {
     fn from(error: StepError) -> Self {
-        Self { effect: error.effect, login: None, code: Some(error.code) }
+        Self {
+            effect: error.effect,
+            login: None,
+            code: Some(error.code),
+        }
     }
 }
 

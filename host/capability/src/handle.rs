@@ -49,14 +49,30 @@ struct Durable(Arc<AtomicBool>);
 impl Handle {
     /// A value that lies in a vault, the escrow or a run's secret state already. `id` is the same for every handle on it.
     pub fn stored(id: String, value: SecretBytes, labels: Labels, stored: Option<StoredAt>) -> Self {
-        Self::from(Secret { id, value, labels, stored, awaits: Vec::new(), holds: Vec::new(), pieces: BTreeMap::new() })
+        Self::from(Secret {
+            id,
+            value,
+            labels,
+            stored,
+            awaits: Vec::new(),
+            holds: Vec::new(),
+            pieces: BTreeMap::new(),
+        })
     }
 
     /// A value that exists in this process only. Every sink to a target refuses it until it is stored.
     pub fn generated(value: SecretBytes, labels: Labels) -> Self {
         let mark = Durable::default();
         let (awaits, holds) = (vec![mark.clone()], vec![mark]);
-        Self::from(Secret { id: fresh_id(), value, labels, stored: None, awaits, holds, pieces: BTreeMap::new() })
+        Self::from(Secret {
+            id: fresh_id(),
+            value,
+            labels,
+            stored: None,
+            awaits,
+            holds,
+            pieces: BTreeMap::new(),
+        })
     }
 
     /// Bytes that the guest had already.
@@ -65,16 +81,37 @@ impl Handle {
     }
 
     /// A value that was built of others. It is as durable as the least durable of them.
-    pub fn composed(value: SecretBytes, labels: Labels, of: &[Handle], pieces: BTreeMap<String, Handle>) -> Self {
+    pub fn composed(
+        value: SecretBytes,
+        labels: Labels,
+        of: &[Handle],
+        pieces: BTreeMap<String, Handle>,
+    ) -> Self {
         let awaits = of.iter().flat_map(|part| part.0.awaits.iter().cloned()).collect();
         let holds = of.iter().flat_map(|part| part.0.holds.iter().cloned()).collect();
-        Self::from(Secret { id: fresh_id(), value, labels, stored: None, awaits, holds, pieces })
+        Self::from(Secret {
+            id: fresh_id(),
+            value,
+            labels,
+            stored: None,
+            awaits,
+            holds,
+            pieces,
+        })
     }
 
     /// A one-way form. It waits for its base to be durable, and storing it does not make the base so.
     pub fn derived(value: SecretBytes, labels: Labels, base: &Handle) -> Self {
         let awaits = base.0.awaits.clone();
-        Self::from(Secret { id: fresh_id(), value, labels, stored: None, awaits, holds: Vec::new(), pieces: BTreeMap::new() })
+        Self::from(Secret {
+            id: fresh_id(),
+            value,
+            labels,
+            stored: None,
+            awaits,
+            holds: Vec::new(),
+            pieces: BTreeMap::new(),
+        })
     }
 
     /// A piece of a stored secret, as the secret that it was.
@@ -162,7 +199,12 @@ mod tests {
     #[test]
     fn a_generated_value_and_what_is_made_of_it_wait_until_it_is_stored() {
         let base = Handle::generated(value(), Labels::generated("text/plain", Alphabet::Text));
-        let composed = Handle::composed(value(), Labels::generated("text/plain", Alphabet::Text), &[base.clone()], BTreeMap::new());
+        let composed = Handle::composed(
+            value(),
+            Labels::generated("text/plain", Alphabet::Text),
+            &[base.clone()],
+            BTreeMap::new(),
+        );
         let derived = Handle::derived(value(), Labels::generated("text/plain", Alphabet::Text), &base);
         assert!(!base.is_durable() && !composed.is_durable() && !derived.is_durable());
         composed.mark_durable();
@@ -178,7 +220,12 @@ mod tests {
 
     #[test]
     fn debug_shows_the_id_only() {
-        let handle = Handle::stored("ver-1".to_owned(), value(), Labels::imported("text/plain", Alphabet::Text), None);
+        let handle = Handle::stored(
+            "ver-1".to_owned(),
+            value(),
+            Labels::imported("text/plain", Alphabet::Text),
+            None,
+        );
         assert_eq!(format!("{handle:?}"), "Handle(ver-1)");
     }
 }

@@ -14,7 +14,11 @@ pub enum Identity {}
 impl identities::Host for HostState {}
 
 impl identities::HostIdentity for HostState {
-    async fn from_secret(&mut self, _secret: Resource<Handle>, _password: Option<Resource<Handle>>) -> Result<Resource<Identity>, Error> {
+    async fn from_secret(
+        &mut self,
+        _secret: Resource<Handle>,
+        _password: Option<Resource<Handle>>,
+    ) -> Result<Resource<Identity>, Error> {
         Err(Error::not_offered("`keys/identities`"))
     }
 

@@ -27,7 +27,11 @@ impl Node {
 
 /// Every value of a document, the inner ones after the outer. `None`: it is no document, or a name stands twice in an object.
 pub(crate) fn scan(text: &[u8]) -> Option<Vec<Node>> {
-    let mut scanner = Scanner { text: std::str::from_utf8(text).ok()?.as_bytes(), at: 0, nodes: Vec::new() };
+    let mut scanner = Scanner {
+        text: std::str::from_utf8(text).ok()?.as_bytes(),
+        at: 0,
+        nodes: Vec::new(),
+    };
     scanner.space();
     scanner.value(String::new(), 0)?;
     scanner.space();
@@ -36,7 +40,9 @@ pub(crate) fn scan(text: &[u8]) -> Option<Vec<Node>> {
 
 /// The value of a string at a pointer.
 pub(crate) fn string_at(document: &[u8], pointer: &str) -> Option<SecretBytes> {
-    let node = scan(document)?.into_iter().find(|node| node.pointer == pointer && node.string)?;
+    let node = scan(document)?
+        .into_iter()
+        .find(|node| node.pointer == pointer && node.string)?;
     unescaped(&document[node.span])
 }
 
@@ -72,7 +78,11 @@ impl Scanner<'_> {
             return None;
         }
         let (start, index) = (self.at, self.nodes.len());
-        self.nodes.push(Node { pointer: pointer.clone(), span: start..start, string: self.peek()? == b'"' });
+        self.nodes.push(Node {
+            pointer: pointer.clone(),
+            span: start..start,
+            string: self.peek()? == b'"',
+        });
         match self.peek()? {
             b'{' => self.object(&pointer, depth)?,
             b'[' => self.array(&pointer, depth)?,
@@ -98,7 +108,10 @@ impl Scanner<'_> {
             self.space();
             self.take(b':')?;
             self.space();
-            self.value(format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")), depth + 1)?;
+            self.value(
+                format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")),
+                depth + 1,
+            )?;
             self.space();
             if self.take(b'}').is_some() {
                 return Some(());
@@ -139,7 +152,10 @@ impl Scanner<'_> {
 
     fn scalar(&mut self) -> Option<()> {
         let start = self.at;
-        while self.peek().is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')) {
+        while self
+            .peek()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.'))
+        {
             self.at += 1;
         }
         let value: serde_json::Value = serde_json::from_slice(&self.text[start..self.at]).ok()?;
@@ -155,22 +171,45 @@ mod tests {
     fn values_are_found_at_their_bytes() {
         let text = br#" {"a/b": [1, "x\"y"], "c": {"d": null}} "#;
         let nodes = scan(text).unwrap();
-        let found: Vec<(&str, &str)> =
-            nodes.iter().map(|node| (node.pointer.as_str(), std::str::from_utf8(&text[node.span.clone()]).unwrap())).collect();
-        assert_eq!(found[1..], [
-            ("/a~1b", r#"[1, "x\"y"]"#),
-            ("/a~1b/0", "1"),
-            ("/a~1b/1", r#""x\"y""#),
-            ("/c", r#"{"d": null}"#),
-            ("/c/d", "null"),
-        ]);
+        let found: Vec<(&str, &str)> = nodes
+            .iter()
+            .map(|node| {
+                (
+                    node.pointer.as_str(),
+                    std::str::from_utf8(&text[node.span.clone()]).unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            found[1..],
+            [
+                ("/a~1b", r#"[1, "x\"y"]"#),
+                ("/a~1b/0", "1"),
+                ("/a~1b/1", r#""x\"y""#),
+                ("/c", r#"{"d": null}"#),
+                ("/c/d", "null"),
+            ]
+        );
         assert_eq!(string_at(text, "/a~1b/1").unwrap().expose(), b"x\"y");
         assert!(string_at(text, "/c/d").is_none());
     }
 
     #[test]
     fn what_is_no_document_is_refused() {
-        for bad in ["", "{", r#"{"a":1,}"#, "[1 2]", "truex", r#""a"#, r#"{"a":1,"a":2}"#, "1 1", r#""\"#, "\u{1}", "[\"\u{1}\"]", "nul"] {
+        for bad in [
+            "",
+            "{",
+            r#"{"a":1,}"#,
+            "[1 2]",
+            "truex",
+            r#""a"#,
+            r#"{"a":1,"a":2}"#,
+            "1 1",
+            r#""\"#,
+            "\u{1}",
+            "[\"\u{1}\"]",
+            "nul",
+        ] {
             assert!(scan(bad.as_bytes()).is_none(), "{bad:?}");
         }
         assert!(scan("[".repeat(100).as_bytes()).is_none());

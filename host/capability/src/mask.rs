@@ -43,7 +43,8 @@ impl Mask {
     /// Scans for a secret from now on; for a composed document also for the secrets in it.
     pub fn watch(&mut self, handle: &Handle) {
         let labels = handle.labels();
-        if labels.origin == Origin::Derived || self.handles.iter().any(|watched| watched.id() == handle.id()) {
+        if labels.origin == Origin::Derived || self.handles.iter().any(|watched| watched.id() == handle.id())
+        {
             return;
         }
         self.handles.push(handle.clone());
@@ -52,7 +53,11 @@ impl Mask {
         let parts = labels.structure.iter().flat_map(|structure| &structure.parts);
         for (pointer, part) in parts {
             if let (Part::Secret(labels), Some(inner)) = (part, json::string_at(value, pointer)) {
-                self.watch_value(&format!("{}#{pointer}", handle.id()), labels.known_to_guest, inner.expose());
+                self.watch_value(
+                    &format!("{}#{pointer}", handle.id()),
+                    labels.known_to_guest,
+                    inner.expose(),
+                );
             }
         }
     }
@@ -64,19 +69,38 @@ impl Mask {
         let forms = forms::of(value);
         self.longest = forms.iter().map(Vec::len).fold(self.longest, usize::max);
         let patterns = forms.iter().map(|form| Finder::new(form).into_owned()).collect();
-        self.watched.push(Watched { id: id.to_owned(), known, patterns });
+        self.watched.push(Watched {
+            id: id.to_owned(),
+            known,
+            patterns,
+        });
     }
 
     /// Ids of the secrets in it that the guest may not know.
     pub fn find(&self, text: &[u8]) -> Vec<String> {
-        let hit = |watched: &&Watched| !watched.known && watched.patterns.iter().any(|pattern| pattern.find(text).is_some());
-        self.watched.iter().filter(hit).map(|watched| watched.id.clone()).collect()
+        let hit = |watched: &&Watched| {
+            !watched.known
+                && watched
+                    .patterns
+                    .iter()
+                    .any(|pattern| pattern.find(text).is_some())
+        };
+        self.watched
+            .iter()
+            .filter(hit)
+            .map(|watched| watched.id.clone())
+            .collect()
     }
 
     /// The text with every value that the guest may know shown as `***`: it does not go into logs either.
     pub fn redact(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for pattern in self.watched.iter().filter(|watched| watched.known).flat_map(|watched| &watched.patterns) {
+        for pattern in self
+            .watched
+            .iter()
+            .filter(|watched| watched.known)
+            .flat_map(|watched| &watched.patterns)
+        {
             if let Ok(needle) = std::str::from_utf8(pattern.needle()) {
                 text = text.replace(needle, "***");
             }
@@ -86,7 +110,10 @@ impl Mask {
 
     /// The live secret that has a value.
     pub(crate) fn live(&self, value: &SecretBytes) -> Option<Handle> {
-        self.handles.iter().find(|handle| handle.value().same_as(value)).cloned()
+        self.handles
+            .iter()
+            .find(|handle| handle.value().same_as(value))
+            .cloned()
     }
 
     /// The longest form of any secret, in bytes: what a stream is held back by.
@@ -114,7 +141,10 @@ impl HostState {
         if secrets.is_empty() {
             return Ok(());
         }
-        self.report.reflected = Some(Reflected { secrets, place: place.to_owned() });
+        self.report.reflected = Some(Reflected {
+            secrets,
+            place: place.to_owned(),
+        });
         Err(self.stop(Stop::Reflection))
     }
 
@@ -131,7 +161,11 @@ impl HostState {
     ///
     /// # Errors
     /// [`Stop::Reflection`].
-    pub fn clear_cells<'c>(&mut self, cells: impl IntoIterator<Item = &'c [u8]>, place: &str) -> Result<(), Error> {
+    pub fn clear_cells<'c>(
+        &mut self,
+        cells: impl IntoIterator<Item = &'c [u8]>,
+        place: &str,
+    ) -> Result<(), Error> {
         let mut joined = Vec::new();
         for cell in cells {
             self.clear_bytes(cell, place)?;
@@ -151,16 +185,20 @@ impl HostState {
 
     /// The same, for what a guest left behind when its call had ended: what holds a secret is replaced.
     pub fn last_words(&mut self, text: &str, place: &str) -> String {
-        self.guest_text(text, place).unwrap_or_else(|_withheld| "[withheld: it held a live secret]".to_owned())
+        self.guest_text(text, place)
+            .unwrap_or_else(|_withheld| "[withheld: it held a live secret]".to_owned())
     }
 }
 
 /// Without control characters (they would move a terminal's cursor) and without marks that reorder text.
 fn printable(text: &str) -> String {
     let odd = |character: char| {
-        character.is_control() && !matches!(character, '\n' | '\t') || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        character.is_control() && !matches!(character, '\n' | '\t')
+            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    text.chars().map(|character| if odd(character) { '\u{fffd}' } else { character }).collect()
+    text.chars()
+        .map(|character| if odd(character) { '\u{fffd}' } else { character })
+        .collect()
 }
 
 /// Cut at a character's border.
@@ -169,7 +207,10 @@ fn bounded(text: &str, limit_bytes: usize) -> String {
         return text.to_owned();
     }
     let mark = "…";
-    let end = (0..=limit_bytes - mark.len()).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let end = (0..=limit_bytes - mark.len())
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0);
     format!("{}{mark}", &text[..end])
 }
 
@@ -185,7 +226,12 @@ mod tests {
     fn mask() -> Mask {
         let mut mask = Mask::default();
         let labels = Labels::imported("text/plain", Alphabet::Text);
-        mask.watch(&Handle::stored("ver-1".to_owned(), SecretBytes::copy_of(VALUE.as_bytes()), labels, None));
+        mask.watch(&Handle::stored(
+            "ver-1".to_owned(),
+            SecretBytes::copy_of(VALUE.as_bytes()),
+            labels,
+            None,
+        ));
         mask
     }
 
@@ -216,13 +262,21 @@ mod tests {
             VALUE.chars().rev().collect::<String>().into(),
         ];
         for before in ["", "a", "ab"] {
-            for engine in [base64::engine::general_purpose::STANDARD, base64::engine::general_purpose::URL_SAFE] {
+            for engine in [
+                base64::engine::general_purpose::STANDARD,
+                base64::engine::general_purpose::URL_SAFE,
+            ] {
                 forms.push(engine.encode(format!("{before}{VALUE}zz")).into());
             }
         }
         for form in forms {
             let answer = [b"before ".as_slice(), &form, b" after"].concat();
-            assert_eq!(mask.find(&answer), ["ver-1"], "{}", String::from_utf8_lossy(&form));
+            assert_eq!(
+                mask.find(&answer),
+                ["ver-1"],
+                "{}",
+                String::from_utf8_lossy(&form)
+            );
         }
         assert!(mask.find(b"an answer that holds nothing of it").is_empty());
     }
@@ -249,10 +303,17 @@ mod tests {
 
     #[test]
     fn a_long_value_is_found_by_its_pieces() {
-        let value: Vec<u8> = (0..10_000_u32).flat_map(|number| number.to_string().into_bytes()).collect();
+        let value: Vec<u8> = (0..10_000_u32)
+            .flat_map(|number| number.to_string().into_bytes())
+            .collect();
         let mut mask = Mask::default();
         let labels = Labels::imported("text/plain", Alphabet::Text);
-        mask.watch(&Handle::stored("ver-9".to_owned(), SecretBytes::copy_of(&value), labels, None));
+        mask.watch(&Handle::stored(
+            "ver-9".to_owned(),
+            SecretBytes::copy_of(&value),
+            labels,
+            None,
+        ));
         assert_eq!(mask.find(&value[5_000..6_000]), ["ver-9"]);
         assert!(mask.longest() < 1_000);
     }

@@ -191,7 +191,12 @@ pub trait RunPort: Send + Sync {
     async fn set_state(&self, key: &str, value: Option<&[u8]>) -> Result<(), StepError>;
 
     /// Keeps a secret, encrypted, until the run ends. Returns the identity under which it is loaded again.
-    async fn set_secret_state(&self, key: &str, value: &SecretBytes, labels: &Labels) -> Result<String, StepError>;
+    async fn set_secret_state(
+        &self,
+        key: &str,
+        value: &SecretBytes,
+        labels: &Labels,
+    ) -> Result<String, StepError>;
 
     /// Puts what a target issued where a crash cannot lose it, before the guest hears of it. Returns its identity.
     async fn escrow(&self, name: &str, value: &SecretBytes, labels: &Labels) -> Result<String, StepError>;

@@ -41,7 +41,12 @@ const NOT_OFFERED: [(&str, Capability); 5] = [
 ];
 
 /// Capabilities that a manifest may list.
-pub const OFFERED_CAPABILITIES: [Capability; 4] = [Capability::Core, Capability::Vault, Capability::Sql, Capability::Net];
+pub const OFFERED_CAPABILITIES: [Capability; 4] = [
+    Capability::Core,
+    Capability::Vault,
+    Capability::Sql,
+    Capability::Net,
+];
 
 /// Why a component cannot be loaded by this host.
 #[derive(Debug, thiserror::Error)]
@@ -79,10 +84,16 @@ impl Refused {
     pub fn hint(&self) -> Option<String> {
         let offered = OFFERED_CAPABILITIES.map(Capability::as_str).join(", ");
         match self {
-            Self::Capability(_) => Some(format!("offered are: {offered}; drop it from `capabilities` if the plugin works without it")),
-            Self::Plaintext(_) => Some("build the plugin for a world without `keywheel:plaintext`".to_owned()),
+            Self::Capability(_) => Some(format!(
+                "offered are: {offered}; drop it from `capabilities` if the plugin works without it"
+            )),
+            Self::Plaintext(_) => {
+                Some("build the plugin for a world without `keywheel:plaintext`".to_owned())
+            }
             Self::Version(_) => Some("build the plugin against the `wit/` folder of this release".to_owned()),
-            Self::Unknown(_) => Some("build the plugin for a world of `wit/plugin`; stub other imports out".to_owned()),
+            Self::Unknown(_) => {
+                Some("build the plugin for a world of `wit/plugin`; stub other imports out".to_owned())
+            }
             Self::Link(_) => None,
         }
     }
@@ -93,8 +104,16 @@ impl Refused {
 ///
 /// # Errors
 /// The component cannot be loaded.
-pub fn link<T: HostView>(linker: &mut Linker<T>, component: &Component, manifest: &Manifest) -> Result<(), Refused> {
-    if let Some(capability) = manifest.capabilities.iter().find(|capability| !OFFERED_CAPABILITIES.contains(capability)) {
+pub fn link<T: HostView>(
+    linker: &mut Linker<T>,
+    component: &Component,
+    manifest: &Manifest,
+) -> Result<(), Refused> {
+    if let Some(capability) = manifest
+        .capabilities
+        .iter()
+        .find(|capability| !OFFERED_CAPABILITIES.contains(capability))
+    {
         return Err(Refused::Capability(*capability));
     }
     let engine = linker.engine().clone();
@@ -156,7 +175,9 @@ fn stand_in<T: HostView>(
                 stand_in.resource(item, ResourceType::host::<Nothing>(), |_, _| Ok(()))?;
             }
             ComponentItem::ComponentFunc(_) => {
-                let message = format!("`{name}` is not offered by this host: the plugin would need the capability `{capability}`");
+                let message = format!(
+                    "`{name}` is not offered by this host: the plugin would need the capability `{capability}`"
+                );
                 stand_in.func_new_async(item, move |store, function, _, results| {
                     Box::new(answer(store, function.results().next(), message.clone(), results))
                 })?;
@@ -167,11 +188,19 @@ fn stand_in<T: HostView>(
     Ok(())
 }
 
-async fn answer<T: HostView>(mut store: StoreContextMut<'_, T>, result: Option<Type>, message: String, results: &mut [Val]) -> wasmtime::Result<()> {
+async fn answer<T: HostView>(
+    mut store: StoreContextMut<'_, T>,
+    result: Option<Type>,
+    message: String,
+    results: &mut [Val],
+) -> wasmtime::Result<()> {
     match (result, results) {
         (None, _) => Ok(()),
         (Some(Type::Own(_)), [slot]) => {
-            *slot = Val::Resource(ResourceAny::try_from_resource(Resource::<Nothing>::new_own(0), &mut store)?);
+            *slot = Val::Resource(ResourceAny::try_from_resource(
+                Resource::<Nothing>::new_own(0),
+                &mut store,
+            )?);
             Ok(())
         }
         (Some(Type::Result(shape)), [slot]) if shape.err().is_some() => {

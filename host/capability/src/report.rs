@@ -91,7 +91,11 @@ impl StepReport {
     /// What became of the target, as far as the host saw: the worst of all calls. A call whose end it did not see counts as
     /// `maybe`.
     pub fn effect(&self) -> Effect {
-        let doubt = if self.in_doubt > 0 { Effect::Maybe } else { Effect::None };
+        let doubt = if self.in_doubt > 0 {
+            Effect::Maybe
+        } else {
+            Effect::None
+        };
         self.settled.unwrap_or(Effect::None).max(doubt)
     }
 
@@ -108,7 +112,11 @@ impl StepReport {
     /// The result of the last fresh login with the subject; `None` if the host saw none.
     pub fn subject_login(&self) -> Option<LoginResult> {
         let is_subject = |login: &&LoginSeen| login.roles.contains(&SecretRole::Run(Role::Subject));
-        self.logins.iter().rev().find(is_subject).map(|login| login.result)
+        self.logins
+            .iter()
+            .rev()
+            .find(is_subject)
+            .map(|login| login.result)
     }
 
     /// A verdict as far as the host can vouch for it (rule H7): `accepted` and `rejected` count only if a fresh login with the
@@ -120,7 +128,9 @@ impl StepReport {
             | (Verdict::Rejected, Some(LoginResult::Rejected))
             | (Verdict::Account(_), Some(LoginResult::Account | LoginResult::Rejected))
             | (Verdict::Unknown(_), _) => claimed,
-            (_, None) => Verdict::Unknown("the host saw no login with this credential in this call".to_owned()),
+            (_, None) => {
+                Verdict::Unknown("the host saw no login with this credential in this call".to_owned())
+            }
             (_, Some(seen)) => {
                 let seen = match seen {
                     LoginResult::Accepted => "accepted",
@@ -128,7 +138,9 @@ impl StepReport {
                     LoginResult::Account => "refused for the account's sake",
                     LoginResult::Unknown => "not answered",
                 };
-                Verdict::Unknown(format!("the plugin's answer is not what the host saw: the login was {seen}"))
+                Verdict::Unknown(format!(
+                    "the plugin's answer is not what the host saw: the login was {seen}"
+                ))
             }
         }
     }
@@ -143,17 +155,33 @@ mod tests {
     use super::*;
 
     fn login(role: Role, result: LoginResult) -> LoginSeen {
-        LoginSeen { roles: vec![SecretRole::Run(role)], secret: "ver-1".to_owned(), destination: "db:5432".to_owned(), result }
+        LoginSeen {
+            roles: vec![SecretRole::Run(role)],
+            secret: "ver-1".to_owned(),
+            destination: "db:5432".to_owned(),
+            result,
+        }
     }
 
     fn report(logins: Vec<LoginSeen>) -> StepReport {
-        StepReport { logins, ..StepReport::default() }
+        StepReport {
+            logins,
+            ..StepReport::default()
+        }
     }
 
     #[test]
     fn a_verdict_without_a_login_of_the_subject_is_unknown() {
-        for claimed in [Verdict::Accepted, Verdict::Rejected, Verdict::Limited(String::new()), Verdict::Account(String::new())] {
-            assert!(matches!(report(Vec::new()).vouched(claimed.clone()), Verdict::Unknown(_)));
+        for claimed in [
+            Verdict::Accepted,
+            Verdict::Rejected,
+            Verdict::Limited(String::new()),
+            Verdict::Account(String::new()),
+        ] {
+            assert!(matches!(
+                report(Vec::new()).vouched(claimed.clone()),
+                Verdict::Unknown(_)
+            ));
             let other = report(vec![login(Role::Current, LoginResult::Accepted)]);
             assert!(matches!(other.vouched(claimed), Verdict::Unknown(_)));
         }
@@ -168,7 +196,10 @@ mod tests {
         assert_eq!(accepted.vouched(Verdict::Accepted), Verdict::Accepted);
         assert!(matches!(accepted.vouched(Verdict::Rejected), Verdict::Unknown(_)));
         let unanswered = report(vec![login(Role::Subject, LoginResult::Unknown)]);
-        assert!(matches!(unanswered.vouched(Verdict::Rejected), Verdict::Unknown(_)));
+        assert!(matches!(
+            unanswered.vouched(Verdict::Rejected),
+            Verdict::Unknown(_)
+        ));
     }
 
     #[test]

@@ -35,7 +35,10 @@ pub(crate) fn check_name(name: &str, what: &str) -> Result<(), Error> {
     if (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(good) {
         return Ok(());
     }
-    Err(Error::invalid("run.name", format!("{what} has 1 to {MAX_NAME_BYTES} of the characters a-z A-Z 0-9 - _ . / :")))
+    Err(Error::invalid(
+        "run.name",
+        format!("{what} has 1 to {MAX_NAME_BYTES} of the characters a-z A-Z 0-9 - _ . / :"),
+    ))
 }
 
 fn role_of(word: &str) -> Result<Role, Error> {
@@ -44,7 +47,10 @@ fn role_of(word: &str) -> Result<Role, Error> {
         "pending" => Ok(Role::Pending),
         "previous" => Ok(Role::Previous),
         "subject" => Ok(Role::Subject),
-        _ => Err(Error::invalid("run.of", "a version is `current`, `pending`, `previous` or `subject`")),
+        _ => Err(Error::invalid(
+            "run.of",
+            "a version is `current`, `pending`, `previous` or `subject`",
+        )),
     }
 }
 
@@ -66,7 +72,9 @@ impl HostState {
     /// # Errors
     /// The table is full.
     pub fn open_run(&mut self) -> wasmtime::Result<Resource<Run>> {
-        self.table.push(Run).map_err(|error| Error::from(error).into_trap())
+        self.table
+            .push(Run)
+            .map_err(|error| Error::from(error).into_trap())
     }
 
     async fn version(&mut self, role: Role) -> Result<Option<Handle>, Error> {
@@ -74,17 +82,26 @@ impl HostState {
     }
 
     /// A secret by the part that it plays, if it is granted.
-    pub(crate) async fn use_secret(&mut self, role: &SecretRole, wanted: &Wanted) -> Result<Option<Handle>, Error> {
+    pub(crate) async fn use_secret(
+        &mut self,
+        role: &SecretRole,
+        wanted: &Wanted,
+    ) -> Result<Option<Handle>, Error> {
         self.permit_secret(role).await?;
         let port = self.step.port.clone();
-        let Some(mut loaded) = self.within(async { Ok(port.load(wanted).await?) }).await? else { return Ok(None) };
+        let Some(mut loaded) = self.within(async { Ok(port.load(wanted).await?) }).await? else {
+            return Ok(None);
+        };
         if matches!(role, SecretRole::Input(_)) {
             loaded.labels = loaded.labels.for_use_only();
         }
         if !loaded.roles.contains(role) {
             loaded.roles.push(role.clone());
         }
-        let fact = AuditFact::Used { secret: loaded.identity.clone(), role: role.to_string() };
+        let fact = AuditFact::Used {
+            secret: loaded.identity.clone(),
+            role: role.to_string(),
+        };
         port.audit(&fact).await?;
         Ok(Some(self.adopt(loaded)))
     }
@@ -95,8 +112,13 @@ impl HostState {
             return Ok(ids.clone());
         }
         let port = self.step.port.clone();
-        let loaded = self.within(async { Ok(port.load(&Wanted::Role(Role::Pending)).await?) }).await?;
-        let ids: Vec<String> = loaded.map(|loaded| self.adopt(loaded).id().to_owned()).into_iter().collect();
+        let loaded = self
+            .within(async { Ok(port.load(&Wanted::Role(Role::Pending)).await?) })
+            .await?;
+        let ids: Vec<String> = loaded
+            .map(|loaded| self.adopt(loaded).id().to_owned())
+            .into_iter()
+            .collect();
         self.collected.pending = Some(ids.clone());
         Ok(ids)
     }
@@ -111,7 +133,10 @@ impl HostState {
         } else {
             return Ok(());
         };
-        let message = format!("{} {why}: a credential is generated, captured, imported or asked for (rule H8)", secret.id());
+        let message = format!(
+            "{} {why}: a credential is generated, captured, imported or asked for (rule H8)",
+            secret.id()
+        );
         Err(self.deny("secret.not-a-credential", message).await)
     }
 
@@ -132,7 +157,13 @@ impl HostState {
             labels: secret.labels(),
             expires_at: self.collected.expires_at,
             annotations: &self.collected.annotations,
-            outputs: outputs.map(|(name, handle)| Output { name, value: handle.value(), labels: handle.labels() }).collect(),
+            outputs: outputs
+                .map(|(name, handle)| Output {
+                    name,
+                    value: handle.value(),
+                    labels: handle.labels(),
+                })
+                .collect(),
         };
         // Not raced against the deadline: whether it is stored has to be known.
         let stored = self.step.port.set_pending(new).await?;
@@ -151,7 +182,12 @@ impl HostState {
         self.place(secret, version.to_owned(), role(), None);
         for (place, piece) in secret.pieces() {
             if let Ok(pointer) = place.parse() {
-                self.place(piece, format!("{version}#{place}"), role(), Some(Part::Json(pointer)));
+                self.place(
+                    piece,
+                    format!("{version}#{place}"),
+                    role(),
+                    Some(Part::Json(pointer)),
+                );
             }
         }
     }
@@ -163,22 +199,36 @@ impl HostState {
             self.collected.outputs.insert(name.to_owned(), secret.clone());
             return Ok(());
         }
-        self.step.port.set_output(Output { name, value: secret.value(), labels: secret.labels() }).await?;
+        self.step
+            .port
+            .set_output(Output {
+                name,
+                value: secret.value(),
+                labels: secret.labels(),
+            })
+            .await?;
         Ok(())
     }
 
     async fn keep_fact(&mut self, key: &str, value: &str) -> Result<(), Error> {
         check_name(key, "an annotation's key")?;
         if value.len() > MAX_ANNOTATION_BYTES {
-            return Err(Error::limit("run.annotation", format!("an annotation has at most {MAX_ANNOTATION_BYTES} bytes")));
+            return Err(Error::limit(
+                "run.annotation",
+                format!("an annotation has at most {MAX_ANNOTATION_BYTES} bytes"),
+            ));
         }
         let value = self.guest_text(value, "an annotation")?;
         if !self.pending_ids().await?.is_empty() {
             return Ok(self.step.port.annotate(key, &value).await?);
         }
-        let full = self.collected.annotations.len() == MAX_ANNOTATIONS && !self.collected.annotations.contains_key(key);
+        let full = self.collected.annotations.len() == MAX_ANNOTATIONS
+            && !self.collected.annotations.contains_key(key);
         if full {
-            return Err(Error::limit("run.annotation", format!("a version has at most {MAX_ANNOTATIONS} annotations")));
+            return Err(Error::limit(
+                "run.annotation",
+                format!("a version has at most {MAX_ANNOTATIONS} annotations"),
+            ));
         }
         self.collected.annotations.insert(key.to_owned(), value);
         Ok(())
@@ -228,30 +278,51 @@ impl runs::HostRun for HostState {
     }
 
     async fn current(&mut self, _run: Resource<Run>) -> Result<Option<Resource<Handle>>, Error> {
-        self.version(Role::Current).await?.map(|handle| self.hand_out(handle)).transpose()
+        self.version(Role::Current)
+            .await?
+            .map(|handle| self.hand_out(handle))
+            .transpose()
     }
 
     async fn pending(&mut self, _run: Resource<Run>) -> Result<Option<Resource<Handle>>, Error> {
-        self.version(Role::Pending).await?.map(|handle| self.hand_out(handle)).transpose()
+        self.version(Role::Pending)
+            .await?
+            .map(|handle| self.hand_out(handle))
+            .transpose()
     }
 
     async fn previous(&mut self, _run: Resource<Run>) -> Result<Option<Resource<Handle>>, Error> {
-        self.version(Role::Previous).await?.map(|handle| self.hand_out(handle)).transpose()
+        self.version(Role::Previous)
+            .await?
+            .map(|handle| self.hand_out(handle))
+            .transpose()
     }
 
     async fn subject(&mut self, _run: Resource<Run>) -> Result<Resource<Handle>, Error> {
         let subject = self.version(Role::Subject).await?;
-        let handle = subject.ok_or_else(|| Error::answer(ErrorKind::NotFound, "run.subject", "this step has no subject"))?;
+        let handle = subject
+            .ok_or_else(|| Error::answer(ErrorKind::NotFound, "run.subject", "this step has no subject"))?;
         self.hand_out(handle)
     }
 
     async fn input(&mut self, _run: Resource<Run>, name: String) -> Result<Resource<Handle>, Error> {
         if !self.step.manifest.inputs.contains(&name) || !self.step.inputs.contains_key(&name) {
-            let message = format!("`{}` is no input of this rotation; the manifest declares and the rotation names each", name.escape_debug());
+            let message = format!(
+                "`{}` is no input of this rotation; the manifest declares and the rotation names each",
+                name.escape_debug()
+            );
             return Err(Error::answer(ErrorKind::NotFound, "run.input", message));
         }
-        let input = self.use_secret(&SecretRole::Input(name.clone()), &Wanted::Input(name)).await?;
-        let handle = input.ok_or_else(|| Error::answer(ErrorKind::NotFound, "run.input", "the input's secret has no current version"))?;
+        let input = self
+            .use_secret(&SecretRole::Input(name.clone()), &Wanted::Input(name))
+            .await?;
+        let handle = input.ok_or_else(|| {
+            Error::answer(
+                ErrorKind::NotFound,
+                "run.input",
+                "the input's secret has no current version",
+            )
+        })?;
         self.hand_out(handle)
     }
 
@@ -260,7 +331,12 @@ impl runs::HostRun for HostState {
         self.make_pending(&secret).await
     }
 
-    async fn set_output(&mut self, _run: Resource<Run>, name: String, secret: Resource<Handle>) -> Result<(), Error> {
+    async fn set_output(
+        &mut self,
+        _run: Resource<Run>,
+        name: String,
+        secret: Resource<Handle>,
+    ) -> Result<(), Error> {
         let secret = self.handle(&secret)?;
         self.make_output(&name, &secret).await
     }
@@ -276,21 +352,38 @@ impl runs::HostRun for HostState {
 
     async fn set_valid_until(&mut self, _run: Resource<Run>, of: String, at: u64) -> Result<(), Error> {
         let of = role_of(&of)?;
-        Ok(self.step.port.set_valid_until(of, Timestamp::from_unix_ms(at)).await?)
+        Ok(self
+            .step
+            .port
+            .set_valid_until(of, Timestamp::from_unix_ms(at))
+            .await?)
     }
 
-    async fn ask(&mut self, _run: Resource<Run>, key: String, text: String) -> Result<Option<Resource<Handle>>, Error> {
+    async fn ask(
+        &mut self,
+        _run: Resource<Run>,
+        key: String,
+        text: String,
+    ) -> Result<Option<Resource<Handle>>, Error> {
         check_name(&key, "a question's key")?;
         let text = self.guest_text(&text, "a question")?;
         let answer = self.step.port.ask(&key, &text).await?;
-        answer.map(|loaded| self.adopt(loaded)).map(|handle| self.hand_out(handle)).transpose()
+        answer
+            .map(|loaded| self.adopt(loaded))
+            .map(|handle| self.hand_out(handle))
+            .transpose()
     }
 
     async fn annotate(&mut self, _run: Resource<Run>, key: String, value: String) -> Result<(), Error> {
         self.keep_fact(&key, &value).await
     }
 
-    async fn annotation(&mut self, _run: Resource<Run>, of: String, key: String) -> Result<Option<String>, Error> {
+    async fn annotation(
+        &mut self,
+        _run: Resource<Run>,
+        of: String,
+        key: String,
+    ) -> Result<Option<String>, Error> {
         let of = role_of(&of)?;
         if let (Role::Pending, Some(value)) = (of, self.collected.annotations.get(&key)) {
             return Ok(Some(value.clone()));

@@ -40,14 +40,21 @@ impl HostState {
         let mut kept = Vec::new();
         let mut left = crate::mask::MAX_TEXT_BYTES.saturating_sub(message.len());
         for (name, value) in fields {
-            let (name, value) = (self.guest_text(name, "a log field")?, self.guest_text(value, "a log field")?);
+            let (name, value) = (
+                self.guest_text(name, "a log field")?,
+                self.guest_text(value, "a log field")?,
+            );
             if kept.len() < MAX_LOG_FIELDS && name.len() + value.len() <= left {
                 left -= name.len() + value.len();
                 kept.push((name, value));
             }
         }
         if self.report.log.len() < MAX_LOG_LINES {
-            self.report.log.push(LogLine { level, message, fields: kept });
+            self.report.log.push(LogLine {
+                level,
+                message,
+                fields: kept,
+            });
         } else {
             self.report.log_dropped += 1;
         }
@@ -57,7 +64,10 @@ impl HostState {
     async fn keep_state(&mut self, key: &str, value: &[u8]) -> Result<(), Error> {
         check_name(key, "a key")?;
         if value.len() > MAX_STATE_BYTES {
-            return Err(Error::limit("state.size", format!("a value has at most {MAX_STATE_BYTES} bytes")));
+            return Err(Error::limit(
+                "state.size",
+                format!("a value has at most {MAX_STATE_BYTES} bytes"),
+            ));
         }
         self.clear_bytes(value, "state")?;
         Ok(self.step.port.set_state(key, Some(value)).await?)
@@ -66,9 +76,15 @@ impl HostState {
     pub(crate) async fn keep_secret(&mut self, key: &str, secret: &Handle) -> Result<(), Error> {
         check_name(key, "a key")?;
         if !secret.labels().sinks.contains(&Sink::State) {
-            return Err(self.deny("secret.sink", format!("{} may not be kept in state", secret.id())).await);
+            return Err(self
+                .deny("secret.sink", format!("{} may not be kept in state", secret.id()))
+                .await);
         }
-        let identity = self.step.port.set_secret_state(key, secret.value(), secret.labels()).await?;
+        let identity = self
+            .step
+            .port
+            .set_secret_state(key, secret.value(), secret.labels())
+            .await?;
         secret.mark_durable();
         self.place(secret, identity, [SecretRole::State(key.to_owned())], None);
         Ok(())
@@ -76,8 +92,14 @@ impl HostState {
 }
 
 impl runtime::Host for HostState {
-    async fn log(&mut self, level: runtime::Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
-        self.log_line(level.into(), &message, &fields).map_err(Error::into_trap)
+    async fn log(
+        &mut self,
+        level: runtime::Level,
+        message: String,
+        fields: Vec<(String, String)>,
+    ) -> wasmtime::Result<()> {
+        self.log_line(level.into(), &message, &fields)
+            .map_err(Error::into_trap)
     }
 
     async fn now(&mut self) -> wasmtime::Result<u64> {
@@ -87,7 +109,10 @@ impl runtime::Host for HostState {
     async fn sleep(&mut self, duration: u32) -> Result<(), Error> {
         let duration = Duration::from_millis(duration.into());
         if duration > MAX_SLEEP || duration > self.remaining() {
-            let message = format!("a step waits in place for at most {} s; end it with `wait` instead", MAX_SLEEP.as_secs());
+            let message = format!(
+                "a step waits in place for at most {} s; end it with `wait` instead",
+                MAX_SLEEP.as_secs()
+            );
             return Err(Error::limit("runtime.sleep", message));
         }
         self.within(async {
@@ -123,7 +148,9 @@ impl runtime::Host for HostState {
 
     async fn get_secret_state(&mut self, key: String) -> Result<Option<Resource<Handle>>, Error> {
         check_name(&key, "a key")?;
-        let kept = self.use_secret(&SecretRole::State(key.clone()), &Wanted::State(key)).await?;
+        let kept = self
+            .use_secret(&SecretRole::State(key.clone()), &Wanted::State(key))
+            .await?;
         kept.map(|handle| self.hand_out(handle)).transpose()
     }
 

@@ -34,17 +34,25 @@ const MAX_PREFIX_BYTES: usize = 256;
 /// From the operating system's generator.
 pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), Error> {
     SysRng.try_fill_bytes(bytes).map_err(|_unavailable| {
-        Error::answer(ErrorKind::Unavailable, "host.random", "the operating system gives no random numbers")
+        Error::answer(
+            ErrorKind::Unavailable,
+            "host.random",
+            "the operating system gives no random numbers",
+        )
     })
 }
 
 pub(crate) fn check_media_type(media_type: &str) -> Result<(), Error> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+/".contains(&byte);
-    let shape = media_type.split('/').filter(|part| !part.is_empty()).count() == 2 && media_type.matches('/').count() == 1;
+    let shape = media_type.split('/').filter(|part| !part.is_empty()).count() == 2
+        && media_type.matches('/').count() == 1;
     if shape && media_type.len() <= MAX_MEDIA_TYPE_BYTES && media_type.bytes().all(good) {
         return Ok(());
     }
-    Err(Error::invalid("secret.media-type", "not a media type: such as `text/plain`, in lower case, without parameters"))
+    Err(Error::invalid(
+        "secret.media-type",
+        "not a media type: such as `text/plain`, in lower case, without parameters",
+    ))
 }
 
 impl HostState {
@@ -66,7 +74,10 @@ impl HostState {
     async fn compare(&mut self, one: &Handle, other: &Handle) -> Result<bool, Error> {
         for handle in [one, other] {
             if handle.labels().holds_known || !handle.labels().origin.is_whole() {
-                let message = format!("{} is composed, derived or known to the plugin: comparing it would be an oracle", handle.id());
+                let message = format!(
+                    "{} is composed, derived or known to the plugin: comparing it would be an oracle",
+                    handle.id()
+                );
                 return Err(self.deny("secret.matches", message).await);
             }
         }
@@ -74,8 +85,16 @@ impl HostState {
             return Ok(true);
         }
         let identities = [self.identity(one).to_owned(), self.identity(other).to_owned()];
-        if !self.step.port.spend_comparison([&identities[0], &identities[1]]).await? {
-            return Err(Error::limit("secret.matches", "the versions' budget of comparisons is used up"));
+        if !self
+            .step
+            .port
+            .spend_comparison([&identities[0], &identities[1]])
+            .await?
+        {
+            return Err(Error::limit(
+                "secret.matches",
+                "the versions' budget of comparisons is used up",
+            ));
         }
         Ok(one.value().same_as(other.value()))
     }
@@ -85,7 +104,10 @@ impl HostState {
         let value = SecretBytes::new(value);
         self.concealed_bytes = self.concealed_bytes.saturating_add(value.expose().len());
         if self.concealed_bytes > MAX_CONCEALED_BYTES {
-            return Err(Error::limit("secret.conceal", format!("one step may conceal {MAX_CONCEALED_BYTES} bytes")));
+            return Err(Error::limit(
+                "secret.conceal",
+                format!("one step may conceal {MAX_CONCEALED_BYTES} bytes"),
+            ));
         }
         let alphabet = Alphabet::of_foreign(value.expose());
         Ok(Handle::concealed(value, Labels::concealed(media_type, alphabet)))
@@ -96,16 +118,32 @@ fn token(prefix: &str, length: u16, encoding: &str) -> Result<Handle, Error> {
     let encoding = Encoding::named(encoding)?;
     let alphabet = match encoding {
         Encoding::Base64 => Alphabet::of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="),
-        Encoding::Base64Url => Alphabet::of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
+        Encoding::Base64Url => {
+            Alphabet::of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+        }
         Encoding::Hex => Alphabet::of("0123456789abcdef"),
         Encoding::Raw => Alphabet::Bytes,
-        other => return Err(Error::invalid("secret.encoding", format!("a token is `raw`, `hex`, `base64` or `base64url`, not `{}`", other.name()))),
+        other => {
+            return Err(Error::invalid(
+                "secret.encoding",
+                format!(
+                    "a token is `raw`, `hex`, `base64` or `base64url`, not `{}`",
+                    other.name()
+                ),
+            ));
+        }
     };
     if !(MIN_TOKEN_BYTES..=MAX_TOKEN_BYTES).contains(&length) {
-        return Err(Error::invalid("secret.token", format!("a token has {MIN_TOKEN_BYTES} to {MAX_TOKEN_BYTES} random bytes")));
+        return Err(Error::invalid(
+            "secret.token",
+            format!("a token has {MIN_TOKEN_BYTES} to {MAX_TOKEN_BYTES} random bytes"),
+        ));
     }
     if prefix.len() > MAX_PREFIX_BYTES || !prefix.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(Error::invalid("secret.token", format!("a prefix has at most {MAX_PREFIX_BYTES} printable ASCII characters")));
+        return Err(Error::invalid(
+            "secret.token",
+            format!("a prefix has at most {MAX_PREFIX_BYTES} printable ASCII characters"),
+        ));
     }
     let alphabet = match alphabet {
         Alphabet::Only(mut characters) => {
@@ -119,23 +157,43 @@ fn token(prefix: &str, length: u16, encoding: &str) -> Result<Handle, Error> {
     let mut value = Zeroizing::new(Vec::with_capacity(prefix.len() + usize::from(length) * 2));
     value.extend_from_slice(prefix.as_bytes());
     encoding.write(&random, &mut value);
-    let media_type = if alphabet.is_text() { "text/plain" } else { "application/octet-stream" };
-    Ok(Handle::generated(SecretBytes::copy_of(&value), Labels::generated(media_type, alphabet)))
+    let media_type = if alphabet.is_text() {
+        "text/plain"
+    } else {
+        "application/octet-stream"
+    };
+    Ok(Handle::generated(
+        SecretBytes::copy_of(&value),
+        Labels::generated(media_type, alphabet),
+    ))
 }
 
 impl secrets::Host for HostState {
-    async fn generate_password(&mut self, policy: Resource<PasswordPolicy>) -> Result<Resource<Handle>, Error> {
+    async fn generate_password(
+        &mut self,
+        policy: Resource<PasswordPolicy>,
+    ) -> Result<Resource<Handle>, Error> {
         let handle = self.table.get(&policy)?.generate()?;
         self.hand_out(handle)
     }
 
-    async fn generate_token(&mut self, prefix: String, length: u16, encoding: String) -> Result<Resource<Handle>, Error> {
+    async fn generate_token(
+        &mut self,
+        prefix: String,
+        length: u16,
+        encoding: String,
+    ) -> Result<Resource<Handle>, Error> {
         self.hand_out(token(&prefix, length, &encoding)?)
     }
 
     async fn conceal(&mut self, value: Vec<u8>, media_type: String) -> Result<Resource<Handle>, Error> {
         let handle = self.concealed(value, &media_type)?;
-        self.step.port.audit(&AuditFact::Concealed { secret: handle.id().to_owned() }).await?;
+        self.step
+            .port
+            .audit(&AuditFact::Concealed {
+                secret: handle.id().to_owned(),
+            })
+            .await?;
         self.hand_out(handle)
     }
 }
@@ -146,21 +204,33 @@ impl secrets::HostSecret for HostState {
     }
 
     async fn name(&mut self, secret: Resource<Handle>) -> wasmtime::Result<Option<String>> {
-        Ok(self.table.get(&secret)?.stored_at().map(|stored| stored.name.to_string()))
+        Ok(self
+            .table
+            .get(&secret)?
+            .stored_at()
+            .map(|stored| stored.name.to_string()))
     }
 
     async fn version(&mut self, secret: Resource<Handle>) -> wasmtime::Result<Option<String>> {
-        Ok(self.table.get(&secret)?.stored_at().map(|stored| stored.version.clone()))
+        Ok(self
+            .table
+            .get(&secret)?
+            .stored_at()
+            .map(|stored| stored.version.clone()))
     }
 
     async fn created_at(&mut self, secret: Resource<Handle>) -> wasmtime::Result<Option<u64>> {
         let stored = self.table.get(&secret)?.stored_at();
-        Ok(stored.and_then(|stored| stored.created_at).map(keywheel_model::Timestamp::as_unix_ms))
+        Ok(stored
+            .and_then(|stored| stored.created_at)
+            .map(keywheel_model::Timestamp::as_unix_ms))
     }
 
     async fn expires_at(&mut self, secret: Resource<Handle>) -> wasmtime::Result<Option<u64>> {
         let stored = self.table.get(&secret)?.stored_at();
-        Ok(stored.and_then(|stored| stored.expires_at).map(keywheel_model::Timestamp::as_unix_ms))
+        Ok(stored
+            .and_then(|stored| stored.expires_at)
+            .map(keywheel_model::Timestamp::as_unix_ms))
     }
 
     async fn media_type(&mut self, secret: Resource<Handle>) -> wasmtime::Result<String> {
@@ -176,13 +246,23 @@ impl secrets::HostSecret for HostState {
         self.compare(&one, &other).await
     }
 
-    async fn part(&mut self, secret: Resource<Handle>, format: String, key: String) -> Result<Resource<Handle>, Error> {
+    async fn part(
+        &mut self,
+        secret: Resource<Handle>,
+        format: String,
+        key: String,
+    ) -> Result<Resource<Handle>, Error> {
         let whole = self.handle(&secret)?;
         let part = self.part_of(&whole, &format, &key).await?;
         self.hand_out(part)
     }
 
-    async fn public_part(&mut self, secret: Resource<Handle>, format: String, key: String) -> Result<String, Error> {
+    async fn public_part(
+        &mut self,
+        secret: Resource<Handle>,
+        format: String,
+        key: String,
+    ) -> Result<String, Error> {
         let whole = self.handle(&secret)?;
         self.public_part_of(&whole, &format, &key).await
     }
@@ -199,13 +279,24 @@ impl secrets::HostSecret for HostState {
         self.hand_out(made)
     }
 
-    async fn with_part_text(&mut self, secret: Resource<Handle>, format: String, key: String, value: String) -> Result<Resource<Handle>, Error> {
+    async fn with_part_text(
+        &mut self,
+        secret: Resource<Handle>,
+        format: String,
+        key: String,
+        value: String,
+    ) -> Result<Resource<Handle>, Error> {
         let whole = self.handle(&secret)?;
         let made = self.with_text_of(&whole, &format, &key, &value).await?;
         self.hand_out(made)
     }
 
-    async fn derive(&mut self, secret: Resource<Handle>, algorithm: String, parameters: String) -> Result<Resource<Handle>, Error> {
+    async fn derive(
+        &mut self,
+        secret: Resource<Handle>,
+        algorithm: String,
+        parameters: String,
+    ) -> Result<Resource<Handle>, Error> {
         let base = self.handle(&secret)?;
         let derived = self.derived(&base, &algorithm, &parameters).await?;
         self.hand_out(derived)
@@ -219,7 +310,9 @@ impl secrets::HostSecret for HostState {
 
 impl secrets::HostComposer for HostState {
     async fn new(&mut self, media_type: String) -> wasmtime::Result<Resource<Composer>> {
-        self.table.push(Composer::new(media_type)).map_err(|error| Error::from(error).into_trap())
+        self.table
+            .push(Composer::new(media_type))
+            .map_err(|error| Error::from(error).into_trap())
     }
 
     async fn text(&mut self, composer: Resource<Composer>, text: String) -> Result<(), Error> {
@@ -230,7 +323,12 @@ impl secrets::HostComposer for HostState {
         self.table.get_mut(&composer)?.text(&bytes)
     }
 
-    async fn secret(&mut self, composer: Resource<Composer>, secret: Resource<Handle>, encoding: String) -> Result<(), Error> {
+    async fn secret(
+        &mut self,
+        composer: Resource<Composer>,
+        secret: Resource<Handle>,
+        encoding: String,
+    ) -> Result<(), Error> {
         let (secret, encoding) = (self.handle(&secret)?, Encoding::named(&encoding)?);
         self.table.get_mut(&composer)?.secret(secret, encoding)
     }
@@ -248,14 +346,21 @@ impl secrets::HostComposer for HostState {
 
 impl secrets::HostPasswordPolicy for HostState {
     async fn new(&mut self, length: u16) -> wasmtime::Result<Resource<PasswordPolicy>> {
-        self.table.push(PasswordPolicy::new(length)).map_err(|error| Error::from(error).into_trap())
+        self.table
+            .push(PasswordPolicy::new(length))
+            .map_err(|error| Error::from(error).into_trap())
     }
 
     async fn alphabet(&mut self, policy: Resource<PasswordPolicy>, characters: String) -> Result<(), Error> {
         self.table.get_mut(&policy)?.alphabet(&characters)
     }
 
-    async fn require(&mut self, policy: Resource<PasswordPolicy>, characters: String, count: u16) -> Result<(), Error> {
+    async fn require(
+        &mut self,
+        policy: Resource<PasswordPolicy>,
+        characters: String,
+        count: u16,
+    ) -> Result<(), Error> {
         self.table.get_mut(&policy)?.require(&characters, count)
     }
 
@@ -263,7 +368,11 @@ impl secrets::HostPasswordPolicy for HostState {
         self.table.get_mut(&policy)?.exclude(&characters)
     }
 
-    async fn exclude_first(&mut self, policy: Resource<PasswordPolicy>, characters: String) -> Result<(), Error> {
+    async fn exclude_first(
+        &mut self,
+        policy: Resource<PasswordPolicy>,
+        characters: String,
+    ) -> Result<(), Error> {
         self.table.get_mut(&policy)?.exclude_first(&characters)
     }
 
@@ -288,7 +397,15 @@ mod tests {
 
     #[test]
     fn media_types_are_checked() {
-        for bad in ["", "text", "text/", "/x", "a/b/c", "text/plain; charset=utf-8", "te xt/plain"] {
+        for bad in [
+            "",
+            "text",
+            "text/",
+            "/x",
+            "a/b/c",
+            "text/plain; charset=utf-8",
+            "te xt/plain",
+        ] {
             assert!(check_media_type(bad).is_err(), "{bad}");
         }
         assert!(check_media_type("application/vnd.keywheel.connection-string").is_ok());

@@ -3,7 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_manifest::{Manifest, Part, SecretRole, SecretUse};
-use keywheel_model::{Clock, Epoch, ErrorKind, RotationName, RunId, SecretBytes, SecretName, StepError, StepName, Timestamp, Trigger};
+use keywheel_model::{
+    Clock, Epoch, ErrorKind, RotationName, RunId, SecretBytes, SecretName, StepError, StepName, Timestamp,
+    Trigger,
+};
 use keywheel_policy::Policy;
 use tokio::sync::watch;
 use wasmtime::component::ResourceTable;
@@ -130,12 +133,19 @@ impl HostView for HostState {
 
 impl WasiView for HostState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
 impl HostState {
-    pub(crate) fn new(mut step: StepContext, sql: <Sql as Capability>::PerStep, net: <Net as Capability>::PerStep) -> Self {
+    pub(crate) fn new(
+        mut step: StepContext,
+        sql: <Sql as Capability>::PerStep,
+        net: <Net as Capability>::PerStep,
+    ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
         let watched = std::mem::take(&mut step.watched);
@@ -221,7 +231,10 @@ impl HostState {
     pub async fn deny(&mut self, code: &str, message: impl Into<String>) -> Error {
         let error = StepError::new(ErrorKind::Denied, code, message);
         self.report.denied.push(error.clone());
-        let fact = AuditFact::Denied { code: error.code.clone(), message: error.message.clone() };
+        let fact = AuditFact::Denied {
+            code: error.code.clone(),
+            message: error.message.clone(),
+        };
         match self.step.port.audit(&fact).await {
             Ok(()) => Error::Answer(error),
             // What cannot be audited is not answered as if it had been.
@@ -231,7 +244,13 @@ impl HostState {
 
     /// A handle on what the port gave, watched from now on.
     pub(crate) fn adopt(&mut self, loaded: Loaded) -> Handle {
-        let Loaded { identity, roles, value, labels, stored } = loaded;
+        let Loaded {
+            identity,
+            roles,
+            value,
+            labels,
+            stored,
+        } = loaded;
         let handle = Handle::stored(identity, value, labels, stored);
         self.place(&handle, handle.id().to_owned(), roles, None);
         self.watch(&handle);
@@ -244,7 +263,13 @@ impl HostState {
     }
 
     /// Notes what a secret is to the run. Roles that it has already are kept.
-    pub(crate) fn place(&mut self, handle: &Handle, identity: String, roles: impl IntoIterator<Item = SecretRole>, part: Option<Part>) {
+    pub(crate) fn place(
+        &mut self,
+        handle: &Handle,
+        identity: String,
+        roles: impl IntoIterator<Item = SecretRole>,
+        part: Option<Part>,
+    ) {
         let placement = self.placements.entry(handle.id().to_owned()).or_default();
         placement.identity = identity;
         placement.roles.extend(roles);
@@ -266,16 +291,24 @@ impl HostState {
     pub fn secret_use(&self, handle: &Handle) -> SecretUse {
         let derivation = handle.labels().derivation.clone();
         match self.placements.get(handle.id()) {
-            Some(placed) => {
-                SecretUse { roles: placed.roles.iter().cloned().collect(), part: placed.part.clone(), derivation, form: None }
-            }
-            None => SecretUse { derivation, ..SecretUse::default() },
+            Some(placed) => SecretUse {
+                roles: placed.roles.iter().cloned().collect(),
+                part: placed.part.clone(),
+                derivation,
+                form: None,
+            },
+            None => SecretUse {
+                derivation,
+                ..SecretUse::default()
+            },
         }
     }
 
     /// What is the same for every handle on one stored value, in every call; of a value that was never stored its handle's id.
     pub(crate) fn identity<'s>(&'s self, handle: &'s Handle) -> &'s str {
-        self.placements.get(handle.id()).map_or(handle.id(), |placed| &placed.identity)
+        self.placements
+            .get(handle.id())
+            .map_or(handle.id(), |placed| &placed.identity)
     }
 }
 

@@ -41,9 +41,16 @@ impl HostState {
     /// A name that the grant lists. The rotated secret has its own door: [`crate::runs`].
     async fn granted_name(&mut self, name: &str) -> Result<SecretName, Error> {
         self.permit_package(Capability::Vault).await?;
-        let name: SecretName = name.parse().map_err(|error: keywheel_model::NameError| Error::invalid("vault.name", error.to_string()))?;
+        let name: SecretName = name
+            .parse()
+            .map_err(|error: keywheel_model::NameError| Error::invalid("vault.name", error.to_string()))?;
         if name == self.step.secret {
-            return Err(self.deny("vault.rotated", format!("{name} is the rotated secret: it is reached through the run only")).await);
+            return Err(self
+                .deny(
+                    "vault.rotated",
+                    format!("{name} is the rotated secret: it is reached through the run only"),
+                )
+                .await);
         }
         self.permit_vault_name(&name).await?;
         Ok(name)
@@ -51,12 +58,24 @@ impl HostState {
 
     async fn read(&mut self, name: &str, version: Option<String>) -> Result<Handle, Error> {
         let name = self.granted_name(name).await?;
-        let wanted = Wanted::Vault { name: name.clone(), version };
+        let wanted = Wanted::Vault {
+            name: name.clone(),
+            version,
+        };
         let port = self.step.port.clone();
         let loaded = self.within(async { Ok(port.load(&wanted).await?) }).await?;
-        let mut loaded = loaded.ok_or_else(|| Error::answer(ErrorKind::NotFound, "vault.not-found", format!("{name} has no such version")))?;
+        let mut loaded = loaded.ok_or_else(|| {
+            Error::answer(
+                ErrorKind::NotFound,
+                "vault.not-found",
+                format!("{name} has no such version"),
+            )
+        })?;
         loaded.labels = loaded.labels.for_use_only();
-        let fact = AuditFact::Used { secret: loaded.identity.clone(), role: format!("vault:{name}") };
+        let fact = AuditFact::Used {
+            secret: loaded.identity.clone(),
+            role: format!("vault:{name}"),
+        };
         port.audit(&fact).await?;
         Ok(self.adopt(loaded))
     }
@@ -72,7 +91,10 @@ impl HostState {
             check_media_type(&media_type)?;
             // Only what has no structure may be called something else: labels of parts would not fit.
             if labels.structure.is_some() && media_type != labels.media_type {
-                return Err(Error::invalid("vault.media-type", "a composed document keeps its media type"));
+                return Err(Error::invalid(
+                    "vault.media-type",
+                    "a composed document keeps its media type",
+                ));
             }
             labels.media_type = media_type;
         }
@@ -82,7 +104,10 @@ impl HostState {
             tags.insert(key.clone(), self.guest_text(value, "a tag")?);
         }
         if tags.len() > MAX_TAGS || tags.values().any(|value| value.len() > MAX_TAG_BYTES) {
-            return Err(Error::limit("vault.tags", format!("a version has at most {MAX_TAGS} tags of {MAX_TAG_BYTES} bytes")));
+            return Err(Error::limit(
+                "vault.tags",
+                format!("a version has at most {MAX_TAGS} tags of {MAX_TAG_BYTES} bytes"),
+            ));
         }
         let write_to = VaultWrite {
             name: &name,
@@ -105,7 +130,9 @@ impl vault::Host for HostState {
     async fn versions(&mut self, name: String) -> Result<Vec<vault::VersionInfo>, Error> {
         let name = self.granted_name(&name).await?;
         let port = self.step.port.clone();
-        let versions = self.within(async { Ok(port.vault_versions(&name).await?) }).await?;
+        let versions = self
+            .within(async { Ok(port.vault_versions(&name).await?) })
+            .await?;
         let info = |facts: crate::port::VersionFacts| vault::VersionInfo {
             version: facts.version,
             current: facts.current,
@@ -120,8 +147,17 @@ impl vault::Host for HostState {
 impl vault::HostWrite for HostState {
     async fn new(&mut self, name: String, value: Resource<Handle>) -> wasmtime::Result<Resource<Write>> {
         let value = self.handle(&value).map_err(Error::into_trap)?;
-        let write = Write { name, value, expires_at: None, media_type: None, tags: BTreeMap::new(), expect_current: None };
-        self.table.push(write).map_err(|error| Error::from(error).into_trap())
+        let write = Write {
+            name,
+            value,
+            expires_at: None,
+            media_type: None,
+            tags: BTreeMap::new(),
+            expect_current: None,
+        };
+        self.table
+            .push(write)
+            .map_err(|error| Error::from(error).into_trap())
     }
 
     async fn expires_at(&mut self, write: Resource<Write>, at: u64) -> wasmtime::Result<()> {

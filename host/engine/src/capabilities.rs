@@ -6,8 +6,8 @@ use keywheel_capability::capability::{Capabilities, Settings};
 use keywheel_capability::net::NetSettings;
 use keywheel_capability::sql::SqlSettings;
 use keywheel_config::Config;
-use keywheel_target::dial::Dialer;
 use keywheel_target::Outbound;
+use keywheel_target::dial::Dialer;
 use keywheel_target::postgres::{Pool, PoolLimits};
 use keywheel_target::tls::TrustStore;
 
@@ -24,16 +24,30 @@ pub(crate) fn configure(config: &Config) -> Result<Capabilities, Error> {
     let mut trust = TrustStore::new();
     for (name, set) in &config.trust {
         for path in &set.pem {
-            let failed = |source| Error::File { what: "read the certificates in", path: path.clone(), source };
+            let failed = |source| Error::File {
+                what: "read the certificates in",
+                path: path.clone(),
+                source,
+            };
             if path.metadata().map_err(failed)?.len() > PEM_BYTES {
-                return Err(failed(std::io::Error::other(format!("more than {PEM_BYTES} bytes"))));
+                return Err(failed(std::io::Error::other(format!(
+                    "more than {PEM_BYTES} bytes"
+                ))));
             }
             let pem = std::fs::read(path).map_err(failed)?;
-            trust.add_pem(name, &pem).map_err(|error| Error::Capability(format!("trust set {name}: {error}")))?;
+            trust
+                .add_pem(name, &pem)
+                .map_err(|error| Error::Capability(format!("trust set {name}: {error}")))?;
         }
     }
     let outbound = Arc::new(Outbound::new(Dialer::system(), trust));
     let pool = Arc::new(Pool::new(PoolLimits::default()));
-    let settings = Settings { sql: SqlSettings { outbound: Arc::clone(&outbound), pool }, net: NetSettings { outbound } };
+    let settings = Settings {
+        sql: SqlSettings {
+            outbound: Arc::clone(&outbound),
+            pool,
+        },
+        net: NetSettings { outbound },
+    };
     Capabilities::configure(settings).map_err(|error| Error::Capability(error.to_string()))
 }

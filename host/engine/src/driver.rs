@@ -1,8 +1,8 @@
 //! The loop around the machine: an event in, the new state made durable, the effect performed, its report the next event.
 
-use std::sync::Arc;
 use keywheel_model::{Fence, Timestamp};
 use keywheel_workflow::{Effect, Event, Lease, Next, Report, State, step};
+use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::engine::Inner;
@@ -71,7 +71,9 @@ impl Driver<'_> {
     /// Feeds `events`, then goes on until the run is over, parked, has to wait longer than wanted, or is to stop.
     pub(crate) async fn drive(&self, mut saved: Saved, events: Vec<Event>) -> Result<(State, Left), Error> {
         let mut waiting_events = events.into_iter();
-        let mut event = waiting_events.next().ok_or(Error::Defect("a run was driven without an event"))?;
+        let mut event = waiting_events
+            .next()
+            .ok_or(Error::Defect("a run was driven without an event"))?;
         let mut held: Option<Fence> = None;
         // In memory only, where the machine says that the state need not be durable before its effect.
         let mut ahead: Option<Next> = None;
@@ -82,7 +84,10 @@ impl Driver<'_> {
                 next.notes.splice(0..0, unsaved.notes.iter().cloned());
             }
             let more = waiting_events.next();
-            let may_lag = next.effect.as_ref().is_some_and(|effect| !effect.needs_write_ahead(next.state.settings.class));
+            let may_lag = next
+                .effect
+                .as_ref()
+                .is_some_and(|effect| !effect.needs_write_ahead(next.state.settings.class));
             if may_lag && next.notes.is_empty() && more.is_none() && !next.state.is_over() {
                 ahead = Some(next);
             } else {
@@ -119,7 +124,11 @@ impl Driver<'_> {
     /// What comes of the effect that the state asks for.
     async fn react(&self, state: &State, held: &mut Option<Fence>) -> Result<Reaction, Error> {
         let Some(effect) = &state.doing else {
-            return Ok(Reaction::Leave(if state.is_over() { Left::Ended } else { Left::Stopped }));
+            return Ok(Reaction::Leave(if state.is_over() {
+                Left::Ended
+            } else {
+                Left::Stopped
+            }));
         };
         match effect {
             Effect::Release => Ok(Reaction::Leave(Left::Ended)),
@@ -143,9 +152,16 @@ impl Driver<'_> {
     }
 
     /// Performs an effect while the lease is kept alive. `None`: the lease was lost on the way, and the effect was let go of.
-    async fn guarded(&self, effect: &Effect, state: &State, held: &Option<Fence>) -> Result<Option<Report>, Error> {
+    async fn guarded(
+        &self,
+        effect: &Effect,
+        state: &State,
+        held: &Option<Fence>,
+    ) -> Result<Option<Report>, Error> {
         let work = self.performer.perform(self.inner, effect, state, *held);
-        let Some(fence) = *held else { return work.await.map(Some) };
+        let Some(fence) = *held else {
+            return work.await.map(Some);
+        };
         tokio::select! {
             report = work => report.map(Some),
             lost = self.keep_lease(state, fence) => lost.map(|()| None),
@@ -162,7 +178,12 @@ impl Driver<'_> {
         }
     }
 
-    async fn sleep(&self, until: Timestamp, state: &State, held: &mut Option<Fence>) -> Result<Reaction, Error> {
+    async fn sleep(
+        &self,
+        until: Timestamp,
+        state: &State,
+        held: &mut Option<Fence>,
+    ) -> Result<Reaction, Error> {
         let span = until.saturating_since(self.inner.clock.now());
         if let Wait::AtMost(longest) = self.wait
             && span > longest

@@ -44,13 +44,29 @@ impl Engine {
         Self::assemble(config, clock, store, vault).await
     }
 
-    pub(crate) async fn assemble(config: Config, clock: Arc<dyn Clock>, store: Store, vault: Embedded) -> Result<Self, Error> {
+    pub(crate) async fn assemble(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        store: Store,
+        vault: Embedded,
+    ) -> Result<Self, Error> {
         let runtime = start_runtime(&config, &vault)?;
         let registry = scan(&config, &runtime).await?;
         let capabilities = capabilities::configure(&config)?;
         let journal = Journal::new(store.clone(), format!("pid {}", std::process::id()));
         let registry = RwLock::new(Arc::new(registry));
-        Ok(Self { inner: Arc::new(Inner { config, clock, store, vault, journal, capabilities, runtime, registry }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                clock,
+                store,
+                vault,
+                journal,
+                capabilities,
+                runtime,
+                registry,
+            }),
+        })
     }
 
     /// The configuration that it was opened with.
@@ -64,7 +80,11 @@ impl Engine {
     /// The folder itself cannot be trusted or read; what was known before stays.
     pub async fn rescan(&self) -> Result<(), Error> {
         let registry = Arc::new(scan(&self.inner.config, &self.inner.runtime).await?);
-        *self.inner.registry.write().unwrap_or_else(PoisonError::into_inner) = registry;
+        *self
+            .inner
+            .registry
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = registry;
         Ok(())
     }
 
@@ -74,7 +94,9 @@ impl Engine {
     /// [`keywheel_vault::Error::WrongKey`] and its like.
     pub async fn unseal(&self, unlock: Unlock) -> Result<(), Error> {
         self.inner.vault.unseal(unlock).await?;
-        self.inner.audit_as("vault.unseal", "vault", "ok", serde_json::json!({})).await
+        self.inner
+            .audit_as("vault.unseal", "vault", "ok", serde_json::json!({}))
+            .await
     }
 
     /// The embedded vault, for slots and sealing.
@@ -94,11 +116,18 @@ impl Inner {
     }
 
     pub(crate) fn rotation(&self, name: &RotationName) -> Result<&Rotation, Error> {
-        self.config.rotation(name).ok_or_else(|| Error::NoRotation { rotation: name.clone() })
+        self.config.rotation(name).ok_or_else(|| Error::NoRotation {
+            rotation: name.clone(),
+        })
     }
 
     pub(crate) fn plugin(&self, name: &PluginName) -> Result<Arc<Plugin>, Error> {
-        self.registry().plugin(name).map_err(|source| Error::PluginUnusable { name: name.clone(), source })
+        self.registry()
+            .plugin(name)
+            .map_err(|source| Error::PluginUnusable {
+                name: name.clone(),
+                source,
+            })
     }
 
     /// The grants as the files say now: a grant that is taken away acts at once (rule P12).
@@ -116,8 +145,12 @@ impl Inner {
         outcome: &'static str,
         details: serde_json::Value,
     ) -> Result<(), Error> {
-        let entry = keywheel_audit::Entry::of_host(action, resource, outcome).by(actor()).with(details);
-        self.store.write(move |tx| Ok::<_, Error>(tx.audit(&entry).map(|_| ())?)).await
+        let entry = keywheel_audit::Entry::of_host(action, resource, outcome)
+            .by(actor())
+            .with(details);
+        self.store
+            .write(move |tx| Ok::<_, Error>(tx.audit(&entry).map(|_| ())?))
+            .await
     }
 }
 
@@ -127,8 +160,12 @@ pub(crate) fn actor() -> String {
 }
 
 /// Runs something that blocks on files or computes for long, off the executor.
-pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Defect("a blocking task died"))
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Defect("a blocking task died"))
 }
 
 fn key_file(config: &Config) -> Option<&Path> {
@@ -146,7 +183,10 @@ fn start_runtime(config: &Config, vault: &Embedded) -> Result<Arc<Runtime>, Erro
     };
     // Without its key nothing in the cache can be believed: a sealed host compiles.
     let cache = match vault.sub_key("plugin-cache") {
-        Ok(key) => Some(CacheOptions { folder: config.state_dir.join("compiled"), key }),
+        Ok(key) => Some(CacheOptions {
+            folder: config.state_dir.join("compiled"),
+            key,
+        }),
         Err(keywheel_vault::Error::Sealed) => None,
         Err(error) => return Err(error.into()),
     };

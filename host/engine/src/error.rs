@@ -208,18 +208,36 @@ impl Error {
             Self::PluginUnusable { source, .. } => return source.hint(),
             Self::Policy(error) => return error.hint(),
             Self::NoRotation { .. } => "`keywheel config show` lists the rotations".to_owned(),
-            Self::NoSecret { .. } => "`keywheel secret list` lists the secrets; `keywheel secret import` adds one".to_owned(),
-            Self::NoVersion { secret, .. } => format!("`keywheel secret history {secret}` lists its versions"),
+            Self::NoSecret { .. } => {
+                "`keywheel secret list` lists the secrets; `keywheel secret import` adds one".to_owned()
+            }
+            Self::NoVersion { secret, .. } => {
+                format!("`keywheel secret history {secret}` lists its versions")
+            }
             Self::NoRun { .. } => "`keywheel run list` lists the runs".to_owned(),
-            Self::OpenRun { run, .. } => format!("`keywheel run show {run}` tells where it stands, `keywheel run resume {run}` goes on with it"),
-            Self::PastNoReturn { run } => format!("it can only be brought to its end: `keywheel run resume {run}`"),
-            Self::RotationGone { rotation, .. } => format!("put rotation {rotation} back into the configuration until its run is over"),
+            Self::OpenRun { run, .. } => format!(
+                "`keywheel run show {run}` tells where it stands, `keywheel run resume {run}` goes on with it"
+            ),
+            Self::PastNoReturn { run } => {
+                format!("it can only be brought to its end: `keywheel run resume {run}`")
+            }
+            Self::RotationGone { rotation, .. } => {
+                format!("put rotation {rotation} back into the configuration until its run is over")
+            }
             Self::Mode { plugin, .. } => format!("`keywheel plugin show {plugin}` lists the modes"),
             Self::Refused { .. } => "nothing was written; mend what stands there and plan again".to_owned(),
-            Self::Plan { .. } => "nothing was written; see that the target can be reached and its administrator may look".to_owned(),
-            Self::AlreadyCurrent { secret } => format!("`keywheel rotate` makes a new version; `keywheel secret history {secret}` lists what there is"),
+            Self::Plan { .. } => {
+                "nothing was written; see that the target can be reached and its administrator may look"
+                    .to_owned()
+            }
+            Self::AlreadyCurrent { secret } => format!(
+                "`keywheel rotate` makes a new version; `keywheel secret history {secret}` lists what there is"
+            ),
             Self::NewerState { .. } => "use the newer keywheel".to_owned(),
-            Self::Audit(_) => "keep the state directory as it is and compare it with a backup and its checkpoints".to_owned(),
+            Self::Audit(_) => {
+                "keep the state directory as it is and compare it with a backup and its checkpoints"
+                    .to_owned()
+            }
             Self::Exists { .. } => "`init` never overwrites: use another folder".to_owned(),
             _ => return None,
         })

@@ -54,14 +54,23 @@ impl Engine {
     pub async fn status(&self) -> Result<Vec<Attention>, Error> {
         let mut list = Vec::new();
         if self.inner.vault.is_sealed() {
-            list.push(attention("vault", "it is sealed: nothing can be rotated", "keywheel vault unseal"));
+            list.push(attention(
+                "vault",
+                "it is sealed: nothing can be rotated",
+                "keywheel vault unseal",
+            ));
         }
         for run in self.open_runs().await? {
             list.push(self.attention_of_run(&run));
         }
         for plugin in self.plugins() {
             if matches!(plugin.status, "held" | "refused" | "missing" | "new") {
-                let subject = format!("plugin {}", plugin.name.map_or_else(|| plugin.file.display().to_string(), |name| name.to_string()));
+                let subject = format!(
+                    "plugin {}",
+                    plugin
+                        .name
+                        .map_or_else(|| plugin.file.display().to_string(), |name| name.to_string())
+                );
                 list.push(attention(&subject, plugin.status, &plugin.detail));
             }
         }
@@ -76,18 +85,36 @@ impl Engine {
         let subject = format!("rotation {}", run.rotation);
         let resume = format!("keywheel run resume {}", run.run);
         if self.inner.config.rotation(&run.rotation).is_none() {
-            let what = format!("run {} is open, and the configuration does not have its rotation any more", run.run);
+            let what = format!(
+                "run {} is open, and the configuration does not have its rotation any more",
+                run.run
+            );
             return attention(&subject, &what, "put the rotation back until its run is over");
         }
         match (&run.parked, run.state) {
-            (Some(parked), _) => {
-                attention(&subject, &format!("run {} is parked ({}): {}", run.run, parked.cause.as_str(), parked.detail), &parked.way_out)
-            }
+            (Some(parked), _) => attention(
+                &subject,
+                &format!(
+                    "run {} is parked ({}): {}",
+                    run.run,
+                    parked.cause.as_str(),
+                    parked.detail
+                ),
+                &parked.way_out,
+            ),
             (None, RunWord::Waiting) => Attention {
                 harm_at: run.waits_until,
-                ..attention(&subject, &format!("run {} waits; nothing drives it until it is resumed", run.run), &resume)
+                ..attention(
+                    &subject,
+                    &format!("run {} waits; nothing drives it until it is resumed", run.run),
+                    &resume,
+                )
             },
-            _ => attention(&subject, &format!("run {} was left in the middle ({})", run.run, run.safety), &resume),
+            _ => attention(
+                &subject,
+                &format!("run {} was left in the middle ({})", run.run, run.safety),
+                &resume,
+            ),
         }
     }
 
@@ -105,7 +132,10 @@ impl Engine {
                     if let Some(expires) = current.metadata.expires {
                         let what = "its current version expires";
                         let way_out = format!("keywheel rotate {}", rotation.name);
-                        list.push(Attention { harm_at: Some(expires), ..attention(&subject, what, &way_out) });
+                        list.push(Attention {
+                            harm_at: Some(expires),
+                            ..attention(&subject, what, &way_out)
+                        });
                     }
                 }
             }
@@ -118,7 +148,11 @@ impl Engine {
     /// # Errors
     /// The store.
     pub async fn vault_view(&self) -> Result<VaultView, Error> {
-        let epoch = self.inner.store.read(|reader| Ok::<_, Error>(reader.epoch()?)).await?;
+        let epoch = self
+            .inner
+            .store
+            .read(|reader| Ok::<_, Error>(reader.epoch()?))
+            .await?;
         let slots = self.inner.vault.slots().await?;
         Ok(VaultView {
             kind: "embedded",
@@ -133,9 +167,30 @@ impl Engine {
     /// # Errors
     /// The store.
     pub async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditView>, Error> {
-        let AuditQuery { resource, actor, action, run, from, to, after, limit } = query;
-        let filter = AuditFilter { resource, actor, action, run, from, to, after };
-        let rows = self.inner.store.read(move |reader| Ok::<_, Error>(reader.audit_rows(&filter, limit)?)).await?;
+        let AuditQuery {
+            resource,
+            actor,
+            action,
+            run,
+            from,
+            to,
+            after,
+            limit,
+        } = query;
+        let filter = AuditFilter {
+            resource,
+            actor,
+            action,
+            run,
+            from,
+            to,
+            after,
+        };
+        let rows = self
+            .inner
+            .store
+            .read(move |reader| Ok::<_, Error>(reader.audit_rows(&filter, limit)?))
+            .await?;
         Ok(rows
             .into_iter()
             .map(|row| AuditView {
@@ -156,7 +211,11 @@ impl Engine {
     /// # Errors
     /// [`Error::Audit`] naming the first bad row.
     pub async fn audit_verify(&self, checkpoints: Vec<Checkpoint>) -> Result<AuditReport, Error> {
-        let key = if self.inner.vault.is_sealed() { None } else { Some(self.inner.vault.sub_key("audit")?) };
+        let key = if self.inner.vault.is_sealed() {
+            None
+        } else {
+            Some(self.inner.vault.sub_key("audit")?)
+        };
         let count = checkpoints.len();
         let (report, head) = self
             .inner
@@ -166,7 +225,12 @@ impl Engine {
                 Ok::<_, Error>((report?, reader.audit_checkpoint()?))
             })
             .await?;
-        Ok(AuditReport { rows: report.rows, sealed_to: report.sealed_to, checkpoints: count, head })
+        Ok(AuditReport {
+            rows: report.rows,
+            sealed_to: report.sealed_to,
+            checkpoints: count,
+            head,
+        })
     }
 
     /// Looks at everything that a host stands on.
@@ -179,13 +243,21 @@ impl Engine {
             Err(error) => sick("store", error.to_string(), error.hint()),
         }];
         found.push(if self.inner.vault.is_sealed() {
-            Diagnosis { result: "warning", advice: Some("keywheel vault unseal".to_owned()), ..healthy("vault", "it is sealed".to_owned()) }
+            Diagnosis {
+                result: "warning",
+                advice: Some("keywheel vault unseal".to_owned()),
+                ..healthy("vault", "it is sealed".to_owned())
+            }
         } else {
             healthy("vault", "it is open".to_owned())
         });
         for slot in self.inner.vault.slots().await? {
             if let Some(fault) = slot.fault {
-                found.push(sick("vault", format!("slot {}: {fault}", slot.id), Some("open the vault by another slot and add a new one".to_owned())));
+                found.push(sick(
+                    "vault",
+                    format!("slot {}: {fault}", slot.id),
+                    Some("open the vault by another slot and add a new one".to_owned()),
+                ));
             }
         }
         found.push(match self.audit_verify(Vec::new()).await {
@@ -193,11 +265,18 @@ impl Engine {
             Err(error) => sick("audit", chain(&error), error.hint()),
         });
         for plugin in self.plugins() {
-            let name = plugin.name.as_ref().map_or_else(|| plugin.file.display().to_string(), ToString::to_string);
+            let name = plugin
+                .name
+                .as_ref()
+                .map_or_else(|| plugin.file.display().to_string(), ToString::to_string);
             found.push(match plugin.status {
                 "pinned" => healthy("plugin", format!("{name} is pinned")),
                 "refused" => sick("plugin", format!("{name}: {}", plugin.detail), None),
-                status => Diagnosis { result: "warning", advice: Some(plugin.detail), ..healthy("plugin", format!("{name} is {status}")) },
+                status => Diagnosis {
+                    result: "warning",
+                    advice: Some(plugin.detail),
+                    ..healthy("plugin", format!("{name} is {status}"))
+                },
             });
         }
         found.push(match self.inner.policy().await {
@@ -208,22 +287,41 @@ impl Engine {
         found.push(if open.is_empty() {
             healthy("runs", "none is open".to_owned())
         } else {
-            Diagnosis { result: "warning", advice: Some("keywheel status".to_owned()), ..healthy("runs", format!("{} are open", open.len())) }
+            Diagnosis {
+                result: "warning",
+                advice: Some("keywheel status".to_owned()),
+                ..healthy("runs", format!("{} are open", open.len()))
+            }
         });
         Ok(found)
     }
 }
 
 fn attention(subject: &str, what: &str, way_out: &str) -> Attention {
-    Attention { subject: subject.to_owned(), what: what.to_owned(), way_out: way_out.to_owned(), harm_at: None }
+    Attention {
+        subject: subject.to_owned(),
+        what: what.to_owned(),
+        way_out: way_out.to_owned(),
+        harm_at: None,
+    }
 }
 
 fn healthy(check: &'static str, detail: String) -> Diagnosis {
-    Diagnosis { check, result: "ok", detail, advice: None }
+    Diagnosis {
+        check,
+        result: "ok",
+        detail,
+        advice: None,
+    }
 }
 
 fn sick(check: &'static str, detail: String, advice: Option<String>) -> Diagnosis {
-    Diagnosis { check, result: "failure", detail, advice }
+    Diagnosis {
+        check,
+        result: "failure",
+        detail,
+        advice,
+    }
 }
 
 /// An error with its causes on one line.

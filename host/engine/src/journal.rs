@@ -51,7 +51,10 @@ impl Journal {
         actor: &str,
         reason: Option<&str>,
     ) -> Result<Saved, Error> {
-        let pinned = serde_json::to_vec(pinned).map_err(|source| Error::State { run: state.run.clone(), source })?;
+        let pinned = serde_json::to_vec(pinned).map_err(|source| Error::State {
+            run: state.run.clone(),
+            source,
+        })?;
         let new = NewRun {
             id: state.run.clone(),
             rotation: state.settings.rotation.clone(),
@@ -62,11 +65,16 @@ impl Journal {
         let entry = Entry::of_host("run.begin", new.rotation.as_str(), "ok")
             .by(actor)
             .in_run(&new.id)
-            .with(json!({"secret": new.secret.as_str(), "trigger": state.settings.trigger, "reason": reason}));
+            .with(
+                json!({"secret": new.secret.as_str(), "trigger": state.settings.trigger, "reason": reason}),
+            );
         self.store
             .write(move |tx| {
                 if let Some(open) = tx.open_runs()?.into_iter().find(|run| run.secret == new.secret) {
-                    return Err(Error::OpenRun { secret: new.secret.clone(), run: open.id });
+                    return Err(Error::OpenRun {
+                        secret: new.secret.clone(),
+                        run: open.id,
+                    });
                 }
                 tx.begin_run(&new)?;
                 tx.record(&new.id, PinnedRotation::LABEL, &pinned)?;
@@ -79,18 +87,30 @@ impl Journal {
 
     pub(crate) async fn load(&self, id: &RunId) -> Result<(Run, Saved), Error> {
         let wanted = id.clone();
-        let row = self.store.read(move |reader| Ok::<_, Error>(reader.run(&wanted)?)).await?;
+        let row = self
+            .store
+            .read(move |reader| Ok::<_, Error>(reader.run(&wanted)?))
+            .await?;
         let row = row.ok_or_else(|| Error::NoRun { run: id.clone() })?;
-        let saved = Saved { state: read_state(&row)?, version: row.version };
+        let saved = Saved {
+            state: read_state(&row)?,
+            version: row.version,
+        };
         Ok((row, saved))
     }
 
     /// What a run pinned of its rotation.
     pub(crate) async fn pinned(&self, run: &RunId) -> Result<PinnedRotation, Error> {
         let wanted = run.clone();
-        let bytes = self.store.read(move |reader| Ok::<_, Error>(reader.recorded(&wanted, PinnedRotation::LABEL)?)).await?;
+        let bytes = self
+            .store
+            .read(move |reader| Ok::<_, Error>(reader.recorded(&wanted, PinnedRotation::LABEL)?))
+            .await?;
         let bytes = bytes.ok_or(Error::Defect("a run without its pinned configuration"))?;
-        serde_json::from_slice(&bytes).map_err(|source| Error::State { run: run.clone(), source })
+        serde_json::from_slice(&bytes).map_err(|source| Error::State {
+            run: run.clone(),
+            source,
+        })
     }
 
     /// Makes the new state durable: the fence is checked, the notes become audit rows and notifications, an ended run is closed, and what
@@ -132,7 +152,12 @@ impl Journal {
     }
 
     /// Takes the leases of a run or renews those it has.
-    pub(crate) async fn lease(&self, run: &RunId, keys: Vec<LeaseKey>, held: Option<Fence>) -> Result<Lease, Error> {
+    pub(crate) async fn lease(
+        &self,
+        run: &RunId,
+        keys: Vec<LeaseKey>,
+        held: Option<Fence>,
+    ) -> Result<Lease, Error> {
         let request_holder = self.holder.clone();
         let run = run.clone();
         self.store
@@ -142,16 +167,42 @@ impl Journal {
                 if let Some(fence) = held
                     && tx.renew_leases(&run, fence, until).is_ok()
                 {
-                    return Ok(Lease::Held { fence, settled_at: Timestamp::default() });
+                    return Ok(Lease::Held {
+                        fence,
+                        settled_at: Timestamp::default(),
+                    });
                 }
-                let request = LeaseRequest { run: run.clone(), holder: request_holder, keys, until };
-                let ours = request.keys.iter().map(|key| tx.lease(key)).collect::<Result<Vec<_>, _>>()?;
-                let settled_at = ours.iter().flatten().map(|lease| lease.effects_until).max().unwrap_or_default();
-                let dead = ours.iter().flatten().any(|lease| lease.run.as_deref() == Some(run.as_str()));
-                let taken = if dead { tx.take_over(&request) } else { tx.acquire_leases(&request) };
+                let request = LeaseRequest {
+                    run: run.clone(),
+                    holder: request_holder,
+                    keys,
+                    until,
+                };
+                let ours = request
+                    .keys
+                    .iter()
+                    .map(|key| tx.lease(key))
+                    .collect::<Result<Vec<_>, _>>()?;
+                let settled_at = ours
+                    .iter()
+                    .flatten()
+                    .map(|lease| lease.effects_until)
+                    .max()
+                    .unwrap_or_default();
+                let dead = ours
+                    .iter()
+                    .flatten()
+                    .any(|lease| lease.run.as_deref() == Some(run.as_str()));
+                let taken = if dead {
+                    tx.take_over(&request)
+                } else {
+                    tx.acquire_leases(&request)
+                };
                 match taken {
                     Ok(fence) => Ok(Lease::Held { fence, settled_at }),
-                    Err(keywheel_store::Error::TooEarly { free_at, .. }) => Ok(Lease::Busy { until: free_at }),
+                    Err(keywheel_store::Error::TooEarly { free_at, .. }) => {
+                        Ok(Lease::Busy { until: free_at })
+                    }
                     Err(keywheel_store::Error::LeaseHeld { .. }) => Ok(Lease::Busy { until: now + LEASE }),
                     Err(error) => Err(error.into()),
                 }
@@ -179,7 +230,9 @@ impl Journal {
     /// Gives the leases back.
     pub(crate) async fn release(&self, run: &RunId, fence: Fence) -> Result<(), Error> {
         let run = run.clone();
-        self.store.write(move |tx| Ok::<_, Error>(tx.release_leases(&run, fence)?)).await
+        self.store
+            .write(move |tx| Ok::<_, Error>(tx.release_leases(&run, fence)?))
+            .await
     }
 }
 
@@ -191,14 +244,20 @@ fn lands_until(effect: &Effect) -> Option<Timestamp> {
     }
 }
 
-fn record_note(tx: &Transaction<'_>, state: &State, note: &keywheel_workflow::Note) -> Result<(), keywheel_store::Error> {
+fn record_note(
+    tx: &Transaction<'_>,
+    state: &State,
+    note: &keywheel_workflow::Note,
+) -> Result<(), keywheel_store::Error> {
     let (action, outcome) = note_words(note.kind);
-    let entry = Entry::of_host(action, state.settings.secret.as_str(), outcome).in_run(&state.run).with(json!({
-        "rotation": state.settings.rotation.as_str(),
-        "version": note.version.as_ref().map(keywheel_model::VersionId::as_str),
-        "detail": note.detail,
-        "safety": state.safety(),
-    }));
+    let entry = Entry::of_host(action, state.settings.secret.as_str(), outcome)
+        .in_run(&state.run)
+        .with(json!({
+            "rotation": state.settings.rotation.as_str(),
+            "version": note.version.as_ref().map(keywheel_model::VersionId::as_str),
+            "detail": note.detail,
+            "safety": state.safety(),
+        }));
     tx.audit(&entry)?;
     if note.kind.needs_attention() {
         let body = json!({
@@ -259,7 +318,10 @@ pub(crate) fn ending_word(ending: Ending) -> &'static str {
 }
 
 fn write_state(state: &State) -> Result<String, Error> {
-    serde_json::to_string(state).map_err(|source| Error::State { run: state.run.clone(), source })
+    serde_json::to_string(state).map_err(|source| Error::State {
+        run: state.run.clone(),
+        source,
+    })
 }
 
 /// The state of a stored run.
@@ -271,10 +333,17 @@ pub(crate) fn read_state(row: &Run) -> Result<State, Error> {
     struct Format {
         format: u32,
     }
-    let unreadable = |source| Error::State { run: row.id.clone(), source };
+    let unreadable = |source| Error::State {
+        run: row.id.clone(),
+        source,
+    };
     let Format { format } = serde_json::from_str(&row.state).map_err(unreadable)?;
     if format > FORMAT {
-        return Err(Error::NewerState { run: row.id.clone(), found: format, known: FORMAT });
+        return Err(Error::NewerState {
+            run: row.id.clone(),
+            found: format,
+            known: FORMAT,
+        });
     }
     serde_json::from_str(&row.state).map_err(unreadable)
 }

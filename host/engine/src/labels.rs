@@ -12,7 +12,8 @@ const KEY: &str = "capability";
 /// # Errors
 /// Never for labels that a plugin can make; they are plain data.
 pub(crate) fn metadata(labels: &Labels, expires: Option<Timestamp>) -> Result<Metadata, StepError> {
-    let value = serde_json::to_value(labels).map_err(|error| StepError::new(ErrorKind::Other, "host.labels", error.to_string()))?;
+    let value = serde_json::to_value(labels)
+        .map_err(|error| StepError::new(ErrorKind::Other, "host.labels", error.to_string()))?;
     let origin = match labels.origin {
         Origin::Generated => KeptOrigin::Generated,
         Origin::Captured => KeptOrigin::Captured,
@@ -25,7 +26,12 @@ pub(crate) fn metadata(labels: &Labels, expires: Option<Timestamp>) -> Result<Me
     kept.tainted = labels.known_to_guest || labels.holds_known;
     kept.composed = !labels.origin.is_whole();
     kept.more.insert(KEY.to_owned(), value);
-    Ok(Metadata { media_type: labels.media_type.clone(), expires, labels: kept, annotations: Default::default() })
+    Ok(Metadata {
+        media_type: labels.media_type.clone(),
+        expires,
+        labels: kept,
+        annotations: Default::default(),
+    })
 }
 
 /// The labels of a stored value. One without the capabilities' form was imported; what it may hold is looked at now.
@@ -34,9 +40,17 @@ pub(crate) fn metadata(labels: &Labels, expires: Option<Timestamp>) -> Result<Me
 /// `vault.labels` when they cannot be read: a value without known labels goes nowhere.
 pub(crate) fn labels(metadata: &Metadata, value: &[u8]) -> Result<Labels, StepError> {
     match metadata.labels.more.get(KEY) {
-        Some(stored) => serde_json::from_value(stored.clone())
-            .map_err(|_| StepError::new(ErrorKind::Other, "vault.labels", "the labels of a stored secret cannot be read")),
-        None => Ok(Labels::imported(&metadata.media_type, Alphabet::of_foreign(value))),
+        Some(stored) => serde_json::from_value(stored.clone()).map_err(|_| {
+            StepError::new(
+                ErrorKind::Other,
+                "vault.labels",
+                "the labels of a stored secret cannot be read",
+            )
+        }),
+        None => Ok(Labels::imported(
+            &metadata.media_type,
+            Alphabet::of_foreign(value),
+        )),
     }
 }
 
@@ -57,7 +71,10 @@ mod tests {
     fn a_value_without_labels_is_an_import_and_unreadable_labels_are_an_error() {
         let mut stored = Metadata::text(KeptOrigin::Imported);
         assert_eq!(labels(&stored, b"x").unwrap().origin, Origin::Imported);
-        stored.labels.more.insert(KEY.to_owned(), serde_json::json!({"origin": "nonsense"}));
+        stored
+            .labels
+            .more
+            .insert(KEY.to_owned(), serde_json::json!({"origin": "nonsense"}));
         assert_eq!(labels(&stored, b"x").unwrap_err().code, "vault.labels");
     }
 }

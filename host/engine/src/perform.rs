@@ -13,10 +13,10 @@ use keywheel_vault::{Author, Head as VaultHead, Origin, Promotion, Rider, Vault 
 use keywheel_workflow::{Call, Effect, Head, Kept, Report, State, StepOk, StoreFailure};
 use serde_json::json;
 
+use crate::Error;
 use crate::engine::Inner;
 use crate::pinned::Pinned;
 use crate::port::Port;
-use crate::Error;
 
 /// What performing the effects of one run needs.
 pub(crate) struct Performer {
@@ -43,19 +43,28 @@ impl Performer {
         held: Option<Fence>,
     ) -> Result<Report, Error> {
         let name = &state.settings.secret;
-        let by = Author { run: state.run.clone(), fence: state.fence.or(held).unwrap_or_default() };
+        let by = Author {
+            run: state.run.clone(),
+            fence: state.fence.or(held).unwrap_or_default(),
+        };
         Ok(match effect {
             Effect::Lease => Report::Lease(inner.journal.lease(&state.run, self.keys.clone(), held).await?),
             // No means of the host's own reaches every kind of target: the deadline that the server was given is waited for.
             Effect::EndSessions => Report::Sessions { ended: false },
             Effect::ReadHead => self.read_head(inner, name).await?,
             Effect::Call(call) => self.call(inner, call, state, by).await?,
-            Effect::Promote { expected, version } => Report::Stored(promote(inner, &by, name, expected.as_ref(), version).await),
+            Effect::Promote { expected, version } => {
+                Report::Stored(promote(inner, &by, name, expected.as_ref(), version).await)
+            }
             Effect::Abandon { version, keep_until } => {
                 let rider = kept_until(version, *keep_until);
                 Report::Stored(match resolve(inner, name, version).await {
                     Ok(found) if found.stage == Stage::Abandoned => Ok(()),
-                    Ok(found) => inner.vault.abandon(&by, name, &found.id, rider).await.map_err(store_failure),
+                    Ok(found) => inner
+                        .vault
+                        .abandon(&by, name, &found.id, rider)
+                        .await
+                        .map_err(store_failure),
                     Err(failure) => Err(failure),
                 })
             }
@@ -63,47 +72,80 @@ impl Performer {
                 let rider = kept_until(version, *keep_until);
                 Report::Stored(match resolve(inner, name, version).await {
                     Ok(found) if found.stage == Stage::Revoked => Ok(()),
-                    Ok(found) => inner.vault.revoke(&by, name, &found.id, rider).await.map_err(store_failure),
+                    Ok(found) => inner
+                        .vault
+                        .revoke(&by, name, &found.id, rider)
+                        .await
+                        .map_err(store_failure),
                     Err(failure) => Err(failure),
                 })
             }
             Effect::Propagate { version } => self.propagate(inner, state, version).await?,
-            Effect::Mirror { .. } => Report::Stored(Err(StoreFailure::Failed(not_here("a mirror in a remote vault")))),
+            Effect::Mirror { .. } => {
+                Report::Stored(Err(StoreFailure::Failed(not_here("a mirror in a remote vault"))))
+            }
             Effect::Announce { .. } => Report::Announced(Err(not_here("an announce hook"))),
-            Effect::Sleep { .. } | Effect::Park | Effect::Release => return Err(Error::Defect("a rest was to be performed")),
+            Effect::Sleep { .. } | Effect::Park | Effect::Release => {
+                return Err(Error::Defect("a rest was to be performed"));
+            }
         })
     }
 
     async fn read_head(&self, inner: &Inner, name: &SecretName) -> Result<Report, Error> {
         let epoch = inner.store.read(|reader| Ok::<_, Error>(reader.epoch()?)).await?;
         Ok(match inner.vault.head(name).await {
-            Ok(head) => Report::Head(Head { epoch, versions: kept(&head) }),
+            Ok(head) => Report::Head(Head {
+                epoch,
+                versions: kept(&head),
+            }),
             Err(error) => Report::HeadUnreadable(vault_error(&error)),
         })
     }
 
     /// Consumers are told by a notification; none of them reports by itself yet, so each is waited for as long as it declared.
     async fn propagate(&self, inner: &Inner, state: &State, version: &VersionId) -> Result<Report, Error> {
-        let consumers: Vec<_> = state.settings.consumers.iter().map(|consumer| consumer.name.clone()).collect();
+        let consumers: Vec<_> = state
+            .settings
+            .consumers
+            .iter()
+            .map(|consumer| consumer.name.clone())
+            .collect();
         let body = json!({"secret": state.settings.secret.as_str(), "version": version.as_str(), "consumers": consumers});
         let key = state.settings.rotation.to_string();
-        inner.store.write(move |tx| Ok::<_, Error>(tx.notify("secret.rotated", &key, &body)?)).await?;
+        inner
+            .store
+            .write(move |tx| Ok::<_, Error>(tx.notify("secret.rotated", &key, &body)?))
+            .await?;
         Ok(Report::Told { reported: Vec::new() })
     }
 
     /// Calls the plugin. A login that proves something is booked on the account's budget before it starts (rule P14).
-    async fn call(&self, inner: &Arc<Inner>, call: &Call, state: &State, by: Author) -> Result<Report, Error> {
+    async fn call(
+        &self,
+        inner: &Arc<Inner>,
+        call: &Call,
+        state: &State,
+        by: Author,
+    ) -> Result<Report, Error> {
         if call.step == StepName::Test
             && let Some(until) = self.book_login(inner, state).await?
         {
             return Ok(Report::OverBudget { until });
         }
-        let port = Arc::new(Port::new(Arc::clone(inner), Arc::clone(&self.pinned), call.clone(), by));
+        let port = Arc::new(Port::new(
+            Arc::clone(inner),
+            Arc::clone(&self.pinned),
+            call.clone(),
+            by,
+        ));
         let deadline = call.deadline.min(inner.clock.now() + self.step_time);
         let context = port.context(self, state, deadline)?;
         let end = self.plugin.run(inner.capabilities.prepare(context)).await;
         if call.step == StepName::Test {
-            if matches!(end.result, Ok(StepValue::Verdict(keywheel_model::Verdict::Accepted))) {
+            if matches!(
+                end.result,
+                Ok(StepValue::Verdict(keywheel_model::Verdict::Accepted))
+            ) {
                 self.give_login_back(inner, state).await?;
             }
             return Ok(Report::Verdict(end.result.and_then(|value| match value {
@@ -113,22 +155,42 @@ impl Performer {
         }
         let pending = port.pending();
         let current_valid_until = port.current_valid_until();
-        Ok(Report::Step(end.result.and_then(|value| match value {
-            StepValue::Outcome(outcome) => Ok(StepOk { outcome, pending, current_valid_until, problems: Vec::new() }),
-            StepValue::Plan(plan) => Ok(StepOk {
-                problems: plan.problems.into_iter().map(|problem| format!("{}: {}", problem.code, problem.message)).collect(),
-                ..StepOk::done()
-            }),
-            StepValue::Verdict(_) => Err(wrong_answer()),
+        Ok(Report::Step(end.result.and_then(|value| {
+            match value {
+                StepValue::Outcome(outcome) => Ok(StepOk {
+                    outcome,
+                    pending,
+                    current_valid_until,
+                    problems: Vec::new(),
+                }),
+                StepValue::Plan(plan) => Ok(StepOk {
+                    problems: plan
+                        .problems
+                        .into_iter()
+                        .map(|problem| format!("{}: {}", problem.code, problem.message))
+                        .collect(),
+                    ..StepOk::done()
+                }),
+                StepValue::Verdict(_) => Err(wrong_answer()),
+            }
         })))
     }
 
     /// `Some`: the budget of an account is used up until then.
-    pub(crate) async fn book_login(&self, inner: &Inner, state: &State) -> Result<Option<keywheel_model::Timestamp>, Error> {
+    pub(crate) async fn book_login(
+        &self,
+        inner: &Inner,
+        state: &State,
+    ) -> Result<Option<keywheel_model::Timestamp>, Error> {
         let (accounts, run, probes) = (self.accounts.clone(), state.run.clone(), self.probes);
         let booked = inner
             .store
-            .write(move |tx| accounts.iter().try_for_each(|account| tx.spend_probe(account, &run, probes.logins, probes.per).map(|_| ())))
+            .write(move |tx| {
+                accounts.iter().try_for_each(|account| {
+                    tx.spend_probe(account, &run, probes.logins, probes.per)
+                        .map(|_| ())
+                })
+            })
             .await;
         match booked {
             Ok(()) => Ok(None),
@@ -141,7 +203,11 @@ impl Performer {
         let (accounts, run) = (self.accounts.clone(), state.run.clone());
         inner
             .store
-            .write(move |tx| accounts.iter().try_for_each(|account| tx.refund_probe(account, &run)))
+            .write(move |tx| {
+                accounts
+                    .iter()
+                    .try_for_each(|account| tx.refund_probe(account, &run))
+            })
             .await
             .map_err(Error::from)
     }
@@ -196,10 +262,21 @@ async fn promote(
     }
     let expected = current.map(|current| current.id.clone());
     if found.stage == Stage::Pending {
-        let promotion = Promotion { name: name.clone(), pending: found.id.clone(), expected_current: expected };
-        inner.vault.promote(by, promotion, Rider::none()).await.map_err(store_failure)
+        let promotion = Promotion {
+            name: name.clone(),
+            pending: found.id.clone(),
+            expected_current: expected,
+        };
+        inner
+            .vault
+            .promote(by, promotion, Rider::none())
+            .await
+            .map_err(store_failure)
     } else {
-        let rolled = inner.vault.roll_back(by, name, &found.id, expected.as_ref(), Rider::none()).await;
+        let rolled = inner
+            .vault
+            .roll_back(by, name, &found.id, expected.as_ref(), Rider::none())
+            .await;
         rolled.map(|_| ()).map_err(store_failure)
     }
 }
@@ -212,9 +289,9 @@ fn kept_until(version: &VersionId, until: keywheel_model::Timestamp) -> Rider {
 
 fn store_failure(error: keywheel_vault::Error) -> StoreFailure {
     match error {
-        keywheel_vault::Error::HeadMoved { .. } | keywheel_vault::Error::Stage { .. } | keywheel_vault::Error::OtherRun { .. } => {
-            StoreFailure::Conflict
-        }
+        keywheel_vault::Error::HeadMoved { .. }
+        | keywheel_vault::Error::Stage { .. }
+        | keywheel_vault::Error::OtherRun { .. } => StoreFailure::Conflict,
         error => StoreFailure::Failed(vault_error(&error)),
     }
 }
@@ -223,7 +300,9 @@ fn store_failure(error: keywheel_vault::Error) -> StoreFailure {
 pub(crate) fn vault_error(error: &keywheel_vault::Error) -> StepError {
     let (kind, effect) = match error {
         keywheel_vault::Error::Store(store) if store.nothing_kept() => (ErrorKind::Unavailable, Reach::None),
-        keywheel_vault::Error::Store(_) | keywheel_vault::Error::Unreachable(_) => (ErrorKind::Unavailable, Reach::Maybe),
+        keywheel_vault::Error::Store(_) | keywheel_vault::Error::Unreachable(_) => {
+            (ErrorKind::Unavailable, Reach::Maybe)
+        }
         keywheel_vault::Error::Sealed => (ErrorKind::Unavailable, Reach::None),
         keywheel_vault::Error::PendingExists { .. } => (ErrorKind::Conflict, Reach::None),
         keywheel_vault::Error::NoVersion { .. } => (ErrorKind::NotFound, Reach::None),
@@ -234,10 +313,19 @@ pub(crate) fn vault_error(error: &keywheel_vault::Error) -> StepError {
 }
 
 fn wrong_answer() -> StepError {
-    StepError::new(ErrorKind::Other, "plugin.answer", "the plugin answered another question").with_effect(Reach::Maybe)
+    StepError::new(
+        ErrorKind::Other,
+        "plugin.answer",
+        "the plugin answered another question",
+    )
+    .with_effect(Reach::Maybe)
 }
 
 /// The configuration is checked before a run starts, and refuses what would ask for this.
 fn not_here(what: &str) -> StepError {
-    StepError::new(ErrorKind::Invalid, "host.not-offered", format!("{what} is not offered by this host"))
+    StepError::new(
+        ErrorKind::Invalid,
+        "host.not-offered",
+        format!("{what} is not offered by this host"),
+    )
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use keywheel_capability::Cancel;
 use keywheel_config::Rotation;
-use keywheel_model::{Effect, ErrorKind, Fence, RotationName, RunId, Safety, StepError, StepName, Trigger, Verdict, VersionId};
+use keywheel_model::{
+    Effect, ErrorKind, Fence, RotationName, RunId, Safety, StepError, StepName, Trigger, Verdict, VersionId,
+};
 use keywheel_plugin::{Plan, Plugin, StepEnd, StepValue};
 use keywheel_policy::Policy;
 use keywheel_vault::{Author, Vault as _};
@@ -30,16 +32,34 @@ impl Engine {
         let plugin = inner.plugin(&rotation.plugin)?;
         let glance = Glance::new(inner, rotation, &plugin).await?;
         let mut problems = inner.own_problems(rotation, &plugin, &glance.state).await?;
-        let asked = if problems.is_empty() { Some(glance.ask(inner, StepName::Plan, None).await?) } else { None };
+        let asked = if problems.is_empty() {
+            Some(glance.ask(inner, StepName::Plan, None).await?)
+        } else {
+            None
+        };
         let answer = match asked.map(|end| end.result) {
-            None => Plan { steps: Vec::new(), problems: Vec::new(), warnings: Vec::new(), gap: None },
+            None => Plan {
+                steps: Vec::new(),
+                problems: Vec::new(),
+                warnings: Vec::new(),
+                gap: None,
+            },
             Some(Ok(StepValue::Plan(plan))) => plan,
             Some(Ok(_)) => return Err(Error::Defect("a plan was answered by something else")),
             Some(Err(error)) => {
-                return Err(Error::Plan { rotation: rotation.name.clone(), code: error.code, message: error.message });
+                return Err(Error::Plan {
+                    rotation: rotation.name.clone(),
+                    code: error.code,
+                    message: error.message,
+                });
             }
         };
-        problems.extend(answer.problems.iter().map(|found| worded(&found.code, &found.message, found.hint.as_deref())));
+        problems.extend(
+            answer
+                .problems
+                .iter()
+                .map(|found| worded(&found.code, &found.message, found.hint.as_deref())),
+        );
         let settings = &glance.state.settings;
         Ok(PlanView {
             rotation: rotation.name.clone(),
@@ -52,11 +72,22 @@ impl Engine {
             account: settings.principal.account.clone(),
             steps: planned_steps(settings, &answer),
             hosts: granted_hosts(&glance.performer.policy, rotation),
-            capabilities: plugin.manifest().capabilities.iter().map(ToString::to_string).collect(),
+            capabilities: plugin
+                .manifest()
+                .capabilities
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             problems,
-            warnings: answer.warnings.iter().map(|found| worded(&found.code, &found.message, found.hint.as_deref())).collect(),
+            warnings: answer
+                .warnings
+                .iter()
+                .map(|found| worded(&found.code, &found.message, found.hint.as_deref()))
+                .collect(),
             gap: gap(settings, &answer),
-            revoke_after_ms: u64::try_from(settings.longest_staleness().as_millis()).unwrap_or(u64::MAX).saturating_add(settings.grace_ms),
+            revoke_after_ms: u64::try_from(settings.longest_staleness().as_millis())
+                .unwrap_or(u64::MAX)
+                .saturating_add(settings.grace_ms),
         })
     }
 
@@ -67,7 +98,13 @@ impl Engine {
     pub async fn test_current(&self, rotation: &RotationName) -> Result<Result<Verdict, StepError>, Error> {
         let rotation = self.inner.rotation(rotation)?;
         let head = self.inner.vault.head(&rotation.secret).await?;
-        let current = head.current().ok_or_else(|| Error::NoSecret { secret: rotation.secret.clone() })?.id.clone();
+        let current = head
+            .current()
+            .ok_or_else(|| Error::NoSecret {
+                secret: rotation.secret.clone(),
+            })?
+            .id
+            .clone();
         self.inner.test_version(rotation, &current).await
     }
 }
@@ -84,15 +121,28 @@ impl Inner {
         let end = glance.ask(self, StepName::Test, Some(version.clone())).await?;
         Ok(end.result.and_then(|value| match value {
             StepValue::Verdict(verdict) => Ok(verdict),
-            _ => Err(StepError::new(ErrorKind::Other, "plugin.answer", "the plugin answered another question")),
+            _ => Err(StepError::new(
+                ErrorKind::Other,
+                "plugin.answer",
+                "the plugin answered another question",
+            )),
         }))
     }
 
     /// What the host knows by itself that would stop a run.
-    async fn own_problems(&self, rotation: &Rotation, plugin: &Plugin, state: &State) -> Result<Vec<String>, Error> {
+    async fn own_problems(
+        &self,
+        rotation: &Rotation,
+        plugin: &Plugin,
+        state: &State,
+    ) -> Result<Vec<String>, Error> {
         let mut problems = Vec::new();
         match plugin.check_config(&rotation.config).await {
-            Ok(found) => problems.extend(found.into_iter().map(|(pointer, message)| format!("config{pointer}: {message}"))),
+            Ok(found) => problems.extend(
+                found
+                    .into_iter()
+                    .map(|(pointer, message)| format!("config{pointer}: {message}")),
+            ),
             Err(error) => problems.push(format!("{}: {}", error.code, error.message)),
         }
         if state.roles.current.is_none() && state.settings.first == First::Adopt {
@@ -107,7 +157,10 @@ impl Inner {
             }
         }
         if state.settings.class.has_gap() && !state.settings.gap_accepted && !state.settings.announces() {
-            problems.push("rotation.gap: the target keeps one credential; say `gap = \"accept\"` in the rotation".to_owned());
+            problems.push(
+                "rotation.gap: the target keeps one credential; say `gap = \"accept\"` in the rotation"
+                    .to_owned(),
+            );
         }
         Ok(problems)
     }
@@ -125,11 +178,18 @@ impl Glance {
         let settings = inner.settings(rotation, plugin, Trigger::Manual, epoch)?;
         let mut state = State::new(RunId::fresh(inner.clock.now()), settings);
         let head = inner.vault.head(&rotation.secret).await?;
-        let versions = keywheel_workflow::Head { epoch, versions: kept(&head) };
+        let versions = keywheel_workflow::Head {
+            epoch,
+            versions: kept(&head),
+        };
         state.roles = Roles {
             current: versions.current().cloned(),
-            pending: versions.newest(keywheel_model::Stage::Pending).map(|kept| kept.version.clone()),
-            previous: versions.newest(keywheel_model::Stage::Previous).map(|kept| kept.version.clone()),
+            pending: versions
+                .newest(keywheel_model::Stage::Pending)
+                .map(|kept| kept.version.clone()),
+            previous: versions
+                .newest(keywheel_model::Stage::Previous)
+                .map(|kept| kept.version.clone()),
         };
         let principals = settings::principals(rotation, plugin.manifest());
         let performer = Performer {
@@ -145,20 +205,50 @@ impl Glance {
         Ok(Self { performer, state })
     }
 
-    async fn ask(&self, inner: &Arc<Inner>, step: StepName, subject: Option<VersionId>) -> Result<StepEnd, Error> {
+    async fn ask(
+        &self,
+        inner: &Arc<Inner>,
+        step: StepName,
+        subject: Option<VersionId>,
+    ) -> Result<StepEnd, Error> {
         let deadline = inner.clock.now() + self.performer.step_time;
-        let call = Call { step, subject, roles: self.state.roles.clone(), attempt: 1, interrupted: false, deadline };
+        let call = Call {
+            step,
+            subject,
+            roles: self.state.roles.clone(),
+            attempt: 1,
+            interrupted: false,
+            deadline,
+        };
         if step == StepName::Test
             && let Some(until) = self.performer.book_login(inner, &self.state).await?
         {
             let message = format!("the account's budget of failed logins is used up until {until}");
             let error = StepError::new(ErrorKind::Limit, "run.budget", message);
-            return Ok(StepEnd { result: Err(error), effect: Effect::None, seen: Default::default(), stop: None, cpu: Default::default() });
+            return Ok(StepEnd {
+                result: Err(error),
+                effect: Effect::None,
+                seen: Default::default(),
+                stop: None,
+                cpu: Default::default(),
+            });
         }
-        let by = Author { run: self.state.run.clone(), fence: Fence::default() };
-        let port = Arc::new(Port::outside(Arc::clone(inner), Arc::clone(&self.performer.pinned), call, by));
+        let by = Author {
+            run: self.state.run.clone(),
+            fence: Fence::default(),
+        };
+        let port = Arc::new(Port::outside(
+            Arc::clone(inner),
+            Arc::clone(&self.performer.pinned),
+            call,
+            by,
+        ));
         let context = port.context(&self.performer, &self.state, deadline)?;
-        let end = self.performer.plugin.run(inner.capabilities.prepare(context)).await;
+        let end = self
+            .performer
+            .plugin
+            .run(inner.capabilities.prepare(context))
+            .await;
         if matches!(end.result, Ok(StepValue::Verdict(Verdict::Accepted))) {
             self.performer.give_login_back(inner, &self.state).await?;
         }
@@ -171,7 +261,12 @@ fn granted_hosts(policy: &Policy, rotation: &Rotation) -> Vec<String> {
     let counts = |grant: &&keywheel_policy::Grant| {
         grant.plugin == rotation.plugin && grant.rotation.as_ref().is_none_or(|name| *name == rotation.name)
     };
-    policy.grants().iter().filter(counts).flat_map(|grant| grant.hosts.iter().map(ToString::to_string)).collect()
+    policy
+        .grants()
+        .iter()
+        .filter(counts)
+        .flat_map(|grant| grant.hosts.iter().map(ToString::to_string))
+        .collect()
 }
 
 fn worded(code: &str, message: &str, hint: Option<&str>) -> String {
@@ -193,8 +288,15 @@ fn gap(settings: &Settings, answer: &Plan) -> Option<String> {
 /// The steps in the order in which the machine takes them, with the safety while each runs.
 fn planned_steps(settings: &Settings, answer: &Plan) -> Vec<PlannedStep> {
     let one_slot = settings.class.has_gap();
-    let after_apply = if one_slot { Safety::NewValid } else { Safety::BothValid };
-    let mut steps = vec![(StepName::Plan, Safety::OldValid), (StepName::Create, Safety::OldValid)];
+    let after_apply = if one_slot {
+        Safety::NewValid
+    } else {
+        Safety::BothValid
+    };
+    let mut steps = vec![
+        (StepName::Plan, Safety::OldValid),
+        (StepName::Create, Safety::OldValid),
+    ];
     if settings.announces() {
         steps.push((StepName::Announce, Safety::OldValid));
     }
@@ -203,7 +305,13 @@ fn planned_steps(settings: &Settings, answer: &Plan) -> Vec<PlannedStep> {
     steps.push((StepName::Promote, after_apply));
     steps.push((StepName::Propagate, after_apply));
     steps.push((StepName::Revoke, Safety::NewValid));
-    let said = |step| answer.steps.iter().find(|planned| planned.step == step).map(|planned| planned.text.clone());
+    let said = |step| {
+        answer
+            .steps
+            .iter()
+            .find(|planned| planned.step == step)
+            .map(|planned| planned.text.clone())
+    };
     steps
         .into_iter()
         .map(|(step, safety)| PlannedStep {
@@ -218,7 +326,9 @@ fn planned_steps(settings: &Settings, answer: &Plan) -> Vec<PlannedStep> {
 fn host_words(step: StepName, settings: &Settings) -> &'static str {
     match step {
         StepName::Plan => "look at the target; nothing is written",
-        StepName::Create if settings.class.target_issues() => "the target issues a credential; it is in escrow before the plugin goes on",
+        StepName::Create if settings.class.target_issues() => {
+            "the target issues a credential; it is in escrow before the plugin goes on"
+        }
         StepName::Create => "generate a credential; it is durably pending before anything else",
         StepName::Announce => "consumers that can hold two get the pending one",
         StepName::Apply => "make the target accept it",

@@ -18,7 +18,11 @@ impl Engine {
             .listed()
             .iter()
             .map(|listed| {
-                let manifest = listed.name.as_ref().and_then(|name| registry.candidate(name)).map(|plugin| plugin.manifest().clone());
+                let manifest = listed
+                    .name
+                    .as_ref()
+                    .and_then(|name| registry.candidate(name))
+                    .map(|plugin| plugin.manifest().clone());
                 view(listed, manifest.as_deref())
             })
             .collect()
@@ -34,7 +38,10 @@ impl Engine {
             Some(plugin) => Ok(plugin.manifest().clone()),
             None => Err(match registry.plugin(name) {
                 Ok(_) => Error::Defect("a live plugin is no candidate"),
-                Err(source) => Error::PluginUnusable { name: name.clone(), source },
+                Err(source) => Error::PluginUnusable {
+                    name: name.clone(),
+                    source,
+                },
             }),
         }
     }
@@ -60,7 +67,9 @@ impl Engine {
         });
         let name = addition.name.clone();
         blocking(move || registry.add(&addition)).await??;
-        self.inner.audit_as("plugin.add", name.as_str(), "ok", details).await?;
+        self.inner
+            .audit_as("plugin.add", name.as_str(), "ok", details)
+            .await?;
         self.rescan().await
     }
 }
@@ -69,11 +78,20 @@ fn view(listed: &Listed, manifest: Option<&Manifest>) -> PluginView {
     let (detail, asks) = match &listed.status {
         Status::New(difference) => {
             let name = listed.name.as_ref().map_or("NAME", PluginName::as_str);
-            (format!("`keywheel plugin add {name}` shows what it asks for and pins it"), difference.to_string())
+            (
+                format!("`keywheel plugin add {name}` shows what it asks for and pins it"),
+                difference.to_string(),
+            )
         }
         Status::Pinned => (String::new(), String::new()),
-        Status::Held(difference) => ("a newer version waits for `keywheel plugin add`; the pinned one goes on".to_owned(), difference.to_string()),
-        Status::Missing => ("there is no file; runs that started with it finish on the host's copy".to_owned(), String::new()),
+        Status::Held(difference) => (
+            "a newer version waits for `keywheel plugin add`; the pinned one goes on".to_owned(),
+            difference.to_string(),
+        ),
+        Status::Missing => (
+            "there is no file; runs that started with it finish on the host's copy".to_owned(),
+            String::new(),
+        ),
         Status::Refused(error) => {
             let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
             (format!("{}: {error}{hint}", error.code()), String::new())
@@ -86,10 +104,25 @@ fn view(listed: &Listed, manifest: Option<&Manifest>) -> PluginView {
         digest: listed.digest.map(|digest| digest.to_string()),
         status: listed.status.as_str(),
         detail,
-        summary: manifest.map(|manifest| manifest.summary.clone()).unwrap_or_default(),
-        capabilities: manifest.map(|manifest| manifest.capabilities.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+        summary: manifest
+            .map(|manifest| manifest.summary.clone())
+            .unwrap_or_default(),
+        capabilities: manifest
+            .map(|manifest| manifest.capabilities.iter().map(ToString::to_string).collect())
+            .unwrap_or_default(),
         shapes: manifest
-            .map(|manifest| manifest.shapes().iter().map(|shape| (shape.id().to_owned(), format!("{}, effect {}", shape.kind(), shape.effect()))).collect())
+            .map(|manifest| {
+                manifest
+                    .shapes()
+                    .iter()
+                    .map(|shape| {
+                        (
+                            shape.id().to_owned(),
+                            format!("{}, effect {}", shape.kind(), shape.effect()),
+                        )
+                    })
+                    .collect()
+            })
             .unwrap_or_default(),
         asks: asks.lines().map(str::to_owned).collect(),
     }

@@ -39,13 +39,26 @@ pub(crate) struct Port {
 
 impl Port {
     pub(crate) fn new(inner: Arc<Inner>, pinned: Arc<Pinned>, call: Call, by: Author) -> Self {
-        let told = Told { pending: call.roles.pending.clone(), current_valid_until: None };
-        Self { inner, pinned, call, by, journalled: true, told: Mutex::new(told) }
+        let told = Told {
+            pending: call.roles.pending.clone(),
+            current_valid_until: None,
+        };
+        Self {
+            inner,
+            pinned,
+            call,
+            by,
+            journalled: true,
+            told: Mutex::new(told),
+        }
     }
 
     /// For a call outside of any run (`plan`, `target test`): it keeps nothing but audit rows.
     pub(crate) fn outside(inner: Arc<Inner>, pinned: Arc<Pinned>, call: Call, by: Author) -> Self {
-        Self { journalled: false, ..Self::new(inner, pinned, call, by) }
+        Self {
+            journalled: false,
+            ..Self::new(inner, pinned, call, by)
+        }
     }
 
     /// The version that is durably pending now.
@@ -71,14 +84,21 @@ impl Port {
             Role::Current => roles.current.clone(),
             Role::Previous => roles.previous.clone(),
             Role::Subject => self.call.subject.clone(),
-            Role::Pending if self.call.step == StepName::Apply => self.call.subject.clone().or_else(|| self.pending()),
+            Role::Pending if self.call.step == StepName::Apply => {
+                self.call.subject.clone().or_else(|| self.pending())
+            }
             Role::Pending => self.pending(),
         }
     }
 
     fn pending_or_refuse(&self) -> Result<VersionId, StepError> {
-        self.version_of(Role::Pending)
-            .ok_or_else(|| StepError::new(ErrorKind::NotFound, "run.no-pending", "there is no pending version yet: `set-pending` comes first"))
+        self.version_of(Role::Pending).ok_or_else(|| {
+            StepError::new(
+                ErrorKind::NotFound,
+                "run.no-pending",
+                "there is no pending version yet: `set-pending` comes first",
+            )
+        })
     }
 }
 
@@ -97,14 +117,16 @@ impl RunPort for Port {
     }
 
     async fn set_expiry(&self, at: Timestamp) -> Result<(), StepError> {
-        self.store_annotation("expires-at", &at.as_unix_ms().to_string()).await
+        self.store_annotation("expires-at", &at.as_unix_ms().to_string())
+            .await
     }
 
     async fn set_valid_until(&self, of: Role, at: Timestamp) -> Result<(), StepError> {
         if of == Role::Current {
             self.told().current_valid_until = Some(at);
         }
-        self.journal_fact("valid-until", &format!("{of:?}").to_lowercase(), at).await
+        self.journal_fact("valid-until", &format!("{of:?}").to_lowercase(), at)
+            .await
     }
 
     async fn annotate(&self, key: &str, value: &str) -> Result<(), StepError> {
@@ -128,7 +150,12 @@ impl RunPort for Port {
         self.set_scratch(key, value).await
     }
 
-    async fn set_secret_state(&self, key: &str, value: &SecretBytes, labels: &Labels) -> Result<String, StepError> {
+    async fn set_secret_state(
+        &self,
+        key: &str,
+        value: &SecretBytes,
+        labels: &Labels,
+    ) -> Result<String, StepError> {
         self.store_state(key, value, labels).await
     }
 

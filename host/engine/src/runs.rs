@@ -73,7 +73,10 @@ impl Engine {
         inner.vault.sub_key("plugin-derivations")?;
         let (row, saved) = inner.journal.load(run).await?;
         if let Some(ended) = &saved.state.ended {
-            return Err(Error::Over { run: run.clone(), outcome: ending_word(ended.ending).to_owned() });
+            return Err(Error::Over {
+                run: run.clone(),
+                outcome: ending_word(ended.ending).to_owned(),
+            });
         }
         if wish == Wish::RollBack && saved.state.past_no_return() {
             return Err(Error::PastNoReturn { run: run.clone() });
@@ -93,7 +96,11 @@ impl Engine {
     /// The store; a state that cannot be read.
     pub async fn runs(&self, rotation: Option<&RotationName>, limit: u32) -> Result<Vec<RunView>, Error> {
         let rotation = rotation.cloned();
-        let rows = self.inner.store.read(move |reader| Ok::<_, Error>(reader.runs(rotation.as_ref(), limit)?)).await?;
+        let rows = self
+            .inner
+            .store
+            .read(move |reader| Ok::<_, Error>(reader.runs(rotation.as_ref(), limit)?))
+            .await?;
         rows.iter().map(view_of).collect()
     }
 
@@ -102,7 +109,11 @@ impl Engine {
     /// # Errors
     /// The store; a state that cannot be read.
     pub async fn open_runs(&self) -> Result<Vec<RunView>, Error> {
-        let rows = self.inner.store.read(|reader| Ok::<_, Error>(reader.open_runs()?)).await?;
+        let rows = self
+            .inner
+            .store
+            .read(|reader| Ok::<_, Error>(reader.open_runs()?))
+            .await?;
         rows.iter().map(view_of).collect()
     }
 
@@ -121,8 +132,15 @@ impl Engine {
     /// The store.
     pub async fn open_run_of(&self, secret: &SecretName) -> Result<Option<RunId>, Error> {
         let secret = secret.clone();
-        let rows = self.inner.store.read(|reader| Ok::<_, Error>(reader.open_runs()?)).await?;
-        Ok(rows.into_iter().find(|run| run.secret == secret).map(|run| run.id))
+        let rows = self
+            .inner
+            .store
+            .read(|reader| Ok::<_, Error>(reader.open_runs()?))
+            .await?;
+        Ok(rows
+            .into_iter()
+            .find(|run| run.secret == secret)
+            .map(|run| run.id))
     }
 }
 
@@ -168,7 +186,16 @@ impl Inner {
         let principals = settings::principals(rotation, plugin.manifest());
         let pinned = Pinned::of(rotation);
         let keys = lease_keys(&state.settings, &principals);
-        let saved = self.journal.begin(state, principals.join("\n"), &pinned, &actor(), order.reason.as_deref()).await?;
+        let saved = self
+            .journal
+            .begin(
+                state,
+                principals.join("\n"),
+                &pinned,
+                &actor(),
+                order.reason.as_deref(),
+            )
+            .await?;
         let performer = Performer {
             pinned: Arc::new(pinned),
             plugin: Arc::clone(plugin),
@@ -189,7 +216,14 @@ impl Inner {
         trigger: Trigger,
         epoch: Epoch,
     ) -> Result<keywheel_workflow::Settings, Error> {
-        settings::pin(rotation, plugin.manifest(), &plugin.digest().to_string(), trigger, epoch, rand::random())
+        settings::pin(
+            rotation,
+            plugin.manifest(),
+            &plugin.digest().to_string(),
+            trigger,
+            epoch,
+            rand::random(),
+        )
     }
 
     /// What the run needs to go on: the plugin bytes and the configuration that it started with, the grants of today.
@@ -202,10 +236,18 @@ impl Inner {
             .map_err(|_| Error::Defect("a run's plugin digest cannot be read"))?;
         let registry = self.registry();
         let plugin = crate::engine::blocking(move || registry.pinned(&digest)).await?;
-        let plugin = plugin.map_err(|error| Withdrawn::Gone(format!("plugin {}: {error}", state.settings.plugin)))?;
+        let plugin =
+            plugin.map_err(|error| Withdrawn::Gone(format!("plugin {}: {error}", state.settings.plugin)))?;
         let policy = self.policy().await?;
-        if policy.grants().iter().all(|grant| grant.plugin != state.settings.plugin) {
-            return Err(Withdrawn::Gone(format!("the grant of plugin {}", state.settings.plugin)));
+        if policy
+            .grants()
+            .iter()
+            .all(|grant| grant.plugin != state.settings.plugin)
+        {
+            return Err(Withdrawn::Gone(format!(
+                "the grant of plugin {}",
+                state.settings.plugin
+            )));
         }
         let principals: Vec<String> = row.principal.lines().map(str::to_owned).collect();
         let rotation = self.config.rotation(&state.settings.rotation);
@@ -213,7 +255,8 @@ impl Inner {
             keys: lease_keys(&state.settings, &principals),
             accounts: principals,
             probes: rotation.map_or(DEFAULT_PROBES, |rotation| rotation.probes),
-            step_time: Duration::from_millis(state.settings.effect_deadline_ms).saturating_sub(settings::EFFECT_SLACK),
+            step_time: Duration::from_millis(state.settings.effect_deadline_ms)
+                .saturating_sub(settings::EFFECT_SLACK),
             pinned: Arc::new(pinned),
             plugin,
             policy,
@@ -229,7 +272,13 @@ impl Inner {
         order: Order<'_>,
     ) -> Result<(RunView, Left), Error> {
         let run = saved.state.run.clone();
-        let driver = Driver { inner: self, performer, stop: order.stop, wait: order.wait, observer: order.observer };
+        let driver = Driver {
+            inner: self,
+            performer,
+            stop: order.stop,
+            wait: order.wait,
+            observer: order.observer,
+        };
         let (_, left) = driver.drive(saved, events).await?;
         let (row, _) = self.journal.load(&run).await?;
         Ok((view_of(&row)?, left))
@@ -244,7 +293,10 @@ impl Inner {
 }
 
 /// For a run whose rotation is gone from the configuration.
-const DEFAULT_PROBES: keywheel_config::ProbeBudget = keywheel_config::ProbeBudget { logins: 3, per: Duration::from_hours(1) };
+const DEFAULT_PROBES: keywheel_config::ProbeBudget = keywheel_config::ProbeBudget {
+    logins: 3,
+    per: Duration::from_hours(1),
+};
 
 /// A stored run, as a person sees it.
 pub(crate) fn view_of(row: &Run) -> Result<RunView, Error> {
@@ -266,7 +318,11 @@ pub(crate) fn view_of(row: &Run) -> Result<RunView, Error> {
             detail: parked.detail.clone(),
             way_out: way_out(parked.cause, &row.id),
         }),
-        detail: state.ended.as_ref().map(|ended| ended.detail.clone()).unwrap_or_default(),
+        detail: state
+            .ended
+            .as_ref()
+            .map(|ended| ended.detail.clone())
+            .unwrap_or_default(),
         steps: described
             .steps
             .into_iter()

@@ -70,7 +70,11 @@ impl Engine {
         let current = head.current();
         Ok(SecretView {
             name: name.clone(),
-            rotation: self.inner.config.rotation_of(name).map(|rotation| rotation.name.clone()),
+            rotation: self
+                .inner
+                .config
+                .rotation_of(name)
+                .map(|rotation| rotation.name.clone()),
             current: current.map(|version| version.id.clone()),
             current_since: current.map(|version| version.created),
             expires_at: current.and_then(|version| version.metadata.expires),
@@ -121,10 +125,23 @@ impl Engine {
         let run = RunId::fresh(inner.clock.now());
         let (saved, performer) = inner.begin(run.clone(), rotation, &plugin, &order).await?;
         let Lease::Held { fence, .. } = inner.journal.lease(&run, performer.keys.clone(), None).await? else {
-            return Err(Error::OpenRun { secret: import.name, run });
+            return Err(Error::OpenRun {
+                secret: import.name,
+                run,
+            });
         };
-        let by = Author { run: run.clone(), fence };
-        inner.vault.import(&by, pending(&import)?, audited("secret.import", &import.name, Some(&run))).await?;
+        let by = Author {
+            run: run.clone(),
+            fence,
+        };
+        inner
+            .vault
+            .import(
+                &by,
+                pending(&import)?,
+                audited("secret.import", &import.name, Some(&run)),
+            )
+            .await?;
         inner.journal.release(&run, fence).await?;
         let (view, left) = inner.drive(saved, performer, vec![Event::Start], order).await?;
         Ok(Imported::Adopted(Box::new(view), left))
@@ -134,14 +151,26 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::NoSecret`], [`Error::NoVersion`].
-    pub async fn read(&self, name: &SecretName, version: Option<&VersionId>, reason: &str) -> Result<SecretBytes, Error> {
+    pub async fn read(
+        &self,
+        name: &SecretName,
+        version: Option<&VersionId>,
+        reason: &str,
+    ) -> Result<SecretBytes, Error> {
         let head = self.inner.vault.head(name).await?;
         let found = match version {
-            Some(version) => head.version(version).ok_or_else(|| Error::NoVersion { secret: name.clone(), version: version.clone() })?,
-            None => head.current().ok_or_else(|| Error::NoSecret { secret: name.clone() })?,
+            Some(version) => head.version(version).ok_or_else(|| Error::NoVersion {
+                secret: name.clone(),
+                version: version.clone(),
+            })?,
+            None => head
+                .current()
+                .ok_or_else(|| Error::NoSecret { secret: name.clone() })?,
         };
         let details = json!({"version": found.id.as_str(), "reason": reason});
-        self.inner.audit_as("secret.read", name.as_str(), "ok", details).await?;
+        self.inner
+            .audit_as("secret.read", name.as_str(), "ok", details)
+            .await?;
         Ok(self.inner.vault.read(name, &found.id).await?)
     }
 
@@ -153,28 +182,49 @@ impl Engine {
     pub async fn roll_back(&self, name: &SecretName, to: &VersionId) -> Result<VersionId, Error> {
         let inner = &self.inner;
         if let Some(run) = self.open_run_of(name).await? {
-            return Err(Error::OpenRun { secret: name.clone(), run });
+            return Err(Error::OpenRun {
+                secret: name.clone(),
+                run,
+            });
         }
         let head = inner.vault.head(name).await?;
         if head.version(to).is_none() {
-            return Err(Error::NoVersion { secret: name.clone(), version: to.clone() });
+            return Err(Error::NoVersion {
+                secret: name.clone(),
+                version: to.clone(),
+            });
         }
         if let Some(rotation) = inner.config.rotation_of(name) {
-            let identity = head.version(to).and_then(|version| version.material_of.clone()).unwrap_or_else(|| to.clone());
+            let identity = head
+                .version(to)
+                .and_then(|version| version.material_of.clone())
+                .unwrap_or_else(|| to.clone());
             let verdict = inner.test_version(rotation, &identity).await?;
             if !matches!(verdict, Ok(Verdict::Accepted)) {
                 let problem = match verdict {
-                    Ok(verdict) => format!("the target does not accept version {to}: {}", verdict_words(&verdict)),
-                    Err(error) => format!("the target could not be asked about version {to}: {}: {}", error.code, error.message),
+                    Ok(verdict) => format!(
+                        "the target does not accept version {to}: {}",
+                        verdict_words(&verdict)
+                    ),
+                    Err(error) => format!(
+                        "the target could not be asked about version {to}: {}: {}",
+                        error.code, error.message
+                    ),
                 };
-                return Err(Error::Refused { rotation: rotation.name.clone(), problems: vec![problem] });
+                return Err(Error::Refused {
+                    rotation: rotation.name.clone(),
+                    problems: vec![problem],
+                });
             }
         }
         let run = RunId::fresh(inner.clock.now());
         let by = inner.hold(&run, name).await?;
         let current = head.current().map(|version| version.id.clone());
         let rider = audited("secret.rollback", name, Some(&run));
-        let rolled = inner.vault.roll_back(&by, name, to, current.as_ref(), rider).await;
+        let rolled = inner
+            .vault
+            .roll_back(&by, name, to, current.as_ref(), rider)
+            .await;
         inner.journal.release(&run, by.fence).await?;
         Ok(rolled?)
     }
@@ -191,10 +241,21 @@ impl Inner {
     }
 
     async fn import_and_promote(&self, by: &Author, import: &Import) -> Result<VersionId, Error> {
-        let expected_current = self.vault.head(&import.name).await?.current().map(|version| version.id.clone());
+        let expected_current = self
+            .vault
+            .head(&import.name)
+            .await?
+            .current()
+            .map(|version| version.id.clone());
         let version = self.vault.import(by, pending(import)?, Rider::none()).await?;
-        let promotion = Promotion { name: import.name.clone(), pending: version.clone(), expected_current };
-        self.vault.promote(by, promotion, audited("secret.import", &import.name, None)).await?;
+        let promotion = Promotion {
+            name: import.name.clone(),
+            pending: version.clone(),
+            expected_current,
+        };
+        self.vault
+            .promote(by, promotion, audited("secret.import", &import.name, None))
+            .await?;
         Ok(version)
     }
 
@@ -208,19 +269,32 @@ impl Inner {
             until: self.clock.now() + HOLD,
         };
         let fence = self.store.write(move |tx| tx.acquire_leases(&request)).await?;
-        Ok(Author { run: run.clone(), fence })
+        Ok(Author {
+            run: run.clone(),
+            fence,
+        })
     }
 }
 
 fn pending(import: &Import) -> Result<Pending, Error> {
-    let json = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(import.value.expose()).is_ok();
+    let json =
+        serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(import.value.expose()).is_ok();
     let media_type = if json { "application/json" } else { "text/plain" };
     let labels = Labels::imported(media_type, Alphabet::of_foreign(import.value.expose()));
-    let mut kept = metadata(&labels, None).map_err(|_| Error::Value { what: "its labels cannot be kept" })?;
+    let mut kept = metadata(&labels, None).map_err(|_| Error::Value {
+        what: "its labels cannot be kept",
+    })?;
     kept.labels.origin = Origin::Imported;
     kept.annotations.clone_from(&import.annotations);
-    let secret = SecretValue { value: import.value.duplicate(), metadata: kept };
-    Ok(Pending { name: import.name.clone(), secret, outputs: Vec::new() })
+    let secret = SecretValue {
+        value: import.value.duplicate(),
+        metadata: kept,
+    };
+    Ok(Pending {
+        name: import.name.clone(),
+        secret,
+        outputs: Vec::new(),
+    })
 }
 
 fn check_value(value: &SecretBytes) -> Result<(), Error> {

@@ -18,7 +18,10 @@ pub(crate) const EFFECT_SLACK: Duration = Duration::from_millis(500);
 /// How long after an unproved promotion the login is made at the earliest: an emergency first gets all its changes out.
 const DEFERRED_PROOF: Duration = Duration::from_secs(5);
 
-const BACK_OFF: BackOff = BackOff { first_ms: 500, cap_ms: 60_000 };
+const BACK_OFF: BackOff = BackOff {
+    first_ms: 500,
+    cap_ms: 60_000,
+};
 
 fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
@@ -36,10 +39,16 @@ pub(crate) fn pin(
     epoch: Epoch,
     seed: u64,
 ) -> Result<Settings, Error> {
-    let mode = manifest
-        .mode(&rotation.config)
-        .ok_or_else(|| Error::Mode { rotation: rotation.name.clone(), plugin: rotation.plugin.clone() })?;
-    let staleness = rotation.consumers.iter().map(|consumer| consumer.staleness).max().unwrap_or_default();
+    let mode = manifest.mode(&rotation.config).ok_or_else(|| Error::Mode {
+        rotation: rotation.name.clone(),
+        plugin: rotation.plugin.clone(),
+    })?;
+    let staleness = rotation
+        .consumers
+        .iter()
+        .map(|consumer| consumer.staleness)
+        .max()
+        .unwrap_or_default();
     Ok(Settings {
         rotation: rotation.name.clone(),
         secret: rotation.secret.clone(),
@@ -63,7 +72,11 @@ pub(crate) fn pin(
         consumers: rotation
             .consumers
             .iter()
-            .map(|consumer| Consumer { name: consumer.name.clone(), stale_ms: ms(consumer.staleness), announce: false })
+            .map(|consumer| Consumer {
+                name: consumer.name.clone(),
+                stale_ms: ms(consumer.staleness),
+                announce: false,
+            })
             .collect(),
         grace_ms: ms(rotation.grace.saturating_sub(staleness)),
         belief_delay_ms: ms(mode.belief),
@@ -81,7 +94,11 @@ pub(crate) fn pin(
 
 /// The principals of a rotation as one text each: the leases are taken on all of them.
 pub(crate) fn principals(rotation: &Rotation, manifest: &Manifest) -> Vec<String> {
-    manifest.principals(&rotation.config).into_iter().map(|one| format!("{} {}", one.target, one.account)).collect()
+    manifest
+        .principals(&rotation.config)
+        .into_iter()
+        .map(|one| format!("{} {}", one.target, one.account))
+        .collect()
 }
 
 fn principal(rotation: &Rotation, manifest: &Manifest) -> Principal {
@@ -91,7 +108,10 @@ fn principal(rotation: &Rotation, manifest: &Manifest) -> Principal {
     targets.dedup();
     accounts.sort();
     accounts.dedup();
-    Principal { target: targets.join(" "), account: accounts.join(" ") }
+    Principal {
+        target: targets.join(" "),
+        account: accounts.join(" "),
+    }
 }
 
 /// How many tries fit into the time that a rotation may spend on one step.

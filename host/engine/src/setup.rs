@@ -74,12 +74,19 @@ impl Setup {
     pub async fn run(self) -> Result<SetupDone, Error> {
         let config = self.folder.join("keywheel.toml");
         let key_file = self.key_file.then(|| self.folder.join("vault.key"));
-        for path in [Some(&config), Some(&self.folder.join("state")), key_file.as_ref()].into_iter().flatten() {
+        for path in [Some(&config), Some(&self.folder.join("state")), key_file.as_ref()]
+            .into_iter()
+            .flatten()
+        {
             if path.symlink_metadata().is_ok() {
                 return Err(Error::Exists { path: path.clone() });
             }
         }
-        for folder in [self.folder.clone(), self.folder.join("plugins"), self.folder.join("policies")] {
+        for folder in [
+            self.folder.clone(),
+            self.folder.join("plugins"),
+            self.folder.join("policies"),
+        ] {
             make_folder(&folder, 0o755)?;
         }
         let state = self.folder.join("state");
@@ -91,19 +98,42 @@ impl Setup {
         let entry = Entry::of_host("vault.init", "vault", "ok").by(actor());
         let made = Embedded::init(store, slots, Rider::new(move |tx| tx.audit(&entry).map(|_| ()))).await?;
         // Last, so that an interrupted `init` leaves no configuration that points at half a host.
-        let line = if key_file.is_some() { "key_file = \"vault.key\"\n" } else { "" };
+        let line = if key_file.is_some() {
+            "key_file = \"vault.key\"\n"
+        } else {
+            ""
+        };
         write_new(&config, &CONFIG.replace("{key_file}", line))?;
-        Ok(SetupDone { config, key_file, recovery: made.recovery })
+        Ok(SetupDone {
+            config,
+            key_file,
+            recovery: made.recovery,
+        })
     }
 }
 
 fn make_folder(path: &Path, mode: u32) -> Result<(), Error> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
-    made.map_err(|source| Error::File { what: "make the folder", path: path.to_owned(), source })
+    made.map_err(|source| Error::File {
+        what: "make the folder",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write_new(path: &Path, text: &str) -> Result<(), Error> {
-    let failed = |source| Error::File { what: "write", path: path.to_owned(), source };
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(path).map_err(failed)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+    let failed = |source| Error::File {
+        what: "write",
+        path: path.to_owned(),
+        source,
+    };
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(path)
+        .map_err(failed)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(failed)
 }

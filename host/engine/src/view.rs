@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use keywheel_model::{Epoch, PluginName, RotationName, RunId, Safety, SecretName, SlotClass, Stage, StepName, Strategy, Timestamp, Trigger, VersionId};
+use keywheel_model::{
+    Epoch, PluginName, RotationName, RunId, Safety, SecretName, SlotClass, Stage, StepName, Strategy,
+    Timestamp, Trigger, VersionId,
+};
 use keywheel_workflow::{Cause, RunWord};
 use serde::Serialize;
 

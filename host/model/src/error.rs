@@ -59,7 +59,13 @@ pub struct StepError {
 impl StepError {
     /// An error without effect on the target.
     pub fn new(kind: ErrorKind, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind, effect: Effect::None, code: code.into(), message: message.into(), retry_after_ms: None }
+        Self {
+            kind,
+            effect: Effect::None,
+            code: code.into(),
+            message: message.into(),
+            retry_after_ms: None,
+        }
     }
 
     /// The same error with the given effect.

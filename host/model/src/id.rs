@@ -130,6 +130,9 @@ mod tests {
     fn an_id_of_another_kind_is_refused() {
         let version = VersionId::from_number(7);
         let error = version.as_str().parse::<RunId>().unwrap_err();
-        assert_eq!(error.to_string(), "not a run id: expected `run-` and 26 characters of 0-9 a-v");
+        assert_eq!(
+            error.to_string(),
+            "not a run id: expected `run-` and 26 characters of 0-9 a-v"
+        );
     }
 }

@@ -28,7 +28,9 @@ pub enum NameError {
         allowed: &'static str,
     },
     /// An empty, `.` or `..` segment, or one that begins or ends with a dot.
-    #[error("segment {segment:?} is not allowed; each part between slashes begins and ends with a letter or digit")]
+    #[error(
+        "segment {segment:?} is not allowed; each part between slashes begins and ends with a letter or digit"
+    )]
     Segment {
         /// The segment.
         segment: String,
@@ -42,13 +44,19 @@ fn check_secret(text: &str) -> Result<(), NameError> {
     check_length(text, 127)?;
     for (at, character) in text.char_indices() {
         if !(character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-' | '/')) {
-            return Err(NameError::Character { character, at, allowed: SECRET_ALPHABET });
+            return Err(NameError::Character {
+                character,
+                at,
+                allowed: SECRET_ALPHABET,
+            });
         }
     }
     for segment in text.split('/') {
         let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
         if !edge(segment.bytes().next()) || !edge(segment.bytes().next_back()) || segment.contains("..") {
-            return Err(NameError::Segment { segment: segment.to_owned() });
+            return Err(NameError::Segment {
+                segment: segment.to_owned(),
+            });
         }
     }
     Ok(())
@@ -57,9 +65,14 @@ fn check_secret(text: &str) -> Result<(), NameError> {
 fn check_plain(text: &str) -> Result<(), NameError> {
     check_length(text, 63)?;
     for (at, character) in text.char_indices() {
-        let good = character.is_ascii_lowercase() || at > 0 && (character.is_ascii_digit() || character == '-');
+        let good =
+            character.is_ascii_lowercase() || at > 0 && (character.is_ascii_digit() || character == '-');
         if !good {
-            return Err(NameError::Character { character, at, allowed: PLAIN_ALPHABET });
+            return Err(NameError::Character {
+                character,
+                at,
+                allowed: PLAIN_ALPHABET,
+            });
         }
     }
     Ok(())
@@ -70,7 +83,10 @@ fn check_length(text: &str, limit: usize) -> Result<(), NameError> {
         return Err(NameError::Empty);
     }
     if text.len() > limit {
-        return Err(NameError::TooLong { limit, length: text.len() });
+        return Err(NameError::TooLong {
+            limit,
+            length: text.len(),
+        });
     }
     Ok(())
 }
@@ -142,7 +158,21 @@ mod tests {
 
     #[test]
     fn traversal_control_and_look_alike_characters_are_refused() {
-        for bad in ["", "../x", "a/../b", "a//b", "/a", "a/", ".a", "a.", "a b", "a\nb", "a\0", "pаssword", "a..b"] {
+        for bad in [
+            "",
+            "../x",
+            "a/../b",
+            "a//b",
+            "/a",
+            "a/",
+            ".a",
+            "a.",
+            "a b",
+            "a\nb",
+            "a\0",
+            "pаssword",
+            "a..b",
+        ] {
             assert!(bad.parse::<SecretName>().is_err(), "{bad:?}");
         }
         assert!("app/db.main_1".parse::<SecretName>().is_ok());
@@ -151,7 +181,10 @@ mod tests {
     #[test]
     fn a_megabyte_is_refused_without_repeating_it() {
         let error = "a".repeat(1 << 20).parse::<SecretName>().unwrap_err();
-        assert_eq!(error.to_string(), "a name has at most 127 bytes, this one has 1048576");
+        assert_eq!(
+            error.to_string(),
+            "a name has at most 127 bytes, this one has 1048576"
+        );
     }
 
     #[test]

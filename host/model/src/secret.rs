@@ -47,7 +47,10 @@ mod tests {
 
     #[test]
     fn debug_shows_neither_value_nor_length() {
-        assert_eq!(format!("{:?}", SecretBytes::copy_of(b"planted-7f3")), "SecretBytes(***)");
+        assert_eq!(
+            format!("{:?}", SecretBytes::copy_of(b"planted-7f3")),
+            "SecretBytes(***)"
+        );
     }
 
     #[test]

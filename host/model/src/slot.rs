@@ -23,7 +23,16 @@ pub enum SlotClass {
 
 impl SlotClass {
     /// Every class, in order.
-    pub const ALL: [Self; 8] = [Self::A, Self::B, Self::C, Self::D, Self::E, Self::F, Self::G, Self::H];
+    pub const ALL: [Self; 8] = [
+        Self::A,
+        Self::B,
+        Self::C,
+        Self::D,
+        Self::E,
+        Self::F,
+        Self::G,
+        Self::H,
+    ];
 
     /// Whether the target, not the host, makes the value.
     pub fn target_issues(self) -> bool {

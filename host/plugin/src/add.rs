@@ -60,7 +60,9 @@ impl Registry {
     pub fn add(&self, addition: &Addition) -> Result<(), Error> {
         let candidate = self.addable(&addition.name)?;
         if candidate.source.digest != addition.digest {
-            return Err(Error::Gone { digest: addition.digest });
+            return Err(Error::Gone {
+                digest: addition.digest,
+            });
         }
         self.write(candidate, Some(&addition.grant))
     }
@@ -77,25 +79,43 @@ impl Registry {
             _ => None,
         });
         match refusal.map(|error| &**error) {
-            Some(Error::Downgrade { path, found, pinned }) => {
-                Err(Error::Downgrade { path: path.clone(), found: found.clone(), pinned: pinned.clone() })
-            }
-            _ => self.candidates.get(name).ok_or_else(|| Error::Unknown { name: name.clone() }),
+            Some(Error::Downgrade { path, found, pinned }) => Err(Error::Downgrade {
+                path: path.clone(),
+                found: found.clone(),
+                pinned: pinned.clone(),
+            }),
+            _ => self
+                .candidates
+                .get(name)
+                .ok_or_else(|| Error::Unknown { name: name.clone() }),
         }
     }
 
     fn write(&self, candidate: &Candidate, grant: Option<&Grant>) -> Result<(), Error> {
         let manifest = candidate.plugin.manifest();
-        self.keep.put(&candidate.source, self.runtime.limits().file_bytes)?;
+        self.keep
+            .put(&candidate.source, self.runtime.limits().file_bytes)?;
         let mut lock = self.lock()?;
-        let pin = LockedPlugin { version: manifest.version.clone(), sha256: candidate.source.digest, publisher: None };
+        let pin = LockedPlugin {
+            version: manifest.version.clone(),
+            sha256: candidate.source.digest,
+            publisher: None,
+        };
         lock.plugins.insert(manifest.name.clone(), pin);
-        let mut files: Vec<_> = grant.iter().map(|grant| (self.grant_path(&manifest.name), grant.to_toml())).collect();
+        let mut files: Vec<_> = grant
+            .iter()
+            .map(|grant| (self.grant_path(&manifest.name), grant.to_toml()))
+            .collect();
         files.push((self.places.lock.clone(), lock.to_toml()));
-        let before = files.iter().map(|(path, _)| read_text(path)).collect::<Result<Vec<_>, _>>()?;
+        let before = files
+            .iter()
+            .map(|(path, _)| read_text(path))
+            .collect::<Result<Vec<_>, _>>()?;
         let intent = Intent { files };
         self.write_intent(&intent)?;
-        let Err(error) = intent.carry_out() else { return self.forget_intent() };
+        let Err(error) = intent.carry_out() else {
+            return self.forget_intent();
+        };
         // Back to what it was. Where not even that can be written, the next scan finishes what was decided here.
         if intent.undo(&before).is_ok() {
             self.forget_intent()?;
@@ -109,7 +129,10 @@ impl Registry {
 
     fn write_intent(&self, intent: &Intent) -> Result<(), Error> {
         let path = self.intent_path();
-        let text = serde_json::to_vec(intent).map_err(|error| Error::Write { path: path.clone(), source: error.into() })?;
+        let text = serde_json::to_vec(intent).map_err(|error| Error::Write {
+            path: path.clone(),
+            source: error.into(),
+        })?;
         write_whole(&path, &text, 0o600)
     }
 
@@ -121,8 +144,13 @@ impl Registry {
     /// A crash came between the two files of an `add`: what was decided is done.
     pub(crate) fn finish_interrupted_add(&self) -> Result<(), Error> {
         let path = self.intent_path();
-        let Some(text) = read_text(&path)? else { return Ok(()) };
-        let intent: Intent = serde_json::from_str(&text).map_err(|error| Error::Read { path, source: error.into() })?;
+        let Some(text) = read_text(&path)? else {
+            return Ok(());
+        };
+        let intent: Intent = serde_json::from_str(&text).map_err(|error| Error::Read {
+            path,
+            source: error.into(),
+        })?;
         intent.carry_out()?;
         self.forget_intent()
     }
@@ -130,7 +158,9 @@ impl Registry {
 
 impl Intent {
     fn carry_out(&self) -> Result<(), Error> {
-        self.files.iter().try_for_each(|(path, text)| write_whole(path, text.as_bytes(), 0o644))
+        self.files
+            .iter()
+            .try_for_each(|(path, text)| write_whole(path, text.as_bytes(), 0o644))
     }
 
     fn undo(&self, before: &[Option<String>]) -> Result<(), Error> {
@@ -139,7 +169,10 @@ impl Intent {
                 Some(text) => write_whole(path, text.as_bytes(), 0o644)?,
                 None => match std::fs::remove_file(path) {
                     Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(Error::Write { path: path.clone(), source });
+                        return Err(Error::Write {
+                            path: path.clone(),
+                            source,
+                        });
                     }
                     _ => {}
                 },

@@ -14,8 +14,8 @@ use sha2::Sha256;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::private::{PrivateFolder, digits, write_whole};
 use crate::Error;
+use crate::private::{PrivateFolder, digits, write_whole};
 
 /// Length of the MAC that a file begins with.
 const MAC_BYTES: usize = 32;
@@ -41,7 +41,11 @@ impl Cache {
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let folder = PrivateFolder::open(&options.folder)?;
-        Ok(Self { folder, key: options.key, engine: format!("{:016x}", hasher.finish()) })
+        Ok(Self {
+            folder,
+            key: options.key,
+            engine: format!("{:016x}", hasher.finish()),
+        })
     }
 
     /// The compiled form, if there is one that this host wrote. Anything else is as good as none.
@@ -67,10 +71,13 @@ impl Cache {
     pub(crate) fn put(&self, digest: &Digest, component: &Component) {
         let name = self.name(digest);
         let path = self.folder.file(&name);
-        let kept = component.serialize().map_err(|error| error.to_string()).and_then(|code| {
-            let mac = self.mac(&name, &code).finalize().into_bytes();
-            write_whole(&path, &[&mac[..], &code].concat(), 0o600).map_err(|error| error.to_string())
-        });
+        let kept = component
+            .serialize()
+            .map_err(|error| error.to_string())
+            .and_then(|code| {
+                let mac = self.mac(&name, &code).finalize().into_bytes();
+                write_whole(&path, &[&mac[..], &code].concat(), 0o600).map_err(|error| error.to_string())
+            });
         if let Err(error) = kept {
             tracing::warn!(path = %path.display(), error, "a compiled plugin is not kept");
         }
@@ -82,7 +89,8 @@ impl Cache {
 
     fn mac(&self, name: &str, code: &[u8]) -> Hmac<Sha256> {
         // Any length is a key for HMAC; the type cannot say so.
-        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose()).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.expose())
+            .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
         mac.update(b"keywheel compiled component\0");
         mac.update(name.as_bytes());
         mac.update(b"\0");
@@ -95,7 +103,10 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     crate::source::read_bounded(File::open(path).ok()?, path, FILE_LIMIT_BYTES).ok()
 }
 
-#[expect(unsafe_code, reason = "wasmtime cannot check compiled code, so it marks loading it as unsafe")]
+#[expect(
+    unsafe_code,
+    reason = "wasmtime cannot check compiled code, so it marks loading it as unsafe"
+)]
 fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` must be what `Component::serialize` returned. The caller has verified a MAC over these very bytes under
     // a key that only this host has, and `put`, the only place that makes such a MAC, makes it of `serialize`'s result.

@@ -62,7 +62,12 @@ impl Plugin {
         let within = state.remaining().min(WALL_CLOCK_LIMIT) + GRACE;
         let step = state.step().step;
         let meter = Meter::default();
-        let mut store = store(&self.runtime.engine, Data::new(state, &limits, &self.runtime.engine), &limits, &meter);
+        let mut store = store(
+            &self.runtime.engine,
+            Data::new(state, &limits, &self.runtime.engine),
+            &limits,
+            &meter,
+        );
         let running = self.runtime.ticker.running();
         let called = tokio::time::timeout(within, meter.run(self.call(&mut store, step))).await;
         drop(running);
@@ -78,7 +83,11 @@ impl Plugin {
         end(called, store.into_data().host, meter.spent())
     }
 
-    async fn call(&self, store: &mut Store<Data>, step: StepName) -> wasmtime::Result<Result<StepValue, StepError>> {
+    async fn call(
+        &self,
+        store: &mut Store<Data>,
+        step: StepName,
+    ) -> wasmtime::Result<Result<StepValue, StepError>> {
         let instance = self.steps.instantiate_async(&mut *store).await?;
         let run = store.data_mut().host.open_run()?;
         let rotator = instance.keywheel_plugin_rotator();
@@ -86,23 +95,33 @@ impl Plugin {
             StepName::Plan => {
                 let answer = rotator.call_plan(&mut *store, run).await?;
                 return Ok(match answer {
-                    Ok(text) => masked(store, &text).map_or_else(Err, |text| Plan::read(&text)).map(StepValue::Plan),
+                    Ok(text) => masked(store, &text)
+                        .map_or_else(Err, |text| Plan::read(&text))
+                        .map(StepValue::Plan),
                     Err(error) => Err(error.into()),
                 });
             }
             StepName::Test => {
                 let answer = rotator.call_test(&mut *store, run).await?;
-                return Ok(answer.map(|verdict| StepValue::Verdict(verdict.into_model())).map_err(StepError::from));
+                return Ok(answer
+                    .map(|verdict| StepValue::Verdict(verdict.into_model()))
+                    .map_err(StepError::from));
             }
             StepName::Create => rotator.call_create(&mut *store, run).await?,
             StepName::Apply => rotator.call_apply(&mut *store, run).await?,
             StepName::Revoke => rotator.call_revoke(&mut *store, run).await?,
             StepName::Rollback => rotator.call_rollback(&mut *store, run).await?,
             StepName::Announce | StepName::Promote | StepName::Propagate => {
-                return Ok(Err(StepError::new(ErrorKind::Invalid, "plugin.step", format!("`{step}` is not the plugin's"))));
+                return Ok(Err(StepError::new(
+                    ErrorKind::Invalid,
+                    "plugin.step",
+                    format!("`{step}` is not the plugin's"),
+                )));
             }
         };
-        Ok(outcome.map(|outcome| StepValue::Outcome(outcome.into_model())).map_err(StepError::from))
+        Ok(outcome
+            .map(|outcome| StepValue::Outcome(outcome.into_model()))
+            .map_err(StepError::from))
     }
 
     /// Problems of a configuration, as (JSON pointer, message): against the plugin's schema, and, where that has none, what
@@ -123,7 +142,8 @@ impl Plugin {
         let work = async {
             // Only this one function: what else the component exports speaks of resources that are not there in a denied instance.
             let instance = self.checks.instantiate_async(&mut store).await?;
-            let check = instance.get_typed_func::<(&str,), (Vec<(String, String)>,)>(&mut store, self.check)?;
+            let check =
+                instance.get_typed_func::<(&str,), (Vec<(String, String)>,)>(&mut store, self.check)?;
             check.call_async(&mut store, (&text,)).await.map(|(found,)| found)
         };
         let stopped = |stop: Stop| stop_error(&stop, Effect::None);
@@ -144,7 +164,10 @@ impl Plugin {
 fn masked(store: &mut Store<Data>, plan: &str) -> Result<String, StepError> {
     match store.data_mut().host.clear_text(plan, "the plugin's plan") {
         Ok(()) => Ok(plan.to_owned()),
-        Err(_withheld) => Err(stop_error(&Stop::Guarded(keywheel_capability::Stop::Reflection), Effect::None)),
+        Err(_withheld) => Err(stop_error(
+            &Stop::Guarded(keywheel_capability::Stop::Reflection),
+            Effect::None,
+        )),
     }
 }
 
@@ -161,7 +184,11 @@ fn end(called: Called, mut host: HostState, cpu: Duration) -> StepEnd {
     };
     let seen = host.into_report();
     // A call that was cut off may have been about to say that it had done more than the host saw finished.
-    let cut_off = if stop.is_some() && seen.strongest >= Some(ShapeEffect::Create) { Effect::Maybe } else { Effect::None };
+    let cut_off = if stop.is_some() && seen.strongest >= Some(ShapeEffect::Create) {
+        Effect::Maybe
+    } else {
+        Effect::None
+    };
     let claimed = result.as_ref().err().map_or(Effect::None, |error| error.effect);
     let effect = seen.worse_of(claimed).max(cut_off);
     let result = match result {
@@ -170,11 +197,20 @@ fn end(called: Called, mut host: HostState, cpu: Duration) -> StepEnd {
             "plugin.open-transaction",
             "the plugin left a transaction open; what was done in it was rolled back",
         )),
-        Ok(_) if seen.reflection => Err(stop_error(&Stop::Guarded(keywheel_capability::Stop::Reflection), effect)),
+        Ok(_) if seen.reflection => Err(stop_error(
+            &Stop::Guarded(keywheel_capability::Stop::Reflection),
+            effect,
+        )),
         Ok(StepValue::Verdict(verdict)) => Ok(StepValue::Verdict(seen.vouched(verdict))),
         other => other,
     };
-    StepEnd { result: result.map_err(|error| error.with_effect(effect)), effect, seen, stop, cpu }
+    StepEnd {
+        result: result.map_err(|error| error.with_effect(effect)),
+        effect,
+        seen,
+        stop,
+        cpu,
+    }
 }
 
 /// Texts by the guest are scanned, cleaned and bounded before they go anywhere.
@@ -191,8 +227,16 @@ fn bounded(value: StepValue, host: &mut HostState) -> StepValue {
 }
 
 fn worded(error: StepError, host: &mut HostState) -> StepError {
-    let code = if is_code(&error.code) { error.code } else { "plugin.error".to_owned() };
-    StepError { message: host.last_words(&error.message, "the plugin's error"), code: host.last_words(&code, "the plugin's error"), ..error }
+    let code = if is_code(&error.code) {
+        error.code
+    } else {
+        "plugin.error".to_owned()
+    };
+    StepError {
+        message: host.last_words(&error.message, "the plugin's error"),
+        code: host.last_words(&code, "the plugin's error"),
+        ..error
+    }
 }
 
 fn stop_error(stop: &Stop, effect: Effect) -> StepError {

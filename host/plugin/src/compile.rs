@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::source::Source;
 use crate::Error;
+use crate::source::Source;
 
 /// How many components are compiled at the same time; the compiler itself uses all processors for one.
 const PLACES: usize = 2;
@@ -27,8 +27,10 @@ struct Place(Arc<Places>);
 impl Places {
     fn take(self: &Arc<Self>, within: Duration) -> Option<Place> {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut taken, waited) =
-            self.freed.wait_timeout_while(taken, within, |taken| *taken >= PLACES).unwrap_or_else(PoisonError::into_inner);
+        let (mut taken, waited) = self
+            .freed
+            .wait_timeout_while(taken, within, |taken| *taken >= PLACES)
+            .unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
             return None;
         }
@@ -49,8 +51,16 @@ pub(crate) struct Compiler(Arc<Places>);
 
 impl Compiler {
     /// Compiles the bytes of a source. Blocks for at most `limit`.
-    pub(crate) fn compile(&self, engine: &Engine, source: &Source, limit: Duration) -> Result<Component, Error> {
-        let timeout = || Error::CompileTimeout { path: source.path.clone(), limit };
+    pub(crate) fn compile(
+        &self,
+        engine: &Engine,
+        source: &Source,
+        limit: Duration,
+    ) -> Result<Component, Error> {
+        let timeout = || Error::CompileTimeout {
+            path: source.path.clone(),
+            limit,
+        };
         let until = Instant::now() + limit;
         let place = self.0.take(limit).ok_or_else(timeout)?;
         let (send, done) = mpsc::sync_channel(1);
@@ -60,13 +70,21 @@ impl Compiler {
             // Nobody waits any more: then the result is not wanted either.
             let _ = send.send(Component::from_binary(&engine, &bytes));
         };
-        std::thread::Builder::new().name("keywheel-compile".into()).stack_size(STACK_BYTES).spawn(work).map_err(Error::Thread)?;
+        std::thread::Builder::new()
+            .name("keywheel-compile".into())
+            .stack_size(STACK_BYTES)
+            .spawn(work)
+            .map_err(Error::Thread)?;
         match done.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(compiled) => compiled.map_err(|e| Error::Compile { path: source.path.clone(), source: e }),
+            Ok(compiled) => compiled.map_err(|e| Error::Compile {
+                path: source.path.clone(),
+                source: e,
+            }),
             Err(RecvTimeoutError::Timeout) => Err(timeout()),
-            Err(RecvTimeoutError::Disconnected) => {
-                Err(Error::Compile { path: source.path.clone(), source: wasmtime::Error::msg("the compiler stopped") })
-            }
+            Err(RecvTimeoutError::Disconnected) => Err(Error::Compile {
+                path: source.path.clone(),
+                source: wasmtime::Error::msg("the compiler stopped"),
+            }),
         }
     }
 }

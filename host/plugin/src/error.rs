@@ -289,7 +289,11 @@ impl Error {
             | Self::Version { path, .. }
             | Self::Duplicate { path, .. }
             | Self::Policy { path, .. } => Some(path),
-            Self::Unknown { .. } | Self::NotPinned { .. } | Self::Gone { .. } | Self::Engine(_) | Self::Thread(_) => None,
+            Self::Unknown { .. }
+            | Self::NotPinned { .. }
+            | Self::Gone { .. }
+            | Self::Engine(_)
+            | Self::Thread(_) => None,
         }
     }
 }

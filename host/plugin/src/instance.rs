@@ -19,7 +19,12 @@ pub(crate) struct Data {
 
 impl Data {
     pub(crate) fn new(host: HostState, limits: &Limits, engine: &Engine) -> Self {
-        Self { host, allowance: Allowance::of(limits), over: None, engine: engine.clone() }
+        Self {
+            host,
+            allowance: Allowance::of(limits),
+            over: None,
+            engine: engine.clone(),
+        }
     }
 }
 
@@ -50,13 +55,20 @@ pub(crate) struct Checking {
 
 impl Checking {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { allowance: Allowance::of(limits), wasi: WasiCtx::builder().build(), table: ResourceTable::new() }
+        Self {
+            allowance: Allowance::of(limits),
+            wasi: WasiCtx::builder().build(),
+            table: ResourceTable::new(),
+        }
     }
 }
 
 impl WasiView for Checking {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
@@ -114,15 +126,21 @@ pub(crate) fn deny<T: 'static>(
     absent: impl Fn(&str) -> bool,
 ) -> wasmtime::Result<()> {
     for (name, item) in component.component_type().imports(engine) {
-        let ComponentItem::ComponentInstance(interface) = item.ty else { continue };
+        let ComponentItem::ComponentInstance(interface) = item.ty else {
+            continue;
+        };
         if !absent(name) {
             continue;
         }
         let mut instance = linker.instance(name)?;
         for (export, item) in interface.exports(engine) {
             match item.ty {
-                ComponentItem::ComponentFunc(_) => instance.func_new(export, |_, _, _, _| Err(Stop::Misuse.into()))?,
-                ComponentItem::Resource(_) => instance.resource(export, ResourceType::host::<()>(), |_, _| Ok(()))?,
+                ComponentItem::ComponentFunc(_) => {
+                    instance.func_new(export, |_, _, _, _| Err(Stop::Misuse.into()))?
+                }
+                ComponentItem::Resource(_) => {
+                    instance.resource(export, ResourceType::host::<()>(), |_, _| Ok(()))?
+                }
                 _ => {}
             }
         }

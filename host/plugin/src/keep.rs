@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use keywheel_manifest::Digest;
 
+use crate::Error;
 use crate::private::{PrivateFolder, digits, write_whole};
 use crate::source::{Source, read_bounded};
-use crate::Error;
 
 pub(crate) struct Keep(PrivateFolder);
 
@@ -39,7 +39,11 @@ impl Keep {
             tracing::warn!(path = %path.display(), "a kept copy is damaged and is not used");
             return Ok(None);
         }
-        Ok(Some(Source { path, digest: *digest, bytes: bytes.into() }))
+        Ok(Some(Source {
+            path,
+            digest: *digest,
+            bytes: bytes.into(),
+        }))
     }
 
     /// A file of another kind beside the copies.

@@ -86,11 +86,21 @@ fn take(left: &mut usize, current: usize, desired: usize, stop: Stop) -> wasmtim
 }
 
 impl ResourceLimiter for Allowance {
-    fn memory_growing(&mut self, current: usize, desired: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _most: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         take(&mut self.memory_bytes, current, desired, Stop::Memory)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _most: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _most: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         take(&mut self.table_elements, current, desired, Stop::Tables)
     }
 

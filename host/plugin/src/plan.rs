@@ -51,14 +51,24 @@ impl Plan {
     /// `plugin.plan` if it is no such document, or larger than one may be.
     pub(crate) fn read(text: &str) -> Result<Self, StepError> {
         if text.len() > DOCUMENT_BYTES {
-            return Err(wrong(format!("has {} bytes, at most {DOCUMENT_BYTES} are read", text.len())));
+            return Err(wrong(format!(
+                "has {} bytes, at most {DOCUMENT_BYTES} are read",
+                text.len()
+            )));
         }
-        let mut plan: Self = serde_json::from_str(text).map_err(|error| wrong(format!("is not the document of `plan`: {error}")))?;
-        if [plan.steps.len(), plan.problems.len(), plan.warnings.len()].into_iter().any(|length| length > ENTRIES) {
+        let mut plan: Self = serde_json::from_str(text)
+            .map_err(|error| wrong(format!("is not the document of `plan`: {error}")))?;
+        if [plan.steps.len(), plan.problems.len(), plan.warnings.len()]
+            .into_iter()
+            .any(|length| length > ENTRIES)
+        {
             return Err(wrong(format!("has more than {ENTRIES} entries of one kind")));
         }
         if let Some(step) = plan.steps.iter().find(|planned| !calls_the_plugin(planned.step)) {
-            return Err(wrong(format!("speaks of `{}`, which is not the plugin's", step.step)));
+            return Err(wrong(format!(
+                "speaks of `{}`, which is not the plugin's",
+                step.step
+            )));
         }
         plan.steps.iter_mut().for_each(|step| clean(&mut step.text));
         for finding in plan.problems.iter_mut().chain(&mut plan.warnings) {
@@ -74,24 +84,37 @@ impl Plan {
 }
 
 fn calls_the_plugin(step: StepName) -> bool {
-    matches!(step, StepName::Create | StepName::Apply | StepName::Test | StepName::Revoke | StepName::Rollback)
+    matches!(
+        step,
+        StepName::Create | StepName::Apply | StepName::Test | StepName::Revoke | StepName::Rollback
+    )
 }
 
 fn wrong(what: String) -> StepError {
-    StepError::new(ErrorKind::Other, "plugin.plan", format!("the plugin's plan {what}"))
+    StepError::new(
+        ErrorKind::Other,
+        "plugin.plan",
+        format!("the plugin's plan {what}"),
+    )
 }
 
 /// What a guest's code may look like; anything else would be a second message.
 pub(crate) fn is_code(code: &str) -> bool {
     (1..=64).contains(&code.len())
-        && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))
+        && code
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-'))
 }
 
 /// One line of printable text of bounded length: what a guest writes ends on a terminal.
 pub(crate) fn clean(text: &mut String) {
     let fine = |character: char| !character.is_control() && !is_invisible(character);
     if text.chars().count() > TEXT_CHARS || !text.chars().all(fine) {
-        *text = text.chars().map(|character| if fine(character) { character } else { ' ' }).take(TEXT_CHARS).collect();
+        *text = text
+            .chars()
+            .map(|character| if fine(character) { character } else { ' ' })
+            .take(TEXT_CHARS)
+            .collect();
     }
 }
 
@@ -111,7 +134,13 @@ mod tests {
     #[test]
     fn a_plan_is_read_and_a_key_from_a_later_contract_is_ignored() {
         let plan = Plan::read(&document(r#"{"step":"apply","text":"ALTER ROLE"}"#, "")).unwrap();
-        assert_eq!(plan.steps, [PlannedStep { step: StepName::Apply, text: "ALTER ROLE".into() }]);
+        assert_eq!(
+            plan.steps,
+            [PlannedStep {
+                step: StepName::Apply,
+                text: "ALTER ROLE".into()
+            }]
+        );
     }
 
     #[test]
@@ -134,7 +163,11 @@ mod tests {
     fn texts_cannot_write_on_the_terminal_nor_fill_it() {
         let plan = Plan::read(&document(r#"{"step":"apply","text":"a\u001b[2J\n\u202eb"}"#, "")).unwrap();
         assert_eq!(plan.steps[0].text, "a [2J  b");
-        let long = Plan::read(&document(&format!(r#"{{"step":"apply","text":"{}"}}"#, "x".repeat(5000)), "")).unwrap();
+        let long = Plan::read(&document(
+            &format!(r#"{{"step":"apply","text":"{}"}}"#, "x".repeat(5000)),
+            "",
+        ))
+        .unwrap();
         assert_eq!(long.steps[0].text.len(), TEXT_CHARS);
     }
 }

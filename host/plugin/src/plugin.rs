@@ -33,16 +33,29 @@ impl Plugin {
     /// calls is there. Nothing of the component runs.
     pub(crate) fn load(runtime: &Arc<Runtime>, source: &Source) -> Result<Self, Error> {
         let path = || source.path.clone();
-        let manifest =
-            keywheel_manifest::read(&source.bytes).map_err(|error| Error::Manifest { path: path(), source: error })?;
+        let manifest = keywheel_manifest::read(&source.bytes).map_err(|error| Error::Manifest {
+            path: path(),
+            source: error,
+        })?;
         let component = runtime.component(source)?;
         check_exports(source, &component)?;
-        let contract = |error| Error::Contract { path: path(), source: error };
+        let contract = |error| Error::Contract {
+            path: path(),
+            source: error,
+        };
         let mut linker = runtime.linker.clone();
-        refuse::link(&mut linker, &component, &manifest).map_err(|error| Error::World { path: path(), source: error })?;
-        let steps = link(linker, runtime, &component).and_then(OfferedPre::new).map_err(contract)?;
+        refuse::link(&mut linker, &component, &manifest).map_err(|error| Error::World {
+            path: path(),
+            source: error,
+        })?;
+        let steps = link(linker, runtime, &component)
+            .and_then(OfferedPre::new)
+            .map_err(contract)?;
         let checks = link_denied(runtime, &component).map_err(contract)?;
-        let check = check_export(&component).ok_or_else(|| Error::Export { path: path(), export: CONFIGURATION })?;
+        let check = check_export(&component).ok_or_else(|| Error::Export {
+            path: path(),
+            export: CONFIGURATION,
+        })?;
         Ok(Self {
             manifest: Arc::new(manifest),
             digest: source.digest,
@@ -72,7 +85,10 @@ impl Plugin {
 
 impl std::fmt::Debug for Plugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Plugin").field("name", &self.manifest.name).field("digest", &self.digest).finish_non_exhaustive()
+        f.debug_struct("Plugin")
+            .field("name", &self.manifest.name)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,7 +100,10 @@ fn check_export(component: &Component) -> Option<ComponentExportIndex> {
 fn check_exports(source: &Source, component: &Component) -> Result<(), Error> {
     for export in [CONFIGURATION, ROTATOR] {
         if component.get_export_index(None, export).is_none() {
-            return Err(Error::Export { path: source.path.clone(), export });
+            return Err(Error::Export {
+                path: source.path.clone(),
+                export,
+            });
         }
     }
     Ok(())
@@ -92,16 +111,24 @@ fn check_exports(source: &Source, component: &Component) -> Result<(), Error> {
 
 /// Interpreted languages import what they never use, also such parts of WASI as this host does not have.
 fn is_absent(name: &str) -> bool {
-    ["wasi:http/", "wasi:keyvalue/", "wasi:config/"].iter().any(|absent| name.starts_with(absent))
+    ["wasi:http/", "wasi:keyvalue/", "wasi:config/"]
+        .iter()
+        .any(|absent| name.starts_with(absent))
 }
 
-fn link(mut linker: Linker<Data>, runtime: &Runtime, component: &Component) -> wasmtime::Result<InstancePre<Data>> {
+fn link(
+    mut linker: Linker<Data>,
+    runtime: &Runtime,
+    component: &Component,
+) -> wasmtime::Result<InstancePre<Data>> {
     deny(&mut linker, component, &runtime.engine, is_absent)?;
     linker.instantiate_pre(component)
 }
 
 fn link_denied(runtime: &Runtime, component: &Component) -> wasmtime::Result<InstancePre<Checking>> {
     let mut linker = runtime.checking.clone();
-    deny(&mut linker, component, &runtime.engine, |name| !name.starts_with("wasi:") || is_absent(name))?;
+    deny(&mut linker, component, &runtime.engine, |name| {
+        !name.starts_with("wasi:") || is_absent(name)
+    })?;
     linker.instantiate_pre(component)
 }

@@ -15,18 +15,33 @@ pub(crate) struct PrivateFolder(PathBuf);
 impl PrivateFolder {
     /// Makes it where it is missing. A folder that is there and open to others is refused: somebody may have been in it.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let write = |source: io::Error| Error::Write { path: path.to_owned(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(write)?;
+        let write = |source: io::Error| Error::Write {
+            path: path.to_owned(),
+            source,
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(write)?;
         let found = std::fs::symlink_metadata(path).map_err(write)?;
         if !found.is_dir() {
-            return Err(Error::NotAFile { path: path.to_owned() });
+            return Err(Error::NotAFile {
+                path: path.to_owned(),
+            });
         }
         if found.uid() != rustix::process::geteuid().as_raw() {
-            return Err(Error::Owner { path: path.to_owned(), uid: found.uid() });
+            return Err(Error::Owner {
+                path: path.to_owned(),
+                uid: found.uid(),
+            });
         }
         let mode = found.permissions().mode() & 0o7777;
         if mode & 0o077 != 0 {
-            return Err(Error::Writable { path: path.to_owned(), mode });
+            return Err(Error::Writable {
+                path: path.to_owned(),
+                mode,
+            });
         }
         Ok(Self(path.to_owned()))
     }
@@ -38,11 +53,17 @@ impl PrivateFolder {
 
 /// Writes a file whole: beside it first, to the disk, then under its name. After a crash there is the old one or the new one.
 pub(crate) fn write_whole(path: &Path, content: &[u8], mode: u32) -> Result<(), Error> {
-    try_write(path, content, mode).map_err(|source| Error::Write { path: path.to_owned(), source })
+    try_write(path, content, mode).map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn try_write(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let beside = folder.join(format!(".{}.{}.new", name.to_string_lossy(), std::process::id()));
     let written = write_new(&beside, content, mode).and_then(|()| std::fs::rename(&beside, path));
@@ -59,17 +80,24 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)?;
     file.write_all(content)?;
     file.sync_all()
 }
 
 /// The digest's digits, for the name of a file.
 pub(crate) fn digits(digest: &Digest) -> String {
-    digest.as_bytes().iter().fold(String::with_capacity(64), |mut text, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
-        }
-        text
-    })
+    digest
+        .as_bytes()
+        .iter()
+        .fold(String::with_capacity(64), |mut text, byte| {
+            for digit in [byte >> 4, byte & 15] {
+                text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+            }
+            text
+        })
 }

@@ -120,7 +120,10 @@ impl Registry {
         let mut found: BTreeMap<PluginName, Vec<Candidate>> = BTreeMap::new();
         for path in folder.candidates()? {
             match registry.read(&folder, &path) {
-                Ok(candidate) => found.entry(candidate.plugin.manifest().name.clone()).or_default().push(candidate),
+                Ok(candidate) => found
+                    .entry(candidate.plugin.manifest().name.clone())
+                    .or_default()
+                    .push(candidate),
                 Err(error) => registry.list_unread(path, error),
             }
         }
@@ -146,11 +149,16 @@ impl Registry {
         if let Some(plugin) = self.live.get(name) {
             return Ok(Arc::clone(plugin));
         }
-        let listed = self.listed.iter().find(|listed| listed.name.as_ref() == Some(name));
+        let listed = self
+            .listed
+            .iter()
+            .find(|listed| listed.name.as_ref() == Some(name));
         Err(match listed.map(|listed| &listed.status) {
             Some(Status::Refused(error)) => Arc::clone(error),
             Some(Status::Missing) => {
-                let digest = listed.and_then(|listed| listed.digest).unwrap_or_else(|| Digest::of(b""));
+                let digest = listed
+                    .and_then(|listed| listed.digest)
+                    .unwrap_or_else(|| Digest::of(b""));
                 Arc::new(Error::Gone { digest })
             }
             Some(_) => Arc::new(Error::NotPinned { name: name.clone() }),
@@ -166,13 +174,19 @@ impl Registry {
         if let Some(plugin) = self.live.values().find(|plugin| plugin.digest() == digest) {
             return Ok(Arc::clone(plugin));
         }
-        let source = self.keep.get(digest, self.runtime.limits().file_bytes)?.ok_or(Error::Gone { digest: *digest })?;
+        let source = self
+            .keep
+            .get(digest, self.runtime.limits().file_bytes)?
+            .ok_or(Error::Gone { digest: *digest })?;
         Ok(Arc::new(Plugin::load(&self.runtime, &source)?))
     }
 
     /// The validated plugin of a file that is new, held or pinned, to show what it asks for. It is not to be run.
     pub fn candidate(&self, name: &PluginName) -> Option<&Arc<Plugin>> {
-        self.candidates.get(name).map(|candidate| &candidate.plugin).or_else(|| self.live.get(name))
+        self.candidates
+            .get(name)
+            .map(|candidate| &candidate.plugin)
+            .or_else(|| self.live.get(name))
     }
 
     pub(crate) fn lock(&self) -> Result<Lock, Error> {
@@ -180,7 +194,10 @@ impl Registry {
         match read_text(path)? {
             None => Ok(Lock::default()),
             Some(text) => {
-                Lock::from_toml(&path.display().to_string(), &text).map_err(|source| Error::Policy { path: path.clone(), source })
+                Lock::from_toml(&path.display().to_string(), &text).map_err(|source| Error::Policy {
+                    path: path.clone(),
+                    source,
+                })
             }
         }
     }
@@ -191,7 +208,9 @@ impl Registry {
 
     pub(crate) fn grant(&self, name: &PluginName) -> Result<Option<Grant>, Error> {
         let path = self.grant_path(name);
-        let Some(text) = read_text(&path)? else { return Ok(None) };
+        let Some(text) = read_text(&path)? else {
+            return Ok(None);
+        };
         match Grant::from_toml(&path.display().to_string(), &text) {
             Ok(grant) => Ok(Some(grant)),
             Err(source) => Err(Error::Policy { path, source }),
@@ -208,13 +227,27 @@ impl Registry {
     fn sort_out(&mut self, name: &PluginName, mut candidates: Vec<Candidate>, pin: Option<&LockedPlugin>) {
         let counts = match candidates.len() {
             1 => Some(0),
-            _ => candidates.iter().position(|candidate| pin.is_some_and(|pin| pin.sha256 == candidate.source.digest)),
+            _ => candidates
+                .iter()
+                .position(|candidate| pin.is_some_and(|pin| pin.sha256 == candidate.source.digest)),
         };
         let chosen = counts.map(|at| candidates.remove(at));
         for at in 0..candidates.len() {
-            let other = chosen.as_ref().unwrap_or_else(|| &candidates[usize::from(at == 0)]).source.path.clone();
+            let other = chosen
+                .as_ref()
+                .unwrap_or_else(|| &candidates[usize::from(at == 0)])
+                .source
+                .path
+                .clone();
             let path = candidates[at].source.path.clone();
-            self.list(&candidates[at], Status::Refused(Arc::new(Error::Duplicate { path, other, name: name.clone() })));
+            self.list(
+                &candidates[at],
+                Status::Refused(Arc::new(Error::Duplicate {
+                    path,
+                    other,
+                    name: name.clone(),
+                })),
+            );
         }
         let status = match &chosen {
             Some(candidate) => self.judge(candidate, pin),
@@ -239,22 +272,34 @@ impl Registry {
         let found = version(path, &manifest.version)?;
         let grant = self.grant(&manifest.name)?;
         let asked = difference(manifest, grant.as_ref());
-        let Some(pin) = pin else { return Ok(Status::New(asked)) };
+        let Some(pin) = pin else {
+            return Ok(Status::New(asked));
+        };
         if pin.sha256 == candidate.source.digest {
             check_granted(candidate, grant.as_ref())?;
-            self.keep.put(&candidate.source, self.runtime.limits().file_bytes)?;
+            self.keep
+                .put(&candidate.source, self.runtime.limits().file_bytes)?;
             return Ok(Status::Pinned);
         }
         let pinned = version(&self.places.lock, &pin.version)?;
         match found.cmp_precedence(&pinned) {
-            std::cmp::Ordering::Less => {
-                Err(Error::Downgrade { path: path.clone(), found: manifest.version.clone(), pinned: pin.version.clone() })
-            }
+            std::cmp::Ordering::Less => Err(Error::Downgrade {
+                path: path.clone(),
+                found: manifest.version.clone(),
+                pinned: pin.version.clone(),
+            }),
             std::cmp::Ordering::Equal => {
                 let (pinned, found) = (pin.sha256, candidate.source.digest);
-                Err(Error::Digest { path: path.clone(), version: pin.version.clone(), pinned, found })
+                Err(Error::Digest {
+                    path: path.clone(),
+                    version: pin.version.clone(),
+                    pinned,
+                    found,
+                })
             }
-            std::cmp::Ordering::Greater if asked.asks_more() || self.upgrades == Upgrades::Hold => Ok(Status::Held(asked)),
+            std::cmp::Ordering::Greater if asked.asks_more() || self.upgrades == Upgrades::Hold => {
+                Ok(Status::Held(asked))
+            }
             std::cmp::Ordering::Greater => {
                 check_granted(candidate, grant.as_ref())?;
                 self.pin(candidate)?;
@@ -288,11 +333,21 @@ impl Registry {
     fn list_unread(&mut self, path: PathBuf, error: Error) {
         tracing::warn!(path = %path.display(), code = error.code(), %error, "a file in the plugin folder is refused");
         let status = Status::Refused(Arc::new(error));
-        self.listed.push(Listed { path: Some(path), name: None, version: None, digest: None, status });
+        self.listed.push(Listed {
+            path: Some(path),
+            name: None,
+            version: None,
+            digest: None,
+            status,
+        });
     }
 
     fn list_missing(&mut self, name: &PluginName, pin: &LockedPlugin) {
-        if self.listed.iter().any(|listed| listed.name.as_ref() == Some(name)) {
+        if self
+            .listed
+            .iter()
+            .any(|listed| listed.name.as_ref() == Some(name))
+        {
             return;
         }
         self.listed.push(Listed {
@@ -308,33 +363,54 @@ impl Registry {
 /// Which declared calls are granted is asked at each call, so that a grant that is taken back acts at once; whole packages
 /// that are not granted are no reason to load it at all.
 fn check_granted(candidate: &Candidate, grant: Option<&Grant>) -> Result<(), Error> {
-    let more = |what: String| Error::MoreThanGranted { path: candidate.source.path.clone(), what };
-    let Some(grant) = grant else { return Err(more("it has no grant".into())) };
+    let more = |what: String| Error::MoreThanGranted {
+        path: candidate.source.path.clone(),
+        what,
+    };
+    let Some(grant) = grant else {
+        return Err(more("it has no grant".into()));
+    };
     let asked = difference(candidate.plugin.manifest(), Some(grant)).capabilities;
     if !asked.is_empty() {
         let names: Vec<&str> = asked.into_iter().map(Capability::as_str).collect();
         return Err(more(format!("it calls {}", names.join(", "))));
     }
-    if candidate.plugin.manifest().capabilities.contains(&Capability::Plaintext) && grant.reveal.is_empty() {
-        return Err(more("it reads secrets in the clear, and the grant names none under `reveal`".into()));
+    if candidate
+        .plugin
+        .manifest()
+        .capabilities
+        .contains(&Capability::Plaintext)
+        && grant.reveal.is_empty()
+    {
+        return Err(more(
+            "it reads secrets in the clear, and the grant names none under `reveal`".into(),
+        ));
     }
     Ok(())
 }
 
 fn version(path: &Path, text: &str) -> Result<Version, Error> {
     let short = || text.chars().take(64).collect();
-    Version::parse(text).map_err(|_| Error::Version { path: path.to_owned(), version: short() })
+    Version::parse(text).map_err(|_| Error::Version {
+        path: path.to_owned(),
+        version: short(),
+    })
 }
 
 /// The text of a small file. None: there is no such file.
 pub(crate) fn read_text(path: &Path) -> Result<Option<String>, Error> {
     const LIMIT_BYTES: u64 = 1 << 20;
-    let read = |source| Error::Read { path: path.to_owned(), source };
+    let read = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
     let file = match std::fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(read(error)),
     };
     let bytes = crate::source::read_bounded(file, path, LIMIT_BYTES)?;
-    String::from_utf8(bytes).map(Some).map_err(|error| read(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))
+    String::from_utf8(bytes)
+        .map(Some)
+        .map_err(|error| read(std::io::Error::new(std::io::ErrorKind::InvalidData, error)))
 }

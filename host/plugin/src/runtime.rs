@@ -45,9 +45,20 @@ impl Runtime {
         Capabilities::link(&mut linker).map_err(Error::Engine)?;
         let mut checking = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut checking).map_err(Error::Engine)?;
-        let cache = options.cache.map(|cache| Cache::open(cache, &engine)).transpose()?;
+        let cache = options
+            .cache
+            .map(|cache| Cache::open(cache, &engine))
+            .transpose()?;
         let ticker = Ticker::start(&engine).map_err(Error::Thread)?;
-        Ok(Arc::new(Self { engine, linker, checking, ticker, limits: options.limits, compiler: Compiler::default(), cache }))
+        Ok(Arc::new(Self {
+            engine,
+            linker,
+            checking,
+            ticker,
+            limits: options.limits,
+            compiler: Compiler::default(),
+            cache,
+        }))
     }
 
     /// What a plugin may use.
@@ -57,7 +68,11 @@ impl Runtime {
 
     /// The compiled form of exactly these bytes: from the cache, or compiled now.
     pub(crate) fn component(&self, source: &Source) -> Result<Component, Error> {
-        if let Some(component) = self.cache.as_ref().and_then(|cache| cache.get(&self.engine, &source.digest)) {
+        if let Some(component) = self
+            .cache
+            .as_ref()
+            .and_then(|cache| cache.get(&self.engine, &source.digest))
+        {
             return Ok(component);
         }
         let component = self.compiler.compile(&self.engine, source, self.limits.compile)?;

@@ -27,17 +27,26 @@ pub(crate) struct Folder {
 
 impl Folder {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let read = |source: std::io::Error| Error::Read { path: path.to_owned(), source };
+        let read = |source: std::io::Error| Error::Read {
+            path: path.to_owned(),
+            source,
+        };
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let open = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| read(e.into()))?;
         let stat = rustix::fs::fstat(&open).map_err(|e| read(e.into()))?;
         check_owner(path, &stat)?;
-        Ok(Self { path: path.to_owned(), open })
+        Ok(Self {
+            path: path.to_owned(),
+            open,
+        })
     }
 
     /// The paths of what may be plugins, in order of their names. Other files are nobody's business, `.cwasm` ones are.
     pub(crate) fn candidates(&self) -> Result<Vec<PathBuf>, Error> {
-        let read = |source: std::io::Error| Error::Read { path: self.path.clone(), source };
+        let read = |source: std::io::Error| Error::Read {
+            path: self.path.clone(),
+            source,
+        };
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&self.path).map_err(read)? {
             let path = entry.map_err(read)?.path();
@@ -63,15 +72,27 @@ impl Folder {
         let open = match rustix::fs::openat(&self.open, name, flags, Mode::empty()) {
             Ok(open) => open,
             Err(rustix::io::Errno::LOOP) => return Err(Error::Symlink { path: owned() }),
-            Err(error) => return Err(Error::Read { path: owned(), source: error.into() }),
+            Err(error) => {
+                return Err(Error::Read {
+                    path: owned(),
+                    source: error.into(),
+                });
+            }
         };
-        let stat = rustix::fs::fstat(&open).map_err(|e| Error::Read { path: owned(), source: e.into() })?;
+        let stat = rustix::fs::fstat(&open).map_err(|e| Error::Read {
+            path: owned(),
+            source: e.into(),
+        })?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::NotAFile { path: owned() });
         }
         check_owner(path, &stat)?;
         let bytes = read_bounded(File::from(open), path, limit_bytes)?;
-        Ok(Source { path: owned(), digest: Digest::of(&bytes), bytes: bytes.into() })
+        Ok(Source {
+            path: owned(),
+            digest: Digest::of(&bytes),
+            bytes: bytes.into(),
+        })
     }
 }
 
@@ -80,9 +101,15 @@ pub(crate) fn read_bounded(file: File, path: &Path, limit_bytes: u64) -> Result<
     let mut bytes = Vec::new();
     file.take(limit_bytes.saturating_add(1))
         .read_to_end(&mut bytes)
-        .map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        .map_err(|source| Error::Read {
+            path: path.to_owned(),
+            source,
+        })?;
     if bytes.len() as u64 > limit_bytes {
-        return Err(Error::TooLarge { path: path.to_owned(), limit_bytes });
+        return Err(Error::TooLarge {
+            path: path.to_owned(),
+            limit_bytes,
+        });
     }
     Ok(bytes)
 }
@@ -90,10 +117,16 @@ pub(crate) fn read_bounded(file: File, path: &Path, limit_bytes: u64) -> Result<
 fn check_owner(path: &Path, stat: &Stat) -> Result<(), Error> {
     let us = rustix::process::geteuid().as_raw();
     if stat.st_uid != us && stat.st_uid != 0 {
-        return Err(Error::Owner { path: path.to_owned(), uid: stat.st_uid });
+        return Err(Error::Owner {
+            path: path.to_owned(),
+            uid: stat.st_uid,
+        });
     }
     if stat.st_mode & 0o022 != 0 {
-        return Err(Error::Writable { path: path.to_owned(), mode: stat.st_mode & 0o7777 });
+        return Err(Error::Writable {
+            path: path.to_owned(),
+            mode: stat.st_mode & 0o7777,
+        });
     }
     Ok(())
 }

@@ -52,7 +52,11 @@ impl Stop {
         use keywheel_capability::Stop as Guard;
         match self {
             Self::WallClock | Self::Guarded(Guard::Deadline) => ErrorKind::Timeout,
-            Self::Cpu | Self::Memory | Self::Tables | Self::Stack | Self::Guarded(Guard::HostCalls | Guard::Handles) => ErrorKind::Limit,
+            Self::Cpu
+            | Self::Memory
+            | Self::Tables
+            | Self::Stack
+            | Self::Guarded(Guard::HostCalls | Guard::Handles) => ErrorKind::Limit,
             Self::Guarded(Guard::Reflection) => ErrorKind::Denied,
             Self::Panic | Self::Trap(_) | Self::Misuse | Self::Host => ErrorKind::Other,
         }

@@ -53,13 +53,18 @@ impl Ticker {
     pub(crate) fn start(engine: &Engine) -> std::io::Result<Self> {
         let shared = Arc::<Shared>::default();
         let (engine, beat) = (engine.weak(), Arc::clone(&shared));
-        let thread = std::thread::Builder::new().name("keywheel-tick".into()).spawn(move || {
-            while beat.next() {
-                let Some(engine) = engine.upgrade() else { return };
-                engine.increment_epoch();
-            }
-        })?;
-        Ok(Self { shared, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("keywheel-tick".into())
+            .spawn(move || {
+                while beat.next() {
+                    let Some(engine) = engine.upgrade() else { return };
+                    engine.increment_epoch();
+                }
+            })?;
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// Keeps the tick beating until it is dropped.

@@ -51,7 +51,11 @@ pub fn describe(state: &State) -> Description {
                 ended: entry.ended,
                 tries: entry.tries,
                 code: entry.code.clone(),
-                safety: if entry.ended.is_some() { after(entry.step, state) } else { safety },
+                safety: if entry.ended.is_some() {
+                    after(entry.step, state)
+                } else {
+                    safety
+                },
             })
             .collect(),
     }
@@ -80,7 +84,11 @@ fn displaces(state: &State) -> bool {
 }
 
 fn both_or_new(state: &State) -> Safety {
-    if displaces(state) { Safety::NewValid } else { Safety::BothValid }
+    if displaces(state) {
+        Safety::NewValid
+    } else {
+        Safety::BothValid
+    }
 }
 
 /// The safety after a step that ended well.
@@ -99,8 +107,13 @@ impl State {
     /// for the credential that consumers hold.
     pub fn safety(&self) -> Safety {
         let dying = matches!(self.phase, Phase::ProveDead | Phase::Retire)
-            || self.phase == Phase::Revoke && (self.interrupted || matches!(self.doing, Some(Effect::Call(_))));
-        let dead = self.promoted && self.ended.as_ref().is_some_and(|ended| ended.ending == Ending::Succeeded);
+            || self.phase == Phase::Revoke
+                && (self.interrupted || matches!(self.doing, Some(Effect::Call(_))));
+        let dead = self.promoted
+            && self
+                .ended
+                .as_ref()
+                .is_some_and(|ended| ended.ending == Ending::Succeeded);
         if self.promoted && (dying || dead) {
             Safety::NewValid
         } else if self.promoted || self.proved && self.reach != Reach::None {

@@ -278,7 +278,9 @@ impl Cause {
             Self::NothingAccepted | Self::Restored => {
                 "import the credential that the target accepts; or, to put the vault's current one on the target, `run resume --apply-current`"
             }
-            Self::Withdrawn => "grant it again or add the plugin again, then `run resume`; a cancel is obeyed then",
+            Self::Withdrawn => {
+                "grant it again or add the plugin again, then `run resume`; a cancel is obeyed then"
+            }
             Self::Limited => {
                 "give the new credential its rights on the target, then `run resume`; or `run rollback`"
             }

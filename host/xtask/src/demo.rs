@@ -18,15 +18,24 @@ pub(crate) struct Options {}
 pub(crate) fn run(root: &Path, _options: &Options) -> anyhow::Result<bool> {
     say("build the host and the plugins");
     ensure!(
-        process::cargo(root).args(["build", "--locked", "-p", "keywheel-cli"]).status()?.success(),
+        process::cargo(root)
+            .args(["build", "--locked", "-p", "keywheel-cli"])
+            .status()?
+            .success(),
         "the host does not build"
     );
     let built = plugins::run(root, &plugins::Options::default())?;
     let binary = root.join("target/debug/keywheel");
 
-    say("start PostgreSQL and Redis on free ports of 127.0.0.1 (Debian's packages are installed where they are missing)");
+    say(
+        "start PostgreSQL and Redis on free ports of 127.0.0.1 (Debian's packages are installed where they are missing)",
+    );
     let scene = Scene::start()?;
-    println!("PostgreSQL: port {}; Redis: port {}; both with TLS", scene.postgres.port(), scene.redis.port());
+    println!(
+        "PostgreSQL: port {}; Redis: port {}; both with TLS",
+        scene.postgres.port(),
+        scene.redis.port()
+    );
 
     let folder = tempfile::Builder::new().prefix("keywheel-demo-").tempdir()?;
     let host = Host::new(binary, folder.path().to_owned());
@@ -54,7 +63,10 @@ fn postgres(host: &Host, scene: &Scene, built: &Path) -> anyhow::Result<()> {
     host.run(&["plugin", "list"], None)?;
     host.run(&["plugin", "add", "postgres", "--yes"], None)?;
     say("take the two existing passwords over; the role's is verified by a login and left as it is");
-    host.run(&["secret", "import", "admin/db", "-"], Some(scene.postgres.admin_password()))?;
+    host.run(
+        &["secret", "import", "admin/db", "-"],
+        Some(scene.postgres.admin_password()),
+    )?;
     host.run(&["secret", "import", "app/db", "-"], Some(&scene.role_password))?;
     say("what would happen, and what stays valid in each step");
     host.run(&["plan", "app-db"], None)?;
@@ -86,9 +98,18 @@ fn redis(host: &Host, scene: &Scene, built: &Path) -> anyhow::Result<()> {
     host.drop_plugin(&built.join("redis.wasm"))?;
     host.run(&["plugin", "list"], None)?;
     host.run(&["plugin", "add", "redis", "--yes"], None)?;
-    host.configure(&scene.trust(), &format!("{}{}", scene.postgres_rotation(), scene.redis_rotation()))?;
-    host.run(&["secret", "import", "admin/cache", "-"], Some(scene.redis.admin_password()))?;
-    host.run(&["secret", "import", "app/cache", "-"], Some(&scene.user_password))?;
+    host.configure(
+        &scene.trust(),
+        &format!("{}{}", scene.postgres_rotation(), scene.redis_rotation()),
+    )?;
+    host.run(
+        &["secret", "import", "admin/cache", "-"],
+        Some(scene.redis.admin_password()),
+    )?;
+    host.run(
+        &["secret", "import", "app/cache", "-"],
+        Some(&scene.user_password),
+    )?;
     host.run(&["plan", "app-cache"], None)?;
     host.run(&["rotate", "app-cache", "--wait", "end"], None)?;
     host.run(&["run", "show", "app-cache"], None)?;

@@ -10,7 +10,6 @@ mod check;
 mod demo;
 mod plugins;
 mod process;
-mod simulate;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -30,8 +29,6 @@ enum Chore {
     Test(test::Options),
     /// Hold the repository to its rules.
     Check(check::Options),
-    /// Run the rotation machine over random histories.
-    Simulate(simulate::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,7 +38,6 @@ fn main() -> ExitCode {
         Chore::Plugins(options) => plugins::run(&root, &options).map(|_| true),
         Chore::Test(options) => test::run(&root, &options),
         Chore::Check(options) => check::run(&root, &options),
-        Chore::Simulate(options) => simulate::run(&root, &options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

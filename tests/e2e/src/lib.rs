@@ -1,3 +1,540 @@
-//! End-to-end tests against the built binary and real servers.
+//! End-to-end tests against the built binary and real servers: this is the harness, `tests/` has the cases.
+//!
+//! A [`Host`] is a folder made by `keywheel init` and everything the binary ever printed about it, so that a test can look for
+//! planted secrets in all of it. Like the kit it blocks and panics: it is for tests alone.
 
 #![forbid(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use keywheel_kit::{Postgres, Redis};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long any command may take before its test fails: far beyond every deadline that a test sets.
+const COMMAND_DEADLINE: Duration = Duration::from_mins(2);
+
+/// The built `keywheel`; built once a process.
+///
+/// # Panics
+/// When it cannot be built.
+pub fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        build
+            .args(["build", "-q", "--locked", "-p", "keywheel-cli"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"));
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success(), "keywheel does not build");
+        // target/PROFILE/deps/TEST
+        let own = std::env::current_exe().unwrap();
+        let built = own.parent().unwrap().parent().unwrap().join("keywheel");
+        assert!(built.is_file(), "{} is missing", built.display());
+        built
+    })
+}
+
+/// A shipped plugin, packed.
+///
+/// # Panics
+/// When it was not built: `cargo xtask plugins` does.
+pub fn plugin_file(name: &str) -> PathBuf {
+    let folder = std::env::var_os("KEYWHEEL_PLUGINS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins"),
+        PathBuf::from,
+    );
+    let file = folder.join(format!("{name}.wasm"));
+    assert!(
+        file.is_file(),
+        "{} is missing: run `cargo xtask plugins`",
+        file.display()
+    );
+    file
+}
+
+/// How a command ended and what it printed.
+#[derive(Debug)]
+pub struct Output {
+    /// The exit code; -1 when a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Output {
+    /// The same, if the command ended with this code.
+    ///
+    /// # Panics
+    /// When it did not, with all it printed.
+    #[must_use]
+    #[track_caller]
+    pub fn ends(self, code: i32) -> Self {
+        assert_eq!(
+            self.code, code,
+            "\n--- stdout\n{}\n--- stderr\n{}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+
+    /// The same, if standard error has every one of these words.
+    ///
+    /// # Panics
+    /// When one is missing.
+    #[must_use]
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(
+                self.stderr.contains(word),
+                "`{word}` is missing in\n{}\n--- stdout\n{}",
+                self.stderr,
+                self.stdout
+            );
+        }
+        self
+    }
+
+    /// Standard output as one JSON document.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// A host in a folder of its own.
+#[derive(Debug)]
+pub struct Host {
+    folder: TempDir,
+    printed: Mutex<Vec<u8>>,
+}
+
+impl Host {
+    /// Runs `keywheel init`.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn init() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("outside")).unwrap();
+        let host = Self {
+            folder,
+            printed: Mutex::default(),
+        };
+        let mut command = Command::new(binary());
+        command.arg("init").arg(host.folder());
+        command.arg("--recovery-to").arg(host.outside("recovery"));
+        let _ = host.finish(&mut command, "").ends(0);
+        host
+    }
+
+    /// The host's folder.
+    pub fn folder(&self) -> PathBuf {
+        self.folder.path().join("host")
+    }
+
+    /// A file that is beside the host, not of it.
+    pub fn outside(&self, name: &str) -> PathBuf {
+        self.folder.path().join("outside").join(name)
+    }
+
+    /// A file of the host.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder().join(name)
+    }
+
+    /// Adds lines to `keywheel.toml`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn configure(&self, lines: &str) {
+        let mut file = File::options()
+            .append(true)
+            .open(self.file("keywheel.toml"))
+            .unwrap();
+        writeln!(file, "\n{lines}").unwrap();
+    }
+
+    /// Copies a shipped plugin into the plugin folder.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    pub fn drop_plugin(&self, name: &str) {
+        let to = self.file(&format!("plugins/{name}.wasm"));
+        fs::copy(plugin_file(name), to).unwrap();
+    }
+
+    /// Copies a shipped plugin and pins it, with a grant for some ports of this machine.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[track_caller]
+    pub fn add_plugin(&self, name: &str, ports: &[u16]) {
+        self.drop_plugin(name);
+        let mut arguments = vec![
+            "plugin".to_owned(),
+            "add".to_owned(),
+            name.to_owned(),
+            "--yes".to_owned(),
+        ];
+        for port in ports {
+            for host in ["localhost", "127.0.0.1"] {
+                arguments.extend(["--host".to_owned(), format!("{host}:{port} tls")]);
+            }
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let _ = self.run(&arguments, "").ends(0);
+    }
+
+    /// Imports a value by standard input.
+    pub fn import(&self, secret: &str, value: &str) -> Output {
+        self.run(&["secret", "import", secret, "-", "--wait", "end"], value)
+    }
+
+    /// Runs a command of this host to its end.
+    ///
+    /// # Panics
+    /// When it does not end within two minutes.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str], stdin: &str) -> Output {
+        self.finish(&mut self.command(arguments), stdin)
+    }
+
+    /// The same with `-o json`, for a command that ends well; what it printed.
+    ///
+    /// # Panics
+    /// When it does not end with 0, or prints no JSON.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> Value {
+        let all: Vec<&str> = arguments.iter().copied().chain(["-o", "json"]).collect();
+        self.run(&all, "").ends(0).json()
+    }
+
+    /// A secret's value, read into a file beside the host.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[track_caller]
+    pub fn read(&self, secret: &str, version: Option<&str>) -> String {
+        let to = self.outside("value");
+        let path = to.display().to_string();
+        let mut arguments = vec!["secret", "read", secret, "--reason", "test", "--to", &path];
+        arguments.extend(version.iter().flat_map(|version| ["--version", version]));
+        let _ = self.run(&arguments, "").ends(0);
+        let value = fs::read_to_string(&to).unwrap();
+        fs::remove_file(&to).unwrap();
+        value
+    }
+
+    /// The versions of a secret as (id, stage), newest first.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[track_caller]
+    pub fn versions(&self, secret: &str) -> Vec<(String, String)> {
+        let word = |version: &Value, field: &str| version[field].as_str().unwrap().to_owned();
+        let history = self.json(&["secret", "history", secret]);
+        let versions = history.as_array().unwrap().iter();
+        versions
+            .map(|version| (word(version, "version"), word(version, "stage")))
+            .collect()
+    }
+
+    /// A command of this host, not started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command
+            .args(arguments)
+            .current_dir(self.folder())
+            .env("NO_COLOR", "1")
+            .env_remove("RUST_LOG");
+        command
+    }
+
+    /// Runs any command to its end and keeps what it printed.
+    ///
+    /// # Panics
+    /// When it does not end within two minutes.
+    #[track_caller]
+    pub fn finish(&self, command: &mut Command, stdin: &str) -> Output {
+        let mut started = self.start(command);
+        // A command that does not want its input closes it.
+        let _ = started
+            .child
+            .stdin
+            .take()
+            .map(|mut pipe| pipe.write_all(stdin.as_bytes()));
+        self.wait(started)
+    }
+
+    /// Starts a command that another thread or a signal may end.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start(&self, command: &mut Command) -> Started {
+        let (out, err) = (
+            tempfile::NamedTempFile::new().unwrap(),
+            tempfile::NamedTempFile::new().unwrap(),
+        );
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(out.reopen().unwrap())
+            .stderr(err.reopen().unwrap())
+            .spawn()
+            .unwrap();
+        Started { child, out, err }
+    }
+
+    /// Waits for it.
+    ///
+    /// # Panics
+    /// When it does not end within two minutes.
+    #[track_caller]
+    pub fn wait(&self, mut started: Started) -> Output {
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = started.child.try_wait().unwrap() {
+                break status;
+            }
+            if begun.elapsed() > COMMAND_DEADLINE {
+                started.child.kill().unwrap();
+                panic!("it does not end: {}", started.stderr());
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        let (out, err) = (
+            fs::read(started.out.path()).unwrap(),
+            fs::read(started.err.path()).unwrap(),
+        );
+        let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        printed.extend_from_slice(&out);
+        printed.extend_from_slice(&err);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Output {
+            code: status.code().unwrap_or(-1),
+            stdout: text(out),
+            stderr: text(err),
+        }
+    }
+
+    /// Where a secret shows, plain or encoded: in anything that was printed, in any file of the host, in further text.
+    ///
+    /// # Panics
+    /// When the host's files cannot be read.
+    pub fn leaks(&self, secrets: &[String], further: &[(&str, &str)]) -> Vec<String> {
+        let mut places = vec![("output".to_owned(), self.printed.lock().unwrap().clone())];
+        places.extend(
+            further
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())),
+        );
+        collect_files(&self.folder(), &mut places);
+        let needles: Vec<Vec<u8>> = secrets.iter().flat_map(|secret| encodings(secret)).collect();
+        let mut found = Vec::new();
+        for (place, bytes) in &places {
+            for needle in &needles {
+                if contains(bytes, needle) {
+                    found.push(format!("{place}: {}", String::from_utf8_lossy(needle)));
+                }
+            }
+        }
+        found
+    }
+
+    /// How many bytes [`Self::leaks`] looks through, files and output.
+    pub fn searched_bytes(&self) -> usize {
+        let mut places = vec![("output".to_owned(), self.printed.lock().unwrap().clone())];
+        collect_files(&self.folder(), &mut places);
+        places.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct Started {
+    /// Its process.
+    pub child: Child,
+    out: tempfile::NamedTempFile,
+    err: tempfile::NamedTempFile,
+}
+
+impl Started {
+    /// What it wrote to standard error up to now.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.err.path()).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until standard error has this word; whether it came before the command ended or two minutes passed.
+    pub fn wait_for(&mut self, word: &str) -> bool {
+        let begun = Instant::now();
+        while begun.elapsed() < COMMAND_DEADLINE {
+            let over = matches!(self.child.try_wait(), Ok(Some(_)) | Err(_));
+            if self.stderr().contains(word) {
+                return true;
+            }
+            if over {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        false
+    }
+}
+
+fn collect_files(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect_files(&path, into);
+        } else if !path.is_symlink() {
+            into.push((path.display().to_string(), fs::read(&path).unwrap()));
+        }
+    }
+}
+
+/// A value as it may show: plain, as hex, and as base64 at each of the three alignments without what its neighbours change.
+fn encodings(secret: &str) -> Vec<Vec<u8>> {
+    let hex = |upper: bool| {
+        let digits = secret.bytes().map(|byte| {
+            if upper {
+                format!("{byte:02X}")
+            } else {
+                format!("{byte:02x}")
+            }
+        });
+        digits.collect::<String>().into_bytes()
+    };
+    let mut all = vec![secret.as_bytes().to_vec(), hex(false), hex(true)];
+    for shift in 0..3_usize {
+        let mut padded = vec![0; shift];
+        padded.extend_from_slice(secret.as_bytes());
+        let whole = padded.len() / 3 * 3;
+        let text = BASE64_STANDARD.encode(&padded[..whole]);
+        all.push(text[if shift == 0 { 0 } else { 4 }..].as_bytes().to_vec());
+    }
+    all
+}
+
+fn contains(hay: &[u8], needle: &[u8]) -> bool {
+    assert!(needle.len() >= 8, "too short to be looked for");
+    memchr::memmem::find(hay, needle).is_some()
+}
+
+/// The configuration of a rotation of one PostgreSQL role, `app`, whose secret is `app/db` and whose administrator's is `admin/db`.
+pub fn postgres_role(server: &Postgres, grace: &str) -> String {
+    rotation(&Rotation {
+        name: "app-db",
+        plugin: "postgres",
+        secret: "app/db",
+        admin_secret: "admin/db",
+        grace,
+        ca: &server.ca_file(),
+        config: &format!(
+            "mode = \"role\"\nhost = \"localhost\"\nport = {}\ntrust = \"app-db\"\nadmin = \"{}\"\nrole = \"app\"",
+            server.port(),
+            server.admin_user()
+        ),
+    })
+}
+
+/// The same for two roles that alternate, `app_a` and `app_b`: rotation `pair-db`, secret `pair/db`.
+pub fn postgres_pair(server: &Postgres, grace: &str) -> String {
+    rotation(&Rotation {
+        name: "pair-db",
+        plugin: "postgres",
+        secret: "pair/db",
+        admin_secret: "admin/db",
+        grace,
+        ca: &server.ca_file(),
+        config: &format!(
+            "mode = \"alternating\"\nhost = \"localhost\"\nport = {}\ntrust = \"pair-db\"\nadmin = \"{}\"\nroles = [\"app_a\", \"app_b\"]",
+            server.port(),
+            server.admin_user()
+        ),
+    })
+}
+
+/// The configuration of a rotation of one Redis user, `app`: rotation `app-redis`, secret `app/redis`, administrator `admin/redis`.
+pub fn redis_user(server: &Redis, grace: &str) -> String {
+    rotation(&Rotation {
+        name: "app-redis",
+        plugin: "redis",
+        secret: "app/redis",
+        admin_secret: "admin/redis",
+        grace,
+        ca: &server.ca_file(),
+        config: &format!(
+            "nodes = [{{ host = \"localhost\", port = {} }}]\ntrust = \"app-redis\"\nadmin = \"{}\"\nuser = \"app\"",
+            server.port(),
+            server.admin_user()
+        ),
+    })
+}
+
+/// What is written into a `[[rotation]]` table.
+#[derive(Debug)]
+pub struct Rotation<'a> {
+    /// Its name; its trust set has the same.
+    pub name: &'a str,
+    /// The plugin.
+    pub plugin: &'a str,
+    /// The secret that rotates.
+    pub secret: &'a str,
+    /// The administrator's.
+    pub admin_secret: &'a str,
+    /// How long the old credential lives on, like `1s`.
+    pub grace: &'a str,
+    /// The authority to trust.
+    pub ca: &'a Path,
+    /// The lines of `[rotation.config]`.
+    pub config: &'a str,
+}
+
+/// As TOML, with a trust set, short deadlines and one consumer.
+pub fn rotation(rotation: &Rotation<'_>) -> String {
+    let Rotation {
+        name,
+        plugin,
+        secret,
+        admin_secret,
+        grace,
+        ca,
+        config,
+    } = rotation;
+    format!(
+        r#"[trust.{name}]
+pem = ["{}"]
+
+[[rotation]]
+name = "{name}"
+plugin = "{plugin}"
+secret = "{secret}"
+inputs = {{ admin = "{admin_secret}" }}
+grace = "{grace}"
+gap = "accept"
+deadlines = {{ step = "3s" }}
+consumers = [{{ name = "shop", staleness = "1s" }}]
+
+[rotation.config]
+{config}
+"#,
+        ca.display()
+    )
+}

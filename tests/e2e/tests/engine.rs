@@ -17,17 +17,37 @@ fn order() -> Order<'static> {
     let (stopper, stop) = Stop::pair();
     // Never asked to stop: the other end lives as long as the test.
     std::mem::forget(stopper);
-    Order { trigger: Trigger::Manual, reason: None, wait: Wait::ToTheEnd, stop, observer: &Silent }
+    Order {
+        trigger: Trigger::Manual,
+        reason: None,
+        wait: Wait::ToTheEnd,
+        stop,
+        observer: &Silent,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_postgres_role_is_adopted_planned_and_rotated() {
     let server = Postgres::start(PostgresOptions::default()).unwrap();
     let old = random_password();
-    server.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'")).unwrap();
+    server
+        .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
+        .unwrap();
     let folder = tempfile::tempdir().unwrap();
-    Setup { folder: folder.path().to_owned(), passphrase: None, key_file: true, clock: Arc::new(SystemClock) }.run().await.unwrap();
-    std::fs::copy(plugins().join("postgres.wasm"), folder.path().join("plugins/postgres.wasm")).unwrap();
+    Setup {
+        folder: folder.path().to_owned(),
+        passphrase: None,
+        key_file: true,
+        clock: Arc::new(SystemClock),
+    }
+    .run()
+    .await
+    .unwrap();
+    std::fs::copy(
+        plugins().join("postgres.wasm"),
+        folder.path().join("plugins/postgres.wasm"),
+    )
+    .unwrap();
     let config = folder.path().join("keywheel.toml");
     let mut text = std::fs::read_to_string(&config).unwrap();
     text.push_str(&format!(
@@ -62,7 +82,10 @@ role = "app"
     let engine = Engine::open(config, Arc::new(SystemClock)).await.unwrap();
     println!("{:#?}", engine.plugins());
     let name = "postgres".parse().unwrap();
-    let hosts = [format!("localhost:{} tls", server.port()).parse().unwrap(), format!("127.0.0.1:{} tls", server.port()).parse().unwrap()];
+    let hosts = [
+        format!("localhost:{} tls", server.port()).parse().unwrap(),
+        format!("127.0.0.1:{} tls", server.port()).parse().unwrap(),
+    ];
     let addition = engine.addition(&name, &hosts).unwrap();
     engine.add_plugin(addition).await.unwrap();
     let admin = Import {
@@ -70,8 +93,15 @@ role = "app"
         value: SecretBytes::copy_of(server.admin_password().as_bytes()),
         annotations: BTreeMap::new(),
     };
-    assert!(matches!(engine.import(admin, order()).await.unwrap(), Imported::Stored(_)));
-    let app = Import { name: "app/db".parse().unwrap(), value: SecretBytes::copy_of(old.as_bytes()), annotations: BTreeMap::new() };
+    assert!(matches!(
+        engine.import(admin, order()).await.unwrap(),
+        Imported::Stored(_)
+    ));
+    let app = Import {
+        name: "app/db".parse().unwrap(),
+        value: SecretBytes::copy_of(old.as_bytes()),
+        annotations: BTreeMap::new(),
+    };
     match engine.import(app, order()).await.unwrap() {
         Imported::Adopted(run, Left::Ended) => assert_eq!(run.state, RunWord::Succeeded, "{run:#?}"),
         other => panic!("{other:#?}"),
@@ -81,7 +111,10 @@ role = "app"
     assert!(plan.problems.is_empty(), "{plan:#?}");
     let (run, left) = engine.rotate(&rotation, order()).await.unwrap();
     assert_eq!((run.state, left), (RunWord::Succeeded, Left::Ended), "{run:#?}");
-    let new = engine.read(&"app/db".parse().unwrap(), None, "test").await.unwrap();
+    let new = engine
+        .read(&"app/db".parse().unwrap(), None, "test")
+        .await
+        .unwrap();
     let new = std::str::from_utf8(new.expose()).unwrap().to_owned();
     assert!(server.login("app", &new).unwrap().is_accepted());
     assert!(server.login("app", &old).unwrap().is_refused());

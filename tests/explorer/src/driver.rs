@@ -26,7 +26,9 @@ pub fn failure(effect: Reach) -> StepError {
 pub fn failed(effect: &Effect, reach: Reach) -> Report {
     match effect {
         Effect::ReadHead => Report::HeadUnreadable(failure(Reach::None)),
-        Effect::Call(call) if call.step == StepName::Test => Report::Verdict(Ok(Verdict::Unknown(String::new()))),
+        Effect::Call(call) if call.step == StepName::Test => {
+            Report::Verdict(Ok(Verdict::Unknown(String::new())))
+        }
         Effect::Call(_) => Report::Step(Err(failure(reach))),
         Effect::EndSessions => Report::Sessions { ended: false },
         Effect::Announce { .. } => Report::Announced(Err(failure(reach))),
@@ -49,17 +51,30 @@ impl Driver<'_> {
     /// # Errors
     ///
     /// The invariant that the effect violates.
-    pub fn perform(&self, world: &mut World, worker: usize, effect: &Effect, cut: bool) -> Result<Report, Violation> {
+    pub fn perform(
+        &self,
+        world: &mut World,
+        worker: usize,
+        effect: &Effect,
+        cut: bool,
+    ) -> Result<Report, Violation> {
         if effect.needs_fence() && world.lease.holder != Some(worker) {
-            return violated(Invariant::EffectsHaveALiveFence, format!("{effect:?} without the lease"));
+            return violated(
+                Invariant::EffectsHaveALiveFence,
+                format!("{effect:?} without the lease"),
+            );
         }
         Ok(match effect {
             Effect::Lease => self.lease(world, worker),
             Effect::EndSessions => {
                 if self.scene.ends_sessions {
-                    world.flights.retain(|flight| flight.until.is_none() || matches!(flight.what, Sent::Promote(_)));
+                    world
+                        .flights
+                        .retain(|flight| flight.until.is_none() || matches!(flight.what, Sent::Promote(_)));
                 }
-                Report::Sessions { ended: self.scene.ends_sessions }
+                Report::Sessions {
+                    ended: self.scene.ends_sessions,
+                }
             }
             Effect::ReadHead => Report::Head(world.vault.head()),
             Effect::Call(call) => self.call(world, worker, call, cut)?,
@@ -81,7 +96,11 @@ impl Driver<'_> {
             Effect::Abandon { version, .. } => self.mark(world, cred_of(version), Stage::Abandoned),
             Effect::MarkRevoked { version, .. } => self.mark(world, cred_of(version), Stage::Revoked),
             Effect::Propagate { .. } => {
-                let reported = if self.scene.reports { vec![String::new()] } else { Vec::new() };
+                let reported = if self.scene.reports {
+                    vec![String::new()]
+                } else {
+                    Vec::new()
+                };
                 if self.scene.reports {
                     world.holds.retain(|(_, until)| until.is_none());
                 }
@@ -96,10 +115,17 @@ impl Driver<'_> {
         let busy = world.lease.holder.is_some_and(|holder| holder != worker) && !lapsed;
         if busy && !self.wrong.has(Fault::LockedByName) {
             let until = world.lease.lapses.unwrap_or(world.now + span::LEASE);
-            return Report::Lease(Lease::Busy { until: Timestamp::from_unix_ms(until) });
+            return Report::Lease(Lease::Busy {
+                until: Timestamp::from_unix_ms(until),
+            });
         }
         let settled_at = match (world.lease.holder, world.lease.lapses) {
-            (Some(holder), _) if holder == worker && world.workers[worker].state.fence == Some(Fence(world.lease.fence)) => 0,
+            (Some(holder), _)
+                if holder == worker
+                    && world.workers[worker].state.fence == Some(Fence(world.lease.fence)) =>
+            {
+                0
+            }
             // This host was down or stood still: its own effects of before are as strange to it as another's.
             (Some(holder), _) if holder == worker => world.now + span::EFFECT_DEADLINE,
             (Some(_), lapses) => lapses.unwrap_or(world.now) + span::EFFECT_DEADLINE,
@@ -118,7 +144,10 @@ impl Driver<'_> {
 
     fn call(&self, world: &mut World, worker: usize, call: &Call, cut: bool) -> Result<Report, Violation> {
         if world.withdrawn {
-            return violated(Invariant::WithdrawnIsObeyed, format!("{} is called without its grant", call.step));
+            return violated(
+                Invariant::WithdrawnIsObeyed,
+                format!("{} is called without its grant", call.step),
+            );
         }
         if call.step == StepName::Test {
             return Ok(self.login(world, call));
@@ -128,18 +157,32 @@ impl Driver<'_> {
             if self.scene.proof != keywheel_workflow::ProofPolicy::Accept
                 && !current.is_some_and(|current| world.proved.contains(&current))
             {
-                return violated(Invariant::NothingIsRevokedUnproved, "no login has proved the current version");
+                return violated(
+                    Invariant::NothingIsRevokedUnproved,
+                    "no login has proved the current version",
+                );
             }
         }
         self.sent(world, call);
         let run = world.workers[worker].run;
-        Ok(Report::Step(Plugin { scene: self.scene, wrong: self.wrong, run, late: false }.step(world, call, cut)?))
+        Ok(Report::Step(
+            Plugin {
+                scene: self.scene,
+                wrong: self.wrong,
+                run,
+                late: false,
+            }
+            .step(world, call, cut)?,
+        ))
     }
 
     /// Notes that the value of an apply is on its way to the target.
     pub fn sent(&self, world: &mut World, call: &Call) {
         if call.step == StepName::Apply
-            && let Some(version) = call.subject.as_ref().and_then(|subject| world.vault.get_mut(cred_of(subject)))
+            && let Some(version) = call
+                .subject
+                .as_ref()
+                .and_then(|subject| world.vault.get_mut(cred_of(subject)))
         {
             version.sent = true;
         }
@@ -153,7 +196,9 @@ impl Driver<'_> {
             world.failed_logins.0 = 0;
         }
         if world.failed_logins.0 >= span::LOCKOUT_BUDGET && !self.wrong.has(Fault::NoBudget) {
-            return Report::OverBudget { until: Timestamp::from_unix_ms(world.failed_logins.1) };
+            return Report::OverBudget {
+                until: Timestamp::from_unix_ms(world.failed_logins.1),
+            };
         }
         if world.target.shows(cred, world.now) {
             if let Err(place) = world.proved.binary_search(&cred) {
@@ -190,14 +235,32 @@ impl Driver<'_> {
         let proof = self.scene.proof;
         let proved = world.proved.contains(&cred);
         let set = world.target.accepts(cred, world.now);
-        let place = |wanted| world.vault.versions.iter().position(|version| version.cred == wanted);
+        let place = |wanted| {
+            world
+                .vault
+                .versions
+                .iter()
+                .position(|version| version.cred == wanted)
+        };
         let checks = informed && world.workers[0].run == DRIFT_RUN;
-        let was = checks && world.vault.get(cred).is_some_and(|version| matches!(version.stage, Stage::Previous | Stage::Revoked));
+        let was = checks
+            && world
+                .vault
+                .get(cred)
+                .is_some_and(|version| matches!(version.stage, Stage::Previous | Stage::Revoked));
         if was && !self.scene.class.target_issues() && place(cred) < world.vault.current().and_then(place) {
-            return violated(Invariant::PromotedIsNeverUndone, format!("{cred} is older than what is current"));
+            return violated(
+                Invariant::PromotedIsNeverUndone,
+                format!("{cred} is older than what is current"),
+            );
         }
-        if proof == keywheel_workflow::ProofPolicy::Login && !proved || !set && !world.outside && !world.beyond_deadline {
-            return violated(Invariant::NothingIsPromotedUnproved, format!("{cred} becomes current, unproved"));
+        if proof == keywheel_workflow::ProofPolicy::Login && !proved
+            || !set && !world.outside && !world.beyond_deadline
+        {
+            return violated(
+                Invariant::NothingIsPromotedUnproved,
+                format!("{cred} becomes current, unproved"),
+            );
         }
         Ok(())
     }
@@ -207,15 +270,21 @@ impl Driver<'_> {
         let old = world.vault.current();
         world.vault.make_current(cred);
         if self.wrong.has(Fault::PreviousForgotten) {
-            world.vault.versions.retain(|version| version.stage != Stage::Previous);
+            world
+                .vault
+                .versions
+                .retain(|version| version.stage != Stage::Previous);
         }
-        world.mixed = self.wrong.has(Fault::PairSplit) && self.scene.strategy == keywheel_model::Strategy::TwoSlot;
+        world.mixed =
+            self.wrong.has(Fault::PairSplit) && self.scene.strategy == keywheel_model::Strategy::TwoSlot;
         for (held, until) in &mut world.holds {
             if Some(*held) == old && until.is_none() {
                 *until = Some(world.now + span::STALE);
             }
         }
-        world.holds.retain(|(held, until)| *held != cred || until.is_some() && Some(*held) != Some(cred));
+        world
+            .holds
+            .retain(|(held, until)| *held != cred || until.is_some() && Some(*held) != Some(cred));
         world.holds.push((cred, None));
         world.holds.sort_unstable();
     }
@@ -252,7 +321,14 @@ impl Driver<'_> {
                 }
             }
             Sent::Call(run, call) => {
-                Plugin { scene: self.scene, wrong: self.wrong, run, late: true }.step(world, &call, true)?.ok();
+                Plugin {
+                    scene: self.scene,
+                    wrong: self.wrong,
+                    run,
+                    late: true,
+                }
+                .step(world, &call, true)?
+                .ok();
             }
         }
         Ok(())

@@ -29,7 +29,10 @@ impl Fingerprint {
 
     fn word(&mut self, word: u64) {
         self.0 = fold(self.0 ^ word, 0x9e37_79b9_7f4a_7c15 ^ self.1.rotate_left(17)).wrapping_add(word);
-        self.1 = fold(self.1.wrapping_add(word), 0x94d0_49bb_1331_11eb ^ self.0.rotate_left(31)) ^ word.rotate_left(7);
+        self.1 = fold(
+            self.1.wrapping_add(word),
+            0x94d0_49bb_1331_11eb ^ self.0.rotate_left(31),
+        ) ^ word.rotate_left(7);
     }
 }
 

@@ -57,7 +57,10 @@ pub type Check = Result<(), Violation>;
 
 /// A violation.
 pub fn violated<T>(invariant: Invariant, detail: impl Into<String>) -> Result<T, Violation> {
-    Err(Violation { invariant, detail: detail.into() })
+    Err(Violation {
+        invariant,
+        detail: detail.into(),
+    })
 }
 
 /// What must hold at every instant.
@@ -76,7 +79,10 @@ pub fn something_held_is_accepted(scene: &Scene, world: &World) -> Check {
     if world.vault.versions.iter().any(|version| accepted(version.cred)) {
         return Ok(());
     }
-    violated(Invariant::SomethingHeldIsAccepted, "locked out: the target accepts nothing that the vault holds")
+    violated(
+        Invariant::SomethingHeldIsAccepted,
+        "locked out: the target accepts nothing that the vault holds",
+    )
 }
 
 /// What a consumer may hold is accepted. The gap of a one-slot target is as wide as this: from `apply` on, a consumer that cannot hold two is refused
@@ -89,14 +95,19 @@ pub fn no_consumer_is_refused(scene: &Scene, world: &World) -> Check {
     for (cred, _) in &world.holds {
         let second = world.announced.filter(|_| scene.announce);
         if world.mixed || !accepted(*cred) && !second.is_some_and(accepted) {
-            let in_gap = scene.has_gap() && !world.mixed && world.target.creds().iter().all(|held| world.vault.holds(*held));
+            let in_gap = scene.has_gap()
+                && !world.mixed
+                && world.target.creds().iter().all(|held| world.vault.holds(*held));
             if !in_gap {
                 let name = if scene.nothing_imported {
                     Invariant::UnknownCredentialIsLeftAlone
                 } else {
                     Invariant::NoConsumerIsRefused
                 };
-                return violated(name, format!("a consumer may hold {cred}, which the target refuses"));
+                return violated(
+                    name,
+                    format!("a consumer may hold {cred}, which the target refuses"),
+                );
             }
         }
     }
@@ -108,12 +119,18 @@ pub fn failed_logins_within_budget(world: &World) -> Check {
     if world.failed_logins.0 <= crate::scene::span::LOCKOUT_BUDGET {
         return Ok(());
     }
-    violated(Invariant::FailedLoginsWithinBudget, format!("{} failed logins", world.failed_logins.0))
+    violated(
+        Invariant::FailedLoginsWithinBudget,
+        format!("{} failed logins", world.failed_logins.0),
+    )
 }
 
 /// Whether the vault's current version opens the target.
 pub fn current_is_accepted(world: &World) -> bool {
-    world.vault.current().is_some_and(|current| world.target.shows(current, world.now))
+    world
+        .vault
+        .current()
+        .is_some_and(|current| world.target.shows(current, world.now))
 }
 
 /// At rest: every host is idle or parked and nothing is on its way.
@@ -125,18 +142,27 @@ pub fn at_rest(scene: &Scene, world: &World) -> Check {
         return if says_why {
             Ok(())
         } else {
-            violated(Invariant::UnknownCredentialIsLeftAlone, "the run did not ask for the adoption")
+            violated(
+                Invariant::UnknownCredentialIsLeftAlone,
+                "the run did not ask for the adoption",
+            )
         };
     }
     if world.outside {
         return if current_is_accepted(world) || says_why {
             Ok(())
         } else {
-            violated(Invariant::EndsAcceptedOrParked, "current is refused and nobody is asked")
+            violated(
+                Invariant::EndsAcceptedOrParked,
+                "current is refused and nobody is asked",
+            )
         };
     }
     if !current_is_accepted(world) {
-        return violated(Invariant::CurrentIsAcceptedAfterRecovery, "at rest the target refuses current");
+        return violated(
+            Invariant::CurrentIsAcceptedAfterRecovery,
+            "at rest the target refuses current",
+        );
     }
     if let Some(parked) = cause {
         let detail = format!("parked for ever: {}: {}", parked.cause.as_str(), parked.detail);
@@ -157,7 +183,10 @@ pub fn no_orphan_is_left(world: &World) -> Check {
         _ => return Ok(()),
     };
     match issued.into_iter().find(|cred| !world.vault.holds(*cred)) {
-        Some(orphan) => violated(Invariant::NoOrphanIsLeft, format!("{orphan} is on the target and nowhere else")),
+        Some(orphan) => violated(
+            Invariant::NoOrphanIsLeft,
+            format!("{orphan} is on the target and nowhere else"),
+        ),
         None => Ok(()),
     }
 }
@@ -166,9 +195,10 @@ pub fn no_orphan_is_left(world: &World) -> Check {
 pub fn nothing_is_generated_anew(world: &World) -> Check {
     let open = |version: &&crate::vault::Version| version.stage == Stage::Pending && version.sent;
     match world.vault.versions.iter().find(open) {
-        Some(version) => {
-            violated(Invariant::NothingIsGeneratedAnew, format!("{} may be applied and a new one is made", version.cred))
-        }
+        Some(version) => violated(
+            Invariant::NothingIsGeneratedAnew,
+            format!("{} may be applied and a new one is made", version.cred),
+        ),
         None => Ok(()),
     }
 }

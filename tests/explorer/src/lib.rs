@@ -7,6 +7,7 @@ pub mod driver;
 mod fingerprint;
 pub mod invariant;
 pub mod moves;
+pub mod mutants;
 pub mod plugin;
 pub mod scene;
 pub mod search;

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use keywheel_model::{Effect as Reach, SlotClass, Stage, StepName};
+use keywheel_model::{Effect as Reach, Fence, SlotClass, Stage, StepName};
 use keywheel_workflow::{Cause, Choice, Effect, Event, Phase, Report, State, step_mutated};
 
 use crate::driver::{Driver, failed};
-use crate::invariant::{Check, Invariant, Violation, at_every_instant, at_rest, current_is_accepted, violated};
+use crate::invariant::{
+    Check, Invariant, Violation, at_every_instant, at_rest, current_is_accepted, violated,
+};
 use crate::scene::{Fault, Scene, Wrong};
 use crate::vault::{cred_of, run_id};
 use crate::world::{DRIFT_RUN, Flight, Mode, Sent, Worker, World, drift_check};
@@ -98,7 +100,10 @@ pub struct Rig<'a> {
 
 impl Rig<'_> {
     fn driver(&self) -> Driver<'_> {
-        Driver { scene: self.scene, wrong: self.wrong }
+        Driver {
+            scene: self.scene,
+            wrong: self.wrong,
+        }
     }
 
     /// Everything that can happen next. Empty: at rest.
@@ -118,7 +123,12 @@ impl Rig<'_> {
             // What lives longer than its deadline may land at any later time, or never.
             (0..world.flights.len()).for_each(|flight| into.push(Move::Vanish(flight)));
             let waits = into.iter().any(|what| matches!(what, Move::Resume(..)));
-            if !waits && world.flights.is_empty() && !world.drifted && !current_is_accepted(world) && !self.scene.nothing_imported {
+            if !waits
+                && world.flights.is_empty()
+                && !world.drifted
+                && !current_is_accepted(world)
+                && !self.scene.nothing_imported
+            {
                 into.push(Move::DriftCheck);
             }
         }
@@ -129,7 +139,8 @@ impl Rig<'_> {
 
     /// Whether every host is idle or parked.
     pub fn is_resting(&self, world: &World) -> bool {
-        (0..world.workers.len()).all(|worker| world.workers[worker].mode == Mode::Idle || world.is_parked(worker))
+        (0..world.workers.len())
+            .all(|worker| world.workers[worker].mode == Mode::Idle || world.is_parked(worker))
     }
 
     fn moves_of(&self, world: &World, worker: usize, into: &mut Vec<Move>) {
@@ -159,7 +170,8 @@ impl Rig<'_> {
         }
         if kinds.stalls && !matches!(effect, Effect::Sleep { .. } | Effect::Park | Effect::Release) {
             into.push(Move::Stall(worker, false));
-            if matches!(effect, Effect::Call(call) if call.step != StepName::Test && call.step != StepName::Plan) {
+            if matches!(effect, Effect::Call(call) if call.step != StepName::Test && call.step != StepName::Plan)
+            {
                 into.push(Move::Stall(worker, true));
             }
         }
@@ -173,8 +185,10 @@ impl Rig<'_> {
 
     fn crashes(&self, worker: usize, effect: &Effect, into: &mut Vec<Move>) {
         let write_ahead = effect.needs_write_ahead(self.scene.class);
-        let looks = matches!(effect, Effect::Lease | Effect::ReadHead | Effect::EndSessions | Effect::Sleep { .. } | Effect::Park)
-            || matches!(effect, Effect::Call(call) if call.step == StepName::Plan);
+        let looks = matches!(
+            effect,
+            Effect::Lease | Effect::ReadHead | Effect::EndSessions | Effect::Sleep { .. } | Effect::Park
+        ) || matches!(effect, Effect::Call(call) if call.step == StepName::Plan);
         into.push(Move::Effect(worker, Way::CrashBefore { written: false }));
         into.push(Move::Effect(worker, Way::CrashBefore { written: true }));
         if looks {
@@ -203,7 +217,15 @@ impl Rig<'_> {
             Effect::ReadHead | Effect::EndSessions | Effect::Announce { .. } => can(Way::Fails),
             Effect::Call(call) if matches!(call.step, StepName::Test | StepName::Plan) => can(Way::Fails),
             Effect::Call(call) => {
-                [Way::Fails, Way::ReplyLost, Way::FailsThoughApplied, Way::RequestLost, Way::Late].into_iter().for_each(&mut can);
+                [
+                    Way::Fails,
+                    Way::ReplyLost,
+                    Way::FailsThoughApplied,
+                    Way::RequestLost,
+                    Way::Late,
+                ]
+                .into_iter()
+                .for_each(&mut can);
                 if self.has_between(effect) {
                     can(Way::CaptureLost);
                 }
@@ -211,14 +233,20 @@ impl Rig<'_> {
                 if self.scene.kinds.beyond_deadline && slots && call.step != StepName::Create {
                     can(Way::LateBeyondDeadline);
                 }
-                if matches!(class, SlotClass::A | SlotClass::C | SlotClass::H) && call.step != StepName::Create
+                if matches!(class, SlotClass::A | SlotClass::C | SlotClass::H)
+                    && call.step != StepName::Create
                     || class == SlotClass::E
                 {
                     can(Way::Twice);
                 }
             }
-            Effect::Mirror { .. } | Effect::Abandon { .. } | Effect::MarkRevoked { .. } | Effect::Promote { .. } => {
-                [Way::Fails, Way::ReplyLost, Way::RequestLost].into_iter().for_each(&mut can);
+            Effect::Mirror { .. }
+            | Effect::Abandon { .. }
+            | Effect::MarkRevoked { .. }
+            | Effect::Promote { .. } => {
+                [Way::Fails, Way::ReplyLost, Way::RequestLost]
+                    .into_iter()
+                    .for_each(&mut can);
                 if self.scene.weak_vault && matches!(effect, Effect::Promote { .. }) {
                     can(Way::Late);
                     can(Way::LateBeyondDeadline);
@@ -229,14 +257,18 @@ impl Rig<'_> {
     }
 
     fn resumes(&self, world: &World, worker: usize, into: &mut Vec<Move>) {
-        let Some(parked) = &world.workers[worker].state.parked else { return };
+        let Some(parked) = &world.workers[worker].state.parked else {
+            return;
+        };
         if world.resumes >= MOST_RESUMES {
             return;
         }
         let choice = match parked.cause {
             Cause::AdoptionRequired => return,
             Cause::ByHand => Choice::AcceptHead,
-            Cause::Restored | Cause::NothingAccepted if !self.scene.class.target_issues() => Choice::ApplyCurrent,
+            Cause::Restored | Cause::NothingAccepted if !self.scene.class.target_issues() => {
+                Choice::ApplyCurrent
+            }
             _ => Choice::Retry,
         };
         into.push(Move::Resume(worker, choice));
@@ -279,7 +311,11 @@ impl Rig<'_> {
                 host.mode = Mode::Up;
                 host.state = Arc::clone(&host.durable);
                 let started = host.state.op != 0;
-                self.deliver(&mut world, worker, &if started { Event::Recovered } else { Event::Start })?;
+                self.deliver(
+                    &mut world,
+                    worker,
+                    &if started { Event::Recovered } else { Event::Start },
+                )?;
                 if world.withdrawn {
                     self.deliver(&mut world, worker, &Event::Withdrawn { what: String::new() })?;
                 }
@@ -324,6 +360,7 @@ impl Rig<'_> {
     pub fn deliver(&self, world: &mut World, worker: usize, event: &Event) -> Check {
         let now = world.time();
         let next = step_mutated(&world.workers[worker].state, event, now, self.wrong.machine);
+        let held = world.workers[worker].state.fence == Some(Fence(world.lease.fence));
         if matches!(event, Event::Done { .. }) {
             let again = step_mutated(&next.state, event, now, self.wrong.machine);
             if again.effect.is_some() || again.state != next.state {
@@ -333,9 +370,14 @@ impl Rig<'_> {
         let mut state = next.state;
         state.log.clear();
         let parks = matches!(state.doing, Some(Effect::Park));
-        if parks && world.lease.holder == Some(worker) {
+        if parks && held && world.lease.holder == Some(worker) {
             let settled = world.lease.settled.max(state.settled_at.as_unix_ms());
-            world.lease = crate::world::LeaseTable { holder: None, lapses: None, settled, ..world.lease };
+            world.lease = crate::world::LeaseTable {
+                holder: None,
+                lapses: None,
+                settled,
+                ..world.lease
+            };
         }
         let host = &mut world.workers[worker];
         host.state = Arc::new(state);
@@ -390,7 +432,11 @@ impl Rig<'_> {
             Way::Fails => self.done(world, worker, failed(&effect, Reach::None)),
             Way::ReplyLost | Way::FailsThoughApplied | Way::CaptureLost => {
                 driver.perform(world, worker, &effect, way == Way::CaptureLost)?;
-                let reach = if way == Way::FailsThoughApplied { Reach::Applied } else { Reach::Maybe };
+                let reach = if way == Way::FailsThoughApplied {
+                    Reach::Applied
+                } else {
+                    Reach::Maybe
+                };
                 self.done(world, worker, failed(&effect, reach))
             }
             Way::RequestLost => {
@@ -413,7 +459,7 @@ impl Rig<'_> {
         let host = &mut world.workers[worker];
         host.durable = Arc::clone(&host.state);
         host.mode = Mode::Idle;
-        if world.lease.holder == Some(worker) {
+        if world.lease.holder == Some(worker) && host.state.fence == Some(Fence(world.lease.fence)) {
             world.lease.holder = None;
             world.lease.lapses = None;
             world.lease.settled = world.lease.settled.max(host.state.settled_at.as_unix_ms());
@@ -432,12 +478,21 @@ impl Rig<'_> {
         self.touch(world, effect);
         let deadline = world.now + crate::scene::span::EFFECT_DEADLINE;
         let what = match effect {
-            Effect::Call(call) => Sent::Call(world.workers[worker].run, keywheel_workflow::Call { interrupted: false, ..call.clone() }),
+            Effect::Call(call) => Sent::Call(
+                world.workers[worker].run,
+                keywheel_workflow::Call {
+                    interrupted: false,
+                    ..call.clone()
+                },
+            ),
             Effect::Promote { version, .. } => Sent::Promote(cred_of(version)),
             _ => return,
         };
         world.beyond_deadline |= beyond;
-        world.flights.push(Flight { what, until: (!beyond).then_some(deadline) });
+        world.flights.push(Flight {
+            what,
+            until: (!beyond).then_some(deadline),
+        });
     }
 
     fn crash(&self, world: &mut World, worker: usize, state: &Arc<State>, written: bool) {
@@ -454,7 +509,11 @@ impl Rig<'_> {
 
     fn stall(&self, world: &mut World, worker: usize, in_flight: bool) {
         world.faults -= 1;
-        let effect = world.workers[worker].state.doing.clone().unwrap_or(Effect::Release);
+        let effect = world.workers[worker]
+            .state
+            .doing
+            .clone()
+            .unwrap_or(Effect::Release);
         if in_flight && self.driver().may_start(world, worker, &effect) {
             if effect.needs_write_ahead(self.scene.class) {
                 let host = &mut world.workers[worker];
@@ -469,8 +528,15 @@ impl Rig<'_> {
     }
 
     fn tick(&self, world: &mut World) -> Check {
-        let wake = (0..world.workers.len()).filter_map(|worker| world.sleeps_until(worker)).min().unwrap_or(world.now);
-        while let Some(change) = world.target.next_change(world.now).filter(|change| *change < wake) {
+        let wake = (0..world.workers.len())
+            .filter_map(|worker| world.sleeps_until(worker))
+            .min()
+            .unwrap_or(world.now);
+        while let Some(change) = world
+            .target
+            .next_change(world.now)
+            .filter(|change| *change < wake)
+        {
             self.pass(world, change.max(world.now + 1));
             at_every_instant(self.scene, world)?;
         }
@@ -485,7 +551,9 @@ impl Rig<'_> {
 
     fn pass(&self, world: &mut World, until: u64) {
         world.now = until;
-        world.flights.retain(|flight| flight.until.is_none_or(|deadline| deadline > until));
+        world
+            .flights
+            .retain(|flight| flight.until.is_none_or(|deadline| deadline > until));
         world.holds.retain(|(_, end)| end.is_none_or(|end| end > until));
         let fresh = world.fresh();
         world.target.ripen(until, fresh);
@@ -494,7 +562,11 @@ impl Rig<'_> {
     fn resume(&self, world: &mut World, worker: usize, choice: Choice) -> Check {
         world.resumes += 1;
         world.withdrawn = false;
-        let asks = world.workers[worker].state.parked.as_ref().map(|parked| (parked.cause, parked.back_to));
+        let asks = world.workers[worker]
+            .state
+            .parked
+            .as_ref()
+            .map(|parked| (parked.cause, parked.back_to));
         let previous = world.workers[worker].state.roles.previous.as_ref().map(cred_of);
         let host = world.workers[worker].run;
         if let (Some((Cause::Blocked, phase)), crate::target::Target::Keys(_)) = (asks, &world.target) {
@@ -502,7 +574,11 @@ impl Rig<'_> {
             if let crate::target::Target::Keys(keys) = &mut world.target {
                 match phase {
                     Phase::Create if world.pasted.iter().all(|(run, _)| *run != host) => {
-                        keys.push(crate::target::Key { cred: fresh, run: Some(host), from: 0 });
+                        keys.push(crate::target::Key {
+                            cred: fresh,
+                            run: Some(host),
+                            from: 0,
+                        });
                         world.pasted.push((host, fresh));
                     }
                     Phase::Revoke => keys.retain(|key| Some(key.cred) != previous),
@@ -516,7 +592,12 @@ impl Rig<'_> {
     fn start_drift_check(&self, world: &mut World) -> Check {
         world.drifted = true;
         let state = Arc::new(drift_check(self.scene));
-        let worker = Worker { run: DRIFT_RUN, durable: Arc::clone(&state), state, mode: Mode::Up };
+        let worker = Worker {
+            run: DRIFT_RUN,
+            durable: Arc::clone(&state),
+            state,
+            mode: Mode::Up,
+        };
         world.workers[0] = worker;
         world.lease.holder = None;
         world.withdrawn = false;
@@ -557,7 +638,12 @@ impl Rig<'_> {
                 world.vault.versions.retain(|version| version.remote);
                 let run = world.workers[0].run + 1;
                 let state = Arc::new(State::new(run_id(run), self.scene.settings(self.scene.trigger)));
-                world.workers[0] = Worker { run, state: Arc::clone(&state), durable: state, mode: Mode::Down };
+                world.workers[0] = Worker {
+                    run,
+                    state: Arc::clone(&state),
+                    durable: state,
+                    mode: Mode::Down,
+                };
                 if world.lease.holder.is_some() {
                     world.lease.lapses = Some(world.now);
                 }

@@ -29,12 +29,20 @@ fn error(kind: ErrorKind, effect: Reach) -> StepError {
 }
 
 fn ended(outcome: Outcome) -> Stepped {
-    Ok(StepOk { outcome, ..StepOk::done() })
+    Ok(StepOk {
+        outcome,
+        ..StepOk::done()
+    })
 }
 
 impl Plugin<'_> {
     /// Runs a step to its end. `cut`: only what reaches the target, because the host is gone before the answer is stored.
-    pub fn step(&self, world: &mut World, call: &Call, cut: bool) -> Result<Stepped, crate::invariant::Violation> {
+    pub fn step(
+        &self,
+        world: &mut World,
+        call: &Call,
+        cut: bool,
+    ) -> Result<Stepped, crate::invariant::Violation> {
         match call.step {
             StepName::Create => self.create(world, call, cut),
             StepName::Apply => Ok(Self::apply(world, call)),
@@ -44,19 +52,30 @@ impl Plugin<'_> {
         }
     }
 
-    fn create(&self, world: &mut World, call: &Call, cut: bool) -> Result<Stepped, crate::invariant::Violation> {
+    fn create(
+        &self,
+        world: &mut World,
+        call: &Call,
+        cut: bool,
+    ) -> Result<Stepped, crate::invariant::Violation> {
         let fresh = world.fresh();
         let now = world.now;
         let cred = match &mut world.target {
-            Target::Keys(_) if self.scene.class == keywheel_model::SlotClass::G => match world.pasted.iter().find(|(run, _)| *run == self.run) {
-                Some((_, pasted)) => *pasted,
-                None => return Ok(ended(Outcome::Blocked("make a key in the console".to_owned()))),
-            },
+            Target::Keys(_) if self.scene.class == keywheel_model::SlotClass::G => {
+                match world.pasted.iter().find(|(run, _)| *run == self.run) {
+                    Some((_, pasted)) => *pasted,
+                    None => return Ok(ended(Outcome::Blocked("make a key in the console".to_owned()))),
+                }
+            }
             Target::Keys(_) => {
                 if call.interrupted && !self.wrong.has(Fault::OrphanKept) {
                     self.delete_orphans(world, None)?;
                 }
-                let key = Key { cred: fresh, run: Some(self.run), from: now + self.scene.belief };
+                let key = Key {
+                    cred: fresh,
+                    run: Some(self.run),
+                    from: now + self.scene.belief,
+                };
                 if let Target::Keys(keys) = &mut world.target {
                     keys.push(key);
                 }
@@ -70,17 +89,32 @@ impl Plugin<'_> {
                 if newest.run == Some(self.run) {
                     // The orphan of a lost reply: deleted, and another one issued. The old ones keep their end.
                     if world.vault.epoch > 0 && !self.late {
-                        return violated(Invariant::NothingKeptIsDeleted, "an issued key is deleted after a restore");
+                        return violated(
+                            Invariant::NothingKeptIsDeleted,
+                            "an issued key is deleted after a restore",
+                        );
                     }
-                    *newest = Key { cred: fresh, run: Some(self.run), from: now };
+                    *newest = Key {
+                        cred: fresh,
+                        run: Some(self.run),
+                        from: now,
+                    };
                 } else {
                     dying.push((newest.cred, now + self.scene.server_grace()));
-                    *newest = Key { cred: fresh, run: Some(self.run), from: now };
+                    *newest = Key {
+                        cred: fresh,
+                        run: Some(self.run),
+                        from: now,
+                    };
                 }
                 fresh
             }
             Target::Served { valid, .. } => {
-                let ordered = world.notes.iter().find(|(run, _, _)| *run == self.run).map(|(_, _, cred)| *cred);
+                let ordered = world
+                    .notes
+                    .iter()
+                    .find(|(run, _, _)| *run == self.run)
+                    .map(|(_, _, cred)| *cred);
                 let cred = ordered.unwrap_or(fresh);
                 if ordered.is_none() {
                     world.notes.push((self.run, 0, cred));
@@ -97,9 +131,15 @@ impl Plugin<'_> {
             return Ok(Err(error(ErrorKind::Other, Reach::Maybe)));
         }
         self.store_pending(world, cred)?;
-        let mut ok = StepOk { pending: Some(version_id(cred)), ..StepOk::done() };
+        let mut ok = StepOk {
+            pending: Some(version_id(cred)),
+            ..StepOk::done()
+        };
         if let (Target::Clock { dying, .. }, Some(current)) = (&world.target, &call.roles.current) {
-            let until = dying.iter().find(|(old, _)| *old == cred_of(current)).map(|(_, until)| *until);
+            let until = dying
+                .iter()
+                .find(|(old, _)| *old == cred_of(current))
+                .map(|(_, until)| *until);
             ok.current_valid_until = until.map(Timestamp::from_unix_ms);
         }
         Ok(Ok(ok))
@@ -116,7 +156,10 @@ impl Plugin<'_> {
         }
         nothing_is_generated_anew(world)?;
         // One pending version per run: a second one takes the place of the first.
-        world.vault.versions.retain(|kept| !(kept.stage == Stage::Pending && kept.run == Some(self.run)));
+        world
+            .vault
+            .versions
+            .retain(|kept| !(kept.stage == Stage::Pending && kept.run == Some(self.run)));
         world.vault.add(cred, Stage::Pending, Some(self.run), false);
         if world.snapshots.len() == 1 {
             world.remember(0);
@@ -130,7 +173,9 @@ impl Plugin<'_> {
         world: &mut World,
         call: &Call,
     ) -> Result<Result<Cred, Stepped>, crate::invariant::Violation> {
-        let Target::Fixed { slots, operation } = &mut world.target else { return Ok(Ok(0)) };
+        let Target::Fixed { slots, operation } = &mut world.target else {
+            return Ok(Ok(0));
+        };
         let image = world.notes.iter().find(|(run, _, _)| *run == self.run).copied();
         if let Some(running) = operation {
             if self.wrong.has(Fault::OldKeyCaptured) {
@@ -147,23 +192,35 @@ impl Plugin<'_> {
                 let Some(used) = slots.iter().position(|cred| Some(*cred) == in_use) else {
                     return Ok(Err(Err(error(ErrorKind::Conflict, Reach::None))));
                 };
-                let slot = if self.wrong.has(Fault::SlotInUseRegenerated) { used } else { 1 - used };
+                let slot = if self.wrong.has(Fault::SlotInUseRegenerated) {
+                    used
+                } else {
+                    1 - used
+                };
                 world.notes.push((self.run, slot, slots[slot]));
                 slot
             }
         };
-        *operation = Some(Operation { slot, until: world.now + span::LONG_OPERATION });
+        *operation = Some(Operation {
+            slot,
+            until: world.now + span::LONG_OPERATION,
+        });
         let wait = u32::try_from(span::LONG_OPERATION).unwrap_or(0);
         Ok(Err(ended(Outcome::Wait(wait))))
     }
 
     /// Class D: deletes what carries this run's marker and is not in the vault, and `also`.
     fn delete_orphans(&self, world: &mut World, also: Option<Cred>) -> Check {
-        let Target::Keys(keys) = &world.target else { return Ok(()) };
+        let Target::Keys(keys) = &world.target else {
+            return Ok(());
+        };
         let vault = &world.vault;
         let goes = |key: &Key| Some(key.cred) == also || key.run == Some(self.run) && !vault.holds(key.cred);
         if vault.epoch > 0 && !self.late && keys.iter().any(|key| goes(key) && Some(key.cred) != also) {
-            return violated(Invariant::NothingKeptIsDeleted, "an issued key is deleted after a restore");
+            return violated(
+                Invariant::NothingKeptIsDeleted,
+                "an issued key is deleted after a restore",
+            );
         }
         let kept = keys.iter().filter(|key| !goes(key)).copied().collect();
         world.target = Target::Keys(kept);
@@ -187,10 +244,16 @@ impl Plugin<'_> {
         match &mut world.target {
             Target::Set(set) => *set = current.into_iter().collect(),
             Target::Pair(_, retained) => *retained = None,
-            Target::Alternate(slots) => slots.iter_mut().filter(|slot| **slot == Some(subject)).for_each(|slot| *slot = None),
+            Target::Alternate(slots) => slots
+                .iter_mut()
+                .filter(|slot| **slot == Some(subject))
+                .for_each(|slot| *slot = None),
             Target::Keys(keys) => keys.retain(|key| key.cred != subject),
             Target::Fixed { slots, .. } => {
-                slots.iter_mut().filter(|cred| **cred == subject && Some(**cred) != current).for_each(|cred| *cred = fresh);
+                slots
+                    .iter_mut()
+                    .filter(|cred| **cred == subject && Some(**cred) != current)
+                    .for_each(|cred| *cred = fresh);
             }
             Target::Served { .. } => return ended(Outcome::Impossible("left to expire".to_owned())),
             Target::One(_) | Target::Clock { .. } => {}
@@ -203,24 +266,34 @@ impl Plugin<'_> {
         let pending = call.subject.as_ref().map(cred_of);
         // A promotion that lives longer than its deadline may land between the look at the head and this.
         if pending.is_some() && pending == world.vault.current() && !world.beyond_deadline {
-            return violated(Invariant::PromotedIsNeverUndone, "rollback of the promoted version");
+            return violated(
+                Invariant::PromotedIsNeverUndone,
+                "rollback of the promoted version",
+            );
         }
         if matches!(world.target, Target::Keys(_)) {
             self.delete_orphans(world, pending.filter(|pending| Some(*pending) != current))?;
             return Ok(ended(Outcome::Done));
         }
-        let Some(current) = current else { return Ok(ended(Outcome::Done)) };
+        let Some(current) = current else {
+            return Ok(ended(Outcome::Done));
+        };
         match &mut world.target {
             Target::Set(set) => *set = vec![current],
             Target::Pair(primary, retained) => (*primary, *retained) = (current, None),
             Target::One(only) => *only = current,
             Target::Alternate(slots) => {
-                slots.iter_mut().filter(|slot| slot.is_some() && **slot == pending).for_each(|slot| *slot = None);
+                slots
+                    .iter_mut()
+                    .filter(|slot| slot.is_some() && **slot == pending)
+                    .for_each(|slot| *slot = None);
             }
             Target::Served { served, .. } => *served = current,
             Target::Keys(_) => {}
             Target::Fixed { .. } | Target::Clock { .. } => {
-                return Ok(ended(Outcome::Impossible("a key cannot be brought back".to_owned())));
+                return Ok(ended(Outcome::Impossible(
+                    "a key cannot be brought back".to_owned(),
+                )));
             }
         }
         Ok(ended(Outcome::Done))
@@ -245,7 +318,11 @@ fn put(world: &mut World, subject: Cred, call: &Call) {
         Target::One(only) => *only = subject,
         Target::Alternate(slots) => {
             if !slots.contains(&Some(subject)) {
-                let keep = if current == Some(subject) { previous } else { current };
+                let keep = if current == Some(subject) {
+                    previous
+                } else {
+                    current
+                };
                 let free = usize::from(slots[0].is_some() && slots[0] == keep);
                 slots[free] = Some(subject);
             }

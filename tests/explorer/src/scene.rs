@@ -68,12 +68,18 @@ pub struct Wrong {
 impl Wrong {
     /// A mistake of the machine.
     pub const fn machine(mutation: Mutation) -> Self {
-        Self { machine: Mutations::only(mutation), fake: None }
+        Self {
+            machine: Mutations::only(mutation),
+            fake: None,
+        }
     }
 
     /// A mistake of a fake.
     pub const fn fake(fault: Fault) -> Self {
-        Self { machine: Mutations::none(), fake: Some(fault) }
+        Self {
+            machine: Mutations::none(),
+            fake: Some(fault),
+        }
     }
 
     /// Whether a fake is wrong in this way.
@@ -102,11 +108,23 @@ pub struct Kinds {
 
 impl Kinds {
     /// All that one host can meet.
-    pub const ALL: Self =
-        Self { crashes: true, effects: true, beyond_deadline: true, people: true, outside: true, stalls: false };
+    pub const ALL: Self = Self {
+        crashes: true,
+        effects: true,
+        beyond_deadline: true,
+        people: true,
+        outside: true,
+        stalls: false,
+    };
     /// Two hosts: crashes and takeovers.
-    pub const TAKEOVER: Self =
-        Self { crashes: true, effects: false, beyond_deadline: false, people: false, outside: false, stalls: true };
+    pub const TAKEOVER: Self = Self {
+        crashes: true,
+        effects: false,
+        beyond_deadline: false,
+        people: false,
+        outside: false,
+        stalls: true,
+    };
 }
 
 /// One search.
@@ -173,7 +191,12 @@ impl Scene {
 
     /// Two hosts on one vault, two faults.
     pub fn two(name: &'static str, class: SlotClass) -> Self {
-        Self { workers: 2, faults: 2, kinds: Kinds::TAKEOVER, ..Self::one(name, class) }
+        Self {
+            workers: 2,
+            faults: 2,
+            kinds: Kinds::TAKEOVER,
+            ..Self::one(name, class)
+        }
     }
 
     /// On the weak vault.
@@ -190,7 +213,11 @@ impl Scene {
 
     /// How long class F's target keeps the old credential.
     pub fn server_grace(&self) -> u64 {
-        if self.workers > 1 { span::SHORT_GRACE } else { span::GRACE }
+        if self.workers > 1 {
+            span::SHORT_GRACE
+        } else {
+            span::GRACE
+        }
     }
 
     /// The settings of a run in this scene.
@@ -210,15 +237,26 @@ impl Scene {
             secret,
             plugin,
             plugin_digest: String::new(),
-            principal: Principal { target: String::new(), account: String::new() },
+            principal: Principal {
+                target: String::new(),
+                account: String::new(),
+            },
             trigger,
             class: self.class,
             strategy: self.strategy,
-            evidence: if self.class == SlotClass::H { Proof::Handshake } else { Proof::Login },
+            evidence: if self.class == SlotClass::H {
+                Proof::Handshake
+            } else {
+                Proof::Login
+            },
             proof: self.proof,
             gap_accepted: true,
             first: First::Adopt,
-            consumers: vec![Consumer { name: String::new(), stale_ms: span::STALE, announce: self.announce }],
+            consumers: vec![Consumer {
+                name: String::new(),
+                stale_ms: span::STALE,
+                announce: self.announce,
+            }],
             grace_ms: 0,
             belief_delay_ms: self.belief,
             effect_deadline_ms: span::EFFECT_DEADLINE,
@@ -227,7 +265,10 @@ impl Scene {
             server_grace_ms: (self.class == SlotClass::F).then_some(self.server_grace()),
             remote_vault: self.weak_vault,
             max_attempts: 3,
-            back_off: BackOff { first_ms: span::PAUSE, cap_ms: span::PAUSE },
+            back_off: BackOff {
+                first_ms: span::PAUSE,
+                cap_ms: span::PAUSE,
+            },
             epoch: keywheel_model::Epoch(0),
             seed: 0,
         }

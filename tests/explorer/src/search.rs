@@ -55,12 +55,26 @@ pub const MOST_STATES: usize = 40_000_000;
 ///
 /// When the scene has more than [`MOST_STATES`] states.
 pub fn search(scene: &Scene, wrong: Wrong) -> Found {
+    search_within(scene, wrong, MOST_STATES)
+}
+
+/// The same with another bound on the states.
+///
+/// # Panics
+///
+/// When the scene has more states than that.
+pub fn search_within(scene: &Scene, wrong: Wrong, most_states: usize) -> Found {
     let rig = Rig { scene, wrong };
     let first = World::new(scene);
     let root = first.fingerprint();
     let mut visited = Visited::default();
     visited.insert(root, (root, Move::Tick));
-    let mut found = Found { states: 1, transitions: 0, depth: 0, violation: None };
+    let mut found = Found {
+        states: 1,
+        transitions: 0,
+        depth: 0,
+        violation: None,
+    };
     let mut frontier = vec![(root, first)];
     let mut moves = Vec::new();
     while !frontier.is_empty() {
@@ -78,7 +92,8 @@ pub fn search(scene: &Scene, wrong: Wrong) -> Found {
                 match rig.make(world, *what) {
                     Ok(after) => {
                         let after_print = after.fingerprint();
-                        if let std::collections::hash_map::Entry::Vacant(vacant) = visited.entry(after_print) {
+                        if let std::collections::hash_map::Entry::Vacant(vacant) = visited.entry(after_print)
+                        {
                             vacant.insert((*print, *what));
                             next.push((after_print, after));
                         }
@@ -93,7 +108,11 @@ pub fn search(scene: &Scene, wrong: Wrong) -> Found {
                 }
             }
         }
-        assert!(visited.len() <= MOST_STATES, "{}: too many states to search", scene.name);
+        assert!(
+            visited.len() <= most_states,
+            "{}: too many states to search",
+            scene.name
+        );
         found.states = visited.len();
         found.depth += usize::from(!next.is_empty());
         frontier = next;
@@ -103,13 +122,22 @@ pub fn search(scene: &Scene, wrong: Wrong) -> Found {
 
 /// Whether a move brings a resting world on without a further fault.
 fn goes_on(what: Move) -> bool {
-    matches!(what, Move::Resume(..) | Move::DriftCheck | Move::Effect(_, crate::moves::Way::Well) | Move::Recover(_) | Move::Tick)
+    matches!(
+        what,
+        Move::Resume(..)
+            | Move::DriftCheck
+            | Move::Effect(_, crate::moves::Way::Well)
+            | Move::Recover(_)
+            | Move::Tick
+    )
 }
 
 fn history(visited: &Visited, root: u128, mut print: u128) -> Vec<Move> {
     let mut way = Vec::new();
     while print != root {
-        let Some((before, what)) = visited.get(&print) else { break };
+        let Some((before, what)) = visited.get(&print) else {
+            break;
+        };
         way.push(*what);
         print = *before;
     }
@@ -124,15 +152,30 @@ pub fn explain(scene: &Scene, wrong: Wrong, way: &[Move]) -> String {
     let mut text = String::new();
     for what in way {
         let doing = match what {
-            Move::Effect(worker, _) | Move::Stall(worker, _) => format!("{:?}", world.workers[*worker].state.doing),
+            Move::Effect(worker, _) | Move::Stall(worker, _) => {
+                format!("{:?}", world.workers[*worker].state.doing)
+            }
             _ => String::new(),
         };
         text.push_str(&format!("t={} {what:?} {doing}\n", world.now));
         match rig.make(&world, *what) {
             Ok(after) => {
                 world = after;
-                let states: Vec<_> = world.workers.iter().map(|host| (host.state.phase, host.state.entry)).collect();
-                text.push_str(&format!("    {states:?} vault={:?} target={:?}\n", world.vault.versions.iter().map(|kept| (kept.cred, kept.stage)).collect::<Vec<_>>(), world.target));
+                let states: Vec<_> = world
+                    .workers
+                    .iter()
+                    .map(|host| (host.state.phase, host.state.entry))
+                    .collect();
+                text.push_str(&format!(
+                    "    {states:?} vault={:?} target={:?}\n",
+                    world
+                        .vault
+                        .versions
+                        .iter()
+                        .map(|kept| (kept.cred, kept.stage))
+                        .collect::<Vec<_>>(),
+                    world.target
+                ));
             }
             Err(violation) => {
                 text.push_str(&format!("    {violation:?}\n"));

@@ -98,7 +98,11 @@ impl Target {
     pub fn next_change(&self, now: u64) -> Option<u64> {
         match self {
             Self::Fixed { operation, .. } => operation.map(|running| running.until),
-            Self::Clock { dying, .. } => dying.iter().map(|(_, until)| *until).filter(|until| *until > now).min(),
+            Self::Clock { dying, .. } => dying
+                .iter()
+                .map(|(_, until)| *until)
+                .filter(|until| *until > now)
+                .min(),
             _ => None,
         }
     }
@@ -112,9 +116,9 @@ impl Target {
             Self::Alternate(slots) => slots.iter().flatten().copied().collect(),
             Self::Keys(keys) => keys.iter().map(|key| key.cred).collect(),
             Self::Fixed { slots, .. } => slots.to_vec(),
-            Self::Clock { newest, dying } => {
-                std::iter::once(newest.cred).chain(dying.iter().map(|(old, _)| *old)).collect()
-            }
+            Self::Clock { newest, dying } => std::iter::once(newest.cred)
+                .chain(dying.iter().map(|(old, _)| *old))
+                .collect(),
             Self::Served { served, valid } => std::iter::once(*served).chain(valid.iter().copied()).collect(),
         }
     }
@@ -125,11 +129,22 @@ impl Target {
             Self::Set(set) => *set = vec![unknown],
             Self::Pair(primary, retained) => (*primary, *retained) = (unknown, None),
             Self::One(only) => *only = unknown,
-            Self::Alternate(slots) => slots.iter_mut().flatten().filter(|cred| **cred == current).for_each(|cred| *cred = unknown),
+            Self::Alternate(slots) => slots
+                .iter_mut()
+                .flatten()
+                .filter(|cred| **cred == current)
+                .for_each(|cred| *cred = unknown),
             Self::Keys(keys) => keys.retain(|key| key.cred != current),
-            Self::Fixed { slots, .. } => slots.iter_mut().filter(|cred| **cred == current).for_each(|cred| *cred = unknown),
+            Self::Fixed { slots, .. } => slots
+                .iter_mut()
+                .filter(|cred| **cred == current)
+                .for_each(|cred| *cred = unknown),
             Self::Clock { newest, dying } => {
-                newest.cred = if newest.cred == current { unknown } else { newest.cred };
+                newest.cred = if newest.cred == current {
+                    unknown
+                } else {
+                    newest.cred
+                };
                 dying.retain(|(old, _)| *old != current);
             }
             Self::Served { served, valid } => {

@@ -42,7 +42,13 @@ pub fn run_id(run: u8) -> RunId {
 
 /// The number of a version: the last two of its base-32 digits.
 pub fn cred_of(version: &VersionId) -> Cred {
-    let digit = |byte: u8| if byte.is_ascii_digit() { byte - b'0' } else { byte - b'a' + 10 };
+    let digit = |byte: u8| {
+        if byte.is_ascii_digit() {
+            byte - b'0'
+        } else {
+            byte - b'a' + 10
+        }
+    };
     let text = version.as_str().as_bytes();
     digit(text[text.len() - 2]) << 5 | digit(text[text.len() - 1])
 }
@@ -50,7 +56,11 @@ pub fn cred_of(version: &VersionId) -> Cred {
 impl Vault {
     /// The version in a stage that was made last.
     pub fn newest(&self, stage: Stage) -> Option<Cred> {
-        self.versions.iter().rev().find(|version| version.stage == stage).map(|version| version.cred)
+        self.versions
+            .iter()
+            .rev()
+            .find(|version| version.stage == stage)
+            .map(|version| version.cred)
     }
 
     /// The current one.
@@ -75,7 +85,13 @@ impl Vault {
 
     /// Adds a version as the newest.
     pub fn add(&mut self, cred: Cred, stage: Stage, run: Option<u8>, remote: bool) {
-        self.versions.push(Version { cred, stage, run, remote, sent: false });
+        self.versions.push(Version {
+            cred,
+            stage,
+            run,
+            remote,
+            sent: false,
+        });
     }
 
     /// Makes a version current; the old one becomes previous.
@@ -102,6 +118,9 @@ impl Vault {
             stage: version.stage,
             run: version.run.map(run_id),
         };
-        Head { epoch: Epoch(self.epoch), versions: self.versions.iter().rev().map(kept).collect() }
+        Head {
+            epoch: Epoch(self.epoch),
+            versions: self.versions.iter().rev().map(kept).collect(),
+        }
     }
 }

@@ -79,7 +79,10 @@ pub struct Snapshot {
 
 /// Everything.
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "facts about the history that invariants ask for")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts about the history that invariants ask for"
+)]
 pub struct World {
     /// The time.
     pub now: u64,
@@ -134,7 +137,10 @@ pub const FIRST: Cred = 1;
 impl World {
     /// The start of a scene.
     pub fn new(scene: &Scene) -> Self {
-        let mut vault = Vault { versions: Vec::new(), epoch: 0 };
+        let mut vault = Vault {
+            versions: Vec::new(),
+            epoch: 0,
+        };
         if scene.adopting {
             vault.add(FIRST, Stage::Pending, None, true);
         } else if !scene.nothing_imported {
@@ -142,7 +148,12 @@ impl World {
         }
         let workers = (1u8..).take(scene.workers).map(|run| {
             let state = Arc::new(State::new(run_id(run), scene.settings(scene.trigger)));
-            Worker { run, state: Arc::clone(&state), durable: state, mode: Mode::Down }
+            Worker {
+                run,
+                state: Arc::clone(&state),
+                durable: state,
+                mode: Mode::Down,
+            }
         });
         let mut world = Self {
             now: 1_000,
@@ -176,7 +187,10 @@ impl World {
     /// Keeps vault and journal as they are now for a later restore.
     pub fn remember(&mut self, worker: usize) {
         let durable = Arc::clone(&self.workers[worker].durable);
-        self.snapshots.push(Arc::new(Snapshot { vault: self.vault.clone(), durable }));
+        self.snapshots.push(Arc::new(Snapshot {
+            vault: self.vault.clone(),
+            durable,
+        }));
     }
 
     /// The time in the machine's words.
@@ -192,26 +206,41 @@ impl World {
             Sent::Call(_, call) => call.subject.as_ref().map(crate::vault::cred_of),
         });
         let versions = self.vault.versions.iter().map(|version| version.cred);
-        let snapshots = self.snapshots.iter().flat_map(|snapshot| snapshot.vault.versions.iter().map(|kept| kept.cred));
-        let rest = self.holds.iter().map(|(cred, _)| *cred).chain(self.notes.iter().map(|(_, _, cred)| *cred));
-        let rest = rest.chain(self.target.creds()).chain(self.pasted.iter().map(|(_, cred)| *cred)).chain(self.proved.iter().copied());
+        let snapshots = self
+            .snapshots
+            .iter()
+            .flat_map(|snapshot| snapshot.vault.versions.iter().map(|kept| kept.cred));
+        let rest = self
+            .holds
+            .iter()
+            .map(|(cred, _)| *cred)
+            .chain(self.notes.iter().map(|(_, _, cred)| *cred));
+        let rest = rest
+            .chain(self.target.creds())
+            .chain(self.pasted.iter().map(|(_, cred)| *cred))
+            .chain(self.proved.iter().copied());
         for cred in versions.chain(flights).chain(snapshots).chain(rest) {
             used[usize::from(cred)] = true;
         }
-        (FIRST..).find(|cred| !used[usize::from(*cred)]).unwrap_or(Cred::MAX)
+        (FIRST..)
+            .find(|cred| !used[usize::from(*cred)])
+            .unwrap_or(Cred::MAX)
     }
 
     /// When the worker wants to be woken, if it sleeps.
     pub fn sleeps_until(&self, worker: usize) -> Option<u64> {
         match &self.workers[worker].state.doing {
-            Some(Effect::Sleep { until }) if self.workers[worker].mode == Mode::Up => Some(until.as_unix_ms()),
+            Some(Effect::Sleep { until }) if self.workers[worker].mode == Mode::Up => {
+                Some(until.as_unix_ms())
+            }
             _ => None,
         }
     }
 
     /// Whether the worker waits for a person.
     pub fn is_parked(&self, worker: usize) -> bool {
-        self.workers[worker].mode == Mode::Up && matches!(self.workers[worker].state.doing, Some(Effect::Park))
+        self.workers[worker].mode == Mode::Up
+            && matches!(self.workers[worker].state.doing, Some(Effect::Park))
     }
 
     /// Equal for worlds that behave alike: times count from now, numbers of effects and logs do not count.
@@ -220,9 +249,19 @@ impl World {
         let from_now = |at: u64| at.saturating_sub(self.now);
         self.vault.hash(&mut print);
         self.hash_target(&mut print);
-        (self.lease.holder, self.lease.lapses.map(from_now), from_now(self.lease.settled)).hash(&mut print);
+        (
+            self.lease.holder,
+            self.lease.lapses.map(from_now),
+            from_now(self.lease.settled),
+        )
+            .hash(&mut print);
         let forgotten = self.failed_logins.1 <= self.now;
-        (if forgotten { (0, 0) } else { (self.failed_logins.0, from_now(self.failed_logins.1)) }).hash(&mut print);
+        (if forgotten {
+            (0, 0)
+        } else {
+            (self.failed_logins.0, from_now(self.failed_logins.1))
+        })
+        .hash(&mut print);
         for worker in &self.workers {
             (worker.run, worker.mode).hash(&mut print);
             if worker.mode == Mode::Up || worker.mode == Mode::Stalled {
@@ -236,14 +275,23 @@ impl World {
             flight.until.map(from_now).hash(&mut print);
             match &flight.what {
                 Sent::Promote(cred) => cred.hash(&mut print),
-                Sent::Call(run, call) => (run, call.step, &call.subject, &call.roles, call.interrupted).hash(&mut print),
+                Sent::Call(run, call) => {
+                    (run, call.step, &call.subject, &call.roles, call.interrupted).hash(&mut print)
+                }
             }
         }
         for (cred, until) in &self.holds {
             (cred, until.map(from_now)).hash(&mut print);
         }
         (self.announced, &self.proved, &self.notes, &self.pasted).hash(&mut print);
-        (self.faults, self.resumes, self.drifted, self.beyond_deadline, self.outside).hash(&mut print);
+        (
+            self.faults,
+            self.resumes,
+            self.drifted,
+            self.beyond_deadline,
+            self.outside,
+        )
+            .hash(&mut print);
         (self.withdrawn, self.mixed, self.disk_lost).hash(&mut print);
         for snapshot in &self.snapshots {
             snapshot.vault.hash(&mut print);
@@ -261,7 +309,11 @@ impl World {
                 }
             }
             Target::Fixed { slots, operation } => {
-                (slots, operation.map(|running| (running.slot, from_now(running.until)))).hash(print);
+                (
+                    slots,
+                    operation.map(|running| (running.slot, from_now(running.until))),
+                )
+                    .hash(print);
             }
             Target::Clock { newest, dying } => {
                 (newest.cred, newest.run).hash(print);
@@ -277,19 +329,29 @@ impl World {
     fn relative(&self, state: &State) -> State {
         let mut state = state.clone();
         let now = self.now;
-        let from_now = |at: &mut Timestamp| *at = Timestamp::from_unix_ms(at.as_unix_ms().saturating_sub(now));
+        let from_now =
+            |at: &mut Timestamp| *at = Timestamp::from_unix_ms(at.as_unix_ms().saturating_sub(now));
         state.op = state.op.min(1);
         state.fence = None;
         state.log.clear();
         from_now(&mut state.settled_at);
         from_now(&mut state.believe_at);
-        for at in [&mut state.pause_until, &mut state.stale_until, &mut state.old_valid_until].into_iter().flatten() {
+        for at in [
+            &mut state.pause_until,
+            &mut state.stale_until,
+            &mut state.old_valid_until,
+        ]
+        .into_iter()
+        .flatten()
+        {
             from_now(at);
         }
         match &mut state.doing {
             Some(Effect::Sleep { until }) => from_now(until),
             Some(Effect::Call(call)) => from_now(&mut call.deadline),
-            Some(Effect::Abandon { keep_until, .. } | Effect::MarkRevoked { keep_until, .. }) => from_now(keep_until),
+            Some(Effect::Abandon { keep_until, .. } | Effect::MarkRevoked { keep_until, .. }) => {
+                from_now(keep_until)
+            }
             _ => {}
         }
         state
@@ -297,7 +359,11 @@ impl World {
 }
 
 fn first_target(scene: &Scene) -> Target {
-    let first = Key { cred: FIRST, run: None, from: 0 };
+    let first = Key {
+        cred: FIRST,
+        run: None,
+        from: 0,
+    };
     match scene.class {
         SlotClass::A => Target::Set(vec![FIRST]),
         SlotClass::B => Target::Pair(FIRST, None),
@@ -305,9 +371,18 @@ fn first_target(scene: &Scene) -> Target {
         SlotClass::C => Target::One(FIRST),
         SlotClass::D | SlotClass::G => Target::Keys(vec![first]),
         // The second slot holds a key that nobody uses.
-        SlotClass::E => Target::Fixed { slots: [FIRST, FIRST + 1], operation: None },
-        SlotClass::F => Target::Clock { newest: first, dying: Vec::new() },
-        SlotClass::H => Target::Served { served: FIRST, valid: vec![FIRST] },
+        SlotClass::E => Target::Fixed {
+            slots: [FIRST, FIRST + 1],
+            operation: None,
+        },
+        SlotClass::F => Target::Clock {
+            newest: first,
+            dying: Vec::new(),
+        },
+        SlotClass::H => Target::Served {
+            served: FIRST,
+            valid: vec![FIRST],
+        },
     }
 }
 

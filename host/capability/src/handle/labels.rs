@@ -66,7 +66,10 @@ pub enum Alphabet {
 impl Alphabet {
     /// Of these characters; `Text` if one is not printable ASCII.
     pub fn of(characters: &str) -> Self {
-        if characters.chars().all(|character| character == ' ' || character.is_ascii_graphic()) {
+        if characters
+            .chars()
+            .all(|character| character == ' ' || character.is_ascii_graphic())
+        {
             Self::Only(characters.chars().collect())
         } else {
             Self::Text
@@ -89,7 +92,9 @@ impl Alphabet {
 
     /// Whether every value of it stands in URLs, JSON, XML, shells and connection strings as it is.
     pub fn is_plain(&self) -> bool {
-        let plain = |character: &char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '~' | '-');
+        let plain = |character: &char| {
+            character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '~' | '-')
+        };
         matches!(self, Self::Only(characters) if characters.iter().all(plain))
     }
 }
@@ -174,7 +179,12 @@ impl Labels {
 
     /// Of bytes that the guest gave. Never a credential: not for a login, not for `pending` (rule H8).
     pub fn concealed(media_type: &str, alphabet: Alphabet) -> Self {
-        let mut labels = Self::new(Origin::Concealed, media_type, alphabet, [Sink::State, Sink::Vault].into());
+        let mut labels = Self::new(
+            Origin::Concealed,
+            media_type,
+            alphabet,
+            [Sink::State, Sink::Vault].into(),
+        );
         labels.known_to_guest = true;
         labels.holds_known = true;
         labels
@@ -182,7 +192,12 @@ impl Labels {
 
     /// Of a one-way form.
     pub fn derived(base: &Self, algorithm: &str, alphabet: Alphabet) -> Self {
-        let sinks = base.sinks.iter().copied().filter(|sink| matches!(sink, Sink::Target | Sink::State)).collect();
+        let sinks = base
+            .sinks
+            .iter()
+            .copied()
+            .filter(|sink| matches!(sink, Sink::Target | Sink::State))
+            .collect();
         let mut labels = Self::new(Origin::Derived, "text/plain", alphabet, sinks);
         labels.known_to_guest = base.known_to_guest;
         labels.holds_known = base.holds_known;
@@ -191,7 +206,11 @@ impl Labels {
     }
 
     /// Of a composition: the union of what is bad, the intersection of where the parts may go. Text alone is known.
-    pub fn composed<'l>(media_type: &str, alphabet: Alphabet, of: impl Iterator<Item = &'l Self> + Clone) -> Self {
+    pub fn composed<'l>(
+        media_type: &str,
+        alphabet: Alphabet,
+        of: impl Iterator<Item = &'l Self> + Clone,
+    ) -> Self {
         let mut sinks = Sink::all();
         for part in of.clone() {
             sinks = sinks.intersection(&part.sinks).copied().collect();
@@ -206,7 +225,8 @@ impl Labels {
     /// stored under another name (rule H9).
     #[must_use]
     pub fn for_use_only(mut self) -> Self {
-        self.sinks.retain(|sink| matches!(sink, Sink::Target | Sink::Login | Sink::State));
+        self.sinks
+            .retain(|sink| matches!(sink, Sink::Target | Sink::Login | Sink::State));
         self
     }
 }
@@ -238,8 +258,14 @@ mod tests {
     fn labels_survive_storage() {
         let base = Labels::generated("text/plain", Alphabet::of("abc"));
         let mut labels = Labels::composed("application/json", Alphabet::Text, [&base].into_iter());
-        let parts = [("/user".to_owned(), Part::Text), ("/password".to_owned(), Part::Secret(Box::new(base)))];
-        labels.structure = Some(Structure { parts: parts.into(), rest: None });
+        let parts = [
+            ("/user".to_owned(), Part::Text),
+            ("/password".to_owned(), Part::Secret(Box::new(base))),
+        ];
+        labels.structure = Some(Structure {
+            parts: parts.into(),
+            rest: None,
+        });
         let text = serde_json::to_string(&labels).unwrap();
         assert_eq!(serde_json::from_str::<Labels>(&text).unwrap(), labels);
     }

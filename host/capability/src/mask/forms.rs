@@ -22,7 +22,10 @@ pub(super) fn of(value: &[u8]) -> Vec<Vec<u8>> {
         }
         forms_of(&value[value.len() - WINDOW_BYTES..], &mut forms);
     }
-    forms.into_iter().filter(|form| form.len() >= MIN_SCANNED_BYTES).collect()
+    forms
+        .into_iter()
+        .filter(|form| form.len() >= MIN_SCANNED_BYTES)
+        .collect()
 }
 
 fn forms_of(value: &[u8], forms: &mut BTreeSet<Vec<u8>>) {
@@ -80,7 +83,9 @@ fn base64(value: &[u8], shift: usize, encode: impl Fn(Vec<u8>) -> String) -> Vec
     let padded = [&vec![0; shift], value].concat();
     let bits = padded.len() * 8;
     let text = encode(padded).into_bytes();
-    text.get((shift * 8).div_ceil(6)..bits / 6).unwrap_or_default().to_vec()
+    text.get((shift * 8).div_ceil(6)..bits / 6)
+        .unwrap_or_default()
+        .to_vec()
 }
 
 /// Inside of a string: the escapes that must be, with `\/` and `\u003c` where encoders differ.
@@ -92,12 +97,20 @@ fn json(text: &str, slash: bool, html: bool) -> String {
         form = form.replace('/', "\\/");
     }
     if html {
-        form = form.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").replace('\'', "\\u0027");
+        form = form
+            .replace('<', "\\u003c")
+            .replace('>', "\\u003e")
+            .replace('&', "\\u0026")
+            .replace('\'', "\\u0027");
     }
     form
 }
 
 fn xml(text: &str, apostrophe: &str, quotes: bool) -> String {
-    let form = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('\'', apostrophe);
+    let form = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('\'', apostrophe);
     if quotes { form.replace('"', "&quot;") } else { form }
 }

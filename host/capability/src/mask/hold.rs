@@ -39,7 +39,11 @@ impl HoldBack {
             return Err(Hit(secrets));
         }
         let window = mask.longest().saturating_sub(1);
-        let free = if ended { self.held.len() } else { self.held.len().saturating_sub(window) };
+        let free = if ended {
+            self.held.len()
+        } else {
+            self.held.len().saturating_sub(window)
+        };
         let rest = self.held.split_off(free.min(limit));
         let out = std::mem::replace(&mut self.held, rest);
         self.released.extend_from_slice(&out);
@@ -60,7 +64,12 @@ mod tests {
     fn mask(value: &str) -> Mask {
         let mut mask = Mask::default();
         let labels = Labels::imported("text/plain", Alphabet::Text);
-        mask.watch(&Handle::stored("ver-1".to_owned(), SecretBytes::copy_of(value.as_bytes()), labels, None));
+        mask.watch(&Handle::stored(
+            "ver-1".to_owned(),
+            SecretBytes::copy_of(value.as_bytes()),
+            labels,
+            None,
+        ));
         mask
     }
 
@@ -95,7 +104,10 @@ mod tests {
         let lengths: Vec<usize> = ["p", "plan", "planted-7f3-plante", "qqqqqqqqqqqqqqqqqq"]
             .map(|guess| released(&mask, &format!("{filler}{guess:q<18}")))
             .into();
-        assert!(lengths.iter().all(|length| *length == lengths[0] && *length > 0), "{lengths:?}");
+        assert!(
+            lengths.iter().all(|length| *length == lengths[0] && *length > 0),
+            "{lengths:?}"
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::error::{Error, Stop};
 use crate::guard::{Begun, Ended, Peer};
 use crate::handle::Handle;
 use crate::identities::Identity;
-use crate::mask::{HoldBack, Hit, Reflected};
+use crate::mask::{Hit, HoldBack, Reflected};
 use crate::secrets::check_media_type;
 use crate::state::HostState;
 
@@ -36,7 +36,13 @@ pub struct Channel {
 
 impl Channel {
     fn new(stream: Stream, peer: Peer) -> Self {
-        Self { stream: Some(stream), peer, carried: false, unanswered: VecDeque::new(), shown: HoldBack::default() }
+        Self {
+            stream: Some(stream),
+            peer,
+            carried: false,
+            unanswered: VecDeque::new(),
+            shown: HoldBack::default(),
+        }
     }
 }
 
@@ -60,7 +66,11 @@ impl TlsOptions {
             trust: self.trust.clone(),
             identity: None,
             alpn: self.alpn.clone(),
-            verify: if self.inspect_only { Verify::InspectOnly } else { Verify::Full },
+            verify: if self.inspect_only {
+                Verify::InspectOnly
+            } else {
+                Verify::Full
+            },
         })
     }
 }
@@ -89,22 +99,40 @@ impl HostState {
             secret: &self.step.secret,
             inputs: &self.step.inputs,
         };
-        let request = Request::Connect { host: &host, port, transport: Transport::Plaintext };
+        let request = Request::Connect {
+            host: &host,
+            port,
+            transport: Transport::Plaintext,
+        };
         let destination = match self.step.policy.decide(binding, request) {
             Decision::Allow(permit) => permit.destination,
             Decision::Deny(_) => None,
         };
         if let Some(destination) = destination {
-            return Ok((Peer { host, port, transport: Transport::Plaintext }, destination));
+            return Ok((
+                Peer {
+                    host,
+                    port,
+                    transport: Transport::Plaintext,
+                },
+                destination,
+            ));
         }
-        let peer = Peer { host, port, transport: Transport::Tls };
+        let peer = Peer {
+            host,
+            port,
+            transport: Transport::Tls,
+        };
         let destination = self.permit_destination(&peer).await?;
         Ok((peer, destination))
     }
 
     fn readable(&mut self, channel: &Resource<Channel>) -> Result<(), Error> {
         if self.table.get(channel)?.carried {
-            return Err(Error::denied("net.carried", "a secret went over this channel: what comes back is read with `frames.receive`"));
+            return Err(Error::denied(
+                "net.carried",
+                "a secret went over this channel: what comes back is read with `frames.receive`",
+            ));
         }
         Ok(())
     }
@@ -120,7 +148,10 @@ impl HostState {
             }
             // Found together with what was shown before it.
             Err(Hit(secrets)) => {
-                self.report.reflected = Some(Reflected { secrets, place: "what came over a channel".to_owned() });
+                self.report.reflected = Some(Reflected {
+                    secrets,
+                    place: "what came over a channel".to_owned(),
+                });
                 Err(self.stop(Stop::Reflection))
             }
         }
@@ -134,7 +165,12 @@ impl HostState {
         Ok(())
     }
 
-    async fn read_bytes(&mut self, channel: &Resource<Channel>, how: Read, timeout_ms: u32) -> Result<Vec<u8>, Error> {
+    async fn read_bytes(
+        &mut self,
+        channel: &Resource<Channel>,
+        how: Read,
+        timeout_ms: u32,
+    ) -> Result<Vec<u8>, Error> {
         self.readable(channel)?;
         let deadline = self.deadline_within(timeout_ms);
         let mut stream = self.take_stream(channel)?;
@@ -195,26 +231,51 @@ impl tcp::HostChannel for HostState {
     ) -> Result<Resource<Channel>, Error> {
         self.permit_package(Capability::Net).await?;
         let handshake = self.table.get(&options)?.handshake()?;
-        let peer = Peer { host, port, transport: Transport::Tls };
+        let peer = Peer {
+            host,
+            port,
+            transport: Transport::Tls,
+        };
         let destination = self.permit_destination(&peer).await?;
         let destined = Destined::new(&peer, destination, &self.net.outbound)?;
         let deadline = self.deadline_within(timeout);
-        match Stream::connect_tls(&destined.outbound, &destined.rules, &peer.host, port, &handshake, deadline).await {
+        match Stream::connect_tls(
+            &destined.outbound,
+            &destined.rules,
+            &peer.host,
+            port,
+            &handshake,
+            deadline,
+        )
+        .await
+        {
             Ok(stream) => Ok(self.table.push(Channel::new(stream, peer))?),
             Err(error) => Err(self.failed(error).await),
         }
     }
 
-    async fn start_tls(&mut self, channel: Resource<Channel>, options: Resource<TlsOptions>) -> Result<(), Error> {
+    async fn start_tls(
+        &mut self,
+        channel: Resource<Channel>,
+        options: Resource<TlsOptions>,
+    ) -> Result<(), Error> {
         self.permit_package(Capability::Net).await?;
         let handshake = self.table.get(&options)?.handshake()?;
         let plain = &self.table.get(&channel)?.peer;
-        let peer = Peer { host: plain.host.clone(), port: plain.port, transport: Transport::Tls };
+        let peer = Peer {
+            host: plain.host.clone(),
+            port: plain.port,
+            transport: Transport::Tls,
+        };
         let destination = self.permit_destination(&peer).await?;
         let mut stream = self.take_stream(&channel)?;
         // The connection was dialled on another word of the grant.
         if !destination.admits(stream.address().ip()) {
-            let message = format!("{} is connected to {}, which its grant for TLS does not open", peer, stream.address().ip());
+            let message = format!(
+                "{} is connected to {}, which its grant for TLS does not open",
+                peer,
+                stream.address().ip()
+            );
             return Err(self.deny("net.forbidden-address", message).await);
         }
         let outbound = self.net.outbound.clone();
@@ -229,11 +290,19 @@ impl tcp::HostChannel for HostState {
     }
 
     async fn read(&mut self, channel: Resource<Channel>, limit: u32, timeout: u32) -> Result<Vec<u8>, Error> {
-        self.read_bytes(&channel, Read::Some(limit as usize), timeout).await
+        self.read_bytes(&channel, Read::Some(limit as usize), timeout)
+            .await
     }
 
-    async fn read_until(&mut self, channel: Resource<Channel>, delimiter: Vec<u8>, limit: u32, timeout: u32) -> Result<Vec<u8>, Error> {
-        self.read_bytes(&channel, Read::Until(delimiter, limit as usize), timeout).await
+    async fn read_until(
+        &mut self,
+        channel: Resource<Channel>,
+        delimiter: Vec<u8>,
+        limit: u32,
+        timeout: u32,
+    ) -> Result<Vec<u8>, Error> {
+        self.read_bytes(&channel, Read::Until(delimiter, limit as usize), timeout)
+            .await
     }
 
     async fn read_secret(
@@ -279,14 +348,26 @@ impl tcp::HostChannel for HostState {
             }
             Err(error) => {
                 let code = Some(error.code().into_owned());
-                self.conclude(begun, Ended { effect: error.effect(), login: None, code }).await?;
+                self.conclude(
+                    begun,
+                    Ended {
+                        effect: error.effect(),
+                        login: None,
+                        code,
+                    },
+                )
+                .await?;
                 Err(self.failed(error).await)
             }
         }
     }
 
     /// Bytes that no shape describes: there is nothing that a grant could pin.
-    async fn write_secret(&mut self, channel: Resource<Channel>, _secret: Resource<Handle>) -> Result<(), Error> {
+    async fn write_secret(
+        &mut self,
+        channel: Resource<Channel>,
+        _secret: Resource<Handle>,
+    ) -> Result<(), Error> {
         self.table.get(&channel)?;
         let message = "a secret goes over a channel inside of a frame that the manifest declares: use `frames`, and `[[frame]]` in manifest.toml";
         Err(self.deny("net.undeclared-secret", message).await)
@@ -294,7 +375,9 @@ impl tcp::HostChannel for HostState {
 
     async fn peer_certificates(&mut self, channel: Resource<Channel>) -> wasmtime::Result<Vec<Vec<u8>>> {
         let stream = self.table.get(&channel)?.stream.as_ref();
-        Ok(stream.map(|stream| stream.peer_certificates().to_vec()).unwrap_or_default())
+        Ok(stream
+            .map(|stream| stream.peer_certificates().to_vec())
+            .unwrap_or_default())
     }
 
     /// What was never answered stays in doubt.
@@ -306,7 +389,10 @@ impl tcp::HostChannel for HostState {
 
 impl tcp::HostTlsOptions for HostState {
     async fn new(&mut self, server_name: String) -> wasmtime::Result<Resource<TlsOptions>> {
-        Ok(self.table.push(TlsOptions { server_name, ..TlsOptions::default() })?)
+        Ok(self.table.push(TlsOptions {
+            server_name,
+            ..TlsOptions::default()
+        })?)
     }
 
     async fn trust(&mut self, options: Resource<TlsOptions>, name: String) -> wasmtime::Result<()> {
@@ -314,7 +400,11 @@ impl tcp::HostTlsOptions for HostState {
         Ok(())
     }
 
-    async fn client_identity(&mut self, options: Resource<TlsOptions>, _identity: Resource<Identity>) -> wasmtime::Result<()> {
+    async fn client_identity(
+        &mut self,
+        options: Resource<TlsOptions>,
+        _identity: Resource<Identity>,
+    ) -> wasmtime::Result<()> {
         self.table.get_mut(&options)?.identity = true;
         Ok(())
     }

@@ -19,13 +19,19 @@ impl Destined {
     /// # Errors
     /// `invalid`: the host is not spelled as one.
     pub(crate) fn new(peer: &Peer, destination: Destination, outbound: &Outbound) -> Result<Self, Error> {
-        let host = peer.host.parse().map_err(|error: TargetError| Error::Answer(error.to_step_error()))?;
+        let host = peer
+            .host
+            .parse()
+            .map_err(|error: TargetError| Error::Answer(error.to_step_error()))?;
         let transport = match peer.transport {
             Transport::Tls => Dialled::Tls,
             Transport::Plaintext => Dialled::Plaintext,
         };
         let rules = [Allow::host(&host, peer.port, transport)];
-        Ok(Self { outbound: outbound.admitting(move |address| destination.admits(address)), rules })
+        Ok(Self {
+            outbound: outbound.admitting(move |address| destination.admits(address)),
+            rules,
+        })
     }
 }
 

@@ -40,13 +40,26 @@ impl Frame {
         let found = framing_of(word);
         let wrong = found.is_none().then(|| {
             let shown: String = word.chars().take(32).collect();
-            Error::invalid("net.framing", format!("the host has no framing `{}`; it has `resp` and `ber`", shown.escape_debug()))
+            Error::invalid(
+                "net.framing",
+                format!(
+                    "the host has no framing `{}`; it has `resp` and `ber`",
+                    shown.escape_debug()
+                ),
+            )
         });
-        Self { encoded: found.map(|(_, encoded)| Encoded::new(encoded)), framing: found.map(|(framing, _)| framing), tokens: Vec::new(), wrong }
+        Self {
+            encoded: found.map(|(_, encoded)| Encoded::new(encoded)),
+            framing: found.map(|(framing, _)| framing),
+            tokens: Vec::new(),
+            wrong,
+        }
     }
 
     fn add(&mut self, token: Token, encode: impl FnOnce(&mut Encoded) -> Result<(), keywheel_target::Error>) {
-        let Some(encoded) = self.encoded.as_mut().filter(|_| self.wrong.is_none()) else { return };
+        let Some(encoded) = self.encoded.as_mut().filter(|_| self.wrong.is_none()) else {
+            return;
+        };
         match encode(encoded) {
             Ok(()) => self.tokens.push(token),
             Err(error) => self.wrong = Some(Error::Answer(error.to_step_error())),
@@ -54,13 +67,23 @@ impl Frame {
     }
 
     fn secrets(&self) -> Vec<Handle> {
-        let secret = |token: &Token| if let Token::Secret(handle, _) = token { Some(handle.clone()) } else { None };
+        let secret = |token: &Token| {
+            if let Token::Secret(handle, _) = token {
+                Some(handle.clone())
+            } else {
+                None
+            }
+        };
         self.tokens.iter().filter_map(secret).collect()
     }
 
     /// The call that it is now, in the terms of the manifest.
     fn call(&self, framing: Framing, state: &HostState) -> Result<Call, Error> {
-        let mut builder = Builder { framing, tokens: Vec::new(), element: None };
+        let mut builder = Builder {
+            framing,
+            tokens: Vec::new(),
+            element: None,
+        };
         for token in &self.tokens {
             match token {
                 Token::Open(tag) => builder.open(*tag)?,
@@ -73,7 +96,10 @@ impl Frame {
                 }
             }
         }
-        Ok(Call::Frame { framing, tokens: builder.tokens })
+        Ok(Call::Frame {
+            framing,
+            tokens: builder.tokens,
+        })
     }
 }
 
@@ -91,7 +117,8 @@ impl Builder {
             self.element = Some((None, Vec::new()));
             return Ok(());
         }
-        let short = u8::try_from(tag).map_err(|_| Error::invalid("net.frame", "a tag of more than one octet is in no shape"))?;
+        let short = u8::try_from(tag)
+            .map_err(|_| Error::invalid("net.frame", "a tag of more than one octet is in no shape"))?;
         if tag & CONSTRUCTED != 0 {
             self.tokens.push(FrameToken::Open(short));
         } else {
@@ -110,8 +137,16 @@ impl Builder {
     fn piece(&mut self, piece: Piece) -> Result<(), Error> {
         match &mut self.element {
             Some((_, pieces)) => pieces.push(piece),
-            None if self.framing == Framing::Resp => self.tokens.push(FrameToken::Element { tag: None, pieces: vec![piece] }),
-            None => return Err(Error::invalid("net.frame", "bytes stand inside of a primitive element")),
+            None if self.framing == Framing::Resp => self.tokens.push(FrameToken::Element {
+                tag: None,
+                pieces: vec![piece],
+            }),
+            None => {
+                return Err(Error::invalid(
+                    "net.frame",
+                    "bytes stand inside of a primitive element",
+                ));
+            }
         }
         Ok(())
     }
@@ -119,7 +154,11 @@ impl Builder {
 
 impl HostState {
     /// The labels decide whether an encoding fits, never the bytes. Lengths are the host's, so nothing can break out of its place.
-    fn encoded_secret(&self, secret: &Resource<Handle>, encoding: &str) -> Result<(Handle, Encoding, SecretBytes), Error> {
+    fn encoded_secret(
+        &self,
+        secret: &Resource<Handle>,
+        encoding: &str,
+    ) -> Result<(Handle, Encoding, SecretBytes), Error> {
         let handle = self.handle(secret)?;
         let encoding = Encoding::named(encoding)?;
         encoding.check(&handle.labels().alphabet, "application/octet-stream")?;
@@ -133,17 +172,29 @@ impl HostState {
         if let Some(wrong) = frame.wrong {
             return Err(wrong);
         }
-        let Some(framing) = frame.framing else { return Err(Error::invalid("net.framing", "the frame has no framing")) };
+        let Some(framing) = frame.framing else {
+            return Err(Error::invalid("net.framing", "the frame has no framing"));
+        };
         let (call, secrets) = (frame.call(framing, self)?, frame.secrets());
-        let encoded = frame.encoded.map(Encoded::finish).transpose().map_err(|error| Error::Answer(error.to_step_error()))?;
-        let Some(encoded) = encoded else { return Err(Error::invalid("net.framing", "the frame has no framing")) };
+        let encoded = frame
+            .encoded
+            .map(Encoded::finish)
+            .transpose()
+            .map_err(|error| Error::Answer(error.to_step_error()))?;
+        let Some(encoded) = encoded else {
+            return Err(Error::invalid("net.framing", "the frame has no framing"));
+        };
         let Channel { carried, peer, .. } = self.table.get(&channel)?;
         let (carried, peer) = (*carried, peer.clone());
         let permitted = self.permit(&call, &secrets, &peer, carried).await?;
         let begun = self.begin(permitted, &peer).await?;
         let mut stream = self.take_stream(&channel)?;
         let deadline = self.deadline();
-        let written = if secrets.is_empty() { stream.write(encoded.expose(), deadline).await } else { stream.write_secret(&encoded, deadline).await };
+        let written = if secrets.is_empty() {
+            stream.write(encoded.expose(), deadline).await
+        } else {
+            stream.write_secret(&encoded, deadline).await
+        };
         self.put_stream(&channel, stream)?;
         let channel = self.table.get_mut(&channel)?;
         channel.carried |= !secrets.is_empty();
@@ -155,8 +206,20 @@ impl HostState {
             Err(error) => {
                 let code = Some(error.code().into_owned());
                 // Refused before a byte was written, or cut off after some.
-                let effect = if error.kind() == ErrorKind::Denied { Effect::None } else { error.effect() };
-                self.conclude(begun, Ended { effect, login: None, code }).await?;
+                let effect = if error.kind() == ErrorKind::Denied {
+                    Effect::None
+                } else {
+                    error.effect()
+                };
+                self.conclude(
+                    begun,
+                    Ended {
+                        effect,
+                        login: None,
+                        code,
+                    },
+                )
+                .await?;
                 Err(self.failed(error).await)
             }
         }
@@ -169,7 +232,9 @@ impl frames::HostFrame for HostState {
     }
 
     async fn open(&mut self, frame: Resource<Frame>, tag: u32) -> wasmtime::Result<()> {
-        self.table.get_mut(&frame)?.add(Token::Open(tag), |encoded| encoded.open(tag));
+        self.table
+            .get_mut(&frame)?
+            .add(Token::Open(tag), |encoded| encoded.open(tag));
         Ok(())
     }
 
@@ -179,15 +244,24 @@ impl frames::HostFrame for HostState {
     }
 
     async fn bytes(&mut self, frame: Resource<Frame>, bytes: Vec<u8>) -> wasmtime::Result<()> {
-        self.table.get_mut(&frame)?.add(Token::Bytes(bytes.clone()), |encoded| encoded.bytes(&bytes));
+        self.table
+            .get_mut(&frame)?
+            .add(Token::Bytes(bytes.clone()), |encoded| encoded.bytes(&bytes));
         Ok(())
     }
 
-    async fn secret(&mut self, frame: Resource<Frame>, secret: Resource<Handle>, encoding: String) -> wasmtime::Result<()> {
+    async fn secret(
+        &mut self,
+        frame: Resource<Frame>,
+        secret: Resource<Handle>,
+        encoding: String,
+    ) -> wasmtime::Result<()> {
         let secret = self.encoded_secret(&secret, &encoding);
         let frame = self.table.get_mut(&frame)?;
         match secret {
-            Ok((handle, encoding, value)) => frame.add(Token::Secret(handle, encoding), |encoded| encoded.secret(value)),
+            Ok((handle, encoding, value)) => {
+                frame.add(Token::Secret(handle, encoding), |encoded| encoded.secret(value))
+            }
             Err(error) => drop(frame.wrong.get_or_insert(error)),
         }
         Ok(())

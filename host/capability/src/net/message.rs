@@ -46,7 +46,9 @@ impl Answer {
 
     /// What a login says of the credential (Redis and Valkey, `AUTH`): `WRONGPASS` is also what a disabled user gets.
     fn login(&self) -> LoginResult {
-        let Self::Resp(reply) = self else { return LoginResult::Unknown };
+        let Self::Resp(reply) = self else {
+            return LoginResult::Unknown;
+        };
         match reply.status() {
             Status::Simple(word) if word == "OK" => LoginResult::Accepted,
             Status::Error(word) if word == "WRONGPASS" => LoginResult::Rejected,
@@ -111,9 +113,17 @@ fn encode(reply: &Reply, out: &mut Vec<u8>) {
     }
 }
 
-async fn read(stream: &mut Stream, framing: &str, limit: usize, deadline: Deadline) -> Result<Answer, TargetError> {
+async fn read(
+    stream: &mut Stream,
+    framing: &str,
+    limit: usize,
+    deadline: Deadline,
+) -> Result<Answer, TargetError> {
     if framing == "resp" {
-        let bounds = Bounds { bytes: limit, ..Bounds::default() };
+        let bounds = Bounds {
+            bytes: limit,
+            ..Bounds::default()
+        };
         return resp::read_reply(stream, bounds, deadline).await.map(Answer::Resp);
     }
     let message = read_element(stream, limit, deadline).await?;
@@ -123,7 +133,10 @@ async fn read(stream: &mut Stream, framing: &str, limit: usize, deadline: Deadli
 
 /// One BER element with a definite length (X.690 8.1.3).
 async fn read_element(stream: &mut Stream, limit: usize, deadline: Deadline) -> Result<Vec<u8>, TargetError> {
-    let wrong = |stream: &Stream| TargetError::Protocol { expected: "a BER element with a short tag and a definite length", effect: stream.effect() };
+    let wrong = |stream: &Stream| TargetError::Protocol {
+        expected: "a BER element with a short tag and a definite length",
+        effect: stream.effect(),
+    };
     let mut message = stream.read_exact_secret(2, deadline).await?.expose().to_vec();
     let (tag, first) = (message[0], message[1]);
     let more = usize::from(first & 0x7f);
@@ -133,11 +146,18 @@ async fn read_element(stream: &mut Stream, limit: usize, deadline: Deadline) -> 
     let mut length = more;
     if first >= 0x80 {
         let octets = stream.read_exact_secret(more, deadline).await?;
-        length = octets.expose().iter().fold(0, |length, octet| length << 8 | usize::from(*octet));
+        length = octets
+            .expose()
+            .iter()
+            .fold(0, |length, octet| length << 8 | usize::from(*octet));
         message.extend_from_slice(octets.expose());
     }
     if message.len().saturating_add(length) > limit {
-        return Err(TargetError::Limit { what: "the size of the answer", limit, effect: stream.effect() });
+        return Err(TargetError::Limit {
+            what: "the size of the answer",
+            limit,
+            effect: stream.effect(),
+        });
     }
     if length > 0 {
         message.extend_from_slice(stream.read_exact_secret(length, deadline).await?.expose());
@@ -148,22 +168,41 @@ async fn read_element(stream: &mut Stream, limit: usize, deadline: Deadline) -> 
 impl HostState {
     /// Notes what an answer says of the call that it answers, and how much of it may be shown.
     async fn note_answer(&mut self, channel: &Resource<Channel>, answer: &Answer) -> Result<Visible, Error> {
-        let Channel { unanswered, carried, .. } = self.table.get_mut(channel)?;
+        let Channel {
+            unanswered, carried, ..
+        } = self.table.get_mut(channel)?;
         let Some(begun) = unanswered.pop_front() else {
             // Nobody asked for it: on a channel that carried a secret it may be anything.
             return Ok(if *carried { Visible::None } else { Visible::All });
         };
         let visible = begun.call().reply;
         let login = (begun.call().effect == ShapeEffect::Login).then(|| answer.login());
-        self.conclude(begun, Ended { effect: answer.effect(), login, code: answer.code() }).await?;
+        self.conclude(
+            begun,
+            Ended {
+                effect: answer.effect(),
+                login,
+                code: answer.code(),
+            },
+        )
+        .await?;
         Ok(visible)
     }
 }
 
 impl frames::Host for HostState {
-    async fn receive(&mut self, channel: Resource<Channel>, framing: String, limit: u32, timeout: u32) -> Result<Vec<u8>, Error> {
+    async fn receive(
+        &mut self,
+        channel: Resource<Channel>,
+        framing: String,
+        limit: u32,
+        timeout: u32,
+    ) -> Result<Vec<u8>, Error> {
         if !matches!(framing.as_str(), "resp" | "ber") {
-            return Err(Error::invalid("net.framing", "the host has no such framing; it has `resp` and `ber`"));
+            return Err(Error::invalid(
+                "net.framing",
+                "the host has no such framing; it has `resp` and `ber`",
+            ));
         }
         let deadline = self.deadline_within(timeout);
         let mut stream = self.take_stream(&channel)?;

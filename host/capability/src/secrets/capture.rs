@@ -12,7 +12,12 @@ impl HostState {
     ///
     /// # Errors
     /// `invalid` for a media type that is none; the escrow could not be written, and then the value is not to be used.
-    pub(crate) async fn capture(&mut self, name: &str, value: SecretBytes, media_type: &str) -> Result<Handle, Error> {
+    pub(crate) async fn capture(
+        &mut self,
+        name: &str,
+        value: SecretBytes,
+        media_type: &str,
+    ) -> Result<Handle, Error> {
         check_media_type(media_type)?;
         if let Some(known) = self.mask.live(&value) {
             return Ok(known);

@@ -28,13 +28,20 @@ enum Piece {
 
 impl Composer {
     pub(crate) fn new(media_type: String) -> Self {
-        Self { media_type, pieces: Vec::new(), text_bytes: 0 }
+        Self {
+            media_type,
+            pieces: Vec::new(),
+            text_bytes: 0,
+        }
     }
 
     pub(crate) fn text(&mut self, text: &[u8]) -> Result<(), Error> {
         self.text_bytes = self.text_bytes.saturating_add(text.len());
         if self.text_bytes > MAX_TEXT_BYTES {
-            return Err(Error::limit("secret.composer", format!("a composition has at most {MAX_TEXT_BYTES} bytes of text")));
+            return Err(Error::limit(
+                "secret.composer",
+                format!("a composition has at most {MAX_TEXT_BYTES} bytes of text"),
+            ));
         }
         self.pieces.push(Piece::Text(text.to_vec()));
         Ok(())
@@ -44,14 +51,23 @@ impl Composer {
         check_media_type(&self.media_type)?;
         encoding.check(&secret.labels().alphabet, &self.media_type)?;
         if self.secrets().count() == MAX_SECRETS {
-            return Err(Error::limit("secret.composer", format!("a composition has at most {MAX_SECRETS} secrets")));
+            return Err(Error::limit(
+                "secret.composer",
+                format!("a composition has at most {MAX_SECRETS} secrets"),
+            ));
         }
         self.pieces.push(Piece::Secret(secret, encoding));
         Ok(())
     }
 
     fn secrets(&self) -> impl Iterator<Item = &Handle> + Clone {
-        self.pieces.iter().filter_map(|piece| if let Piece::Secret(secret, _) = piece { Some(secret) } else { None })
+        self.pieces.iter().filter_map(|piece| {
+            if let Piece::Secret(secret, _) = piece {
+                Some(secret)
+            } else {
+                None
+            }
+        })
     }
 
     /// The whole. Whether it succeeds is decided by the text and the labels alone (rule H10).
@@ -79,12 +95,21 @@ impl Composer {
             labels.structure = Some(Structure { parts, rest: None });
         }
         let secrets: Vec<Handle> = self.secrets().cloned().collect();
-        Ok(Handle::composed(SecretBytes::copy_of(&value), labels, &secrets, pieces))
+        Ok(Handle::composed(
+            SecretBytes::copy_of(&value),
+            labels,
+            &secrets,
+            pieces,
+        ))
     }
 
     /// So that the buffer does not grow, and leave a copy behind: no encoding is more than sixfold.
     fn capacity(&self) -> usize {
-        self.text_bytes + self.secrets().map(|secret| secret.value().expose().len() * 6 + 2).sum::<usize>()
+        self.text_bytes
+            + self
+                .secrets()
+                .map(|secret| secret.value().expose().len() * 6 + 2)
+                .sum::<usize>()
     }
 
     /// What stands where: found in the document with one letter in place of each secret, so that nothing depends on one.
@@ -100,7 +125,12 @@ impl Composer {
                 }
             }
         }
-        let broken = || Error::invalid("secret.json", "the text is no JSON document, or a secret stands in a name or outside of quotes");
+        let broken = || {
+            Error::invalid(
+                "secret.json",
+                "the text is no JSON document, or a secret stands in a name or outside of quotes",
+            )
+        };
         let nodes = json::scan(&template).ok_or_else(broken)?;
         let mut parts = BTreeMap::new();
         let mut placed = 0;
@@ -118,7 +148,11 @@ impl Composer {
             };
             parts.insert(node.pointer.clone(), part);
         }
-        if placed == places.len() { Ok(parts) } else { Err(broken()) }
+        if placed == places.len() {
+            Ok(parts)
+        } else {
+            Err(broken())
+        }
     }
 }
 
@@ -127,7 +161,10 @@ mod tests {
     use super::*;
 
     fn secret(value: &str, alphabet: Alphabet) -> Handle {
-        Handle::generated(SecretBytes::copy_of(value.as_bytes()), Labels::generated("text/plain", alphabet))
+        Handle::generated(
+            SecretBytes::copy_of(value.as_bytes()),
+            Labels::generated("text/plain", alphabet),
+        )
     }
 
     fn json(pieces: &[(&str, Option<(&Handle, &str)>)]) -> Result<Handle, Error> {
@@ -156,8 +193,14 @@ mod tests {
         assert_eq!(document.value().expose(), expected.as_bytes());
         let parts = &document.labels().structure.as_ref().unwrap().parts;
         assert_eq!(parts["/user"], Part::Text);
-        assert_eq!(parts["/password"], Part::Secret(Box::new(password.labels().clone())));
-        assert_eq!((&parts["/header"], &parts["/coded"]), (&Part::Mixed, &Part::Mixed));
+        assert_eq!(
+            parts["/password"],
+            Part::Secret(Box::new(password.labels().clone()))
+        );
+        assert_eq!(
+            (&parts["/header"], &parts["/coded"]),
+            (&Part::Mixed, &Part::Mixed)
+        );
         assert_eq!(document.piece("/password").unwrap().id(), password.id());
     }
 
@@ -165,12 +208,26 @@ mod tests {
     fn whether_it_succeeds_does_not_depend_on_the_bytes() {
         for value in ["plain", "quote\"", "back\\slash", "\\", "line\nfeed", "", "}"] {
             let inserted = secret(value, Alphabet::Text);
-            assert!(json(&[(r#"{"a": ""#, Some((&inserted, "json"))), (r#""}"#, None)]).is_ok(), "{value:?}");
+            assert!(
+                json(&[(r#"{"a": ""#, Some((&inserted, "json"))), (r#""}"#, None)]).is_ok(),
+                "{value:?}"
+            );
             // Raw text is refused by its label, also where these bytes would do no harm.
-            assert!(json(&[(r#"{"a": ""#, Some((&inserted, "raw"))), (r#""}"#, None)]).is_err(), "{value:?}");
+            assert!(
+                json(&[(r#"{"a": ""#, Some((&inserted, "raw"))), (r#""}"#, None)]).is_err(),
+                "{value:?}"
+            );
             // Out of quotes, in a name, after a lone backslash: refused whatever it holds.
-            for (before, after) in [(r#"{"a": "#, "}"), (r#"{""#, r#"": 1}"#), (r#"{"a": "\"#, r#""}"#), (r#"{"a": "\u00"#, r#"0"}"#)] {
-                assert!(json(&[(before, Some((&inserted, "json"))), (after, None)]).is_err(), "{value:?} {before}");
+            for (before, after) in [
+                (r#"{"a": "#, "}"),
+                (r#"{""#, r#"": 1}"#),
+                (r#"{"a": "\"#, r#""}"#),
+                (r#"{"a": "\u00"#, r#"0"}"#),
+            ] {
+                assert!(
+                    json(&[(before, Some((&inserted, "json"))), (after, None)]).is_err(),
+                    "{value:?} {before}"
+                );
             }
         }
     }
@@ -179,7 +236,9 @@ mod tests {
     fn the_limit_counts_text_and_not_the_secrets_bytes() {
         for length in [1, 1_000_000] {
             let mut composer = Composer::new("text/plain".to_owned());
-            composer.secret(secret(&"x".repeat(length), Alphabet::Text), Encoding::Raw).unwrap();
+            composer
+                .secret(secret(&"x".repeat(length), Alphabet::Text), Encoding::Raw)
+                .unwrap();
             composer.text(&vec![b'a'; MAX_TEXT_BYTES]).unwrap();
             assert!(composer.text(b"a").is_err(), "{length}");
         }

@@ -24,26 +24,54 @@ fn default_rounds() -> u32 {
 impl HostState {
     /// A one-way form of a whole secret. Of a composed one it would be an oracle: the guest chose a part of what is hashed
     /// (rule H3).
-    pub(super) async fn derived(&mut self, base: &Handle, algorithm: &str, parameters: &str) -> Result<Handle, Error> {
+    pub(super) async fn derived(
+        &mut self,
+        base: &Handle,
+        algorithm: &str,
+        parameters: &str,
+    ) -> Result<Handle, Error> {
         let labels = base.labels();
         if !labels.origin.is_whole() || labels.holds_known {
-            let message = format!("{} is {:?}: one-way forms are of whole secrets that were stored, generated or captured", base.id(), labels.origin);
+            let message = format!(
+                "{} is {:?}: one-way forms are of whole secrets that were stored, generated or captured",
+                base.id(),
+                labels.origin
+            );
             return Err(self.deny("secret.derive", message).await);
         }
         let (value, alphabet) = match algorithm {
             "postgres.scram-sha-256" => {
-                let parameters = if parameters.trim().is_empty() { "{}" } else { parameters };
-                let parameters: ScramParameters = serde_json::from_str(parameters)
-                    .map_err(|_| Error::invalid("secret.derive", "the parameters are a JSON object with `rounds` at most"))?;
+                let parameters = if parameters.trim().is_empty() {
+                    "{}"
+                } else {
+                    parameters
+                };
+                let parameters: ScramParameters = serde_json::from_str(parameters).map_err(|_| {
+                    Error::invalid(
+                        "secret.derive",
+                        "the parameters are a JSON object with `rounds` at most",
+                    )
+                })?;
                 let salt = self.salt(algorithm, base)?;
-                (scram_verifier(base.value(), salt, parameters.rounds).await?, Alphabet::of(&format!("{BASE64}$:-")))
+                (
+                    scram_verifier(base.value(), salt, parameters.rounds).await?,
+                    Alphabet::of(&format!("{BASE64}$:-")),
+                )
             }
             "redis.sha256" if parameters.trim().is_empty() || parameters.trim() == "{}" => {
                 (scram::sha256_hex(base.value()), Alphabet::of("0123456789abcdef"))
             }
-            "redis.sha256" => return Err(Error::invalid("secret.derive", "`redis.sha256` has no parameters")),
+            "redis.sha256" => {
+                return Err(Error::invalid(
+                    "secret.derive",
+                    "`redis.sha256` has no parameters",
+                ));
+            }
             other => {
-                let message = format!("`{}` is not offered by this host; there are postgres.scram-sha-256, redis.sha256", other.escape_debug());
+                let message = format!(
+                    "`{}` is not offered by this host; there are postgres.scram-sha-256, redis.sha256",
+                    other.escape_debug()
+                );
                 return Err(Error::invalid("secret.derive", message));
             }
         };
@@ -79,7 +107,14 @@ async fn scram_verifier(password: &SecretBytes, salt: [u8; 16], rounds: u32) -> 
     let done = tokio::task::spawn_blocking(move || scram::verifier(&password, &salt, rounds)).await;
     match done {
         Ok(Ok(verifier)) => Ok(verifier),
-        Ok(Err(_)) => Err(Error::invalid("secret.derive", "no verifier can be made of this secret with these rounds")),
-        Err(_) => Err(Error::answer(ErrorKind::Unavailable, "host.busy", "the host is stopping")),
+        Ok(Err(_)) => Err(Error::invalid(
+            "secret.derive",
+            "no verifier can be made of this secret with these rounds",
+        )),
+        Err(_) => Err(Error::answer(
+            ErrorKind::Unavailable,
+            "host.busy",
+            "the host is stopping",
+        )),
     }
 }

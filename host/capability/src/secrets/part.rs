@@ -28,27 +28,46 @@ enum Found {
 fn check_format(whole: &Handle, format: &str) -> Result<(), Error> {
     match format {
         "json" if whole.labels().media_type == "application/json" => Ok(()),
-        "json" => Err(Error::invalid("secret.part", "this secret is no JSON document by its media type")),
+        "json" => Err(Error::invalid(
+            "secret.part",
+            "this secret is no JSON document by its media type",
+        )),
         "connection-string" | "url" => Err(Error::not_offered(&format!("`part` of the format `{format}`"))),
-        other => Err(Error::invalid("secret.part", format!("`{}` is no format; there is `json`", other.escape_debug()))),
+        other => Err(Error::invalid(
+            "secret.part",
+            format!("`{}` is no format; there is `json`", other.escape_debug()),
+        )),
     }
 }
 
 fn pointer(key: &str) -> Result<Pointer, Error> {
     let pointer: Result<Pointer, _> = key.parse();
     let plain = |pointer: &Pointer| pointer.as_str().split('/').all(|segment| segment != "*");
-    pointer.ok().filter(plain).ok_or_else(|| Error::invalid("secret.part", "a part is named by a JSON pointer, such as `/password`"))
+    pointer.ok().filter(plain).ok_or_else(|| {
+        Error::invalid(
+            "secret.part",
+            "a part is named by a JSON pointer, such as `/password`",
+        )
+    })
 }
 
 fn missing(key: &str) -> Error {
-    Error::answer(ErrorKind::NotFound, "secret.part", format!("there is no string at `{}`", key.escape_debug()))
+    Error::answer(
+        ErrorKind::NotFound,
+        "secret.part",
+        format!("there is no string at `{}`", key.escape_debug()),
+    )
 }
 
 /// Labels of a string that the host parsed out of a document.
 fn parsed(document: &Labels) -> Labels {
     let mut labels = document.clone();
     labels.media_type = "text/plain".to_owned();
-    labels.alphabet = if document.alphabet.is_text() { Alphabet::Text } else { Alphabet::Bytes };
+    labels.alphabet = if document.alphabet.is_text() {
+        Alphabet::Text
+    } else {
+        Alphabet::Bytes
+    };
     labels.structure = None;
     labels
 }
@@ -74,8 +93,17 @@ impl HostState {
         let pointer = pointer(key)?;
         let labels = match find(whole.labels(), key) {
             Found::Whole(labels) | Found::Parsed(labels) => labels,
-            Found::Text => return Err(Error::invalid("secret.part", "this part is text; use `public-part`")),
-            Found::Mixed => return Err(self.deny("secret.part", format!("`{key}` was not inserted whole")).await),
+            Found::Text => {
+                return Err(Error::invalid(
+                    "secret.part",
+                    "this part is text; use `public-part`",
+                ));
+            }
+            Found::Mixed => {
+                return Err(self
+                    .deny("secret.part", format!("`{key}` was not inserted whole"))
+                    .await);
+            }
         };
         let part = match whole.piece(key) {
             Some(piece) => piece.clone(),
@@ -90,7 +118,12 @@ impl HostState {
 
     /// A part that is no secret: text by a plugin, or what the rotation's configuration declares public in a document that no
     /// plugin changed there.
-    pub(super) async fn public_part_of(&mut self, whole: &Handle, format: &str, key: &str) -> Result<String, Error> {
+    pub(super) async fn public_part_of(
+        &mut self,
+        whole: &Handle,
+        format: &str,
+        key: &str,
+    ) -> Result<String, Error> {
         check_format(whole, format)?;
         pointer(key)?;
         let declared = self.step.public_parts.contains(key) && self.is_rotated(whole);
@@ -98,7 +131,9 @@ impl HostState {
             Found::Text => {}
             Found::Parsed(_) if declared => {}
             _ => {
-                let message = format!("`{key}` is not declared public; list it in the rotation's `public` if it is no secret");
+                let message = format!(
+                    "`{key}` is not declared public; list it in the rotation's `public` if it is no secret"
+                );
                 return Err(self.deny("secret.public-part", message).await);
             }
         }
@@ -109,32 +144,62 @@ impl HostState {
     }
 
     fn is_rotated(&self, whole: &Handle) -> bool {
-        self.secret_use(whole).roles.iter().any(|role| matches!(role, SecretRole::Run(_)))
+        self.secret_use(whole)
+            .roles
+            .iter()
+            .any(|role| matches!(role, SecretRole::Run(_)))
     }
 
-    pub(super) async fn with_part_of(&mut self, whole: &Handle, format: &str, key: &str, value: &Handle) -> Result<Handle, Error> {
+    pub(super) async fn with_part_of(
+        &mut self,
+        whole: &Handle,
+        format: &str,
+        key: &str,
+        value: &Handle,
+    ) -> Result<Handle, Error> {
         check_format(whole, format)?;
         if !value.labels().alphabet.is_text() {
-            return Err(Error::invalid("secret.part", "a part of a JSON document is text, and this secret may be any bytes"));
+            return Err(Error::invalid(
+                "secret.part",
+                "a part of a JSON document is text, and this secret may be any bytes",
+            ));
         }
         replaced(whole, key, value.value(), Some(value))
     }
 
-    pub(super) async fn with_text_of(&mut self, whole: &Handle, format: &str, key: &str, text: &str) -> Result<Handle, Error> {
+    pub(super) async fn with_text_of(
+        &mut self,
+        whole: &Handle,
+        format: &str,
+        key: &str,
+        text: &str,
+    ) -> Result<Handle, Error> {
         check_format(whole, format)?;
         if text.len() > MAX_TEXT_BYTES || !Alphabet::of_foreign(text.as_bytes()).is_text() {
-            return Err(Error::invalid("secret.part", format!("a part is at most {MAX_TEXT_BYTES} bytes of text without control characters")));
+            return Err(Error::invalid(
+                "secret.part",
+                format!("a part is at most {MAX_TEXT_BYTES} bytes of text without control characters"),
+            ));
         }
         replaced(whole, key, &SecretBytes::copy_of(text.as_bytes()), None)
     }
 }
 
 /// The document with one string replaced, the rest byte for byte.
-fn replaced(whole: &Handle, key: &str, value: &SecretBytes, secret: Option<&Handle>) -> Result<Handle, Error> {
+fn replaced(
+    whole: &Handle,
+    key: &str,
+    value: &SecretBytes,
+    secret: Option<&Handle>,
+) -> Result<Handle, Error> {
     pointer(key)?;
     let document = whole.value().expose();
-    let nodes = json::scan(document).ok_or_else(|| Error::invalid("secret.part", "this secret is no JSON document"))?;
-    let node = nodes.into_iter().find(|node| node.pointer == key && node.string).ok_or_else(|| missing(key))?;
+    let nodes = json::scan(document)
+        .ok_or_else(|| Error::invalid("secret.part", "this secret is no JSON document"))?;
+    let node = nodes
+        .into_iter()
+        .find(|node| node.pointer == key && node.string)
+        .ok_or_else(|| missing(key))?;
     let mut made = Zeroizing::new(Vec::with_capacity(document.len() + value.expose().len() * 2 + 2));
     made.extend_from_slice(&document[..=node.span.start]);
     encoding::json(&String::from_utf8_lossy(value.expose()), &mut made);
@@ -142,13 +207,22 @@ fn replaced(whole: &Handle, key: &str, value: &SecretBytes, secret: Option<&Hand
 
     let before = whole.labels();
     let inserted = secret.map(Handle::labels);
-    let mut labels = Labels::composed("application/json", before.alphabet.clone(), std::iter::once(before).chain(inserted));
+    let mut labels = Labels::composed(
+        "application/json",
+        before.alphabet.clone(),
+        std::iter::once(before).chain(inserted),
+    );
     let (mut parts, rest) = match &before.structure {
         Some(structure) => (structure.parts.clone(), structure.rest.clone()),
-        None if before.origin.is_whole() => (std::collections::BTreeMap::new(), Some(Box::new(before.clone()))),
+        None if before.origin.is_whole() => {
+            (std::collections::BTreeMap::new(), Some(Box::new(before.clone())))
+        }
         None => (std::collections::BTreeMap::new(), None),
     };
-    parts.insert(key.to_owned(), inserted.map_or(Part::Text, |labels| Part::Secret(Box::new(labels.clone()))));
+    parts.insert(
+        key.to_owned(),
+        inserted.map_or(Part::Text, |labels| Part::Secret(Box::new(labels.clone()))),
+    );
     // Text does not make a document known, and what the guest may know of it is in the parts that are left.
     labels.known_to_guest = before.known_to_guest && inserted.is_none_or(|labels| labels.known_to_guest);
     labels.holds_known = holds_known(&parts, rest.as_deref(), before);
@@ -163,11 +237,28 @@ fn replaced(whole: &Handle, key: &str, value: &SecretBytes, secret: Option<&Hand
 }
 
 /// Whether one of the secrets in a document may be known. A document that holds no secret but text is known.
-fn holds_known(parts: &std::collections::BTreeMap<String, Part>, rest: Option<&Labels>, before: &Labels) -> bool {
-    let mut secrets = parts.values().filter_map(|part| if let Part::Secret(labels) = part { Some(&**labels) } else { None }).peekable();
+fn holds_known(
+    parts: &std::collections::BTreeMap<String, Part>,
+    rest: Option<&Labels>,
+    before: &Labels,
+) -> bool {
+    let mut secrets = parts
+        .values()
+        .filter_map(|part| {
+            if let Part::Secret(labels) = part {
+                Some(&**labels)
+            } else {
+                None
+            }
+        })
+        .peekable();
     let mixed = parts.values().any(|part| *part == Part::Mixed);
     match (secrets.peek().is_some(), rest) {
         (false, None) => before.holds_known || before.origin == Origin::Concealed,
-        (_, rest) => secrets.any(|labels| labels.holds_known) || rest.is_some_and(|rest| rest.holds_known) || mixed && before.holds_known,
+        (_, rest) => {
+            secrets.any(|labels| labels.holds_known)
+                || rest.is_some_and(|rest| rest.holds_known)
+                || mixed && before.holds_known
+        }
     }
 }

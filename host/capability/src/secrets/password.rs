@@ -29,7 +29,10 @@ pub struct PasswordPolicy {
 fn characters(text: &str) -> Result<BTreeSet<u8>, Error> {
     let printable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
     if text.is_empty() || !text.bytes().all(printable) {
-        return Err(Error::invalid("secret.password-policy", "characters are printable ASCII, at least one"));
+        return Err(Error::invalid(
+            "secret.password-policy",
+            "characters are printable ASCII, at least one",
+        ));
     }
     Ok(text.bytes().collect())
 }
@@ -53,7 +56,10 @@ impl PasswordPolicy {
     pub(crate) fn require(&mut self, text: &str, count: u16) -> Result<(), Error> {
         let set = characters(text)?;
         if self.required.len() == MAX_REQUIREMENTS {
-            return Err(Error::limit("secret.password-policy", format!("a policy has at most {MAX_REQUIREMENTS} requirements")));
+            return Err(Error::limit(
+                "secret.password-policy",
+                format!("a policy has at most {MAX_REQUIREMENTS} requirements"),
+            ));
         }
         if count > 0 {
             self.required.push((set, count));
@@ -74,20 +80,32 @@ impl PasswordPolicy {
     /// A password, uniform over all that the policy allows: drawn at random, and drawn anew if it lacks something required.
     pub(crate) fn generate(&self) -> Result<Handle, Error> {
         let rest: Vec<u8> = self.alphabet.difference(&self.excluded).copied().collect();
-        let first: Vec<u8> = rest.iter().copied().filter(|byte| !self.excluded_first.contains(byte)).collect();
+        let first: Vec<u8> = rest
+            .iter()
+            .copied()
+            .filter(|byte| !self.excluded_first.contains(byte))
+            .collect();
         if first.is_empty() || !(1..=MAX_LENGTH).contains(&self.length) {
-            let message = format!("the policy allows no password: it needs characters, and a length of 1 to {MAX_LENGTH}");
+            let message = format!(
+                "the policy allows no password: it needs characters, and a length of 1 to {MAX_LENGTH}"
+            );
             return Err(Error::invalid("secret.password-policy", message));
         }
         let acceptance = self.acceptance(&first, &rest)?;
         let bits = log2(first.len()) + f64::from(self.length - 1) * log2(rest.len()) + acceptance.log2();
         // Not `<`: an acceptance of zero makes it negative infinity, and that is to be refused too.
         if !(bits >= MIN_ENTROPY_BITS) {
-            let message = format!("the policy leaves {} bits of entropy; it must leave {MIN_ENTROPY_BITS}", bits.max(0.0).floor());
+            let message = format!(
+                "the policy leaves {} bits of entropy; it must leave {MIN_ENTROPY_BITS}",
+                bits.max(0.0).floor()
+            );
             return Err(Error::invalid("secret.password-policy", message));
         }
         if acceptance < MIN_ACCEPTANCE {
-            return Err(Error::invalid("secret.password-policy", "the requirements nearly fill the password; make it longer"));
+            return Err(Error::invalid(
+                "secret.password-policy",
+                "the requirements nearly fill the password; make it longer",
+            ));
         }
         let mut password = Zeroizing::new(vec![0; usize::from(self.length)]);
         loop {
@@ -97,21 +115,37 @@ impl PasswordPolicy {
             }
         }
         let alphabet: String = rest.iter().copied().map(char::from).collect();
-        Ok(Handle::generated(SecretBytes::copy_of(&password), Labels::generated("text/plain", Alphabet::of(&alphabet))))
+        Ok(Handle::generated(
+            SecretBytes::copy_of(&password),
+            Labels::generated("text/plain", Alphabet::of(&alphabet)),
+        ))
     }
 
     fn satisfied(&self, password: &[u8]) -> bool {
         let count = |set: &BTreeSet<u8>| password.iter().filter(|byte| set.contains(byte)).count();
-        self.required.iter().all(|(set, wanted)| count(set) >= usize::from(*wanted))
+        self.required
+            .iter()
+            .all(|(set, wanted)| count(set) >= usize::from(*wanted))
     }
 
     /// The share of all draws that satisfy every requirement, counted exactly up to rounding: a chain over what is still
     /// missing of each.
     fn acceptance(&self, first: &[u8], rest: &[u8]) -> Result<f64, Error> {
-        let sizes: Vec<usize> = self.required.iter().map(|(_, count)| usize::from(*count) + 1).collect();
-        let states = sizes.iter().try_fold(1_usize, |product, size| product.checked_mul(*size).filter(|product| *product <= MAX_STATES));
+        let sizes: Vec<usize> = self
+            .required
+            .iter()
+            .map(|(_, count)| usize::from(*count) + 1)
+            .collect();
+        let states = sizes.iter().try_fold(1_usize, |product, size| {
+            product
+                .checked_mul(*size)
+                .filter(|product| *product <= MAX_STATES)
+        });
         let Some(states) = states else {
-            return Err(Error::invalid("secret.password-policy", "the requirements are too many to be counted; ask for fewer"));
+            return Err(Error::invalid(
+                "secret.password-policy",
+                "the requirements are too many to be counted; ask for fewer",
+            ));
         };
         let mut chances = vec![0.0; states];
         chances[states - 1] = 1.0;
@@ -131,7 +165,12 @@ impl PasswordPolicy {
     /// Which requirements a character counts for, as bits, and how often that comes up in one draw.
     fn steps(&self, characters: &[u8]) -> Vec<(u32, f64)> {
         let kind = |byte: &u8| {
-            let bits = self.required.iter().enumerate().filter(|(_, (set, _))| set.contains(byte)).map(|(at, _)| 1_u32 << at);
+            let bits = self
+                .required
+                .iter()
+                .enumerate()
+                .filter(|(_, (set, _))| set.contains(byte))
+                .map(|(at, _)| 1_u32 << at);
             bits.sum::<u32>()
         };
         let mut counts = std::collections::BTreeMap::<u32, u32>::new();
@@ -139,7 +178,10 @@ impl PasswordPolicy {
             *counts.entry(kind(character)).or_default() += 1;
         }
         let all: u32 = counts.values().sum();
-        counts.into_iter().map(|(kind, count)| (kind, f64::from(count) / f64::from(all))).collect()
+        counts
+            .into_iter()
+            .map(|(kind, count)| (kind, f64::from(count) / f64::from(all)))
+            .collect()
     }
 }
 
@@ -201,16 +243,27 @@ mod tests {
     #[test]
     fn what_is_required_is_there_and_what_is_excluded_is_not() {
         let mut policy = PasswordPolicy::new(24);
-        policy.alphabet("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#").unwrap();
+        policy
+            .alphabet("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#")
+            .unwrap();
         policy.require("0123456789", 3).unwrap();
         policy.require("!#", 1).unwrap();
         policy.exclude("0O").unwrap();
         policy.exclude_first("!#123456789").unwrap();
         for _ in 0..200 {
             let password = text(&policy);
-            assert!(password.chars().filter(char::is_ascii_digit).count() >= 3, "{password}");
-            assert!(password.contains(['!', '#']) && !password.contains(['0', 'O']), "{password}");
-            assert!(password.starts_with(|first: char| first.is_ascii_alphabetic()), "{password}");
+            assert!(
+                password.chars().filter(char::is_ascii_digit).count() >= 3,
+                "{password}"
+            );
+            assert!(
+                password.contains(['!', '#']) && !password.contains(['0', 'O']),
+                "{password}"
+            );
+            assert!(
+                password.starts_with(|first: char| first.is_ascii_alphabetic()),
+                "{password}"
+            );
         }
     }
 
@@ -220,7 +273,10 @@ mod tests {
         assert!(PasswordPolicy::new(14).generate().is_ok());
         let mut digits = PasswordPolicy::new(24);
         digits.alphabet("01234567890123456789").unwrap();
-        assert!(digits.generate().is_err(), "24 digits are 79.7 bits; a doubled alphabet adds none");
+        assert!(
+            digits.generate().is_err(),
+            "24 digits are 79.7 bits; a doubled alphabet adds none"
+        );
         let mut constant = PasswordPolicy::new(14);
         constant.require("a", 14).unwrap();
         assert!(constant.generate().is_err());
@@ -255,10 +311,22 @@ mod tests {
         let policy = PasswordPolicy::new(512);
         let mut counts = [0_u32; 256];
         for _ in 0..200 {
-            policy.generate().unwrap().value().expose().iter().for_each(|byte| counts[usize::from(*byte)] += 1);
+            policy
+                .generate()
+                .unwrap()
+                .value()
+                .expose()
+                .iter()
+                .for_each(|byte| counts[usize::from(*byte)] += 1);
         }
         // 102,400 draws over 64 characters: 1,600 each, give or take six standard deviations.
-        let counts: Vec<u32> = DEFAULT_ALPHABET.bytes().map(|byte| counts[usize::from(byte)]).collect();
-        assert!(counts.iter().all(|count| (1_360..1_840).contains(count)), "{counts:?}");
+        let counts: Vec<u32> = DEFAULT_ALPHABET
+            .bytes()
+            .map(|byte| counts[usize::from(byte)])
+            .collect();
+        assert!(
+            counts.iter().all(|count| (1_360..1_840).contains(count)),
+            "{counts:?}"
+        );
     }
 }

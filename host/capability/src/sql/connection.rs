@@ -2,9 +2,9 @@ use std::ops::{Deref, DerefMut};
 
 use keywheel_manifest::{Capability, ShapeEffect};
 use keywheel_model::Effect;
+use keywheel_target::Error as TargetError;
 use keywheel_target::postgres::{Access, Pooled, RowLimits, Rows, Session};
 use keywheel_target::statement::{Dialect, Value};
-use keywheel_target::Error as TargetError;
 use wasmtime::component::Resource;
 
 use super::statement::{Statement, from_target};
@@ -54,7 +54,12 @@ pub struct Connection {
 impl Connection {
     pub(super) fn new(link: Link, peer: Peer) -> Self {
         let dialect = link.dialect();
-        Self { link: Some(link), peer, dialect, uncommitted: Vec::new() }
+        Self {
+            link: Some(link),
+            peer,
+            dialect,
+            uncommitted: Vec::new(),
+        }
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -81,21 +86,42 @@ impl HostState {
     }
 
     /// Checks a statement and enters it in the journal. One that no shape declares, and that has no secret in it, only reads.
-    async fn ready(&mut self, connection: &Resource<Connection>, statement: &Resource<Statement>) -> Result<Ready, Error> {
+    async fn ready(
+        &mut self,
+        connection: &Resource<Connection>,
+        statement: &Resource<Statement>,
+    ) -> Result<Ready, Error> {
         self.permit_package(Capability::Sql).await?;
         let peer = self.table.get(connection)?.peer.clone();
         let statement = self.table.get(statement)?;
         let (call, secrets) = (statement.call(self), statement.secrets());
-        let undeclared = secrets.is_empty() && matches!(self.step.manifest.find_shape(&call, &self.step.config), Ok(None));
-        let permitted =
-            if undeclared { self.permit_read_only(&peer).await? } else { self.permit(&call, &secrets, &peer, true).await? };
-        let access = if permitted.effect > ShapeEffect::None { Access::Write } else { Access::Read };
+        let undeclared =
+            secrets.is_empty() && matches!(self.step.manifest.find_shape(&call, &self.step.config), Ok(None));
+        let permitted = if undeclared {
+            self.permit_read_only(&peer).await?
+        } else {
+            self.permit(&call, &secrets, &peer, true).await?
+        };
+        let access = if permitted.effect > ShapeEffect::None {
+            Access::Write
+        } else {
+            Access::Read
+        };
         let begun = self.begin(permitted, &peer).await?;
-        Ok(Ready { link: self.take_link(connection)?, begun, access })
+        Ok(Ready {
+            link: self.take_link(connection)?,
+            begun,
+            access,
+        })
     }
 
     /// Puts the session back and notes how the statement ended. What a transaction holds is settled by its end.
-    async fn settle(&mut self, connection: &Resource<Connection>, ready: Ready, error: Option<&TargetError>) -> Result<(), Error> {
+    async fn settle(
+        &mut self,
+        connection: &Resource<Connection>,
+        ready: Ready,
+        error: Option<&TargetError>,
+    ) -> Result<(), Error> {
         let Ready { link, begun, access } = ready;
         let held = access == Access::Write && error.is_none() && link.in_transaction();
         self.put_back(connection, link)?;
@@ -108,14 +134,30 @@ impl HostState {
             None if access == Access::Write => Effect::Applied,
             None => Effect::None,
         };
-        self.conclude(begun, Ended { effect, login: None, code: error.map(|error| error.code().into_owned()) }).await
+        self.conclude(
+            begun,
+            Ended {
+                effect,
+                login: None,
+                code: error.map(|error| error.code().into_owned()),
+            },
+        )
+        .await
     }
 
-    async fn end_transaction(&mut self, connection: &Resource<Connection>, commit: bool) -> Result<(), Error> {
+    async fn end_transaction(
+        &mut self,
+        connection: &Resource<Connection>,
+        commit: bool,
+    ) -> Result<(), Error> {
         let mut link = self.take_link(connection)?;
         let was_open = link.in_transaction();
         let deadline = self.deadline();
-        let ended = if commit { link.commit(deadline).await } else { link.rollback(deadline).await };
+        let ended = if commit {
+            link.commit(deadline).await
+        } else {
+            link.rollback(deadline).await
+        };
         let still_open = link.in_transaction() && link.is_usable();
         self.put_back(connection, link)?;
         if was_open && !still_open {
@@ -127,7 +169,15 @@ impl HostState {
             };
             let code = ended.as_ref().err().map(|error| error.code().into_owned());
             for begun in std::mem::take(&mut self.table.get_mut(connection)?.uncommitted) {
-                self.conclude(begun, Ended { effect, login: None, code: code.clone() }).await?;
+                self.conclude(
+                    begun,
+                    Ended {
+                        effect,
+                        login: None,
+                        code: code.clone(),
+                    },
+                )
+                .await?;
             }
         }
         match ended {
@@ -139,11 +189,16 @@ impl HostState {
     /// Scans all of an answer before any of it is shown.
     fn clear_rows(&mut self, rows: &Rows) -> Result<(), Error> {
         let numbers: Vec<String> = rows.rows.iter().flatten().map(number).collect();
-        let cells = rows.rows.iter().flatten().zip(&numbers).map(|(value, number)| match value {
-            Value::Text(text) => text.as_bytes(),
-            Value::Bytes(bytes) => bytes,
-            _ => number.as_bytes(),
-        });
+        let cells = rows
+            .rows
+            .iter()
+            .flatten()
+            .zip(&numbers)
+            .map(|(value, number)| match value {
+                Value::Text(text) => text.as_bytes(),
+                Value::Bytes(bytes) => bytes,
+                _ => number.as_bytes(),
+            });
         let names = rows.columns.iter().map(String::as_bytes);
         self.clear_cells(names.chain(cells), "the rows of a query")
     }
@@ -162,10 +217,17 @@ impl sql::HostConnection for HostState {
         Ok(self.table.get(&connection)?.dialect.as_str().to_owned())
     }
 
-    async fn execute(&mut self, connection: Resource<Connection>, statement: Resource<Statement>) -> Result<u64, Error> {
+    async fn execute(
+        &mut self,
+        connection: Resource<Connection>,
+        statement: Resource<Statement>,
+    ) -> Result<u64, Error> {
         let mut ready = self.ready(&connection, &statement).await?;
         let deadline = self.deadline();
-        let done = ready.link.execute(self.table.get(&statement)?.quoted(), ready.access, deadline).await;
+        let done = ready
+            .link
+            .execute(self.table.get(&statement)?.quoted(), ready.access, deadline)
+            .await;
         self.settle(&connection, ready, done.as_ref().err()).await?;
         match done {
             Ok(count) => Ok(count),
@@ -173,17 +235,32 @@ impl sql::HostConnection for HostState {
         }
     }
 
-    async fn query(&mut self, connection: Resource<Connection>, statement: Resource<Statement>) -> Result<sql::Rows, Error> {
+    async fn query(
+        &mut self,
+        connection: Resource<Connection>,
+        statement: Resource<Statement>,
+    ) -> Result<sql::Rows, Error> {
         let mut ready = self.ready(&connection, &statement).await?;
         let deadline = self.deadline();
         let quoted = self.table.get(&statement)?.quoted();
-        let done = ready.link.query(quoted, ready.access, RowLimits::default(), deadline).await;
+        let done = ready
+            .link
+            .query(quoted, ready.access, RowLimits::default(), deadline)
+            .await;
         self.settle(&connection, ready, done.as_ref().err()).await?;
         match done {
             Ok(rows) => {
                 self.clear_rows(&rows)?;
-                let cells = rows.rows.into_iter().map(|row| row.into_iter().map(from_target).collect()).collect();
-                Ok(sql::Rows { columns: rows.columns, rows: cells, truncated: rows.truncated })
+                let cells = rows
+                    .rows
+                    .into_iter()
+                    .map(|row| row.into_iter().map(from_target).collect())
+                    .collect();
+                Ok(sql::Rows {
+                    columns: rows.columns,
+                    rows: cells,
+                    truncated: rows.truncated,
+                })
             }
             Err(error) => Err(self.failed(error).await),
         }
@@ -235,10 +312,14 @@ impl sql::HostConnection for HostState {
 
     /// A transaction that is open now is rolled back, and stays noted: it is a failure of the step (rule H13).
     async fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
-        let Connection { link, uncommitted, .. } = self.table.delete(connection)?;
+        let Connection {
+            link, uncommitted, ..
+        } = self.table.delete(connection)?;
         drop(link);
         for begun in uncommitted {
-            self.conclude(begun, Ended::with(Effect::None)).await.map_err(Error::into_trap)?;
+            self.conclude(begun, Ended::with(Effect::None))
+                .await
+                .map_err(Error::into_trap)?;
         }
         Ok(())
     }

@@ -53,33 +53,85 @@ struct Described {
 
 impl Described {
     fn of(connector: Connector) -> Result<(Self, Option<Duration>), Error> {
-        let Connector { driver, host, database, user, password, plaintext, trust, timeout, wrong } = connector;
+        let Connector {
+            driver,
+            host,
+            database,
+            user,
+            password,
+            plaintext,
+            trust,
+            timeout,
+            wrong,
+        } = connector;
         if driver != "postgres" {
             let shown: String = driver.chars().take(32).collect();
-            return Err(Error::invalid("sql.driver", format!("the host has no driver `{}`; it has `postgres`", shown.escape_debug())));
+            return Err(Error::invalid(
+                "sql.driver",
+                format!(
+                    "the host has no driver `{}`; it has `postgres`",
+                    shown.escape_debug()
+                ),
+            ));
         }
         if let Some((code, message)) = wrong {
             return Err(Error::invalid(code, message));
         }
-        let Some((host, port)) = host else { return Err(Error::invalid("sql.connector", "the connector has no host")) };
-        let Some(user) = user else { return Err(Error::invalid("sql.connector", "the connector has no user")) };
+        let Some((host, port)) = host else {
+            return Err(Error::invalid("sql.connector", "the connector has no host"));
+        };
+        let Some(user) = user else {
+            return Err(Error::invalid("sql.connector", "the connector has no user"));
+        };
         let database = database.unwrap_or_else(|| user.clone());
         for name in [&host, &user, &database].into_iter().chain(&trust) {
             if name.is_empty() || name.len() > NAME_BYTES || name.contains(char::is_control) {
-                return Err(Error::invalid("sql.connector", format!("a name is empty, holds control characters, or has more than {NAME_BYTES} bytes")));
+                return Err(Error::invalid(
+                    "sql.connector",
+                    format!("a name is empty, holds control characters, or has more than {NAME_BYTES} bytes"),
+                ));
             }
         }
-        let transport = if plaintext { Transport::Plaintext } else { Transport::Tls };
-        Ok((Self { peer: Peer { host, port, transport }, database, user, password, trust }, timeout))
+        let transport = if plaintext {
+            Transport::Plaintext
+        } else {
+            Transport::Tls
+        };
+        Ok((
+            Self {
+                peer: Peer {
+                    host,
+                    port,
+                    transport,
+                },
+                database,
+                user,
+                password,
+                trust,
+            },
+            timeout,
+        ))
     }
 
     fn options(&self, application_name: String) -> ConnectOptions {
-        let password = self.password.as_ref().map(|password| password.value().duplicate());
-        let mut options = ConnectOptions::new(&self.peer.host, self.peer.port, &self.database, &self.user, password);
+        let password = self
+            .password
+            .as_ref()
+            .map(|password| password.value().duplicate());
+        let mut options = ConnectOptions::new(
+            &self.peer.host,
+            self.peer.port,
+            &self.database,
+            &self.user,
+            password,
+        );
         options.application_name = application_name;
         options.security = match self.peer.transport {
             Transport::Plaintext => Security::Plaintext,
-            Transport::Tls => Security::Tls(TlsOptions { trust: self.trust.clone(), ..TlsOptions::for_name(&self.peer.host) }),
+            Transport::Tls => Security::Tls(TlsOptions {
+                trust: self.trust.clone(),
+                ..TlsOptions::for_name(&self.peer.host)
+            }),
         };
         options
     }
@@ -89,10 +141,13 @@ impl Described {
     fn pooled_as(&self, permitted: &Permitted) -> Option<VersionId> {
         let only_inputs = |permitted: &Permitted| {
             let mut roles = permitted.secrets.iter().flat_map(|used| &used.roles);
-            roles.all(|role| matches!(role, SecretRole::Input(_))) && permitted.secrets.iter().all(|used| !used.roles.is_empty())
+            roles.all(|role| matches!(role, SecretRole::Input(_)))
+                && permitted.secrets.iter().all(|used| !used.roles.is_empty())
         };
         let stored = self.password.as_ref()?.stored_at()?;
-        (permitted.effect == ShapeEffect::None && only_inputs(permitted)).then(|| stored.version.parse().ok()).flatten()
+        (permitted.effect == ShapeEffect::None && only_inputs(permitted))
+            .then(|| stored.version.parse().ok())
+            .flatten()
     }
 }
 
@@ -117,16 +172,26 @@ impl HostState {
             };
             return Ok(Connection::new(Link::Own(session), described.peer));
         };
-        let call = Call::Login { driver: "postgres".into(), user: described.user.clone(), password: self.secret_use(password) };
-        let permitted = self.permit(&call, std::slice::from_ref(password), &described.peer, true).await?;
+        let call = Call::Login {
+            driver: "postgres".into(),
+            user: described.user.clone(),
+            password: self.secret_use(password),
+        };
+        let permitted = self
+            .permit(&call, std::slice::from_ref(password), &described.peer, true)
+            .await?;
         let pooled_as = described.pooled_as(&permitted);
         let begun = self.begin(permitted, &described.peer).await?;
         let opened = match pooled_as {
             Some(version) => {
                 let pool = self.sql.pool.clone();
-                pool.checkout(&destined.outbound, &destined.rules, &options, &version, deadline).await.map(Link::Lent)
+                pool.checkout(&destined.outbound, &destined.rules, &options, &version, deadline)
+                    .await
+                    .map(Link::Lent)
             }
-            None => Session::open(&destined.outbound, &destined.rules, &options, deadline).await.map(Link::Own),
+            None => Session::open(&destined.outbound, &destined.rules, &options, deadline)
+                .await
+                .map(Link::Own),
         };
         self.conclude_login(begun, opened.as_ref().err()).await?;
         match opened {
@@ -139,7 +204,15 @@ impl HostState {
         let login = Some(error.map_or(LoginResult::Accepted, login_result));
         let code = error.map(|error| error.code().into_owned());
         // A login changes nothing but the target's count of failed ones.
-        self.conclude(begun, Ended { effect: Effect::None, login, code }).await
+        self.conclude(
+            begun,
+            Ended {
+                effect: Effect::None,
+                login,
+                code,
+            },
+        )
+        .await
     }
 }
 
@@ -155,10 +228,18 @@ fn login_result(error: &TargetError) -> LoginResult {
 
 impl sql::HostConnector for HostState {
     async fn new(&mut self, driver: String) -> wasmtime::Result<Resource<Connector>> {
-        Ok(self.table.push(Connector { driver, ..Connector::default() })?)
+        Ok(self.table.push(Connector {
+            driver,
+            ..Connector::default()
+        })?)
     }
 
-    async fn host(&mut self, connector: Resource<Connector>, host: String, port: u16) -> wasmtime::Result<()> {
+    async fn host(
+        &mut self,
+        connector: Resource<Connector>,
+        host: String,
+        port: u16,
+    ) -> wasmtime::Result<()> {
         self.table.get_mut(&connector)?.host = Some((host, port));
         Ok(())
     }
@@ -173,21 +254,36 @@ impl sql::HostConnector for HostState {
         Ok(())
     }
 
-    async fn password(&mut self, connector: Resource<Connector>, password: Resource<Handle>) -> wasmtime::Result<()> {
+    async fn password(
+        &mut self,
+        connector: Resource<Connector>,
+        password: Resource<Handle>,
+    ) -> wasmtime::Result<()> {
         let password = self.table.get(&password)?.clone();
         self.table.get_mut(&connector)?.password = Some(password);
         Ok(())
     }
 
-    async fn connection_string(&mut self, connector: Resource<Connector>, _value: Resource<Handle>) -> wasmtime::Result<()> {
+    async fn connection_string(
+        &mut self,
+        connector: Resource<Connector>,
+        _value: Resource<Handle>,
+    ) -> wasmtime::Result<()> {
         let connector = self.table.get_mut(&connector)?;
         connector.wrong("host.not-offered", "`connection-string` is not offered by this host yet; give host, database, user and password one by one");
         Ok(())
     }
 
-    async fn client_identity(&mut self, connector: Resource<Connector>, _identity: Resource<Identity>) -> wasmtime::Result<()> {
+    async fn client_identity(
+        &mut self,
+        connector: Resource<Connector>,
+        _identity: Resource<Identity>,
+    ) -> wasmtime::Result<()> {
         let connector = self.table.get_mut(&connector)?;
-        connector.wrong("host.not-offered", "`client-identity` is not offered by this host yet; log in with a password");
+        connector.wrong(
+            "host.not-offered",
+            "`client-identity` is not offered by this host yet; log in with a password",
+        );
         Ok(())
     }
 
@@ -201,9 +297,17 @@ impl sql::HostConnector for HostState {
         Ok(())
     }
 
-    async fn set_option(&mut self, connector: Resource<Connector>, name: String, _value: String) -> wasmtime::Result<()> {
+    async fn set_option(
+        &mut self,
+        connector: Resource<Connector>,
+        name: String,
+        _value: String,
+    ) -> wasmtime::Result<()> {
         let shown: String = name.chars().take(32).collect();
-        let message = format!("`{}` is no option of `postgres`: the host sets the session's name and settings itself", shown.escape_debug());
+        let message = format!(
+            "`{}` is no option of `postgres`: the host sets the session's name and settings itself",
+            shown.escape_debug()
+        );
         self.table.get_mut(&connector)?.wrong("sql.option", message);
         Ok(())
     }

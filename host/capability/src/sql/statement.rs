@@ -21,7 +21,10 @@ enum Part {
 
 impl Statement {
     fn new(dialect: Dialect) -> Self {
-        Self { quoted: Quoted::new(dialect), parts: Vec::new() }
+        Self {
+            quoted: Quoted::new(dialect),
+            parts: Vec::new(),
+        }
     }
 
     pub(super) fn quoted(&self) -> &Quoted {
@@ -30,7 +33,13 @@ impl Statement {
 
     /// The secrets in it, in order.
     pub(super) fn secrets(&self) -> Vec<Handle> {
-        let secret = |part: &Part| if let Part::Secret(handle) = part { Some(handle.clone()) } else { None };
+        let secret = |part: &Part| {
+            if let Part::Secret(handle) = part {
+                Some(handle.clone())
+            } else {
+                None
+            }
+        };
         self.parts.iter().filter_map(secret).collect()
     }
 
@@ -40,10 +49,17 @@ impl Statement {
             Part::Plain(piece) => piece.clone(),
             Part::Secret(handle) => Piece::Secret(state.secret_use(handle)),
         };
-        Call::Statement { dialect: self.quoted.dialect().as_str().to_owned(), pieces: self.parts.iter().map(piece).collect() }
+        Call::Statement {
+            dialect: self.quoted.dialect().as_str().to_owned(),
+            pieces: self.parts.iter().map(piece).collect(),
+        }
     }
 
-    fn add(&mut self, piece: Piece, quote: impl FnOnce(&mut Quoted) -> Result<(), keywheel_target::Error>) -> Result<(), Error> {
+    fn add(
+        &mut self,
+        piece: Piece,
+        quote: impl FnOnce(&mut Quoted) -> Result<(), keywheel_target::Error>,
+    ) -> Result<(), Error> {
         quote(&mut self.quoted).map_err(|error| Error::Answer(error.to_step_error()))?;
         self.parts.push(Part::Plain(piece));
         Ok(())
@@ -52,9 +68,14 @@ impl Statement {
     fn add_secret(&mut self, handle: Handle) -> Result<(), Error> {
         // Decided by the label, so that whether it works says nothing of the value (rule H10).
         if !handle.labels().alphabet.is_text() {
-            return Err(Error::invalid("sql.secret", "a secret in a statement is text, and this one may be any bytes"));
+            return Err(Error::invalid(
+                "sql.secret",
+                "a secret in a statement is text, and this one may be any bytes",
+            ));
         }
-        self.quoted.secret_literal(handle.value().duplicate()).map_err(|error| Error::Answer(error.to_step_error()))?;
+        self.quoted
+            .secret_literal(handle.value().duplicate())
+            .map_err(|error| Error::Answer(error.to_step_error()))?;
         self.parts.push(Part::Secret(handle));
         Ok(())
     }
@@ -89,30 +110,53 @@ impl sql::HostStatement for HostState {
     }
 
     async fn text(&mut self, statement: Resource<Statement>, sql: String) -> Result<(), Error> {
-        self.table.get_mut(&statement)?.add(Piece::text(sql.as_bytes()), |quoted| quoted.text(&sql))
+        self.table
+            .get_mut(&statement)?
+            .add(Piece::text(sql.as_bytes()), |quoted| quoted.text(&sql))
     }
 
     async fn identifier(&mut self, statement: Resource<Statement>, name: String) -> Result<(), Error> {
-        self.table.get_mut(&statement)?.add(Piece::Identifier(name.clone()), |quoted| quoted.identifier(&name))
+        self.table
+            .get_mut(&statement)?
+            .add(Piece::Identifier(name.clone()), |quoted| quoted.identifier(&name))
     }
 
     async fn literal(&mut self, statement: Resource<Statement>, text: String) -> Result<(), Error> {
-        self.table.get_mut(&statement)?.add(Piece::Literal(text.clone()), |quoted| quoted.literal(&text))
+        self.table
+            .get_mut(&statement)?
+            .add(Piece::Literal(text.clone()), |quoted| quoted.literal(&text))
     }
 
-    async fn secret_literal(&mut self, statement: Resource<Statement>, secret: Resource<Handle>) -> Result<(), Error> {
+    async fn secret_literal(
+        &mut self,
+        statement: Resource<Statement>,
+        secret: Resource<Handle>,
+    ) -> Result<(), Error> {
         let secret = self.handle(&secret)?;
         self.table.get_mut(&statement)?.add_secret(secret)
     }
 
     async fn param(&mut self, statement: Resource<Statement>, value: sql::Value) -> Result<(), Error> {
-        self.table.get_mut(&statement)?.add(Piece::Param, |quoted| quoted.param(to_target(value)))
+        self.table
+            .get_mut(&statement)?
+            .add(Piece::Param, |quoted| quoted.param(to_target(value)))
     }
 
-    async fn secret_literal_as(&mut self, statement: Resource<Statement>, _secret: Resource<Handle>, form: String) -> Result<(), Error> {
+    async fn secret_literal_as(
+        &mut self,
+        statement: Resource<Statement>,
+        _secret: Resource<Handle>,
+        form: String,
+    ) -> Result<(), Error> {
         let dialect = self.table.get(&statement)?.quoted.dialect().as_str();
         let shown: String = form.chars().take(32).collect();
-        Err(Error::invalid("sql.form", format!("`{dialect}` has no form `{}`; use `secret-literal`", shown.escape_debug())))
+        Err(Error::invalid(
+            "sql.form",
+            format!(
+                "`{dialect}` has no form `{}`; use `secret-literal`",
+                shown.escape_debug()
+            ),
+        ))
     }
 
     async fn preview(&mut self, statement: Resource<Statement>) -> wasmtime::Result<String> {

@@ -16,7 +16,12 @@ impl Port {
     ///
     /// # Errors
     /// The vault is sealed.
-    pub(crate) fn context(self: &Arc<Self>, performer: &Performer, state: &State, deadline: Timestamp) -> Result<StepContext, Error> {
+    pub(crate) fn context(
+        self: &Arc<Self>,
+        performer: &Performer,
+        state: &State,
+        deadline: Timestamp,
+    ) -> Result<StepContext, Error> {
         Ok(StepContext {
             run: state.run.clone(),
             rotation: self.pinned.rotation.clone(),
@@ -26,7 +31,8 @@ impl Port {
             attempt: self.call.attempt,
             interrupted: self.call.interrupted,
             epoch: state.epoch,
-            restored: state.epoch != state.settings.epoch || state.settings.trigger == keywheel_model::Trigger::Restore,
+            restored: state.epoch != state.settings.epoch
+                || state.settings.trigger == keywheel_model::Trigger::Restore,
             deadline,
             config: Arc::new(self.pinned.config.clone()),
             public_parts: BTreeSet::from(["/username".to_owned()]),

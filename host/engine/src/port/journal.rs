@@ -17,12 +17,20 @@ const COMPARISON_WINDOW: Duration = Duration::from_hours(365 * 24);
 impl Port {
     pub(super) async fn scratch(&self, key: &str) -> Result<Option<Vec<u8>>, StepError> {
         let (run, key) = (self.by.run.clone(), key.to_owned());
-        self.inner.store.read(move |reader| reader.scratch(&run, &key)).await.map_err(|error| store_error(&error))
+        self.inner
+            .store
+            .read(move |reader| reader.scratch(&run, &key))
+            .await
+            .map_err(|error| store_error(&error))
     }
 
     pub(super) async fn set_scratch(&self, key: &str, value: Option<&[u8]>) -> Result<(), StepError> {
         if !self.journalled {
-            return Err(StepError::new(ErrorKind::Invalid, "run.outside", "there is no run whose state could be kept"));
+            return Err(StepError::new(
+                ErrorKind::Invalid,
+                "run.outside",
+                "there is no run whose state could be kept",
+            ));
         }
         let (key, value) = (key.to_owned(), value.map(<[u8]>::to_vec));
         let run = self.by.run.clone();
@@ -44,7 +52,11 @@ impl Port {
         }
         self.write(move |tx| {
             // A try that a crash cut off may have the same number: its places stay taken.
-            let taken = tx.intents(&run)?.into_iter().filter(|row| row.intent.step == step && row.intent.attempt == attempt).count();
+            let taken = tx
+                .intents(&run)?
+                .into_iter()
+                .filter(|row| row.intent.step == step && row.intent.attempt == attempt)
+                .count();
             tx.append_intent(&keywheel_store::Intent {
                 run,
                 step,
@@ -62,18 +74,25 @@ impl Port {
         .await
     }
 
-    pub(super) async fn append_conclusion(&self, intent: u64, conclusion: &Conclusion) -> Result<(), StepError> {
+    pub(super) async fn append_conclusion(
+        &self,
+        intent: u64,
+        conclusion: &Conclusion,
+    ) -> Result<(), StepError> {
         if !self.journalled {
             return Ok(());
         }
         let effect = conclusion.effect;
         let code = conclusion.code.clone().unwrap_or_else(|| "ok".to_owned());
-        self.write(move |tx| tx.append_outcome(intent, effect, &code)).await
+        self.write(move |tx| tx.append_outcome(intent, effect, &code))
+            .await
     }
 
     pub(super) async fn append_fact(&self, fact: &AuditFact) -> Result<(), StepError> {
         let (action, outcome, details) = match fact {
-            AuditFact::Denied { code, message } => ("plugin.call", "denied", json!({"code": code, "message": message})),
+            AuditFact::Denied { code, message } => {
+                ("plugin.call", "denied", json!({"code": code, "message": message}))
+            }
             AuditFact::Used { secret, role } => ("secret.use", "ok", json!({"secret": secret, "role": role})),
             AuditFact::Concealed { secret } => ("secret.conceal", "ok", json!({"secret": secret})),
         };
@@ -84,8 +103,15 @@ impl Port {
         self.write(move |tx| tx.audit(&entry).map(|_| ())).await
     }
 
-    pub(super) async fn journal_fact(&self, what: &'static str, of: &str, at: Timestamp) -> Result<(), StepError> {
-        let entry = self.entry("secret.fact", &self.pinned.secret).with(json!({"what": what, "of": of, "at": at.as_unix_ms()}));
+    pub(super) async fn journal_fact(
+        &self,
+        what: &'static str,
+        of: &str,
+        at: Timestamp,
+    ) -> Result<(), StepError> {
+        let entry = self
+            .entry("secret.fact", &self.pinned.secret)
+            .with(json!({"what": what, "of": of, "at": at.as_unix_ms()}));
         self.write(move |tx| tx.audit(&entry).map(|_| ())).await
     }
 
@@ -97,7 +123,10 @@ impl Port {
             .inner
             .store
             .write(move |tx| {
-                accounts.iter().try_for_each(|account| tx.spend_probe(account, &run, COMPARISONS, COMPARISON_WINDOW).map(|_| ()))
+                accounts.iter().try_for_each(|account| {
+                    tx.spend_probe(account, &run, COMPARISONS, COMPARISON_WINDOW)
+                        .map(|_| ())
+                })
             })
             .await;
         match spent {
@@ -111,7 +140,11 @@ impl Port {
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, keywheel_store::Error> + Send + 'static,
     ) -> Result<T, StepError> {
-        self.inner.store.write(change).await.map_err(|error| store_error(&error))
+        self.inner
+            .store
+            .write(change)
+            .await
+            .map_err(|error| store_error(&error))
     }
 }
 

@@ -23,12 +23,19 @@ impl Port {
                 None => Ok(None),
             },
             Wanted::Input(name) => {
-                let Some(secret) = self.pinned.inputs.get(name) else { return Ok(None) };
+                let Some(secret) = self.pinned.inputs.get(name) else {
+                    return Ok(None);
+                };
                 let roles = vec![SecretRole::Input(name.clone())];
                 self.load_other(secret, None, roles).await
             }
             Wanted::State(key) => {
-                let found = self.inner.vault.state(&self.by.run, key).await.map_err(|error| vault_error(&error))?;
+                let found = self
+                    .inner
+                    .vault
+                    .state(&self.by.run, key)
+                    .await
+                    .map_err(|error| vault_error(&error))?;
                 found.map(|found| self.loaded_state(key, found)).transpose()
             }
             Wanted::Vault { name, version } => self.load_other(name, version.as_deref(), Vec::new()).await,
@@ -39,11 +46,18 @@ impl Port {
         let name = &self.pinned.secret;
         let head = self.head(name).await?;
         let found = find(&head, version).ok_or_else(|| gone(name, version))?;
-        let roles = ROLES.into_iter().filter(|role| self.version_of(*role).as_ref() == Some(version));
+        let roles = ROLES
+            .into_iter()
+            .filter(|role| self.version_of(*role).as_ref() == Some(version));
         self.read(name, found, roles.map(SecretRole::Run).collect()).await
     }
 
-    async fn load_other(&self, name: &SecretName, version: Option<&str>, roles: Vec<SecretRole>) -> Result<Option<Loaded>, StepError> {
+    async fn load_other(
+        &self,
+        name: &SecretName,
+        version: Option<&str>,
+        roles: Vec<SecretRole>,
+    ) -> Result<Option<Loaded>, StepError> {
         let head = self.head(name).await?;
         let found = match version {
             None => head.current(),
@@ -55,8 +69,18 @@ impl Port {
         }
     }
 
-    async fn read(&self, name: &SecretName, version: &VersionInfo, roles: Vec<SecretRole>) -> Result<Loaded, StepError> {
-        let value = self.inner.vault.read(name, &version.id).await.map_err(|error| vault_error(&error))?;
+    async fn read(
+        &self,
+        name: &SecretName,
+        version: &VersionInfo,
+        roles: Vec<SecretRole>,
+    ) -> Result<Loaded, StepError> {
+        let value = self
+            .inner
+            .vault
+            .read(name, &version.id)
+            .await
+            .map_err(|error| vault_error(&error))?;
         let labels = labels(&version.metadata, value.expose())?;
         let stored = StoredAt {
             name: name.clone(),
@@ -64,13 +88,25 @@ impl Port {
             created_at: Some(version.created),
             expires_at: version.metadata.expires,
         };
-        Ok(Loaded { identity: format!("{name}@{}", version.id), roles, value, labels, stored: Some(stored) })
+        Ok(Loaded {
+            identity: format!("{name}@{}", version.id),
+            roles,
+            value,
+            labels,
+            stored: Some(stored),
+        })
     }
 
     fn loaded_state(&self, key: &str, found: SecretValue) -> Result<Loaded, StepError> {
         let labels = labels(&found.metadata, found.value.expose())?;
         let roles = vec![SecretRole::State(key.to_owned())];
-        Ok(Loaded { identity: self.state_identity(key), roles, value: found.value, labels, stored: None })
+        Ok(Loaded {
+            identity: self.state_identity(key),
+            roles,
+            value: found.value,
+            labels,
+            stored: None,
+        })
     }
 
     pub(super) fn state_identity(&self, key: &str) -> String {
@@ -78,7 +114,9 @@ impl Port {
     }
 
     pub(super) async fn load_annotation(&self, of: Role, key: &str) -> Result<Option<String>, StepError> {
-        let Some(version) = self.version_of(of) else { return Ok(None) };
+        let Some(version) = self.version_of(of) else {
+            return Ok(None);
+        };
         let head = self.head(&self.pinned.secret).await?;
         Ok(find(&head, &version).and_then(|found| found.metadata.annotations.get(key).cloned()))
     }
@@ -96,10 +134,18 @@ impl Port {
     }
 
     pub(super) async fn head(&self, name: &SecretName) -> Result<Head, StepError> {
-        self.inner.vault.head(name).await.map_err(|error| vault_error(&error))
+        self.inner
+            .vault
+            .head(name)
+            .await
+            .map_err(|error| vault_error(&error))
     }
 }
 
 fn gone(name: &SecretName, version: &VersionId) -> StepError {
-    StepError::new(ErrorKind::NotFound, "vault.no-version", format!("{name} has no version {version}"))
+    StepError::new(
+        ErrorKind::NotFound,
+        "vault.no-version",
+        format!("{name} has no version {version}"),
+    )
 }

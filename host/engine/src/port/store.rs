@@ -16,22 +16,48 @@ impl Port {
         let name = self.pinned.secret.clone();
         let mut kept = metadata(new.labels, new.expires_at)?;
         kept.annotations.clone_from(new.annotations);
-        let outputs = new.outputs.into_iter().map(|output| self.output(&output)).collect::<Result<_, _>>()?;
-        let pending = Pending { name: name.clone(), secret: value(new.value, kept), outputs };
-        let entry = self.entry("secret.pending", &name).with(json!({"origin": new.labels.origin, "handle": new.handle}));
+        let outputs = new
+            .outputs
+            .into_iter()
+            .map(|output| self.output(&output))
+            .collect::<Result<_, _>>()?;
+        let pending = Pending {
+            name: name.clone(),
+            secret: value(new.value, kept),
+            outputs,
+        };
+        let entry = self
+            .entry("secret.pending", &name)
+            .with(json!({"origin": new.labels.origin, "handle": new.handle}));
         let rider = Rider::new(move |tx| tx.audit(&entry).map(|_| ()));
-        let version = self.inner.vault.put_pending(&self.by, pending, rider).await.map_err(|error| vault_error(&error))?;
+        let version = self
+            .inner
+            .vault
+            .put_pending(&self.by, pending, rider)
+            .await
+            .map_err(|error| vault_error(&error))?;
         self.told().pending = Some(version.clone());
         let created_at = Some(self.inner.clock.now());
-        Ok(StoredAt { name, version: version.to_string(), created_at, expires_at: new.expires_at })
+        Ok(StoredAt {
+            name,
+            version: version.to_string(),
+            created_at,
+            expires_at: new.expires_at,
+        })
     }
 
     pub(super) async fn store_output(&self, output: Output<'_>) -> Result<(), StepError> {
         let pending = self.pending_or_refuse()?;
         let kept = self.output(&output)?;
-        let entry = self.entry("secret.pending", &kept.name).with(json!({"output-of": pending.as_str()}));
+        let entry = self
+            .entry("secret.pending", &kept.name)
+            .with(json!({"output-of": pending.as_str()}));
         let rider = Rider::new(move |tx| tx.audit(&entry).map(|_| ()));
-        let stored = self.inner.vault.put_output(&self.by, &self.pinned.secret, &pending, kept, rider).await;
+        let stored = self
+            .inner
+            .vault
+            .put_output(&self.by, &self.pinned.secret, &pending, kept, rider)
+            .await;
         stored.map(|_| ()).map_err(|error| vault_error(&error))
     }
 
@@ -40,26 +66,53 @@ impl Port {
             let message = format!("the configuration maps no output {:?}", output.name);
             StepError::new(ErrorKind::NotFound, "run.output", message)
         })?;
-        Ok(KeptOutput { name, secret: value(output.value, metadata(output.labels, None)?) })
+        Ok(KeptOutput {
+            name,
+            secret: value(output.value, metadata(output.labels, None)?),
+        })
     }
 
     pub(super) async fn store_annotation(&self, key: &str, text: &str) -> Result<(), StepError> {
         let pending = self.pending_or_refuse()?;
-        let stored = self.inner.vault.annotate(&self.by, &self.pinned.secret, &pending, key, text, Rider::none()).await;
+        let stored = self
+            .inner
+            .vault
+            .annotate(&self.by, &self.pinned.secret, &pending, key, text, Rider::none())
+            .await;
         stored.map_err(|error| vault_error(&error))
     }
 
-    pub(super) async fn store_state(&self, key: &str, bytes: &SecretBytes, labels: &Labels) -> Result<String, StepError> {
+    pub(super) async fn store_state(
+        &self,
+        key: &str,
+        bytes: &SecretBytes,
+        labels: &Labels,
+    ) -> Result<String, StepError> {
         let secret = value(bytes, metadata(labels, None)?);
-        self.inner.vault.put_state(&self.by, key, secret, Rider::none()).await.map_err(|error| vault_error(&error))?;
+        self.inner
+            .vault
+            .put_state(&self.by, key, secret, Rider::none())
+            .await
+            .map_err(|error| vault_error(&error))?;
         Ok(self.state_identity(key))
     }
 
-    pub(super) async fn store_escrow(&self, key: &str, bytes: &SecretBytes, labels: &Labels) -> Result<String, StepError> {
+    pub(super) async fn store_escrow(
+        &self,
+        key: &str,
+        bytes: &SecretBytes,
+        labels: &Labels,
+    ) -> Result<String, StepError> {
         let secret = value(bytes, metadata(labels, None)?);
-        let entry = self.entry("secret.escrow", &self.pinned.secret).with(json!({"key": key}));
+        let entry = self
+            .entry("secret.escrow", &self.pinned.secret)
+            .with(json!({"key": key}));
         let rider = Rider::new(move |tx| tx.audit(&entry).map(|_| ()));
-        self.inner.vault.put_escrow(&self.by, key, secret, rider).await.map_err(|error| vault_error(&error))?;
+        self.inner
+            .vault
+            .put_escrow(&self.by, key, secret, rider)
+            .await
+            .map_err(|error| vault_error(&error))?;
         Ok(format!("{}#escrow/{key}", self.by.run))
     }
 
@@ -70,7 +123,11 @@ impl Port {
         if let Some(wanted) = write.expect_current
             && current.as_ref().map(keywheel_model::VersionId::as_str) != Some(wanted)
         {
-            return Err(StepError::new(ErrorKind::Conflict, "vault.head-moved", format!("{wanted} is not current in {}", write.name)));
+            return Err(StepError::new(
+                ErrorKind::Conflict,
+                "vault.head-moved",
+                format!("{wanted} is not current in {}", write.name),
+            ));
         }
         let ours = head.current().filter(|current| current.run == self.by.run);
         if let Some(written) = ours {
@@ -78,12 +135,31 @@ impl Port {
         }
         let mut kept = metadata(write.labels, write.expires_at)?;
         kept.annotations.clone_from(write.tags);
-        let pending = Pending { name: write.name.clone(), secret: value(write.value, kept), outputs: Vec::new() };
-        let version = self.inner.vault.put_pending(&self.by, pending, Rider::none()).await.map_err(|error| vault_error(&error))?;
-        let promotion = Promotion { name: write.name.clone(), pending: version.clone(), expected_current: current };
-        let entry = self.entry("secret.write", write.name).with(json!({"version": version.as_str()}));
+        let pending = Pending {
+            name: write.name.clone(),
+            secret: value(write.value, kept),
+            outputs: Vec::new(),
+        };
+        let version = self
+            .inner
+            .vault
+            .put_pending(&self.by, pending, Rider::none())
+            .await
+            .map_err(|error| vault_error(&error))?;
+        let promotion = Promotion {
+            name: write.name.clone(),
+            pending: version.clone(),
+            expected_current: current,
+        };
+        let entry = self
+            .entry("secret.write", write.name)
+            .with(json!({"version": version.as_str()}));
         let rider = Rider::new(move |tx| tx.audit(&entry).map(|_| ()));
-        self.inner.vault.promote(&self.by, promotion, rider).await.map_err(|error| vault_error(&error))?;
+        self.inner
+            .vault
+            .promote(&self.by, promotion, rider)
+            .await
+            .map_err(|error| vault_error(&error))?;
         Ok(version.to_string())
     }
 
@@ -94,5 +170,8 @@ impl Port {
 }
 
 fn value(bytes: &SecretBytes, metadata: Metadata) -> SecretValue {
-    SecretValue { value: bytes.duplicate(), metadata }
+    SecretValue {
+        value: bytes.duplicate(),
+        metadata,
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keywheel_model::{Effect, ErrorKind, Outcome, StepName, Verdict};
-use keywheel_plugin::{Limits, Stop, StepEnd, StepValue};
+use keywheel_plugin::{Limits, StepEnd, StepValue, Stop};
 use serde_json::json;
 
 use crate::guest::{Guest, answer_plan, manifest};
@@ -13,7 +13,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 const LOOP: &str = "(loop $for_ever (br $for_ever)) (unreachable)";
 
 fn quick() -> Limits {
-    Limits { cpu: Duration::from_millis(100), ..Limits::default() }
+    Limits {
+        cpu: Duration::from_millis(100),
+        ..Limits::default()
+    }
 }
 
 async fn run_with(guest: Guest, limits: Limits, step: StepName, within: Duration) -> StepEnd {
@@ -23,7 +26,12 @@ async fn run_with(guest: Guest, limits: Limits, step: StepName, within: Duration
 }
 
 async fn create(body: &str, fields: &str, imports: &str) -> StepEnd {
-    let guest = Guest { create: body.into(), fields: fields.into(), imports: imports.into(), ..Guest::default() };
+    let guest = Guest {
+        create: body.into(),
+        fields: fields.into(),
+        imports: imports.into(),
+        ..Guest::default()
+    };
     run_with(guest, quick(), StepName::Create, MINUTE).await
 }
 
@@ -36,7 +44,10 @@ fn stopped(end: &StepEnd) -> (&Stop, Effect, ErrorKind) {
 #[tokio::test]
 async fn a_step_that_ends_well_says_so() {
     let end = create("(i32.const 0)", "", "").await;
-    assert_eq!((end.result.unwrap(), end.effect, end.stop), (StepValue::Outcome(Outcome::Done), Effect::None, None));
+    assert_eq!(
+        (end.result.unwrap(), end.effect, end.stop),
+        (StepValue::Outcome(Outcome::Done), Effect::None, None)
+    );
 }
 
 #[tokio::test]
@@ -60,36 +71,76 @@ async fn waiting_for_the_host_is_not_computing() {
 
 #[tokio::test]
 async fn a_step_ends_when_its_time_is_over() {
-    let guest = Guest { create: LOOP.into(), ..Guest::default() };
-    let end = run_with(guest, Limits::default(), StepName::Create, Duration::from_millis(50)).await;
-    assert_eq!(stopped(&end), (&Stop::WallClock, Effect::None, ErrorKind::Timeout));
+    let guest = Guest {
+        create: LOOP.into(),
+        ..Guest::default()
+    };
+    let end = run_with(
+        guest,
+        Limits::default(),
+        StepName::Create,
+        Duration::from_millis(50),
+    )
+    .await;
+    assert_eq!(
+        stopped(&end),
+        (&Stop::WallClock, Effect::None, ErrorKind::Timeout)
+    );
 }
 
 #[tokio::test]
 async fn a_bomb_of_memory_or_tables_is_stopped_by_name() {
     let bomb = "(loop $more (drop (memory.grow (i32.const 256))) (br $more)) (unreachable)";
     assert_eq!(stopped(&create(bomb, "", "").await).0, &Stop::Memory);
-    let tables = "(loop $more (drop (table.grow $t (ref.null func) (i32.const 10000))) (br $more)) (unreachable)";
-    assert_eq!(stopped(&create(tables, "(table $t 1 funcref)", "").await).0, &Stop::Tables);
+    let tables =
+        "(loop $more (drop (table.grow $t (ref.null func) (i32.const 10000))) (br $more)) (unreachable)";
+    assert_eq!(
+        stopped(&create(tables, "(table $t 1 funcref)", "").await).0,
+        &Stop::Tables
+    );
     // More than it may have from the first instant.
-    let guest = Guest { memory_pages: 2049, ..Guest::default() };
-    assert_eq!(stopped(&run_with(guest, quick(), StepName::Create, MINUTE).await).0, &Stop::Memory);
+    let guest = Guest {
+        memory_pages: 2049,
+        ..Guest::default()
+    };
+    assert_eq!(
+        stopped(&run_with(guest, quick(), StepName::Create, MINUTE).await).0,
+        &Stop::Memory
+    );
 }
 
 #[tokio::test]
 async fn a_panic_a_trap_and_a_deep_recursion_are_told_apart() {
-    assert_eq!(stopped(&create("(unreachable)", "", "").await), (&Stop::Panic, Effect::None, ErrorKind::Other));
+    assert_eq!(
+        stopped(&create("(unreachable)", "", "").await),
+        (&Stop::Panic, Effect::None, ErrorKind::Other)
+    );
     let beyond = "(i32.load (i32.const 0x7fffffff))";
-    assert_eq!(stopped(&create(beyond, "", "").await).0, &Stop::Trap("out of bounds memory access"));
-    let recursion = "(func $deeper (param i32) (result i32) (i32.add (i32.const 1) (call $deeper (local.get 0))))";
-    assert_eq!(stopped(&create("(call $deeper (i32.const 1))", recursion, "").await).0, &Stop::Stack);
+    assert_eq!(
+        stopped(&create(beyond, "", "").await).0,
+        &Stop::Trap("out of bounds memory access")
+    );
+    let recursion =
+        "(func $deeper (param i32) (result i32) (i32.add (i32.const 1) (call $deeper (local.get 0))))";
+    assert_eq!(
+        stopped(&create("(call $deeper (i32.const 1))", recursion, "").await).0,
+        &Stop::Stack
+    );
 }
 
 #[tokio::test]
 async fn a_guest_that_calls_the_host_for_ever_is_ended() {
     let import = r#"(import "keywheel:core/runtime@0.1.0" "now" (func $now (result i64)))"#;
-    let end = create("(loop $more (drop (call $now)) (br $more)) (unreachable)", "", import).await;
-    assert_eq!(stopped(&end).0, &Stop::Guarded(keywheel_capability::Stop::HostCalls));
+    let end = create(
+        "(loop $more (drop (call $now)) (br $more)) (unreachable)",
+        "",
+        import,
+    )
+    .await;
+    assert_eq!(
+        stopped(&end).0,
+        &Stop::Guarded(keywheel_capability::Stop::HostCalls)
+    );
 }
 
 #[tokio::test]
@@ -110,27 +161,38 @@ async fn an_instance_lives_for_one_call() {
     // Done if the global is still zero, else a trap.
     let guest = Guest {
         fields: "(global $seen (mut i32) (i32.const 0))".into(),
-        create: "(if (global.get $seen) (then (unreachable))) (global.set $seen (i32.const 1)) (i32.const 0)".into(),
+        create: "(if (global.get $seen) (then (unreachable))) (global.set $seen (i32.const 1)) (i32.const 0)"
+            .into(),
         ..Guest::default()
     };
     let world = World::new();
     let plugin = world.plugin(&guest.plugin(&manifest("probe", "1.0.0", r#""core""#, "")));
     for _ in 0..3 {
-        plugin.run(state(&plugin, StepName::Create, MINUTE)).await.result.unwrap();
+        plugin
+            .run(state(&plugin, StepName::Create, MINUTE))
+            .await
+            .result
+            .unwrap();
     }
 }
 
 #[tokio::test]
 async fn a_verdict_without_a_login_that_the_host_saw_is_unknown() {
     let end = run_with(Guest::default(), quick(), StepName::Test, MINUTE).await;
-    assert!(matches!(end.result.unwrap(), StepValue::Verdict(Verdict::Unknown(_))));
+    assert!(matches!(
+        end.result.unwrap(),
+        StepValue::Verdict(Verdict::Unknown(_))
+    ));
 }
 
 #[tokio::test]
 async fn a_plan_is_a_document_or_an_error() {
     let end = run_with(Guest::default(), quick(), StepName::Plan, MINUTE).await;
     assert!(matches!(end.result.unwrap(), StepValue::Plan(plan) if plan.problems.is_empty()));
-    let guest = Guest { plan: answer_plan("{}"), ..Guest::default() };
+    let guest = Guest {
+        plan: answer_plan("{}"),
+        ..Guest::default()
+    };
     let end = run_with(guest, quick(), StepName::Plan, MINUTE).await;
     assert_eq!(end.result.unwrap_err().code, "plugin.plan");
 }
@@ -143,7 +205,10 @@ async fn a_configuration_is_checked_by_the_schema_and_then_by_the_plugin_which_m
 
     let plugin = check(Guest::default());
     assert_eq!(plugin.check_config(&good).await.unwrap(), []);
-    let problems = plugin.check_config(&json!({"host": 1, "port": 1, "user": "u"})).await.unwrap();
+    let problems = plugin
+        .check_config(&json!({"host": 1, "port": 1, "user": "u"}))
+        .await
+        .unwrap();
     assert_eq!(problems[0].0, "/host");
 
     // One problem: pointer "/a", message "/a".
@@ -151,11 +216,27 @@ async fn a_configuration_is_checked_by_the_schema_and_then_by_the_plugin_which_m
         (i32.store (i32.const 640) (i32.const 600)) (i32.store (i32.const 644) (i32.const 2))
         (i32.store (i32.const 648) (i32.const 600)) (i32.store (i32.const 652) (i32.const 2))
         (i32.store (i32.const 512) (i32.const 640)) (i32.store (i32.const 516) (i32.const 1)) (i32.const 512)"#;
-    let plugin = check(Guest { check: body.into(), ..Guest::default() });
-    assert_eq!(plugin.check_config(&good).await.unwrap(), [("/a".to_owned(), "/a".to_owned())]);
+    let plugin = check(Guest {
+        check: body.into(),
+        ..Guest::default()
+    });
+    assert_eq!(
+        plugin.check_config(&good).await.unwrap(),
+        [("/a".to_owned(), "/a".to_owned())]
+    );
 
-    let plugin = check(Guest { check: format!("(call $sleep (i32.const 1) (i32.const 512)) {}", "(i32.const 0)"), imports: SLEEP.into(), ..Guest::default() });
-    assert_eq!(plugin.check_config(&good).await.unwrap_err().code, "plugin.misuse");
-    let plugin = check(Guest { check: LOOP.into(), ..Guest::default() });
+    let plugin = check(Guest {
+        check: format!("(call $sleep (i32.const 1) (i32.const 512)) {}", "(i32.const 0)"),
+        imports: SLEEP.into(),
+        ..Guest::default()
+    });
+    assert_eq!(
+        plugin.check_config(&good).await.unwrap_err().code,
+        "plugin.misuse"
+    );
+    let plugin = check(Guest {
+        check: LOOP.into(),
+        ..Guest::default()
+    });
     assert_eq!(plugin.check_config(&good).await.unwrap_err().code, "plugin.cpu");
 }

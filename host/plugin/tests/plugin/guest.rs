@@ -7,7 +7,18 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
 /// Packages in the order in which they use each other.
-const PACKAGES: [&str; 10] = ["core", "keys", "plaintext", "vault", "http", "sql", "net", "challenge", "notify", "plugin"];
+const PACKAGES: [&str; 10] = [
+    "core",
+    "keys",
+    "plaintext",
+    "vault",
+    "http",
+    "sql",
+    "net",
+    "challenge",
+    "notify",
+    "plugin",
+];
 
 /// A plugin in the making: each export's body in WebAssembly text, with `(param $run i32) (result i32)`.
 pub struct Guest {
@@ -70,7 +81,12 @@ impl Guest {
         let world = resolve.select_world(&[package], Some("guest")).unwrap();
         let mut module = wat::parse_str(self.module()).unwrap();
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-        ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()
+        ComponentEncoder::default()
+            .validate(true)
+            .module(&module)
+            .unwrap()
+            .encode()
+            .unwrap()
     }
 
     /// The component with a manifest in it.
@@ -79,14 +95,27 @@ impl Guest {
     }
 
     fn module(&self) -> String {
-        let Self { imports, fields, plan, create, test, check, memory_pages, .. } = self;
+        let Self {
+            imports,
+            fields,
+            plan,
+            create,
+            test,
+            check,
+            memory_pages,
+            ..
+        } = self;
         let configuration = if self.world.contains("configuration") {
-            format!(r#"(func (export "keywheel:plugin/configuration@0.1.0#check") (param $ptr i32) (param $len i32) (result i32) {check})"#)
+            format!(
+                r#"(func (export "keywheel:plugin/configuration@0.1.0#check") (param $ptr i32) (param $len i32) (result i32) {check})"#
+            )
         } else {
             String::new()
         };
         let step = |name: &str, body: &str| {
-            format!(r#"(func (export "keywheel:plugin/rotator@0.1.0#{name}") (param $run i32) (result i32) {body})"#)
+            format!(
+                r#"(func (export "keywheel:plugin/rotator@0.1.0#{name}") (param $run i32) (result i32) {body})"#
+            )
         };
         let steps = if self.world.contains("rotator") {
             [

@@ -24,24 +24,36 @@ fn a_new_plugin_is_listed_and_does_not_run_before_it_is_added() {
     world.drop_in("probe.wasm", &version("1.0.0"));
     let registry = world.scan();
     assert_eq!(status(&registry, "probe"), "new");
-    assert_eq!(registry.plugin(&plugin("probe")).unwrap_err().code(), "plugin.not-pinned");
+    assert_eq!(
+        registry.plugin(&plugin("probe")).unwrap_err().code(),
+        "plugin.not-pinned"
+    );
     assert!(!world.path("plugins.lock").exists());
 
-    let addition = registry.addition(&plugin("probe"), &["db.internal:5432 tls".parse().unwrap()]).unwrap();
+    let addition = registry
+        .addition(&plugin("probe"), &["db.internal:5432 tls".parse().unwrap()])
+        .unwrap();
     assert!(addition.difference.asks_more());
     registry.add(&addition).unwrap();
     let grant = std::fs::read_to_string(world.path("policies/probe.toml")).unwrap();
     assert!(grant.contains("db.internal:5432 tls"), "{grant}");
     let registry = world.scan();
     assert_eq!(status(&registry, "probe"), "pinned");
-    assert_eq!(*registry.plugin(&plugin("probe")).unwrap().digest(), addition.digest);
+    assert_eq!(
+        *registry.plugin(&plugin("probe")).unwrap().digest(),
+        addition.digest
+    );
 }
 
 #[test]
 fn other_bytes_under_the_pinned_version_are_refused_and_the_pinned_ones_go_on() {
     let world = World::new();
     let old = world.plugin(&version("1.0.0"));
-    let other = Guest { memory_pages: 2, ..Guest::default() }.plugin(&manifest("probe", "1.0.0", r#""core""#, ""));
+    let other = Guest {
+        memory_pages: 2,
+        ..Guest::default()
+    }
+    .plugin(&manifest("probe", "1.0.0", r#""core""#, ""));
     world.drop_in("probe.wasm", &other);
     let registry = world.scan();
     assert_eq!(refusal(&registry), "plugin.digest");
@@ -55,7 +67,10 @@ fn an_older_version_is_refused_also_by_add() {
     world.drop_in("probe.wasm", &version("1.1.9"));
     let registry = world.scan();
     assert_eq!(refusal(&registry), "plugin.downgrade");
-    assert_eq!(registry.addition(&plugin("probe"), &[]).unwrap_err().code(), "plugin.downgrade");
+    assert_eq!(
+        registry.addition(&plugin("probe"), &[]).unwrap_err().code(),
+        "plugin.downgrade"
+    );
     assert_eq!(registry.plugin(&plugin("probe")).unwrap().digest(), old.digest());
 }
 
@@ -66,11 +81,16 @@ fn an_upgrade_that_asks_for_more_is_held_whatever_the_setting_and_the_old_one_go
         let old = world.plugin(&version("1.0.0"));
         world.drop_in("probe.wasm", &greedy());
         let registry = world.scan_with(upgrades);
-        let Status::Held(difference) = &registry.listed()[0].status else { panic!("it is held") };
+        let Status::Held(difference) = &registry.listed()[0].status else {
+            panic!("it is held")
+        };
         assert_eq!(difference.new_shapes, ["set"]);
         assert_eq!(registry.plugin(&plugin("probe")).unwrap().digest(), old.digest());
         world.add("probe");
-        assert_ne!(world.scan().plugin(&plugin("probe")).unwrap().digest(), old.digest());
+        assert_ne!(
+            world.scan().plugin(&plugin("probe")).unwrap().digest(),
+            old.digest()
+        );
     }
 }
 
@@ -95,7 +115,10 @@ async fn a_run_finishes_on_the_digest_that_it_started_with_when_the_file_was_rep
     let held = world.scan().pinned(&digest).unwrap();
     assert_eq!(held.manifest().version, "1.0.0");
     let end = held.run(state(&held, StepName::Create, MINUTE)).await;
-    assert_eq!(end.result.unwrap(), StepValue::Outcome(keywheel_model::Outcome::Done));
+    assert_eq!(
+        end.result.unwrap(),
+        StepValue::Outcome(keywheel_model::Outcome::Done)
+    );
 
     std::fs::remove_file(world.path("plugins").join("probe.wasm")).unwrap();
     let registry = world.scan();
@@ -152,7 +175,12 @@ fn an_add_that_a_crash_interrupted_is_finished_by_the_next_scan() {
 fn a_compiled_copy_that_this_host_did_not_write_is_not_loaded() {
     let world = World::new();
     world.plugin(&version("1.0.0"));
-    let compiled = std::fs::read_dir(world.path("compiled")).unwrap().next().unwrap().unwrap().path();
+    let compiled = std::fs::read_dir(world.path("compiled"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let good = std::fs::read(&compiled).unwrap();
     let mut bad = good.clone();
     let at = bad.len() / 2;
@@ -165,6 +193,13 @@ fn a_compiled_copy_that_this_host_did_not_write_is_not_loaded() {
     // Under another key the same bytes are as good as none.
     let mark = std::fs::read(&compiled).unwrap();
     let other = runtime(&world.folder, keywheel_plugin::Limits::default(), b"another key");
-    keywheel_plugin::Registry::scan(&other, world.places(), Upgrades::Hold).unwrap().plugin(&plugin("probe")).unwrap();
-    assert_ne!(std::fs::read(&compiled).unwrap()[..32], mark[..32], "its MAC is under the other key");
+    keywheel_plugin::Registry::scan(&other, world.places(), Upgrades::Hold)
+        .unwrap()
+        .plugin(&plugin("probe"))
+        .unwrap();
+    assert_ne!(
+        std::fs::read(&compiled).unwrap()[..32],
+        mark[..32],
+        "its MAC is under the other key"
+    );
 }

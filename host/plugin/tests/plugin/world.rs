@@ -9,11 +9,18 @@ use async_trait::async_trait;
 use keywheel_capability::capability::{Capabilities, Settings};
 use keywheel_capability::handle::{Labels, StoredAt};
 use keywheel_capability::net::NetSettings;
-use keywheel_capability::port::{AuditFact, Conclusion, Intent, Loaded, NewVersion, Output, RunPort, VaultWrite, VersionFacts, Wanted};
+use keywheel_capability::port::{
+    AuditFact, Conclusion, Intent, Loaded, NewVersion, Output, RunPort, VaultWrite, VersionFacts, Wanted,
+};
 use keywheel_capability::sql::SqlSettings;
 use keywheel_capability::{Cancel, HostState, StepContext};
-use keywheel_model::{Clock, Epoch, ErrorKind, PluginName, Role, RunId, SecretBytes, SecretName, StepError, StepName, Timestamp, Trigger};
-use keywheel_plugin::{CacheOptions, Limits, Places, Plugin, Registry, Runtime, RuntimeOptions, Status, Upgrades};
+use keywheel_model::{
+    Clock, Epoch, ErrorKind, PluginName, Role, RunId, SecretBytes, SecretName, StepError, StepName,
+    Timestamp, Trigger,
+};
+use keywheel_plugin::{
+    CacheOptions, Limits, Places, Plugin, Registry, Runtime, RuntimeOptions, Status, Upgrades,
+};
 use keywheel_policy::Policy;
 use keywheel_target::Outbound;
 use keywheel_target::dial::Dialer;
@@ -51,7 +58,12 @@ impl World {
     }
 
     pub fn places(&self) -> Places {
-        Places { plugins: self.path("plugins"), lock: self.path("plugins.lock"), grants: self.path("policies"), kept: self.path("kept") }
+        Places {
+            plugins: self.path("plugins"),
+            lock: self.path("plugins.lock"),
+            grants: self.path("policies"),
+            kept: self.path("kept"),
+        }
     }
 
     pub fn scan(&self) -> Registry {
@@ -65,7 +77,9 @@ impl World {
     /// Pins what is in the folder under a name.
     pub fn add(&self, name: &str) {
         let registry = self.scan();
-        registry.add(&registry.addition(&plugin(name), &[]).unwrap()).unwrap();
+        registry
+            .add(&registry.addition(&plugin(name), &[]).unwrap())
+            .unwrap();
     }
 
     /// A plugin of these bytes, pinned.
@@ -77,7 +91,10 @@ impl World {
 }
 
 pub fn runtime(folder: &tempfile::TempDir, limits: Limits, key: &[u8]) -> Arc<Runtime> {
-    let cache = Some(CacheOptions { folder: folder.path().join("compiled"), key: SecretBytes::copy_of(key) });
+    let cache = Some(CacheOptions {
+        folder: folder.path().join("compiled"),
+        key: SecretBytes::copy_of(key),
+    });
     Runtime::new(RuntimeOptions { limits, cache }).unwrap()
 }
 
@@ -87,10 +104,13 @@ pub fn plugin(name: &str) -> PluginName {
 
 /// The code of the only file that is refused.
 pub fn refusal(registry: &Registry) -> String {
-    let mut codes = registry.listed().iter().filter_map(|listed| match &listed.status {
-        Status::Refused(error) => Some(error.code().to_owned()),
-        _ => None,
-    });
+    let mut codes = registry
+        .listed()
+        .iter()
+        .filter_map(|listed| match &listed.status {
+            Status::Refused(error) => Some(error.code().to_owned()),
+            _ => None,
+        });
     let code = codes.next().expect("a file is refused");
     assert_eq!(codes.next(), None);
     code
@@ -99,7 +119,10 @@ pub fn refusal(registry: &Registry) -> String {
 /// What each name's file is.
 pub fn status(registry: &Registry, name: &str) -> &'static str {
     let name = plugin(name);
-    let mut found = registry.listed().iter().filter(|listed| listed.name.as_ref() == Some(&name));
+    let mut found = registry
+        .listed()
+        .iter()
+        .filter(|listed| listed.name.as_ref() == Some(&name));
     found.next().map_or("none", |listed| listed.status.as_str())
 }
 
@@ -107,7 +130,9 @@ struct System;
 
 impl Clock for System {
     fn now(&self) -> Timestamp {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let since = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
         Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap())
     }
 }
@@ -115,8 +140,15 @@ impl Clock for System {
 /// Everything that a call of a plugin may see, for so long.
 pub fn state(plugin: &Plugin, step: StepName, within: Duration) -> HostState {
     let outbound = Arc::new(Outbound::new(Dialer::system(), TrustStore::new()));
-    let sql = SqlSettings { outbound: outbound.clone(), pool: Arc::new(Pool::new(PoolLimits::default())) };
-    let capabilities = Capabilities::configure(Settings { sql, net: NetSettings { outbound } }).unwrap();
+    let sql = SqlSettings {
+        outbound: outbound.clone(),
+        pool: Arc::new(Pool::new(PoolLimits::default())),
+    };
+    let capabilities = Capabilities::configure(Settings {
+        sql,
+        net: NetSettings { outbound },
+    })
+    .unwrap();
     capabilities.prepare(StepContext {
         run: RunId::from_number(7),
         rotation: "db".parse().unwrap(),
@@ -145,7 +177,11 @@ pub fn state(plugin: &Plugin, step: StepName, within: Duration) -> HostState {
 struct Nowhere;
 
 fn nothing<T>() -> Result<T, StepError> {
-    Err(StepError::new(ErrorKind::Unavailable, "test.nowhere", "there is nothing here"))
+    Err(StepError::new(
+        ErrorKind::Unavailable,
+        "test.nowhere",
+        "there is nothing here",
+    ))
 }
 
 #[async_trait]

@@ -94,7 +94,11 @@ impl Work {
         }
         if self.state.old_valid_until.is_none() {
             // Whoever made the new one did not leave word: the old one ends not later than this.
-            let grace = self.state.settings.server_grace_ms.map(std::time::Duration::from_millis);
+            let grace = self
+                .state
+                .settings
+                .server_grace_ms
+                .map(std::time::Duration::from_millis);
             self.state.old_valid_until = grace.map(|grace| self.now + grace);
         }
         let mut not_before = self.state.believe_at;

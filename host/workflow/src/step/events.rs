@@ -209,7 +209,13 @@ impl Work {
                 true
             }
             // Without its grant the plugin cannot undo anything: the wish waits for the grant.
-            Some(Effect::Park) if self.state.parked.as_ref().is_none_or(|parked| parked.cause != Cause::Withdrawn) => {
+            Some(Effect::Park)
+                if self
+                    .state
+                    .parked
+                    .as_ref()
+                    .is_none_or(|parked| parked.cause != Cause::Withdrawn) =>
+            {
                 self.unpark();
                 true
             }

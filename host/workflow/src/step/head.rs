@@ -114,7 +114,8 @@ impl Work {
     }
 
     fn is_own(&self, head: &Head) -> bool {
-        head.newest(Stage::Current).is_some_and(|kept| kept.run.as_ref() == Some(&self.state.run))
+        head.newest(Stage::Current)
+            .is_some_and(|kept| kept.run.as_ref() == Some(&self.state.run))
     }
 
     fn first_must_be_adopted(&self) -> bool {
@@ -177,7 +178,10 @@ impl Work {
             if self.state.phase == Phase::Promote {
                 self.promotion_is_done();
             } else if self.state.phase == Phase::Revoke && self.is_overtaken(head) {
-                self.end(Ending::Succeeded, "a later run is under way and revokes what is left");
+                self.end(
+                    Ending::Succeeded,
+                    "a later run is under way and revokes what is left",
+                );
             } else if self.state.phase == Phase::Revoke && self.state.roles.previous.is_none() {
                 self.next_previous(head);
             }
@@ -240,7 +244,9 @@ impl Work {
     /// Another run has a pending version: what it has set on the target may go down with a late revocation (rules P6, P7).
     fn is_overtaken(&self, head: &Head) -> bool {
         let run = &self.state.run;
-        head.versions.iter().any(|kept| kept.stage == Stage::Pending && kept.run.as_ref() != Some(run))
+        head.versions
+            .iter()
+            .any(|kept| kept.stage == Stage::Pending && kept.run.as_ref() != Some(run))
     }
 
     /// After one previous version was retired: others that earlier runs have left.

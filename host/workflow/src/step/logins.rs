@@ -165,7 +165,10 @@ impl Work {
             // It landed late, after its run had given it up.
             self.go(Phase::RollForward);
         } else if self.state.check.restored {
-            self.park(Cause::Restored, "the target accepts an older version than the vault's current one");
+            self.park(
+                Cause::Restored,
+                "the target accepts an older version than the vault's current one",
+            );
         } else if self.can_apply_current() {
             // The target was set back: current goes on again (rule P10).
             self.go_in_doubt(Phase::Repair);

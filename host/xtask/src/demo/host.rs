@@ -30,14 +30,22 @@ impl Host {
         println!("$ keywheel {}", args.join(" "));
         let mut child = self
             .command(args)
-            .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdin(if stdin.is_some() {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
             .spawn()
             .context("cannot start the host")?;
         if let (Some(secret), Some(mut pipe)) = (stdin, child.stdin.take()) {
             pipe.write_all(secret.as_bytes())?;
         }
         let status = child.wait()?;
-        ensure!(matches!(status.code(), Some(0 | 10)), "`keywheel {}` ended with {status}", args.join(" "));
+        ensure!(
+            matches!(status.code(), Some(0 | 10)),
+            "`keywheel {}` ended with {status}",
+            args.join(" ")
+        );
         Ok(())
     }
 
@@ -48,7 +56,10 @@ impl Host {
         if !first.exists() {
             fs::copy(&path, &first)?;
         }
-        fs::write(&path, format!("{}\n{trust}{rotations}", fs::read_to_string(first)?))?;
+        fs::write(
+            &path,
+            format!("{}\n{trust}{rotations}", fs::read_to_string(first)?),
+        )?;
         self.run(&["config", "check"], None)
     }
 
@@ -63,8 +74,20 @@ impl Host {
     pub(super) fn value(&self, name: &str) -> anyhow::Result<String> {
         let file = self.folder.join("value-for-the-proof");
         let path = file.to_str().context("the temporary folder has no UTF-8 name")?;
-        let args = ["--quiet", "secret", "read", name, "--reason", "demo: proof by login", "--to", path];
-        ensure!(self.command(&args).stdin(Stdio::null()).status()?.success(), "secret {name} cannot be read");
+        let args = [
+            "--quiet",
+            "secret",
+            "read",
+            name,
+            "--reason",
+            "demo: proof by login",
+            "--to",
+            path,
+        ];
+        ensure!(
+            self.command(&args).stdin(Stdio::null()).status()?.success(),
+            "secret {name} cannot be read"
+        );
         let value = fs::read_to_string(&file)?;
         fs::remove_file(&file)?;
         Ok(value.trim_end_matches('\n').to_owned())
@@ -73,8 +96,11 @@ impl Host {
     /// Starts a rotation, and kills it with SIGKILL when it says that it applies the new credential.
     pub(super) fn kill_in_the_middle(&self, rotation: &str) -> anyhow::Result<()> {
         println!("$ keywheel rotate {rotation} --wait end");
-        let mut child =
-            self.command(&["rotate", rotation, "--wait", "end"]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut child = self
+            .command(&["rotate", rotation, "--wait", "end"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
         let lines = BufReader::new(child.stderr.take().context("no standard error")?).lines();
         let started = Instant::now();
         for line in lines {
@@ -86,7 +112,10 @@ impl Host {
                 println!("(killed)");
                 return Ok(());
             }
-            ensure!(started.elapsed() < Duration::from_secs(60), "the rotation did not come to its `apply`");
+            ensure!(
+                started.elapsed() < Duration::from_secs(60),
+                "the rotation did not come to its `apply`"
+            );
         }
         child.wait()?;
         bail!("the rotation ended before it could be killed")

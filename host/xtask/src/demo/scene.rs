@@ -15,12 +15,20 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) fn start() -> anyhow::Result<Self> {
-        let postgres = Postgres::start(PostgresOptions { fsync: true, ..PostgresOptions::default() })?;
+        let postgres = Postgres::start(PostgresOptions {
+            fsync: true,
+            ..PostgresOptions::default()
+        })?;
         let redis = Redis::start(RedisOptions::default())?;
         let (role_password, user_password) = (random_password(), random_password());
         postgres.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{role_password}'"))?;
         redis.create_user("app", &user_password)?;
-        Ok(Self { postgres, redis, role_password, user_password })
+        Ok(Self {
+            postgres,
+            redis,
+            role_password,
+            user_password,
+        })
     }
 
     pub(super) fn trust(&self) -> String {
@@ -83,25 +91,37 @@ user = "app"
     }
 
     pub(super) fn role_opens_with(&self, password: &str, what: &str) -> anyhow::Result<()> {
-        ensure!(self.postgres.login("app", password)?.is_accepted(), "PostgreSQL refuses {what}");
+        ensure!(
+            self.postgres.login("app", password)?.is_accepted(),
+            "PostgreSQL refuses {what}"
+        );
         println!("psql: {what} is accepted");
         Ok(())
     }
 
     pub(super) fn role_refuses(&self, password: &str, what: &str) -> anyhow::Result<()> {
-        ensure!(self.postgres.login("app", password)?.is_refused(), "PostgreSQL does not refuse {what}");
+        ensure!(
+            self.postgres.login("app", password)?.is_refused(),
+            "PostgreSQL does not refuse {what}"
+        );
         println!("psql: {what} is refused");
         Ok(())
     }
 
     pub(super) fn user_opens_with(&self, password: &str, what: &str) -> anyhow::Result<()> {
-        ensure!(self.redis.login("app", password)?.is_accepted(), "Redis refuses {what}");
+        ensure!(
+            self.redis.login("app", password)?.is_accepted(),
+            "Redis refuses {what}"
+        );
         println!("redis-cli: {what} is accepted");
         Ok(())
     }
 
     pub(super) fn user_refuses(&self, password: &str, what: &str) -> anyhow::Result<()> {
-        ensure!(self.redis.login("app", password)?.is_refused(), "Redis does not refuse {what}");
+        ensure!(
+            self.redis.login("app", password)?.is_refused(),
+            "Redis does not refuse {what}"
+        );
         println!("redis-cli: {what} is refused");
         Ok(())
     }

@@ -1,0 +1,156 @@
+//! From `keywheel init` to a rotated credential, by commands only.
+
+use keywheel_e2e::{Host, postgres_pair, postgres_role, redis_user};
+use keywheel_kit::{Postgres, PostgresOptions, Redis, RedisOptions, random_password};
+use serde_json::{Value, json};
+
+/// The steps of the newest run of a rotation, each with a word on safety; the run must have succeeded.
+fn steps(host: &Host, rotation: &str) -> Vec<String> {
+    let run = host.json(&["run", "show", rotation]);
+    assert_eq!(run["state"], "succeeded", "{run:#}");
+    let steps = run["steps"].as_array().unwrap();
+    for step in steps {
+        let safety = step["safety"].as_str().unwrap();
+        assert!(!safety.is_empty() && !step["ended-at"].is_null(), "{step:#}");
+    }
+    steps
+        .iter()
+        .map(|step| step["step"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// A plan is printed, changes nothing, and says that there is something to do.
+fn plans(host: &Host, rotation: &str) -> Value {
+    let before = host.runs_of(rotation);
+    let plan = host.run(&["plan", rotation, "-o", "json"], "").ends(10).json();
+    assert_eq!(host.runs_of(rotation), before);
+    assert_eq!(plan[0]["problems"], json!([]));
+    assert_eq!(plan[0]["rotation"], rotation);
+    let returns = plan[0]["steps"].as_array().unwrap();
+    let no_return = returns.iter().filter(|step| step["point-of-no-return"] == true);
+    assert_eq!(no_return.count(), 1, "{plan:#}");
+    plan
+}
+
+trait Runs {
+    fn runs_of(&self, rotation: &str) -> usize;
+}
+
+impl Runs for Host {
+    fn runs_of(&self, rotation: &str) -> usize {
+        self.json(&["run", "list"])
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|run| run["rotation"] == rotation)
+            .count()
+    }
+}
+
+fn stages(host: &Host, secret: &str) -> Vec<String> {
+    host.versions(secret)
+        .into_iter()
+        .map(|(_, stage)| stage)
+        .collect()
+}
+
+#[test]
+fn one_postgres_role_gets_a_new_password_and_loses_the_old_one() {
+    let server = Postgres::start(PostgresOptions::default()).unwrap();
+    let old = random_password();
+    server
+        .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
+        .unwrap();
+    let host = Host::init();
+    host.configure(&postgres_role(&server, "1s"));
+    host.add_plugin("postgres", &[server.port()]);
+    let _ = host.run(&["config", "check"], "").ends(0);
+    let _ = host.import("admin/db", server.admin_password()).ends(0);
+    let _ = host.import("app/db", &old).ends(0);
+    assert!(server.login("app", &old).unwrap().is_accepted());
+    assert_eq!(host.read("app/db", None), old);
+    let plan = plans(&host, "app-db");
+    assert!(plan[0]["gap"].is_string(), "{plan:#}");
+    let _ = host.run(&["target", "test", "app-db"], "").ends(0);
+    let _ = host.run(&["rotate", "app-db", "--wait", "end"], "").ends(0);
+    let new = host.read("app/db", None);
+    assert_ne!(new, old);
+    assert!(server.login("app", &new).unwrap().is_accepted());
+    assert!(server.login("app", &old).unwrap().is_refused());
+    println!("{:?} {:?}", steps(&host, "app-db"), stages(&host, "app/db"));
+    let _ = host.run(&["audit", "verify"], "").ends(0);
+}
+
+#[test]
+fn two_postgres_roles_take_turns_and_both_passwords_work_meanwhile() {
+    let server = Postgres::start(PostgresOptions::default()).unwrap();
+    let old = random_password();
+    server
+        .sql(&format!(
+            "CREATE ROLE app_a LOGIN PASSWORD '{old}'; CREATE ROLE app_b LOGIN"
+        ))
+        .unwrap();
+    let host = Host::init();
+    host.configure(&postgres_pair(&server, "1s"));
+    host.add_plugin("postgres", &[server.port()]);
+    let _ = host.import("admin/db", server.admin_password()).ends(0);
+    let document = json!({ "username": "app_a", "password": old }).to_string();
+    let _ = host.import("pair/db", &document).ends(0);
+    assert!(server.login("app_a", &old).unwrap().is_accepted());
+    let plan = plans(&host, "pair-db");
+    assert!(plan[0]["gap"].is_null(), "{plan:#}");
+
+    let first: Value = {
+        // Left while the old credential's grace runs: both work.
+        let _ = host.run(&["rotate", "pair-db", "--wait", "0s"], "").ends(0);
+        serde_json::from_str(&host.read("pair/db", None)).unwrap()
+    };
+    let password = first["password"].as_str().unwrap();
+    assert_eq!(first["username"], "app_b");
+    assert!(server.login("app_b", password).unwrap().is_accepted());
+    let _ = host
+        .run(&["run", "resume", "pair-db", "--wait", "end"], "")
+        .ends(0);
+    println!("{:?} {:?}", steps(&host, "pair-db"), stages(&host, "pair/db"));
+    assert!(server.login("app_a", &old).unwrap().is_refused());
+
+    let _ = host.run(&["rotate", "pair-db", "--wait", "end"], "").ends(0);
+    let second: Value = serde_json::from_str(&host.read("pair/db", None)).unwrap();
+    assert_eq!(second["username"], "app_a");
+    assert!(
+        server
+            .login("app_a", second["password"].as_str().unwrap())
+            .unwrap()
+            .is_accepted()
+    );
+    assert!(server.login("app_b", password).unwrap().is_refused());
+    let _ = host.run(&["audit", "verify"], "").ends(0);
+}
+
+#[test]
+fn a_redis_user_gets_a_second_password_before_it_loses_the_first() {
+    let mut server = Redis::start(RedisOptions::default()).unwrap();
+    let old = random_password();
+    server.create_user("app", &old).unwrap();
+    let host = Host::init();
+    host.configure(&redis_user(&server, "1s"));
+    host.add_plugin("redis", &[server.port()]);
+    let _ = host.import("admin/redis", server.admin_password()).ends(0);
+    let _ = host.import("app/redis", &old).ends(0);
+    assert!(server.login("app", &old).unwrap().is_accepted());
+    plans(&host, "app-redis");
+
+    let _ = host.run(&["rotate", "app-redis", "--wait", "0s"], "").ends(0);
+    let new = host.read("app/redis", None);
+    assert!(server.login("app", &new).unwrap().is_accepted());
+    let _ = host
+        .run(&["run", "resume", "app-redis", "--wait", "end"], "")
+        .ends(0);
+    println!("{:?} {:?}", steps(&host, "app-redis"), stages(&host, "app/redis"));
+    assert!(server.login("app", &old).unwrap().is_refused());
+    // It was saved: a restart does not bring the old password back.
+    server.restart().unwrap();
+    assert!(server.login("app", &new).unwrap().is_accepted());
+    assert!(server.login("app", &old).unwrap().is_refused());
+    let _ = host.run(&["audit", "verify"], "").ends(0);
+}

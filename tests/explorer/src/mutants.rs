@@ -1,0 +1,254 @@
+//! The wrong protocols, each with the scene in which it is tried and the invariant that must catch it.
+
+use keywheel_model::{SlotClass, Strategy};
+use keywheel_workflow::{Mutation, ProofPolicy};
+
+use crate::invariant::Invariant;
+use crate::scene::{Fault, Kinds, Scene, Wrong};
+
+/// A wrong protocol.
+#[derive(Clone, Debug)]
+pub struct Mutant {
+    /// The rule that it breaks.
+    pub rule: &'static str,
+    /// What is wrong.
+    pub wrong: Wrong,
+    /// Where it is tried.
+    pub scene: Scene,
+    /// What must catch it.
+    pub caught_by: Invariant,
+}
+
+fn machine(rule: &'static str, mutation: Mutation, scene: Scene, caught_by: Invariant) -> Mutant {
+    Mutant {
+        rule,
+        wrong: Wrong::machine(mutation),
+        scene,
+        caught_by,
+    }
+}
+
+fn fake(rule: &'static str, fault: Fault, scene: Scene, caught_by: Invariant) -> Mutant {
+    Mutant {
+        rule,
+        wrong: Wrong::fake(fault),
+        scene,
+        caught_by,
+    }
+}
+
+fn inside(class: SlotClass) -> Scene {
+    let kinds = Kinds {
+        outside: false,
+        people: false,
+        ..Kinds::ALL
+    };
+    Scene {
+        kinds,
+        faults: 2,
+        ..Scene::one("mutant", class)
+    }
+}
+
+fn alternating() -> Scene {
+    Scene {
+        strategy: Strategy::TwoSlot,
+        announce: false,
+        ..inside(SlotClass::C)
+    }
+}
+
+/// All of them.
+pub fn all() -> Vec<Mutant> {
+    let mut mutants = rules();
+    mutants.extend(protocol());
+    mutants
+}
+
+/// P1 to P16, each left out.
+fn rules() -> Vec<Mutant> {
+    use Invariant as I;
+    use SlotClass as C;
+    let first = Scene {
+        nothing_imported: true,
+        ..inside(C::C)
+    };
+    let outside = |class| Scene {
+        faults: 2,
+        ..Scene::one("mutant", class)
+    };
+    vec![
+        machine(
+            "P1 late effects are not waited for",
+            Mutation::NotSettled,
+            inside(C::B),
+            I::NoConsumerIsRefused,
+        ),
+        machine(
+            "P2 a restore is overlooked",
+            Mutation::RestoreIgnored,
+            outside(C::D),
+            I::NothingKeptIsDeleted,
+        ),
+        machine(
+            "P3 the head is read at the start only",
+            Mutation::HeadNotVerified,
+            Scene::two("mutant", C::A).weak(),
+            I::NothingIsGeneratedAnew,
+        ),
+        machine(
+            "P4 pending in one place",
+            Mutation::NotMirrored,
+            outside(C::C).weak(),
+            I::SomethingHeldIsAccepted,
+        ),
+        fake(
+            "P6 the old key is captured",
+            Fault::OldKeyCaptured,
+            inside(C::E),
+            I::NoConsumerIsRefused,
+        ),
+        machine(
+            "P7 a takeover acts at once",
+            Mutation::NotSettled,
+            Scene::two("mutant", C::B),
+            I::NoConsumerIsRefused,
+        ),
+        machine(
+            "P8 nothing is announced",
+            Mutation::NotAnnounced,
+            inside(C::C),
+            I::NoConsumerIsRefused,
+        ),
+        machine(
+            "P10 an older version is made current",
+            Mutation::OlderPromoted,
+            outside(C::C),
+            I::PromotedIsNeverUndone,
+        ),
+        machine(
+            "P12 a withdrawn grant is overlooked",
+            Mutation::WithdrawalIgnored,
+            outside(C::A),
+            I::WithdrawnIsObeyed,
+        ),
+        fake(
+            "P13 user name and password apart",
+            Fault::PairSplit,
+            alternating(),
+            I::NoConsumerIsRefused,
+        ),
+        Mutant {
+            rule: "P14 an expected refusal is probed over and over",
+            wrong: Wrong {
+                fake: Some(Fault::NoBudget),
+                ..Wrong::machine(Mutation::RefusalProbedOverAndOver)
+            },
+            scene: inside(C::A),
+            caught_by: I::FailedLoginsWithinBudget,
+        },
+        machine(
+            "P15 a first run sets",
+            Mutation::FirstRunSets,
+            first,
+            I::UnknownCredentialIsLeftAlone,
+        ),
+        machine(
+            "P16 an unreadable vault is empty",
+            Mutation::UnreadableIsEmpty,
+            inside(C::A),
+            I::RunsComeToTheirEnd,
+        ),
+    ]
+}
+
+/// The rest of the protocol.
+fn protocol() -> Vec<Mutant> {
+    use Invariant as I;
+    use SlotClass as C;
+    let deferred = Scene {
+        proof: ProofPolicy::Deferred,
+        ..inside(C::A)
+    };
+    let people = Scene {
+        kinds: Kinds {
+            outside: false,
+            ..Kinds::ALL
+        },
+        ..Scene::one("mutant", C::C)
+    };
+    vec![
+        fake(
+            "set before store",
+            Fault::SetBeforeStored,
+            inside(C::C),
+            I::NoConsumerIsRefused,
+        ),
+        machine(
+            "promote before set",
+            Mutation::PromoteBeforeSet,
+            inside(C::A),
+            I::NothingIsPromotedUnproved,
+        ),
+        machine(
+            "no probe",
+            Mutation::NoProbe,
+            inside(C::C),
+            I::NothingIsPromotedUnproved,
+        ),
+        machine(
+            "previous dropped early",
+            Mutation::PreviousDroppedEarly,
+            inside(C::A),
+            I::NoConsumerIsRefused,
+        ),
+        fake(
+            "previous not kept",
+            Fault::PreviousForgotten,
+            inside(C::C),
+            I::RunsComeToTheirEnd,
+        ),
+        fake(
+            "revoked not kept",
+            Fault::RevokedForgotten,
+            inside(C::C),
+            I::RunsComeToTheirEnd,
+        ),
+        machine(
+            "revoke before propagate",
+            Mutation::RevokeBeforePropagate,
+            inside(C::A),
+            I::NoConsumerIsRefused,
+        ),
+        machine(
+            "RETAIN replayed",
+            Mutation::ApplyReplayed,
+            inside(C::B),
+            I::NoConsumerIsRefused,
+        ),
+        fake(
+            "the slot in use regenerated",
+            Fault::SlotInUseRegenerated,
+            inside(C::E),
+            I::SomethingHeldIsAccepted,
+        ),
+        fake(
+            "orphan of a lost create kept",
+            Fault::OrphanKept,
+            inside(C::D),
+            I::NoOrphanIsLeft,
+        ),
+        machine(
+            "promotion undone",
+            Mutation::PromotionUndone,
+            people,
+            I::PromotedIsNeverUndone,
+        ),
+        machine(
+            "revoked unproved",
+            Mutation::RevokedUnproved,
+            deferred,
+            I::NothingIsRevokedUnproved,
+        ),
+    ]
+}
