@@ -3,7 +3,7 @@
 //! One world of the host's own, so that what is offered is read in one place. Packages whose capability is not built
 //! are not in it: [`crate::refuse`] answers for them.
 
-#![expect(
+#![allow(
     missing_docs,
     clippy::pedantic,
     reason = "generated code; the WIT files carry the documentation"

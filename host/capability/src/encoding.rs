@@ -177,7 +177,7 @@ impl Encoding {
             }),
             Self::Base64 => out.extend_from_slice(Zeroizing::new(STANDARD.encode(value)).as_bytes()),
             Self::Base64Url => {
-                out.extend_from_slice(Zeroizing::new(URL_SAFE_NO_PAD.encode(value)).as_bytes())
+                out.extend_from_slice(Zeroizing::new(URL_SAFE_NO_PAD.encode(value)).as_bytes());
             }
             Self::Hex => {
                 for byte in value {

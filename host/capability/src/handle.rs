@@ -202,7 +202,7 @@ mod tests {
         let composed = Handle::composed(
             value(),
             Labels::generated("text/plain", Alphabet::Text),
-            &[base.clone()],
+            std::slice::from_ref(&base),
             BTreeMap::new(),
         );
         let derived = Handle::derived(value(), Labels::generated("text/plain", Alphabet::Text), &base);

@@ -1,5 +1,15 @@
 //! The host side of the contract as a guest meets it: through the generated traits, over a port in memory.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::too_many_lines,
+    unreachable_pub,
+    reason = "a test says what went wrong by panicking, and its helpers are its own"
+)]
+
 #[path = "host/composition.rs"]
 mod composition;
 #[path = "host/guard.rs"]

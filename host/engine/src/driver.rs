@@ -136,12 +136,9 @@ impl Driver<'_> {
             Effect::Sleep { until } => self.sleep(*until, state, held).await,
             _ if self.stop.is_requested() => Ok(Reaction::Leave(Left::Stopped)),
             effect => {
-                let report = match self.guarded(effect, state, held).await? {
-                    Some(report) => report,
-                    None => {
-                        *held = None;
-                        return Ok(Reaction::Event(Event::FenceLost));
-                    }
+                let Some(report) = self.guarded(effect, state, *held).await? else {
+                    *held = None;
+                    return Ok(Reaction::Event(Event::FenceLost));
                 };
                 if let Report::Lease(Lease::Held { fence, .. }) = &report {
                     *held = Some(*fence);
@@ -156,10 +153,10 @@ impl Driver<'_> {
         &self,
         effect: &Effect,
         state: &State,
-        held: &Option<Fence>,
+        held: Option<Fence>,
     ) -> Result<Option<Report>, Error> {
-        let work = self.performer.perform(self.inner, effect, state, *held);
-        let Some(fence) = *held else {
+        let work = self.performer.perform(self.inner, effect, state, held);
+        let Some(fence) = held else {
             return work.await.map(Some);
         };
         tokio::select! {

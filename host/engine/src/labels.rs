@@ -30,7 +30,7 @@ pub(crate) fn metadata(labels: &Labels, expires: Option<Timestamp>) -> Result<Me
         media_type: labels.media_type.clone(),
         expires,
         labels: kept,
-        annotations: Default::default(),
+        annotations: std::collections::BTreeMap::default(),
     })
 }
 

@@ -175,7 +175,7 @@ struct Glance {
 impl Glance {
     async fn new(inner: &Arc<Inner>, rotation: &Rotation, plugin: &Arc<Plugin>) -> Result<Self, Error> {
         let epoch = inner.store.read(|reader| Ok::<_, Error>(reader.epoch()?)).await?;
-        let settings = inner.settings(rotation, plugin, Trigger::Manual, epoch)?;
+        let settings = Inner::settings(rotation, plugin, Trigger::Manual, epoch)?;
         let mut state = State::new(RunId::fresh(inner.clock.now()), settings);
         let head = inner.vault.head(&rotation.secret).await?;
         let versions = keywheel_workflow::Head {
@@ -228,9 +228,9 @@ impl Glance {
             return Ok(StepEnd {
                 result: Err(error),
                 effect: Effect::None,
-                seen: Default::default(),
+                seen: keywheel_capability::StepReport::default(),
                 stop: None,
-                cpu: Default::default(),
+                cpu: std::time::Duration::default(),
             });
         }
         let by = Author {

@@ -149,10 +149,9 @@ fn events_of(wish: Wish, state: &State) -> Vec<Event> {
     let parked = state.parked.is_some();
     match wish {
         Wish::Resume if parked => vec![Event::Resume(Choice::Retry)],
-        Wish::Resume => vec![Event::Recovered],
         Wish::ApplyCurrent if parked => vec![Event::Resume(Choice::ApplyCurrent)],
         Wish::AcceptHead if parked => vec![Event::Resume(Choice::AcceptHead)],
-        Wish::ApplyCurrent | Wish::AcceptHead => vec![Event::Recovered],
+        Wish::Resume | Wish::ApplyCurrent | Wish::AcceptHead => vec![Event::Recovered],
         Wish::RollBack if parked => vec![Event::RollBack],
         Wish::RollBack => vec![Event::RollBack, Event::Recovered],
         Wish::Cancel if parked => vec![Event::Cancel],
@@ -180,7 +179,7 @@ impl Inner {
         order: &Order<'_>,
     ) -> Result<(Saved, Performer), Error> {
         let epoch = self.store.read(|reader| Ok::<_, Error>(reader.epoch()?)).await?;
-        let settings = self.settings(rotation, plugin, order.trigger, epoch)?;
+        let settings = Self::settings(rotation, plugin, order.trigger, epoch)?;
         let state = State::new(run, settings);
         let policy = self.policy().await?;
         let principals = settings::principals(rotation, plugin.manifest());
@@ -210,7 +209,6 @@ impl Inner {
     }
 
     pub(crate) fn settings(
-        &self,
         rotation: &Rotation,
         plugin: &Plugin,
         trigger: Trigger,

@@ -136,10 +136,10 @@ pub(crate) fn deny<T: 'static>(
         for (export, item) in interface.exports(engine) {
             match item.ty {
                 ComponentItem::ComponentFunc(_) => {
-                    instance.func_new(export, |_, _, _, _| Err(Stop::Misuse.into()))?
+                    instance.func_new(export, |_, _, _, _| Err(Stop::Misuse.into()))?;
                 }
                 ComponentItem::Resource(_) => {
-                    instance.resource(export, ResourceType::host::<()>(), |_, _| Ok(()))?
+                    instance.resource(export, ResourceType::host::<()>(), |_, _| Ok(()))?;
                 }
                 _ => {}
             }

@@ -94,10 +94,11 @@ fn both_or_new(state: &State) -> Safety {
 /// The safety after a step that ended well.
 fn after(step: StepName, state: &State) -> Safety {
     match step {
-        StepName::Plan | StepName::Create | StepName::Announce | StepName::Rollback => Safety::OldValid,
         StepName::Apply | StepName::Promote | StepName::Propagate => both_or_new(state),
         StepName::Test if state.proved => both_or_new(state),
-        StepName::Test => Safety::OldValid,
+        StepName::Plan | StepName::Create | StepName::Announce | StepName::Rollback | StepName::Test => {
+            Safety::OldValid
+        }
         StepName::Revoke => Safety::NewValid,
     }
 }

@@ -1,5 +1,15 @@
 //! The engine as a library, with the shipped plugins and real servers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::too_many_lines,
+    unreachable_pub,
+    reason = "a test says what went wrong by panicking, and its helpers are its own"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

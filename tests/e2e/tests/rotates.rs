@@ -1,8 +1,29 @@
 //! From `keywheel init` to a rotated credential, by commands only.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::too_many_lines,
+    unreachable_pub,
+    reason = "a test says what went wrong by panicking, and its helpers are its own"
+)]
+
 use keywheel_e2e::{Host, postgres_pair, postgres_role, redis_user};
 use keywheel_kit::{Postgres, PostgresOptions, Redis, RedisOptions, random_password};
 use serde_json::{Value, json};
+
+/// What every rotation goes through.
+const STEPS: [&str; 7] = [
+    "plan",
+    "create",
+    "apply",
+    "test",
+    "promote",
+    "propagate",
+    "revoke",
+];
 
 /// The steps of the newest run of a rotation, each with a word on safety; the run must have succeeded.
 fn steps(host: &Host, rotation: &str) -> Vec<String> {
@@ -77,7 +98,8 @@ fn one_postgres_role_gets_a_new_password_and_loses_the_old_one() {
     assert_ne!(new, old);
     assert!(server.login("app", &new).unwrap().is_accepted());
     assert!(server.login("app", &old).unwrap().is_refused());
-    println!("{:?} {:?}", steps(&host, "app-db"), stages(&host, "app/db"));
+    assert_eq!(steps(&host, "app-db"), STEPS);
+    assert_eq!(stages(&host, "app/db"), ["current", "revoked"]);
     let _ = host.run(&["audit", "verify"], "").ends(0);
 }
 
@@ -111,7 +133,8 @@ fn two_postgres_roles_take_turns_and_both_passwords_work_meanwhile() {
     let _ = host
         .run(&["run", "resume", "pair-db", "--wait", "end"], "")
         .ends(0);
-    println!("{:?} {:?}", steps(&host, "pair-db"), stages(&host, "pair/db"));
+    assert_eq!(steps(&host, "pair-db"), STEPS);
+    assert_eq!(stages(&host, "pair/db"), ["current", "revoked"]);
     assert!(server.login("app_a", &old).unwrap().is_refused());
 
     let _ = host.run(&["rotate", "pair-db", "--wait", "end"], "").ends(0);
@@ -146,7 +169,8 @@ fn a_redis_user_gets_a_second_password_before_it_loses_the_first() {
     let _ = host
         .run(&["run", "resume", "app-redis", "--wait", "end"], "")
         .ends(0);
-    println!("{:?} {:?}", steps(&host, "app-redis"), stages(&host, "app/redis"));
+    assert_eq!(steps(&host, "app-redis"), STEPS);
+    assert_eq!(stages(&host, "app/redis"), ["current", "revoked"]);
     assert!(server.login("app", &old).unwrap().is_refused());
     // It was saved: a restart does not bring the old password back.
     server.restart().unwrap();

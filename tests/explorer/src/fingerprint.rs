@@ -3,7 +3,7 @@
 use std::hash::Hasher;
 
 /// Two lanes of multiply-and-fold with different keys.
-pub struct Fingerprint(u64, u64);
+pub(crate) struct Fingerprint(u64, u64);
 
 impl Default for Fingerprint {
     fn default() -> Self {
@@ -21,7 +21,7 @@ fn fold(left: u64, right: u64) -> u64 {
 
 impl Fingerprint {
     /// The hash.
-    pub fn value(&self) -> u128 {
+    pub(crate) fn value(&self) -> u128 {
         let left = fold(self.0 ^ 0xa409_3822_299f_31d0, 0x9e37_79b9_7f4a_7c15);
         let right = fold(self.1 ^ 0x082e_fa98_ec4e_6c89, 0xbf58_476d_1ce4_e5b9);
         u128::from(left) << 64 | u128::from(right)

@@ -81,11 +81,13 @@ pub fn search_within(scene: &Scene, wrong: Wrong, most_states: usize) -> Found {
         let mut next = Vec::new();
         for (print, world) in &frontier {
             rig.moves(world, &mut moves);
-            if rig.is_resting(world) && world.flights.is_empty() && !moves.iter().any(|what| goes_on(*what)) {
-                if let Err(violation) = rig.check_rest(world) {
-                    found.violation = Some((violation, history(&visited, root, *print)));
-                    return found;
-                }
+            if rig.is_resting(world)
+                && world.flights.is_empty()
+                && !moves.iter().any(|what| goes_on(*what))
+                && let Err(violation) = rig.check_rest(world)
+            {
+                found.violation = Some((violation, history(&visited, root, *print)));
+                return found;
             }
             for what in &moves {
                 found.transitions += 1;

@@ -276,7 +276,7 @@ impl World {
             match &flight.what {
                 Sent::Promote(cred) => cred.hash(&mut print),
                 Sent::Call(run, call) => {
-                    (run, call.step, &call.subject, &call.roles, call.interrupted).hash(&mut print)
+                    (run, call.step, &call.subject, &call.roles, call.interrupted).hash(&mut print);
                 }
             }
         }
@@ -350,7 +350,7 @@ impl World {
             Some(Effect::Sleep { until }) => from_now(until),
             Some(Effect::Call(call)) => from_now(&mut call.deadline),
             Some(Effect::Abandon { keep_until, .. } | Effect::MarkRevoked { keep_until, .. }) => {
-                from_now(keep_until)
+                from_now(keep_until);
             }
             _ => {}
         }

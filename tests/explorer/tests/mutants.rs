@@ -1,5 +1,4 @@
 //! The rules are needed: each wrong protocol is caught, by the invariant that is named for it, in a scene in which the right one is not.
-#![expect(clippy::print_stdout, reason = "the table is what the test is for")]
 
 use keywheel_explorer::mutants::all;
 use keywheel_explorer::scene::Wrong;

@@ -1,6 +1,6 @@
 //! Every history of every class of slots, with at most two faults of all kinds for one host, and two crashes or takeovers for two hosts
 //! on one vault, with and without compare-and-set. Complete within that bound: nothing is sampled.
-#![expect(clippy::print_stdout, reason = "the table is what the test is for")]
+#![allow(clippy::print_stdout, reason = "the table is what the test is for")]
 
 use keywheel_explorer::scene::{Scene, Wrong};
 use keywheel_explorer::search::{explain, search};

@@ -260,7 +260,7 @@ impl frames::HostFrame for HostState {
         let frame = self.table.get_mut(&frame)?;
         match secret {
             Ok((handle, encoding, value)) => {
-                frame.add(Token::Secret(handle, encoding), |encoded| encoded.secret(value))
+                frame.add(Token::Secret(handle, encoding), |encoded| encoded.secret(value));
             }
             Err(error) => drop(frame.wrong.get_or_insert(error)),
         }

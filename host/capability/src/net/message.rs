@@ -108,7 +108,9 @@ fn encode(reply: &Reply, out: &mut Vec<u8>) {
         }
         Reply::Array(Some(items)) => {
             out.extend_from_slice(format!("*{}\r\n", items.len()).as_bytes());
-            items.iter().for_each(|item| encode(item, out));
+            for item in items {
+                encode(item, out);
+            }
         }
     }
 }

@@ -62,7 +62,7 @@ fn missing(key: &str) -> Error {
 /// Labels of a string that the host parsed out of a document.
 fn parsed(document: &Labels) -> Labels {
     let mut labels = document.clone();
-    labels.media_type = "text/plain".to_owned();
+    "text/plain".clone_into(&mut labels.media_type);
     labels.alphabet = if document.alphabet.is_text() {
         Alphabet::Text
     } else {
@@ -105,12 +105,11 @@ impl HostState {
                     .await);
             }
         };
-        let part = match whole.piece(key) {
-            Some(piece) => piece.clone(),
-            None => {
-                let value = json::string_at(whole.value().expose(), key).ok_or_else(|| missing(key))?;
-                Handle::part_of(whole, key, value, labels)
-            }
+        let part = if let Some(piece) = whole.piece(key) {
+            piece.clone()
+        } else {
+            let value = json::string_at(whole.value().expose(), key).ok_or_else(|| missing(key))?;
+            Handle::part_of(whole, key, value, labels)
         };
         self.place_like(&part, whole, Some(UsedPart::Json(pointer)));
         Ok(part)
@@ -150,7 +149,7 @@ impl HostState {
             .any(|role| matches!(role, SecretRole::Run(_)))
     }
 
-    pub(super) async fn with_part_of(
+    pub(super) fn with_part_of(
         &mut self,
         whole: &Handle,
         format: &str,
@@ -167,7 +166,7 @@ impl HostState {
         replaced(whole, key, value.value(), Some(value))
     }
 
-    pub(super) async fn with_text_of(
+    pub(super) fn with_text_of(
         &mut self,
         whole: &Handle,
         format: &str,

@@ -93,8 +93,8 @@ impl PasswordPolicy {
         }
         let acceptance = self.acceptance(&first, &rest)?;
         let bits = log2(first.len()) + f64::from(self.length - 1) * log2(rest.len()) + acceptance.log2();
-        // Not `<`: an acceptance of zero makes it negative infinity, and that is to be refused too.
-        if !(bits >= MIN_ENTROPY_BITS) {
+        // An acceptance of zero makes it negative infinity, and that is refused too.
+        if bits.is_nan() || bits < MIN_ENTROPY_BITS {
             let message = format!(
                 "the policy leaves {} bits of entropy; it must leave {MIN_ENTROPY_BITS}",
                 bits.max(0.0).floor()
@@ -207,9 +207,9 @@ fn log2(count: usize) -> f64 {
 fn draw(first: &[u8], rest: &[u8], password: &mut [u8]) -> Result<(), Error> {
     let mut pool = Zeroizing::new([0_u8; 256]);
     let mut left = 0;
-    for at in 0..password.len() {
+    for (at, place) in password.iter_mut().enumerate() {
         let set = if at == 0 { first } else { rest };
-        password[at] = loop {
+        *place = loop {
             if left == 0 {
                 fill_random(&mut *pool)?;
                 left = pool.len();

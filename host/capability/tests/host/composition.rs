@@ -90,7 +90,7 @@ async fn text_of_a_plugin_is_public_and_nothing_else_is() {
 #[tokio::test]
 async fn a_secret_that_was_put_in_a_public_place_does_not_come_out_as_text() {
     let mut world = world_with(StepName::Create, |step| {
-        step.public_parts = ["/host".to_owned()].into()
+        step.public_parts = ["/host".to_owned()].into();
     });
     imported(&world);
     let document = world.current().await;

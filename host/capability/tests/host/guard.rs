@@ -184,7 +184,12 @@ async fn another_peer_or_the_same_without_tls_is_refused() {
         },
     ] {
         assert_eq!(
-            code(world.state.admit(&call, &[handle.clone()], &peer, false).await),
+            code(
+                world
+                    .state
+                    .admit(&call, std::slice::from_ref(&handle), &peer, false)
+                    .await
+            ),
             "policy.denied",
             "{peer}"
         );

@@ -129,7 +129,7 @@ async fn host_calls_are_counted_and_end_with_the_deadline() {
         code(
             late.state
                 .within(async {
-                    tokio::time::sleep(Duration::from_secs(60)).await;
+                    tokio::time::sleep(Duration::from_mins(1)).await;
                     Ok(())
                 })
                 .await

@@ -186,7 +186,7 @@ async fn the_hosts_key_is_in_every_salt() {
     let mut verifiers = Vec::new();
     for key in [1, 2] {
         let mut world = world_with(StepName::Apply, |step| {
-            step.sub_key = keywheel_model::SecretBytes::new(vec![key; 32])
+            step.sub_key = keywheel_model::SecretBytes::new(vec![key; 32]);
         });
         let current = world.current().await;
         let derived = world

@@ -25,7 +25,7 @@ use wasmtime::component::Resource;
 
 use crate::memory::Memory;
 
-pub(crate) const MANIFEST: &str = r##"
+pub(crate) const MANIFEST: &str = r#"
 format = 1
 name = "probe"
 version = "0.1.0"
@@ -78,7 +78,7 @@ id = "not-granted"
 dialect = "postgres"
 text = "CALL stash({pending})"
 effect = "set"
-"##;
+"#;
 
 pub(crate) const SCHEMA: &str =
     r#"{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}"#;

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::guest::{Guest, answer_plan, manifest};
 use crate::world::{World, state};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 const LOOP: &str = "(loop $for_ever (br $for_ever)) (unreachable)";
 
 fn quick() -> Limits {
@@ -212,10 +212,10 @@ async fn a_configuration_is_checked_by_the_schema_and_then_by_the_plugin_which_m
     assert_eq!(problems[0].0, "/host");
 
     // One problem: pointer "/a", message "/a".
-    let body = r#"(i32.store16 (i32.const 600) (i32.const 0x612f))
+    let body = r"(i32.store16 (i32.const 600) (i32.const 0x612f))
         (i32.store (i32.const 640) (i32.const 600)) (i32.store (i32.const 644) (i32.const 2))
         (i32.store (i32.const 648) (i32.const 600)) (i32.store (i32.const 652) (i32.const 2))
-        (i32.store (i32.const 512) (i32.const 640)) (i32.store (i32.const 516) (i32.const 1)) (i32.const 512)"#;
+        (i32.store (i32.const 512) (i32.const 640)) (i32.store (i32.const 516) (i32.const 1)) (i32.const 512)";
     let plugin = check(Guest {
         check: body.into(),
         ..Guest::default()

@@ -6,7 +6,7 @@ use keywheel_plugin::{Status, StepValue, Upgrades};
 use crate::guest::{Guest, manifest};
 use crate::world::{World, plugin, refusal, runtime, state, status};
 
-const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+const MINUTE: std::time::Duration = std::time::Duration::from_mins(1);
 
 fn version(version: &str) -> Vec<u8> {
     Guest::default().plugin(&manifest("probe", version, r#""core""#, ""))

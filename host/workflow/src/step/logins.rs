@@ -91,7 +91,7 @@ impl Work {
                 self.park(
                     Cause::BothRejected,
                     "the target refuses the credential that it has made",
-                )
+                );
             } else {
                 self.go_in_doubt(Phase::Undo);
             };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Finding, Repository};
 
-const NEEDED: [&str; 10] = [
+const NEEDED: [&str; 11] = [
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE",

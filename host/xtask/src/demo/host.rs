@@ -113,7 +113,7 @@ impl Host {
                 return Ok(());
             }
             ensure!(
-                started.elapsed() < Duration::from_secs(60),
+                started.elapsed() < Duration::from_mins(1),
                 "the rotation did not come to its `apply`"
             );
         }

@@ -1,0 +1,107 @@
+//! Rotations as they stand in a configuration.
+
+use std::path::Path;
+
+use keywheel_kit::{Postgres, Redis};
+
+/// The configuration of a rotation of one PostgreSQL role, `app`, whose secret is `app/db` and whose administrator's is `admin/db`.
+pub fn postgres_role(server: &Postgres, grace: &str) -> String {
+    rotation(&Rotation {
+        name: "app-db",
+        plugin: "postgres",
+        secret: "app/db",
+        admin_secret: "admin/db",
+        grace,
+        ca: &server.ca_file(),
+        config: &format!(
+            "mode = \"role\"\nhost = \"localhost\"\nport = {}\ntrust = \"app-db\"\nadmin = \"{}\"\nrole = \"app\"",
+            server.port(),
+            server.admin_user()
+        ),
+    })
+}
+
+/// The same for two roles that alternate, `app_a` and `app_b`: rotation `pair-db`, secret `pair/db`.
+pub fn postgres_pair(server: &Postgres, grace: &str) -> String {
+    rotation(&Rotation {
+        name: "pair-db",
+        plugin: "postgres",
+        secret: "pair/db",
+        admin_secret: "admin/db",
+        grace,
+        ca: &server.ca_file(),
+        config: &format!(
+            "mode = \"alternating\"\nhost = \"localhost\"\nport = {}\ntrust = \"pair-db\"\nadmin = \"{}\"\nroles = [\"app_a\", \"app_b\"]",
+            server.port(),
+            server.admin_user()
+        ),
+    })
+}
+
+/// The configuration of a rotation of one Redis user, `app`: rotation `app-redis`, secret `app/redis`, administrator `admin/redis`.
+pub fn redis_user(server: &Redis, grace: &str) -> String {
+    rotation(&Rotation {
+        name: "app-redis",
+        plugin: "redis",
+        secret: "app/redis",
+        admin_secret: "admin/redis",
+        grace,
+        ca: &server.ca_file(),
+        config: &format!(
+            "nodes = [{{ host = \"localhost\", port = {} }}]\ntrust = \"app-redis\"\nadmin = \"{}\"\nuser = \"app\"",
+            server.port(),
+            server.admin_user()
+        ),
+    })
+}
+
+/// What is written into a `[[rotation]]` table.
+#[derive(Debug)]
+pub struct Rotation<'a> {
+    /// Its name; its trust set has the same.
+    pub name: &'a str,
+    /// The plugin.
+    pub plugin: &'a str,
+    /// The secret that rotates.
+    pub secret: &'a str,
+    /// The administrator's.
+    pub admin_secret: &'a str,
+    /// How long the old credential lives on, like `1s`.
+    pub grace: &'a str,
+    /// The authority to trust.
+    pub ca: &'a Path,
+    /// The lines of `[rotation.config]`.
+    pub config: &'a str,
+}
+
+/// As TOML, with a trust set, short deadlines and one consumer.
+pub fn rotation(rotation: &Rotation<'_>) -> String {
+    let Rotation {
+        name,
+        plugin,
+        secret,
+        admin_secret,
+        grace,
+        ca,
+        config,
+    } = rotation;
+    format!(
+        r#"[trust.{name}]
+pem = ["{}"]
+
+[[rotation]]
+name = "{name}"
+plugin = "{plugin}"
+secret = "{secret}"
+inputs = {{ admin = "{admin_secret}" }}
+grace = "{grace}"
+gap = "accept"
+deadlines = {{ step = "3s" }}
+consumers = [{{ name = "shop", staleness = "1s" }}]
+
+[rotation.config]
+{config}
+"#,
+        ca.display()
+    )
+}

@@ -1,0 +1,193 @@
+//! The binary is killed in the middle of rotations, and what it leaves behind: a login that works, a run that can be resumed, no
+//! password in any file or output.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::too_many_lines,
+    unreachable_pub,
+    reason = "a test says what went wrong by panicking, and its helpers are its own"
+)]
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use keywheel_e2e::{Host, Started, postgres_role, redis_user};
+use keywheel_kit::{Login, Postgres, PostgresOptions, Redis, RedisOptions, random_password};
+
+/// One credential that rotates, and how its server takes a login with it.
+struct Subject<'a> {
+    host: &'a Host,
+    rotation: &'a str,
+    secret: &'a str,
+    login: &'a dyn Fn(&str) -> Login,
+    /// Every value it ever had.
+    seen: Vec<String>,
+}
+
+impl Subject<'_> {
+    fn start(&self) -> Started {
+        self.host
+            .start(&mut self.host.command(&["rotate", self.rotation, "--wait", "end"]))
+    }
+
+    /// Rotates undisturbed; how long that took.
+    fn rotate(&mut self) -> Duration {
+        let begun = Instant::now();
+        let started = self.start();
+        let _ = self.host.wait(started).ends(0);
+        self.remember();
+        begun.elapsed()
+    }
+
+    fn kill_after(&mut self, span: Duration) {
+        let mut started = self.start();
+        thread::sleep(span);
+        // It may be over already.
+        let _ = started.child.kill();
+        let _ = self.host.wait(started);
+        self.recovers(&format!("killed after {span:?}"));
+    }
+
+    fn kill_at(&mut self, word: &str) {
+        let mut started = self.start();
+        assert!(started.wait_for(word), "{}", started.stderr());
+        started.child.kill().unwrap();
+        let output = self.host.wait(started).ends(-1);
+        self.recovers(&format!("killed at `{word}`: {}", output.stderr));
+    }
+
+    /// Somebody can log in right after the kill; after `run resume` it is the current credential, and nothing else.
+    fn recovers(&mut self, what: &str) {
+        let works = self
+            .remember()
+            .iter()
+            .any(|(_, value)| (self.login)(value).is_accepted());
+        assert!(works, "locked out, {what}");
+
+        let resumed = self
+            .host
+            .run(&["run", "resume", self.rotation, "--wait", "end"], "");
+        match resumed.code {
+            // It ended well, or back at the old credential.
+            0 | 40 => {}
+            // It was killed before there was a run: the newest one is over.
+            24 => {
+                let _ = resumed.says(&["run.over"]);
+            }
+            _ => panic!("{what}: {resumed:?}"),
+        }
+        let mut current = 0;
+        for (stage, value) in self.remember() {
+            let said = (self.login)(&value);
+            if stage == "current" {
+                current += 1;
+                assert!(said.is_accepted(), "{what}: current: {said:?}");
+            } else {
+                assert!(said.is_refused(), "{what}: {stage}: {said:?}");
+            }
+        }
+        assert_eq!(current, 1, "{what}");
+        let _ = self.host.run(&["audit", "verify"], "").ends(0);
+    }
+
+    /// Every version whose value the vault still has, with its stage.
+    fn remember(&mut self) -> Vec<(String, String)> {
+        let mut values = Vec::new();
+        for (version, stage) in self.host.versions(self.secret) {
+            if stage == "destroyed" {
+                continue;
+            }
+            let value = self.host.read(self.secret, Some(&version));
+            if !self.seen.contains(&value) {
+                self.seen.push(value.clone());
+            }
+            values.push((stage, value));
+        }
+        values
+    }
+
+    /// No value of it, nor any of `others`, shows in anything that the host printed or keeps, nor in `log`.
+    fn left_no_trace(&self, others: &[&str], log: &str) {
+        let mut secrets = self.seen.clone();
+        secrets.extend(others.iter().map(|&other| other.to_owned()));
+        let control = self.host.file("state/control");
+        std::fs::write(&control, self.seen.last().unwrap()).unwrap();
+        assert_eq!(
+            self.host.leaks(&secrets, &[]).len(),
+            1,
+            "what lies there open is found"
+        );
+        std::fs::remove_file(&control).unwrap();
+        assert_eq!(
+            self.host.leaks(&secrets, &[("server log", log)]),
+            Vec::<String>::new()
+        );
+    }
+}
+
+#[test]
+fn a_postgres_role_survives_kill_9_at_any_moment_and_no_password_shows_anywhere() {
+    let server = Postgres::start(PostgresOptions {
+        log_statements: true,
+        ..PostgresOptions::default()
+    })
+    .unwrap();
+    let old = random_password();
+    server
+        .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
+        .unwrap();
+    // What the administrator typed by hand is in the log; what comes after it is ours.
+    let by_hand = server.log().len();
+    let host = Host::init();
+    host.configure(&postgres_role(&server, "1s"));
+    host.add_plugin("postgres", &[server.port()]);
+    let _ = host.import("admin/db", server.admin_password()).ends(0);
+    let _ = host.import("app/db", &old).ends(0);
+    let login = |value: &str| server.login("app", value).unwrap();
+    let mut subject = Subject {
+        host: &host,
+        rotation: "app-db",
+        secret: "app/db",
+        login: &login,
+        seen: vec![old],
+    };
+    let whole = subject.rotate();
+    for part in 1..=8 {
+        subject.kill_after(whole * part / 9);
+    }
+    subject.kill_at("create     done");
+    // The grace runs from here.
+    subject.kill_at("promote    done");
+    let log = server.log()[by_hand..].to_owned();
+    assert!(log.contains("ALTER ROLE"), "statements are logged");
+    subject.left_no_trace(&[server.admin_password()], &log);
+}
+
+#[test]
+fn a_redis_user_survives_kill_9_at_any_moment_and_no_password_shows_anywhere() {
+    let server = Redis::start(RedisOptions::default()).unwrap();
+    let old = random_password();
+    server.create_user("app", &old).unwrap();
+    let host = Host::init();
+    host.configure(&redis_user(&server, "1s"));
+    host.add_plugin("redis", &[server.port()]);
+    let _ = host.import("admin/redis", server.admin_password()).ends(0);
+    let _ = host.import("app/redis", &old).ends(0);
+    let login = |value: &str| server.login("app", value).unwrap();
+    let mut subject = Subject {
+        host: &host,
+        rotation: "app-redis",
+        secret: "app/redis",
+        login: &login,
+        seen: vec![old],
+    };
+    let whole = subject.rotate();
+    for part in [2, 4, 6] {
+        subject.kill_after(whole * part / 9);
+    }
+    subject.kill_at("promote    done");
+    subject.left_no_trace(&[server.admin_password()], &server.log());
+}
