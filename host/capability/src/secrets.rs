@@ -275,7 +275,7 @@ impl secrets::HostSecret for HostState {
         value: Resource<Handle>,
     ) -> Result<Resource<Handle>, Error> {
         let (whole, value) = (self.handle(&secret)?, self.handle(&value)?);
-        let made = self.with_part_of(&whole, &format, &key, &value)?;
+        let made = Self::with_part_of(&whole, &format, &key, &value)?;
         self.hand_out(made)
     }
 
@@ -287,7 +287,7 @@ impl secrets::HostSecret for HostState {
         value: String,
     ) -> Result<Resource<Handle>, Error> {
         let whole = self.handle(&secret)?;
-        let made = self.with_text_of(&whole, &format, &key, &value)?;
+        let made = Self::with_text_of(&whole, &format, &key, &value)?;
         self.hand_out(made)
     }
 

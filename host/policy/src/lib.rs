@@ -2,7 +2,7 @@
 //! typed answers out. Nothing is allowed that no grant names.
 //!
 //! - [`Policy::load`] reads the grant files; [`Policy::scope`] binds them to one rotation; [`Scope::decide`] answers.
-//! - [`difference`] says what a manifest asks beyond a grant, for `plugin add` and for upgrades.
+//! - [`difference()`] says what a manifest asks beyond a grant, for `plugin add` and for upgrades.
 //! - [`Lock`] is `plugins.lock`.
 
 #![forbid(unsafe_code)]

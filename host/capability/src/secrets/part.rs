@@ -150,7 +150,6 @@ impl HostState {
     }
 
     pub(super) fn with_part_of(
-        &mut self,
         whole: &Handle,
         format: &str,
         key: &str,
@@ -166,13 +165,7 @@ impl HostState {
         replaced(whole, key, value.value(), Some(value))
     }
 
-    pub(super) fn with_text_of(
-        &mut self,
-        whole: &Handle,
-        format: &str,
-        key: &str,
-        text: &str,
-    ) -> Result<Handle, Error> {
+    pub(super) fn with_text_of(whole: &Handle, format: &str, key: &str, text: &str) -> Result<Handle, Error> {
         check_format(whole, format)?;
         if text.len() > MAX_TEXT_BYTES || !Alphabet::of_foreign(text.as_bytes()).is_text() {
             return Err(Error::invalid(
