@@ -85,7 +85,7 @@ mod set {
         }
     }
 
-    /// [`step`](crate::step) with mistakes.
+    /// [`step`](crate::step()) with mistakes.
     pub fn step_mutated(state: &State, event: &Event, now: Timestamp, wrong: Mutations) -> Next {
         run(state, event, now, wrong)
     }
