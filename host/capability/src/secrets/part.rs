@@ -246,7 +246,7 @@ fn holds_known(
         .peekable();
     let mixed = parts.values().any(|part| *part == Part::Mixed);
     match (secrets.peek().is_some(), rest) {
-        (false, None) => before.holds_known || before.origin == Origin::Concealed,
+        (false, None) => !mixed || before.holds_known || before.origin == Origin::Concealed,
         (_, rest) => {
             secrets.any(|labels| labels.holds_known)
                 || rest.is_some_and(|rest| rest.holds_known)

@@ -116,15 +116,15 @@ async fn a_declared_and_granted_statement_goes_out_with_its_intent_first() {
 async fn a_statement_that_no_shape_declares_is_refused_before_anything_is_sent_with_the_lines_to_add() {
     let mut world = world(StepName::Apply);
     let current = world.current().await;
-    for words in ["SELECT substr(", "INSERT INTO stolen VALUES ("] {
+    let advice = [
+        ("SELECT substr(", "none can"),
+        ("INSERT INTO stolen VALUES (", "add to manifest.toml"),
+    ];
+    for (words, advice) in advice {
         let Err(Error::Answer(error)) = statement(&mut world, words, None, &current).await else {
             panic!("it went out")
         };
-        assert!(
-            error.message.contains("add to manifest.toml"),
-            "{}",
-            error.message
-        );
+        assert!(error.message.contains(advice), "{}", error.message);
         assert!(!error.message.contains(crate::world::VALUE));
     }
     // The right shape in another place: another role, and the plaintext instead of the verifier.

@@ -111,18 +111,20 @@ fn what_is_not_of_this_contract_is_refused() {
 /// Calls `notify.send` and gives back whether the answer was an error, and its kind.
 const CALLER: &str = r#"
 (component
-  (type $kind' (enum "denied" "invalid" "not-found" "conflict" "unauthenticated" "unavailable" "timeout" "limit" "cancelled" "other"))
-  (type $effect' (enum "none" "maybe" "applied"))
   (import "keywheel:core/types@0.1.0" (instance $types
-    (export "error-kind" (type $kind (enum "denied" "invalid" "not-found" "conflict" "unauthenticated" "unavailable" "timeout" "limit" "cancelled" "other")))
-    (export "effect" (type $effect (enum "none" "maybe" "applied")))
-    (export "error" (type $error (record (field "kind" $kind) (field "effect" $effect) (field "code" string) (field "message" string) (field "retry-after" (option u32)))))
+    (type $k (enum "denied" "invalid" "not-found" "conflict" "unauthenticated" "unavailable" "timeout" "limit" "cancelled" "other"))
+    (export "error-kind" (type $kind (eq $k)))
+    (type $f (enum "none" "maybe" "applied"))
+    (export "effect" (type $effect (eq $f)))
+    (type $r (record (field "kind" $kind) (field "effect" $effect) (field "code" string) (field "message" string) (field "retry-after" (option u32))))
+    (export "error" (type $error (eq $r)))
   ))
   (alias export $types "error" (type $error))
   (import "keywheel:notify/notify@0.1.0" (instance $notify
     (alias outer 1 $error (type $e))
     (export "error" (type $error (eq $e)))
-    (export "severity" (type $severity (enum "info" "warning" "critical")))
+    (type $s (enum "info" "warning" "critical"))
+    (export "severity" (type $severity (eq $s)))
     (export "send" (func (param "key" string) (param "severity" $severity) (param "title" string) (param "text" string) (result (result (error $error)))))
   ))
   (core module $memory

@@ -80,8 +80,12 @@ text = "CALL stash({pending})"
 effect = "set"
 "#;
 
-pub(crate) const SCHEMA: &str =
-    r#"{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object"}"#;
+pub(crate) const SCHEMA: &str = r#"{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "properties": { "host": { "type": "string" }, "port": { "type": "integer" }, "user": { "type": "string" } }
+}"#;
 
 pub(crate) const VALUE: &str = "planted-7f3-current";
 
