@@ -74,7 +74,7 @@ pub struct Rotation<'a> {
     pub config: &'a str,
 }
 
-/// As TOML, with a trust set, short deadlines and one consumer.
+/// As TOML, with a trust set, short deadlines, one consumer, and room for the logins of many runs within an hour.
 pub fn rotation(rotation: &Rotation<'_>) -> String {
     let Rotation {
         name,
@@ -97,6 +97,7 @@ inputs = {{ admin = "{admin_secret}" }}
 grace = "{grace}"
 gap = "accept"
 deadlines = {{ step = "3s" }}
+probes = {{ logins = 100, per = "1h" }}
 consumers = [{{ name = "shop", staleness = "1s" }}]
 
 [rotation.config]
