@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use keywheel_engine::{Observer, State, describe};
+use keywheel_model::Timestamp;
 
 use crate::output::Output;
+use crate::time::show;
 
 /// Tells of one run.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ struct Told {
     ended: usize,
     /// Tries of the present step that were told.
     tries: u32,
+    /// The wait that was told.
+    waits_until: Option<Timestamp>,
 }
 
 impl Progress {
@@ -78,6 +82,13 @@ impl Observer for Progress {
                 step.step.as_str(),
                 step.safety
             ));
+        }
+        if let Some(until) = described
+            .waits_until
+            .filter(|until| told.waits_until != Some(*until))
+        {
+            told.waits_until = Some(until);
+            self.line(&format!("  waits until {}", show(until)));
         }
         let Some(step) = described.steps.get(told.ended) else {
             return;
