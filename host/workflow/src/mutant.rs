@@ -42,7 +42,7 @@ pub enum Mutation {
     NoProbe,
     /// Unreachable is read as denied.
     UnreachableIsDenied,
-    /// A new value after every interrupted apply.
+    /// A new value after every interrupted apply. The pending version in the vault would stop it, so that one is passed over too.
     RegenerateOnRetry,
     /// Revoked before any consumer was told.
     RevokeBeforePropagate,
@@ -50,7 +50,7 @@ pub enum Mutation {
     PreviousDroppedEarly,
     /// An interrupted apply is repeated without asking (MySQL `RETAIN` replayed).
     ApplyReplayed,
-    /// The lease is not taken.
+    /// The lease is not taken. Without the fence, no driver starts an effect: shown with one that does not look at it.
     NoLease,
     /// A roll back is obeyed after the promotion.
     PromotionUndone,

@@ -39,11 +39,15 @@ pub fn failed(effect: &Effect, reach: Reach) -> Report {
 impl Driver<'_> {
     /// Whether the effect may start: its fence is the living one.
     pub fn may_start(&self, world: &World, worker: usize, effect: &Effect) -> bool {
-        if !effect.needs_fence() || self.wrong.has(Fault::FenceUnchecked) {
+        if !effect.needs_fence() || self.is_unfenced() {
             return true;
         }
         let own = world.workers[worker].state.fence;
         world.lease.holder == Some(worker) && own == Some(Fence(world.lease.fence))
+    }
+
+    fn is_unfenced(&self) -> bool {
+        self.wrong.has(Fault::FenceUnchecked) || self.wrong.has(Fault::LockedByName)
     }
 
     /// Performs the effect. `cut`: the host is gone before an issued credential could be stored.
@@ -58,7 +62,9 @@ impl Driver<'_> {
         effect: &Effect,
         cut: bool,
     ) -> Result<Report, Violation> {
-        if effect.needs_fence() && world.lease.holder != Some(worker) {
+        // Two locks under two names: each host has its own, and in its own eyes a live fence.
+        let locked = world.lease.holder == Some(worker) || self.wrong.has(Fault::LockedByName);
+        if effect.needs_fence() && !locked {
             return violated(
                 Invariant::EffectsHaveALiveFence,
                 format!("{effect:?} without the lease"),
@@ -111,7 +117,8 @@ impl Driver<'_> {
     }
 
     fn lease(&self, world: &mut World, worker: usize) -> Report {
-        let lapsed = world.lease.lapses.is_some_and(|at| at <= world.now);
+        let early = self.wrong.has(Fault::TakeoverAtOnce);
+        let lapsed = world.lease.lapses.is_some_and(|at| early || at <= world.now);
         let busy = world.lease.holder.is_some_and(|holder| holder != worker) && !lapsed;
         if busy && !self.wrong.has(Fault::LockedByName) {
             let until = world.lease.lapses.unwrap_or(world.now + span::LEASE);
@@ -128,6 +135,7 @@ impl Driver<'_> {
             }
             // This host was down or stood still: its own effects of before are as strange to it as another's.
             (Some(holder), _) if holder == worker => world.now + span::EFFECT_DEADLINE,
+            (Some(_), _) if early => 0,
             (Some(_), lapses) => lapses.unwrap_or(world.now) + span::EFFECT_DEADLINE,
             (None, _) => world.lease.settled,
         };

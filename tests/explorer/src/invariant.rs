@@ -1,10 +1,11 @@
 //! What must hold, as rules.md words it. Each invariant is a function, or a check where the forbidden thing would happen, and has its own name.
 
 use keywheel_model::Stage;
+use keywheel_workflow::{Cause, Ending, State};
 
 use crate::scene::Scene;
-use crate::vault::Cred;
-use crate::world::World;
+use crate::vault::{Cred, cred_of};
+use crate::world::{Worker, World};
 
 /// The names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +42,10 @@ pub enum Invariant {
     UnknownCredentialIsLeftAlone,
     /// A result that is delivered twice counts once.
     DeliveredTwiceCountsOnce,
+    /// A run that parks because the target refuses both versions has put current back first, wherever the host can.
+    BothRejectedIsPutBack,
+    /// Without any fault a run succeeds.
+    FaultlessRunsSucceed,
 }
 
 /// What was found.
@@ -169,6 +174,45 @@ pub fn at_rest(scene: &Scene, world: &World) -> Check {
         return violated(Invariant::RunsComeToTheirEnd, detail);
     }
     no_orphan_is_left(world)
+}
+
+/// Where the host holds the value that the target has to get, it does not leave it to a person to put current back (rule P11).
+pub fn both_rejected_is_put_back(scene: &Scene, world: &World, state: &State) -> Check {
+    let parks = state
+        .parked
+        .as_ref()
+        .is_some_and(|parked| parked.cause == Cause::BothRejected);
+    let current = state.roles.current.as_ref().map(cred_of);
+    let works = current.is_some_and(|current| world.target.shows(current, world.now));
+    if !parks || scene.class.target_issues() || works {
+        return Ok(());
+    }
+    violated(
+        Invariant::BothRejectedIsPutBack,
+        "parked while the target refuses current, which the host could have put back",
+    )
+}
+
+/// Without any fault a run succeeds. Of two hosts at least one does; the other may find the work done.
+pub fn faultless_runs_succeed(scene: &Scene, world: &World) -> Check {
+    if scene.nothing_imported {
+        return Ok(());
+    }
+    let ended = |worker: &Worker| worker.state.ended.as_ref().map(|ended| ended.ending);
+    if world
+        .workers
+        .iter()
+        .any(|worker| ended(worker) == Some(Ending::Succeeded))
+    {
+        return Ok(());
+    }
+    violated(
+        Invariant::FaultlessRunsSucceed,
+        format!(
+            "{:?} though nothing went wrong",
+            world.workers.iter().map(ended).collect::<Vec<_>>()
+        ),
+    )
 }
 
 /// Every issued credential on the target is known to the vault. A lost disk takes the run with it whose marker would have told: what it had

@@ -9,7 +9,8 @@ use keywheel_workflow::{Cause, Choice, Effect, Event, Report, step_mutated};
 
 use crate::driver::Driver;
 use crate::invariant::{
-    Check, Invariant, Violation, at_every_instant, at_rest, current_is_accepted, violated,
+    Check, Invariant, Violation, at_every_instant, at_rest, both_rejected_is_put_back, current_is_accepted,
+    faultless_runs_succeed, violated,
 };
 use crate::scene::{Fault, Scene, Wrong};
 use crate::world::{DRIFT_RUN, Mode, World};
@@ -50,6 +51,8 @@ pub enum Way {
     LateBeyondDeadline,
     /// It arrives twice.
     Twice,
+    /// The target silently takes another value than it was given.
+    Mangled,
 }
 
 /// What happens.
@@ -234,6 +237,9 @@ impl Rig<'_> {
                 if self.scene.kinds.beyond_deadline && slots && call.step != StepName::Create {
                     can(Way::LateBeyondDeadline);
                 }
+                if self.scene.kinds.outside && slots && call.step == StepName::Apply {
+                    can(Way::Mangled);
+                }
                 if matches!(class, SlotClass::A | SlotClass::C | SlotClass::H)
                     && call.step != StepName::Create
                     || class == SlotClass::E
@@ -327,7 +333,9 @@ impl Rig<'_> {
                 if world.lease.holder == Some(worker) {
                     world.lease.lapses = None;
                 }
-                self.deliver(&mut world, worker, &Event::FenceLost)?;
+                if !self.wrong.has(Fault::FenceUnchecked) {
+                    self.deliver(&mut world, worker, &Event::FenceLost)?;
+                }
             }
             Move::Land(flight) => {
                 let flight = world.flights.remove(flight);
@@ -371,6 +379,9 @@ impl Rig<'_> {
         let mut state = next.state;
         state.log.clear();
         let parks = matches!(state.doing, Some(Effect::Park));
+        if world.workers[worker].state.parked.is_none() {
+            both_rejected_is_put_back(self.scene, world, &state)?;
+        }
         if parks && held && world.lease.holder == Some(worker) {
             let settled = world.lease.settled.max(state.settled_at.as_unix_ms());
             world.lease = crate::world::LeaseTable {
@@ -399,6 +410,9 @@ impl Rig<'_> {
     ///
     /// The invariant that does not hold.
     pub fn check_rest(&self, world: &World) -> Check {
+        if world.faults == self.scene.faults {
+            faultless_runs_succeed(self.scene, world)?;
+        }
         at_rest(self.scene, world)
     }
 }

@@ -37,6 +37,7 @@ fn fake(rule: &'static str, fault: Fault, scene: Scene, caught_by: Invariant) ->
     }
 }
 
+/// Crashes and effects that are lost, late, doubled: everything but people and outside faults.
 fn inside(class: SlotClass) -> Scene {
     let kinds = Kinds {
         outside: false,
@@ -48,6 +49,23 @@ fn inside(class: SlotClass) -> Scene {
         faults: 2,
         ..Scene::one("mutant", class)
     }
+}
+
+/// With a person who stops the run or rolls it back.
+fn people(class: SlotClass) -> Scene {
+    let kinds = Kinds {
+        outside: false,
+        ..Kinds::ALL
+    };
+    Scene {
+        kinds,
+        ..inside(class)
+    }
+}
+
+/// With fewer faults, where the mistake needs no more.
+fn few(faults: u8, scene: Scene) -> Scene {
+    Scene { faults, ..scene }
 }
 
 fn alternating() -> Scene {
@@ -84,6 +102,12 @@ fn rules() -> Vec<Mutant> {
             inside(C::B),
             I::NoConsumerIsRefused,
         ),
+        fake(
+            "P1 an abandoned version is forgotten",
+            Fault::AbandonedForgotten,
+            people(C::C),
+            I::SomethingHeldIsAccepted,
+        ),
         machine(
             "P2 a restore is overlooked",
             Mutation::RestoreIgnored,
@@ -101,6 +125,12 @@ fn rules() -> Vec<Mutant> {
             Mutation::NotMirrored,
             outside(C::C).weak(),
             I::SomethingHeldIsAccepted,
+        ),
+        machine(
+            "P5 a lost issue stands still",
+            Mutation::LostIssueStandsStill,
+            few(1, inside(C::F)),
+            I::RunsComeToTheirEnd,
         ),
         fake(
             "P6 the old key is captured",
@@ -121,10 +151,28 @@ fn rules() -> Vec<Mutant> {
             I::NoConsumerIsRefused,
         ),
         machine(
+            "P9 a rejection counts at once",
+            Mutation::BeliefIgnored,
+            few(0, inside(C::D)),
+            I::FaultlessRunsSucceed,
+        ),
+        machine(
             "P10 an older version is made current",
             Mutation::OlderPromoted,
             outside(C::C),
             I::PromotedIsNeverUndone,
+        ),
+        machine(
+            "P11 both rejected, nothing put back",
+            Mutation::NothingPutBack,
+            few(1, outside(C::C)),
+            I::BothRejectedIsPutBack,
+        ),
+        fake(
+            "P12 locked by name",
+            Fault::LockedByName,
+            few(0, Scene::two("mutant", C::B)),
+            I::NoConsumerIsRefused,
         ),
         machine(
             "P12 a withdrawn grant is overlooked",
@@ -170,13 +218,6 @@ fn protocol() -> Vec<Mutant> {
         proof: ProofPolicy::Deferred,
         ..inside(C::A)
     };
-    let people = Scene {
-        kinds: Kinds {
-            outside: false,
-            ..Kinds::ALL
-        },
-        ..Scene::one("mutant", C::C)
-    };
     vec![
         fake(
             "set before store",
@@ -195,6 +236,39 @@ fn protocol() -> Vec<Mutant> {
             Mutation::NoProbe,
             inside(C::C),
             I::NothingIsPromotedUnproved,
+        ),
+        machine(
+            "unreachable is denied",
+            Mutation::UnreachableIsDenied,
+            inside(C::B),
+            I::NoConsumerIsRefused,
+        ),
+        machine(
+            "regenerate on retry",
+            Mutation::RegenerateOnRetry,
+            few(1, inside(C::C)),
+            I::NothingIsGeneratedAnew,
+        ),
+        Mutant {
+            rule: "no lease, and nobody looks at the fence",
+            wrong: Wrong {
+                fake: Some(Fault::FenceUnchecked),
+                ..Wrong::machine(Mutation::NoLease)
+            },
+            scene: few(0, inside(C::C)),
+            caught_by: I::EffectsHaveALiveFence,
+        },
+        fake(
+            "no fence",
+            Fault::FenceUnchecked,
+            few(1, Scene::two("mutant", C::C)),
+            I::EffectsHaveALiveFence,
+        ),
+        fake(
+            "takeover without waiting",
+            Fault::TakeoverAtOnce,
+            Scene::two("mutant", C::B),
+            I::NoConsumerIsRefused,
         ),
         machine(
             "previous dropped early",
@@ -241,7 +315,7 @@ fn protocol() -> Vec<Mutant> {
         machine(
             "promotion undone",
             Mutation::PromotionUndone,
-            people,
+            people(C::C),
             I::PromotedIsNeverUndone,
         ),
         machine(

@@ -48,8 +48,11 @@ pub enum Fault {
     PairSplit,
     /// P14: the driver keeps no budget of failed logins.
     NoBudget,
-    /// The driver starts effects without looking at the fence.
+    /// The driver starts effects without looking at the fence, and a host that stood still goes on as if nothing had happened.
     FenceUnchecked,
+    /// A lease is taken over before it has lapsed, and without word of when effects of its holder before have landed or never will. Either alone
+    /// is harmless here: a lease lives longer than any effect.
+    TakeoverAtOnce,
     /// The plugin changes the target before its value is stored.
     SetBeforeStored,
     /// The vault keeps no previous version.

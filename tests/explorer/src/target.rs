@@ -123,6 +123,22 @@ impl Target {
         }
     }
 
+    /// The target has silently taken another value than it was given: cut short, or bent to its password rules (rule P11).
+    pub fn mangle(&mut self, given: Cred, unknown: Cred) {
+        let bend = |cred: &mut Cred| {
+            if *cred == given {
+                *cred = unknown;
+            }
+        };
+        match self {
+            Self::Set(set) => set.iter_mut().for_each(bend),
+            Self::Pair(primary, _) => bend(primary),
+            Self::One(only) => bend(only),
+            Self::Alternate(slots) => slots.iter_mut().flatten().for_each(bend),
+            Self::Keys(_) | Self::Fixed { .. } | Self::Clock { .. } | Self::Served { .. } => {}
+        }
+    }
+
     /// Somebody changes the credential in use on the target; nobody here knows the new one.
     pub fn change_by_hand(&mut self, current: Cred, unknown: Cred) {
         match self {

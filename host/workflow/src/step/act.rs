@@ -18,6 +18,10 @@ impl Work {
         let roles = self.state.roles.clone();
         match self.state.phase {
             Phase::Plan => Some(self.call(StepName::Plan, None)),
+            Phase::Create if self.state.interrupted && self.wrong(Mutation::LostIssueStandsStill) => {
+                self.park(Cause::Target, "the reply was lost");
+                None
+            }
             Phase::Create => Some(self.call(StepName::Create, None)),
             Phase::Mirror => roles.pending.map(|version| Effect::Mirror { version }),
             Phase::Announce => {

@@ -176,9 +176,6 @@ impl Work {
                 }
             }
             Phase::Repair => self.state.phase = Phase::ProveRepair,
-            Phase::Create if self.wrong(Mutation::LostIssueStandsStill) => {
-                self.park(Cause::Target, "the reply was lost");
-            }
             _ => {}
         }
     }

@@ -125,6 +125,9 @@ impl Work {
 
     /// A pending version in the vault is never passed over: its value may be on the target, whoever made it.
     fn find_pending(&mut self, head: &Head, first_look: bool) {
+        if self.wrong(Mutation::RegenerateOnRetry) {
+            return;
+        }
         if let Some(known) = &self.state.roles.pending {
             match head.stage_of(known) {
                 Some(Stage::Pending) => {}

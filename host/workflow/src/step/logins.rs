@@ -87,7 +87,7 @@ impl Work {
         let target_issues = self.state.settings.class.target_issues();
         if self.state.reach == Reach::Applied || target_issues {
             // The target took it, and does not know it: the old one goes back if it can (rule P11).
-            return if self.state.past_no_return() {
+            return if self.state.past_no_return() || self.wrong(Mutation::NothingPutBack) {
                 self.park(
                     Cause::BothRejected,
                     "the target refuses the credential that it has made",

@@ -66,6 +66,17 @@ impl Rig<'_> {
                 self.send(world, worker, &effect, way == Way::LateBeyondDeadline);
                 self.done(world, worker, failed(&effect, Reach::Maybe))
             }
+            Way::Mangled => {
+                world.outside = true;
+                let report = driver.perform(world, worker, &effect, false)?;
+                if let Effect::Call(call) = &effect
+                    && let Some(given) = call.subject.as_ref().map(cred_of)
+                {
+                    let unknown = world.fresh();
+                    world.target.mangle(given, unknown);
+                }
+                self.done(world, worker, report)
+            }
             Way::Twice => {
                 driver.perform(world, worker, &effect, false)?;
                 let report = driver.perform(world, worker, &effect, false)?;
