@@ -278,6 +278,10 @@ impl Work {
         self.state.believe_at = self.now + self.state.settings.belief_delay();
         self.state.seen = true;
         let adopting = self.state.settings.trigger == Trigger::Adopt;
+        if self.state.roles.pending.is_none() && !adopting {
+            // Whoever made it: putting current on again does away with it, see `repaired`.
+            self.state.roles.pending = head.newest(Stage::Pending).map(|kept| kept.version.clone());
+        }
         if self.state.check.queue.is_empty()
             || !adopting && head.current().is_none() && !self.state.check.restored
         {

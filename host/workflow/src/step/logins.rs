@@ -87,11 +87,11 @@ impl Work {
         let target_issues = self.state.settings.class.target_issues();
         if self.state.reach == Reach::Applied || target_issues {
             // The target took it, and does not know it: the old one goes back if it can (rule P11).
-            return if self.state.past_no_return() || self.wrong(Mutation::NothingPutBack) {
-                self.park(
-                    Cause::BothRejected,
-                    "the target refuses the credential that it has made",
-                );
+            return if self.wrong(Mutation::NothingPutBack) {
+                self.park(Cause::BothRejected, "the target refuses what it was given");
+            } else if self.state.past_no_return() {
+                // Made by the target and lost there: it is given up if the old one still works.
+                self.go(Phase::ProveUndone);
             } else {
                 self.go_in_doubt(Phase::Undo);
             };
@@ -208,6 +208,9 @@ impl Work {
                 "current was put on the target again and works",
                 back_to,
             );
+        } else if self.state.check.begun && self.state.roles.pending.is_some() {
+            // Put on after it, current may have pushed it where the next run would not look for it: that one makes its own.
+            self.go(Phase::Abandon);
         } else if self.state.check.begun {
             self.end(Ending::Succeeded, "current was put on the target again");
         } else {

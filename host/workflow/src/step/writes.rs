@@ -134,6 +134,8 @@ impl Work {
                         Ending::Failed,
                         "the target refuses the imported credential; nothing was changed",
                     );
+                } else if self.state.check.begun {
+                    self.end(Ending::Succeeded, "current was put on the target again");
                 } else {
                     self.end_undone("undone");
                 }
