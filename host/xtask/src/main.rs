@@ -10,6 +10,7 @@ mod check;
 mod demo;
 mod plugins;
 mod process;
+mod simulate;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ enum Chore {
     Plugins(plugins::Options),
     /// Build the plugins, then run every test.
     Test(test::Options),
+    /// Simulate long random histories of rotations, with faults.
+    Simulate(simulate::Options),
     /// Hold the repository to its rules.
     Check(check::Options),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Chore::Demo(options) => demo::run(&root, &options),
         Chore::Plugins(options) => plugins::run(&root, &options).map(|_| true),
         Chore::Test(options) => test::run(&root, &options),
+        Chore::Simulate(options) => simulate::run(&root, &options),
         Chore::Check(options) => check::run(&root, &options),
     };
     match done {

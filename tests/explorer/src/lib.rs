@@ -22,6 +22,7 @@ pub mod mutants;
 pub mod plugin;
 pub mod scene;
 pub mod search;
+pub mod simulation;
 pub mod target;
 pub mod vault;
 pub mod world;

@@ -336,6 +336,9 @@ impl Rig<'_> {
                 if !self.wrong.has(Fault::FenceUnchecked) {
                     self.deliver(&mut world, worker, &Event::FenceLost)?;
                 }
+                if world.withdrawn {
+                    self.deliver(&mut world, worker, &Event::Withdrawn { what: String::new() })?;
+                }
             }
             Move::Land(flight) => {
                 let flight = world.flights.remove(flight);
@@ -351,6 +354,11 @@ impl Rig<'_> {
             Move::Withdraw(worker) => {
                 world.withdrawn = true;
                 self.fault(&mut world, worker, &Event::Withdrawn { what: String::new() })?;
+                for other in (0..world.workers.len()).filter(|other| *other != worker) {
+                    if world.workers[other].mode == Mode::Up {
+                        self.deliver(&mut world, other, &Event::Withdrawn { what: String::new() })?;
+                    }
+                }
             }
             Move::Resume(worker, choice) => self.resume(&mut world, worker, choice)?,
             Move::DriftCheck => self.start_drift_check(&mut world)?,
@@ -411,7 +419,7 @@ impl Rig<'_> {
     /// The invariant that does not hold.
     pub fn check_rest(&self, world: &World) -> Check {
         if world.faults == self.scene.faults {
-            faultless_runs_succeed(self.scene, world)?;
+            faultless_runs_succeed(self.scene, &world.workers)?;
         }
         at_rest(self.scene, world)
     }

@@ -60,6 +60,13 @@ impl Plugin<'_> {
     ) -> Result<Stepped, crate::invariant::Violation> {
         let fresh = world.fresh();
         let now = world.now;
+        // What a person pasted is not offered again once it has been given up.
+        let vault = &world.vault;
+        world.pasted.retain(|(_, cred)| {
+            vault
+                .get(*cred)
+                .is_none_or(|version| version.stage == Stage::Pending)
+        });
         let cred = match &mut world.target {
             Target::Keys(_) if self.scene.class == keywheel_model::SlotClass::G => {
                 match world.pasted.iter().find(|(run, _)| *run == self.run) {

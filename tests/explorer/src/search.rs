@@ -123,7 +123,7 @@ pub fn search_within(scene: &Scene, wrong: Wrong, most_states: usize) -> Found {
 }
 
 /// Whether a move brings a resting world on without a further fault.
-fn goes_on(what: Move) -> bool {
+pub(crate) fn goes_on(what: Move) -> bool {
     matches!(
         what,
         Move::Resume(..)
@@ -163,21 +163,7 @@ pub fn explain(scene: &Scene, wrong: Wrong, way: &[Move]) -> String {
         match rig.make(&world, *what) {
             Ok(after) => {
                 world = after;
-                let states: Vec<_> = world
-                    .workers
-                    .iter()
-                    .map(|host| (host.state.phase, host.state.entry))
-                    .collect();
-                text.push_str(&format!(
-                    "    {states:?} vault={:?} target={:?}\n",
-                    world
-                        .vault
-                        .versions
-                        .iter()
-                        .map(|kept| (kept.cred, kept.stage))
-                        .collect::<Vec<_>>(),
-                    world.target
-                ));
+                text.push_str(&format!("    {}\n", world.brief()));
             }
             Err(violation) => {
                 text.push_str(&format!("    {violation:?}\n"));

@@ -123,6 +123,18 @@ impl Target {
         }
     }
 
+    /// The target is restored. What has been issued for it elsewhere stays valid.
+    pub fn set_back_to(&mut self, backup: &Self) {
+        match (self, backup) {
+            (Self::Served { served, .. }, Self::Served { served: old, .. }) => *served = *old,
+            (Self::Fixed { slots, operation }, Self::Fixed { slots: old, .. }) => {
+                *slots = *old;
+                *operation = None;
+            }
+            (now, then) => now.clone_from(then),
+        }
+    }
+
     /// The target has silently taken another value than it was given: cut short, or bent to its password rules (rule P11).
     pub fn mangle(&mut self, given: Cred, unknown: Cred) {
         let bend = |cred: &mut Cred| {
@@ -136,6 +148,25 @@ impl Target {
             Self::One(only) => bend(only),
             Self::Alternate(slots) => slots.iter_mut().flatten().for_each(bend),
             Self::Keys(_) | Self::Fixed { .. } | Self::Clock { .. } | Self::Served { .. } => {}
+        }
+    }
+
+    /// The runs whose markers it bears.
+    pub fn runs(&self) -> Vec<u8> {
+        match self {
+            Self::Keys(keys) => keys.iter().filter_map(|key| key.run).collect(),
+            Self::Clock { newest, .. } => newest.run.into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether the credential is not only accepted but also stands where the next run expects the current one: it is not the retained one of a pair, and
+    /// does not die by the target's clock.
+    pub fn is_settled_on(&self, cred: Cred) -> bool {
+        match self {
+            Self::Pair(primary, _) => *primary == cred,
+            Self::Clock { newest, .. } => newest.cred == cred,
+            _ => true,
         }
     }
 

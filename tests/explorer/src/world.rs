@@ -126,6 +126,8 @@ pub struct World {
     pub disk_lost: bool,
     /// Older states of vault and journal.
     pub snapshots: Vec<Arc<Snapshot>>,
+    /// An older state of the target.
+    pub backup: Arc<Target>,
 }
 
 /// The number of the run that is the drift check.
@@ -155,10 +157,12 @@ impl World {
                 mode: Mode::Down,
             }
         });
+        let target = first_target(scene);
         let mut world = Self {
             now: 1_000,
             vault,
-            target: first_target(scene),
+            backup: Arc::new(target.clone()),
+            target,
             lease: LeaseTable::default(),
             failed_logins: (0, 0),
             workers: workers.collect(),
@@ -217,6 +221,8 @@ impl World {
             .chain(self.notes.iter().map(|(_, _, cred)| *cred));
         let rest = rest
             .chain(self.target.creds())
+            .chain(self.backup.creds())
+            .chain(self.announced)
             .chain(self.pasted.iter().map(|(_, cred)| *cred))
             .chain(self.proved.iter().copied());
         for cred in versions.chain(flights).chain(snapshots).chain(rest) {
@@ -225,6 +231,55 @@ impl World {
         (FIRST..)
             .find(|cred| !used[usize::from(*cred)])
             .unwrap_or(Cred::MAX)
+    }
+
+    /// A number that no run here has.
+    pub fn fresh_run(&self) -> u8 {
+        let flights = self.flights.iter().filter_map(|flight| match &flight.what {
+            Sent::Call(run, _) => Some(*run),
+            Sent::Promote(_) => None,
+        });
+        let vaults = std::iter::once(&self.vault).chain(self.snapshots.iter().map(|kept| &kept.vault));
+        let made = vaults.flat_map(|vault| vault.versions.iter().filter_map(|version| version.run));
+        let noted = self.notes.iter().map(|(run, ..)| *run);
+        let pasted = self.pasted.iter().map(|(run, _)| *run);
+        let used: Vec<u8> = flights
+            .chain(made)
+            .chain(noted)
+            .chain(pasted)
+            .chain(self.workers.iter().map(|worker| worker.run))
+            .chain(self.target.runs())
+            .chain(self.backup.runs())
+            .collect();
+        (1..)
+            .find(|run| *run != DRIFT_RUN && !used.contains(run))
+            .unwrap_or(u8::MAX)
+    }
+
+    /// Where hosts, vault and target stand, for people.
+    pub fn brief(&self) -> String {
+        let hosts = self
+            .workers
+            .iter()
+            .map(|host| (host.mode, host.run, host.state.phase, host.state.entry));
+        let hosts: Vec<_> = hosts
+            .map(|(mode, run, phase, entry)| format!("{mode:?} run {run} {phase:?}/{entry:?}"))
+            .collect();
+        let kept = self
+            .vault
+            .versions
+            .iter()
+            .filter(|kept| kept.stage != Stage::Revoked);
+        let kept: Vec<_> = kept
+            .map(|kept| format!("{} {:?} of {:?}", kept.cred, kept.stage, kept.run))
+            .collect();
+        format!(
+            "[{}] vault=[{}] and {} revoked; target={:?}",
+            hosts.join(", "),
+            kept.join(", "),
+            self.vault.versions.len() - kept.len(),
+            self.target
+        )
     }
 
     /// When the worker wants to be woken, if it sleeps.

@@ -9,6 +9,8 @@ const MOST_STATES: usize = 3_000_000;
 #[test]
 fn every_wrong_protocol_is_caught_by_its_invariant() {
     let mut escaped = Vec::new();
+    // Scenes in which the right protocol has been tried already.
+    let mut clean = Vec::new();
     println!(
         "{:<50} {:<32} {:>6} {:>9}",
         "mutant", "caught by", "depth", "states"
@@ -16,12 +18,15 @@ fn every_wrong_protocol_is_caught_by_its_invariant() {
     for mutant in all() {
         let mut scene = mutant.scene.clone();
         scene.faults = scene.faults.min(2);
-        let right = search_within(&scene, Wrong::default(), MOST_STATES);
-        if let Some((violation, _)) = right.violation {
-            escaped.push(format!(
-                "{}: the right protocol violates {:?}",
-                mutant.rule, violation.invariant
-            ));
+        if !clean.contains(&scene) {
+            let right = search_within(&scene, Wrong::default(), MOST_STATES);
+            if let Some((violation, _)) = right.violation {
+                escaped.push(format!(
+                    "{}: the right protocol violates {:?}",
+                    mutant.rule, violation.invariant
+                ));
+            }
+            clean.push(scene.clone());
         }
         let found = search_within(&scene, mutant.wrong, MOST_STATES);
         let caught = found

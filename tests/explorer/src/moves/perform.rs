@@ -162,20 +162,30 @@ impl Rig<'_> {
             .filter_map(|worker| world.sleeps_until(worker))
             .min()
             .unwrap_or(world.now);
-        while let Some(change) = world
-            .target
-            .next_change(world.now)
-            .filter(|change| *change < wake)
-        {
-            self.pass(world, change.max(world.now + 1));
-            at_every_instant(self.scene, world)?;
-        }
-        self.pass(world, wake.max(world.now));
+        self.wait(world, wake)?;
         for worker in 0..world.workers.len() {
             if world.sleeps_until(worker).is_some_and(|until| until <= world.now) {
                 self.deliver(world, worker, &Event::Timer)?;
             }
         }
+        Ok(())
+    }
+
+    /// Time passes; at every instant at which the target changes by itself the invariants hold.
+    ///
+    /// # Errors
+    ///
+    /// The invariant that does not.
+    pub fn wait(&self, world: &mut World, until: u64) -> Check {
+        while let Some(change) = world
+            .target
+            .next_change(world.now)
+            .filter(|change| *change < until)
+        {
+            self.pass(world, change.max(world.now + 1));
+            at_every_instant(self.scene, world)?;
+        }
+        self.pass(world, until.max(world.now));
         Ok(())
     }
 
@@ -247,9 +257,12 @@ impl Rig<'_> {
                 let current = world.vault.current().unwrap_or(crate::world::FIRST);
                 world.target.change_by_hand(current, fresh);
             }
-            Move::RestoreTarget => world.target = World::new(self.scene).target,
+            Move::RestoreTarget => world.target.set_back_to(&world.backup),
             Move::WriteByHand => {
                 world.vault.add(fresh, Stage::Pending, None, true);
+                if let crate::target::Target::Served { valid, .. } = &mut world.target {
+                    valid.push(fresh);
+                }
                 self.driver().make_current(world, fresh);
             }
             Move::RestoreVault(snapshot) => {
@@ -266,7 +279,7 @@ impl Rig<'_> {
             Move::LoseDisk => {
                 world.disk_lost = true;
                 world.vault.versions.retain(|version| version.remote);
-                let run = world.workers[0].run + 1;
+                let run = world.fresh_run();
                 let state = Arc::new(State::new(run_id(run), self.scene.settings(self.scene.trigger)));
                 world.workers[0] = Worker {
                     run,

@@ -1,0 +1,65 @@
+//! Long random histories: 100,000 turns at a fresh seed, which is printed. `KEYWHEEL_SEED` sets it; `cargo xtask simulate` runs more.
+#![allow(clippy::print_stdout, reason = "the seed is what a failure is repeated by")]
+
+use keywheel_explorer::invariant::Invariant;
+use keywheel_explorer::scene::Wrong;
+use keywheel_explorer::simulation::{Figures, TURNS, simulate};
+use keywheel_workflow::Mutation;
+
+const SEEDS: u64 = 10;
+
+fn first_seed() -> u64 {
+    std::env::var("KEYWHEEL_SEED").map_or_else(
+        |_| rand::random::<u32>().into(),
+        |text| match text.parse() {
+            Ok(seed) => seed,
+            Err(error) => panic!("KEYWHEEL_SEED={text}: {error}"),
+        },
+    )
+}
+
+#[test]
+fn a_hundred_thousand_turns_violate_nothing() {
+    let first = first_seed();
+    println!("KEYWHEEL_SEED={first}");
+    let mut sum = Figures::default();
+    for seed in first..first + SEEDS {
+        match simulate(seed, TURNS, Wrong::default()) {
+            Ok(figures) => sum.add(figures),
+            Err(failure) => panic!("{failure}"),
+        }
+    }
+    println!("{sum}");
+    assert_eq!(sum.steps, SEEDS * TURNS);
+    assert!(sum.faults > 0 && sum.runs > 100 * SEEDS, "{sum}");
+}
+
+#[test]
+fn a_seed_repeats_itself() {
+    let seed = first_seed();
+    println!("KEYWHEEL_SEED={seed}");
+    let once = simulate(seed, 2_000, Wrong::default()).expect("nothing is violated");
+    assert_eq!(
+        once,
+        simulate(seed, 2_000, Wrong::default()).expect("the same again")
+    );
+    assert_ne!(
+        once,
+        simulate(seed + 1, 2_000, Wrong::default()).expect("another history")
+    );
+}
+
+/// A wrong protocol is found, and its seed tells the same history each time.
+#[test]
+fn a_failing_seed_repeats_its_history() {
+    let wrong = Wrong::machine(Mutation::ApplyReplayed);
+    let failing = (0..100)
+        .map(|number| 1 + 8 * number)
+        .find_map(|seed| simulate(seed, TURNS, wrong).err())
+        .expect("RETAIN replayed is found in class B");
+    assert_eq!(failing.violation.invariant, Invariant::NoConsumerIsRefused);
+    let again = simulate(failing.seed, TURNS, wrong).expect_err("the same violation");
+    assert_eq!(again.violation, failing.violation);
+    assert_eq!(again.history, failing.history);
+    assert!(failing.history.contains("Apply"), "{failing}");
+}
