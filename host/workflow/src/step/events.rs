@@ -4,7 +4,7 @@ use keywheel_model::{Effect as Reach, StepName};
 
 use super::Work;
 use crate::mutant::Mutation;
-use crate::{Call, Cause, Choice, Effect, Entry, Event, NoteKind, Phase, ProofPolicy, Report, Wish};
+use crate::{Call, Cause, Choice, Effect, Entry, Event, NoteKind, Phase, Report, Wish};
 
 impl Work {
     pub(super) fn take(&mut self, event: &Event) -> bool {
@@ -119,11 +119,11 @@ impl Work {
         if self.state.reach == Reach::Applied && !self.state.settings.class.target_issues() {
             self.state.reach = Reach::Maybe;
         }
-        let unknown = match self.state.phase {
-            Phase::Promote => self.state.settings.proof == ProofPolicy::Login,
-            Phase::Mirror | Phase::Announce | Phase::Apply => true,
-            _ => false,
-        };
+        // A deferred proof rests on what this host saw committed: that counts no more either.
+        let unknown = matches!(
+            self.state.phase,
+            Phase::Mirror | Phase::Announce | Phase::Apply | Phase::Promote
+        );
         if unknown && self.state.roles.pending.is_some() && !self.wrong(Mutation::ApplyReplayed) {
             self.state.proved = false;
             self.state.reach = self.state.reach.max(Reach::Maybe);
