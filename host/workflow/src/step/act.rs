@@ -175,11 +175,12 @@ impl Work {
     }
 
     pub(super) fn all_reported(&self) -> bool {
-        let settings = &self.state.settings;
-        settings
-            .consumers
-            .iter()
-            .all(|consumer| self.state.reported.contains(&consumer.name))
+        // Nobody is declared: somebody who is not may still read the secret, so the grace is kept.
+        let consumers = &self.state.settings.consumers;
+        !consumers.is_empty()
+            && consumers
+                .iter()
+                .all(|consumer| self.state.reported.contains(&consumer.name))
     }
 
     fn abandon(&mut self) -> Option<Effect> {
