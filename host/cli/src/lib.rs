@@ -31,7 +31,7 @@ pub fn run() -> ExitCode {
         Err(error) => {
             output.fail(&Failure::because(
                 ExitCode::Unexpected,
-                "runtime",
+                "host.threads",
                 "cannot start threads",
                 &error,
             ));

@@ -136,7 +136,7 @@ impl Output {
         if !self.interactive {
             let failure = Failure::new(
                 ExitCode::Usage,
-                "confirm",
+                "input.confirm",
                 "this needs a yes, and nobody may be asked",
             );
             return Err(failure.hint("`--yes` says it beforehand"));
@@ -148,7 +148,7 @@ impl Output {
             Ok(_) if matches!(answer.trim(), "y" | "Y" | "yes") => Ok(()),
             _ => Err(Failure::new(
                 ExitCode::Unexpected,
-                "confirm",
+                "input.confirm",
                 "stopped: nothing was done",
             )),
         }

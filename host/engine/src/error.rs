@@ -193,9 +193,9 @@ impl Error {
             Self::State { .. } => "run.state",
             Self::NewerState { .. } => "run.newer-state",
             Self::Audit(_) => "audit.broken",
-            Self::File { .. } => "file",
+            Self::File { .. } => "host.file",
             Self::Exists { .. } => "file.exists",
-            Self::Defect(_) => "defect",
+            Self::Defect(_) => "host.defect",
         }
     }
 

@@ -90,12 +90,8 @@ impl Error {
             Self::NotJson(_) | Self::NotCanonical => {
                 "the section was not written by `keywheel plugin pack`: build the plugin again and pack it"
             }
-            Self::NotWasm => {
-                "expected the `.wasm` file that `keywheel plugin build` wrote; compiled `.cwasm` files are never loaded"
-            }
-            Self::CoreModule => {
-                "build for `wasm32-wasip2`, or make a component of it with `wasm-tools component new`"
-            }
+            Self::NotWasm => "expected a `.wasm` component; compiled `.cwasm` files are never loaded",
+            Self::CoreModule => "`keywheel plugin pack` makes a component of it",
             Self::Damaged { .. } => "copy or build the file again",
             Self::NoManifest => "write it in with `keywheel plugin pack FILE manifest.toml`",
             Self::TwoManifests => "build the plugin again and pack it once",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keywheel_capability::bindings::exports::keywheel::plugin::rotator;
+use keywheel_capability::report::LogLevel;
 use keywheel_capability::{HostState, StepReport};
 use keywheel_manifest::ShapeEffect;
 use keywheel_model::{Effect, ErrorKind, Outcome, StepError, StepName, Verdict};
@@ -80,7 +81,9 @@ impl Plugin {
             },
             Err(_elapsed) => Called::Stopped(Stop::WallClock),
         };
-        end(called, store.into_data().host, meter.spent())
+        let ended = end(called, store.into_data().host, meter.spent());
+        tell(&format!("{} {step}", self.manifest().name), &ended.seen);
+        ended
     }
 
     async fn call(
@@ -157,6 +160,26 @@ impl Plugin {
             (pointer, message)
         };
         Ok(found.into_iter().take(PROBLEMS).map(cleaned).collect())
+    }
+}
+
+/// What the plugin logged, masked and bounded, as events of the host: a panic's place is here and nowhere else.
+fn tell(who: &str, seen: &StepReport) {
+    for line in &seen.log {
+        let fields = line.fields.iter().map(|(name, value)| format!(" {name}={value}"));
+        let text = format!("{who}: {}{}", line.message, fields.collect::<String>());
+        match line.level {
+            LogLevel::Trace | LogLevel::Debug => tracing::debug!("{text}"),
+            LogLevel::Info => tracing::info!("{text}"),
+            LogLevel::Warn => tracing::warn!("{text}"),
+            LogLevel::Error => tracing::error!("{text}"),
+        }
+    }
+    if seen.log_dropped > 0 {
+        tracing::warn!(
+            "{who}: {} log lines over the limit were dropped",
+            seen.log_dropped
+        );
     }
 }
 

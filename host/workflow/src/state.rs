@@ -233,6 +233,25 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 15] = [
+        Self::Blocked,
+        Self::Vault,
+        Self::Target,
+        Self::Account,
+        Self::Budget,
+        Self::ByHand,
+        Self::AdoptionRequired,
+        Self::BothRejected,
+        Self::NothingAccepted,
+        Self::Restored,
+        Self::Withdrawn,
+        Self::Limited,
+        Self::StillAlive,
+        Self::Impossible,
+        Self::Slots,
+    ];
+
     /// The word used in output and in the journal.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -402,5 +421,19 @@ impl State {
     /// Whether the run can only go forward: it is promoted, or the target has made a credential that it cannot take back.
     pub fn past_no_return(&self) -> bool {
         self.promoted || self.no_way_back
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_operators_page_explains_every_cause() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operators.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        for cause in Cause::ALL {
+            assert!(page.contains(&format!("\n| `{}` |", cause.as_str())), "{cause:?}");
+        }
     }
 }

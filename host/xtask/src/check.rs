@@ -1,11 +1,14 @@
 //! `cargo xtask check`: holds the repository to its rules. Each rule its own file; a finding names its place and the way out.
 
 mod banned;
+mod codes;
 mod contract;
 mod layers;
 mod licences;
+mod links;
 mod metadata;
 mod places;
+mod quotes;
 mod sizes;
 mod tools;
 mod unsafe_code;
@@ -88,11 +91,14 @@ impl Repository {
 type Rule = fn(&Repository) -> anyhow::Result<Vec<Finding>>;
 
 /// Quick ones first.
-const RULES: [(&str, Rule); 13] = [
+const RULES: [(&str, Rule); 16] = [
     ("places", |repository| Ok(places::check(repository))),
     ("layers", layers::check),
     ("sizes", sizes::check),
     ("words", words::check),
+    ("codes", codes::check),
+    ("links", links::check),
+    ("quotes", quotes::check),
     ("unsafe", unsafe_code::check),
     ("plugins", |repository| Ok(layers::check_plugins(repository))),
     ("licences", licences::check),

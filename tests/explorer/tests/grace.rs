@@ -20,7 +20,10 @@ fn after_telling(consumers: Vec<Consumer>, reported: &[&str]) -> Option<Effect> 
     state.stale_until = Some(Timestamp::default());
     (state.op, state.doing) = (1, Some(Effect::Propagate { version }));
     let reported = reported.iter().map(|name| (*name).to_owned()).collect();
-    let told = Event::Done { op: 1, report: Report::Told { reported } };
+    let told = Event::Done {
+        op: 1,
+        report: Report::Told { reported },
+    };
     step(&state, &told, Timestamp::default()).effect
 }
 
@@ -30,7 +33,11 @@ fn is_grace(effect: Option<&Effect>) -> bool {
 
 #[test]
 fn the_grace_is_waited_until_every_consumer_has_reported() {
-    let shop = Consumer { name: "shop".to_owned(), stale_ms: 0, announce: false };
+    let shop = Consumer {
+        name: "shop".to_owned(),
+        stale_ms: 0,
+        announce: false,
+    };
     assert!(is_grace(after_telling(vec![shop.clone()], &[]).as_ref()));
     let next = after_telling(vec![shop], &["shop"]);
     assert!(next.is_some() && !is_grace(next.as_ref()));

@@ -73,8 +73,14 @@ async fn unsealed(engine: Engine, context: &Context) -> Result<Engine, Failure> 
 /// # Errors
 /// The signals cannot be listened to.
 pub(crate) fn stop_on_signal(output: Output) -> Result<Stop, Failure> {
-    let unheard =
-        |error| Failure::because(ExitCode::Unexpected, "signal", "cannot listen to signals", &error);
+    let unheard = |error| {
+        Failure::because(
+            ExitCode::Unexpected,
+            "host.signals",
+            "cannot listen to signals",
+            &error,
+        )
+    };
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
     let (stopper, stop) = Stop::pair();

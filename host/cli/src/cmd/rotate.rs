@@ -123,7 +123,7 @@ async fn rotate(
 }
 
 /// The one of two codes that a person should know of first.
-fn worse(a: ExitCode, b: ExitCode) -> ExitCode {
+pub(crate) fn worse(a: ExitCode, b: ExitCode) -> ExitCode {
     let rank = |code: ExitCode| match code {
         ExitCode::Ok => 0,
         ExitCode::Attention => 1,

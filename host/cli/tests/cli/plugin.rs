@@ -5,6 +5,12 @@ use crate::kit::Place;
 /// A component without anything in it.
 pub(crate) const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
+/// What a compiler writes: a core module.
+const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+/// The sections of a module that needs something that no contract has.
+const IMPORT_OF_ENV: &[u8] = b"\x01\x04\x01\x60\0\0\x02\x09\x01\x03env\x01f\0\0";
+
 const MANIFEST: &str = "format = 1\nname = \"demo\"\nversion = \"0.1.0\"\nsummary = \"For these tests\"\nconfig-schema = \"schema.json\"\n\
     capabilities = [\"core\", \"net\"]\ntarget = [\"/host\"]\naccount = [\"/role\"]\ninputs = []\n\n\
     [[mode]]\nclass = \"C\"\nstrategy = \"one-slot\"\nproof = \"login\"\nbelief = \"0s\"\n\n\
@@ -48,6 +54,16 @@ fn pack_writes_the_manifest_in_and_show_reads_it_out() {
 }
 
 #[test]
+fn a_core_module_is_made_a_component() {
+    let place = Place::new();
+    write_sources(&place);
+    place.write("core.wasm", EMPTY_MODULE);
+    assert_eq!(place.run("plugin pack core.wasm --to demo.wasm").exit, 0);
+    assert!(place.read("demo.wasm").starts_with(EMPTY_COMPONENT));
+    assert_eq!(place.run("plugin show demo.wasm").exit, 0);
+}
+
+#[test]
 fn the_same_input_packs_to_the_same_bytes_and_leaves_nothing_beside_it() {
     let place = Place::new();
     write_sources(&place);
@@ -78,8 +94,8 @@ fn what_cannot_be_packed_is_refused_with_the_way_out_and_nothing_is_written() {
             ran.err
         );
     };
-    place.write("core.wasm", b"\0asm\x01\0\0\0");
-    refused("plugin pack core.wasm", 20, "manifest.core-module");
+    place.write("core.wasm", [EMPTY_MODULE, IMPORT_OF_ENV].concat());
+    refused("plugin pack core.wasm", 20, "plugin.core-module");
     place.write("text.wasm", "no component");
     refused("plugin pack text.wasm", 20, "manifest.not-wasm");
     place.write("demo.wasm", EMPTY_COMPONENT);

@@ -349,8 +349,11 @@ fn ctrl_c_stops_at_a_journalled_point_and_the_run_goes_on_from_there() {
         (Some(true), true),
         "{view}"
     );
-    let ran = place.run("run resume app-db --wait end");
+    let ran = place.run("run resume --all --wait end");
     assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(ran.out.contains("succeeded"), "{}", ran.out);
+    let ran = place.run("run resume --all");
+    assert_eq!((ran.exit, ran.out.as_str()), (0, ""), "{}", ran.err);
     assert!(server().login("cli_stop", &old).unwrap().is_refused());
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use keywheel_manifest::{Digest, Manifest};
 use serde::Serialize;
+use wit_component::ComponentEncoder;
 
 use crate::cmd::Context;
 use crate::cmd::plugin::{folder, manifest_failure};
@@ -16,7 +17,7 @@ use crate::exit_code::ExitCode;
 /// Writes a manifest into a component.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The component, as it came from the compiler
+    /// The component or core module, as it came from the compiler
     component: PathBuf,
     /// The manifest; the schema that it names lies beside it
     #[arg(default_value = "manifest.toml")]
@@ -43,13 +44,7 @@ struct Packed {
 /// The component or the manifest is not valid, or a file cannot be read or written.
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let manifest = read_manifest(&arguments.manifest)?;
-    let component = folder::bytes(&arguments.component)?;
-    let packed = keywheel_manifest::pack(&component, &manifest).map_err(|error| {
-        manifest_failure(
-            format!("cannot pack \"{}\"", arguments.component.display()),
-            &error,
-        )
-    })?;
+    let packed = pack(&arguments.component, &manifest)?;
     let file = arguments.to.as_ref().unwrap_or(&arguments.component);
     replace(file, &packed).map_err(|error| {
         Failure::because(
@@ -75,6 +70,28 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, 
         )
     })?;
     Ok(ExitCode::Ok)
+}
+
+/// What a compiler writes is a component, or a core module that describes one.
+fn pack(file: &Path, manifest: &Manifest) -> Result<Vec<u8>, Failure> {
+    let bytes = folder::bytes(file)?;
+    let packed = match keywheel_manifest::pack(&bytes, manifest) {
+        Err(keywheel_manifest::Error::CoreModule) => {
+            keywheel_manifest::pack(&component_of(file, &bytes)?, manifest)
+        }
+        other => other,
+    };
+    packed.map_err(|error| manifest_failure(format!("cannot pack \"{}\"", file.display()), &error))
+}
+
+fn component_of(file: &Path, module: &[u8]) -> Result<Vec<u8>, Failure> {
+    let encoder = ComponentEncoder::default().validate(true).module(module);
+    let encoded = encoder.and_then(|mut encoder| encoder.encode());
+    encoded.map_err(|error| {
+        let message = format!("\"{}\" is a core module that makes no component", file.display());
+        Failure::because(ExitCode::ConfigInvalid, "plugin.core-module", message, &*error)
+            .hint("build it with the bindings of `wit/`: plugins/sdk has them for Rust")
+    })
 }
 
 fn read_manifest(path: &Path) -> Result<Manifest, Failure> {

@@ -5,6 +5,7 @@ use keywheel_engine::view::RunView;
 use keywheel_engine::{Left, RunWord, Wish};
 use keywheel_model::Trigger;
 
+use crate::cmd::rotate::worse;
 use crate::cmd::run::{Waiting, exit_of, find, order, show};
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
@@ -24,8 +25,14 @@ pub(crate) struct Target {
 /// Goes on.
 #[derive(Debug, Args)]
 pub(crate) struct Resume {
+    /// The run's id, or a rotation for its newest run
+    #[arg(required_unless_present = "all")]
+    run: Option<String>,
+    /// Every open run that needs no person, one after the other: for a timer
+    #[arg(long, conflicts_with_all = ["run", "apply_current", "accept_head"])]
+    all: bool,
     #[command(flatten)]
-    target: Target,
+    waiting: Waiting,
     /// Put the vault's current version on the target again first
     #[arg(long, conflicts_with = "accept_head")]
     apply_current: bool,
@@ -42,17 +49,57 @@ pub(crate) async fn resume(arguments: &Resume, context: &Context) -> Result<Exit
         (_, true) => Wish::AcceptHead,
         _ => Wish::Resume,
     };
-    steer(&arguments.target, wish, context).await
+    match &arguments.run {
+        Some(run) => go_on(run, arguments.waiting, wish, context).await,
+        None => resume_all(arguments.waiting, context).await,
+    }
+}
+
+async fn resume_all(waiting: Waiting, context: &Context) -> Result<ExitCode, Failure> {
+    let engine = host::open_unsealed(context).await?;
+    let stop = host::stop_on_signal(context.output)?;
+    let (mut views, mut worst) = (Vec::new(), ExitCode::Ok);
+    let runs = engine.open_runs().await?;
+    for run in runs.iter().filter(|run| run.parked.is_none()) {
+        let progress = Progress::new(context.output);
+        let order = order(Trigger::Manual, None, waiting.span(), &stop, &progress);
+        let went = engine.go_on(&run.run, Wish::Resume, order).await;
+        drop(progress);
+        match went {
+            Ok((view, left)) => {
+                say_next(&view, left, context);
+                worst = worse(worst, exit_of(&view, left));
+                views.push(view);
+            }
+            Err(error) => {
+                let failure = Failure::from(error);
+                context.output.fail(&failure);
+                worst = worse(worst, failure.exit());
+            }
+        }
+        if stop.is_requested() {
+            break;
+        }
+    }
+    context.output.data(&views, |style| {
+        let texts: Vec<String> = views.iter().map(|view| show::text(view, style)).collect();
+        texts.join("\n")
+    })?;
+    Ok(worst)
 }
 
 /// # Errors
 /// There is no such run, it is over, or past the point of no return.
 pub(crate) async fn steer(target: &Target, wish: Wish, context: &Context) -> Result<ExitCode, Failure> {
+    go_on(&target.run, target.waiting, wish, context).await
+}
+
+async fn go_on(run: &str, waiting: Waiting, wish: Wish, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open_unsealed(context).await?;
-    let run = find(&engine, &target.run).await?;
+    let run = find(&engine, run).await?;
     let stop = host::stop_on_signal(context.output)?;
     let progress = Progress::new(context.output);
-    let order = order(Trigger::Manual, None, target.waiting.span(), &stop, &progress);
+    let order = order(Trigger::Manual, None, waiting.span(), &stop, &progress);
     let (view, left) = engine.go_on(&run, wish, order).await?;
     drop(progress);
     context.output.data(&view, |style| show::text(&view, style))?;
