@@ -40,8 +40,7 @@ fn is_source(file: &str) -> bool {
         || file.starts_with("plugins/") && !file.starts_with("plugins/templates/");
     is_product
         && file.contains("/src/")
-        && file.ends_with(".rs")
-        && !file.ends_with("/tests.rs")
+        && matches!(file.rsplit_once('.'), Some((stem, "rs")) if !stem.ends_with("/tests"))
         && file != KEYS
 }
 
@@ -113,7 +112,7 @@ mod tests {
 
     #[test]
     fn constants_are_found_in_code_and_not_in_comments_tests_or_names_of_files() {
-        let source = r##"
+        let source = r#"
             Self::Full => "store.full", // and "tls.name" behind it
             // "store.comment"
             format!("run.gap: {what}, and: so on");
@@ -121,7 +120,7 @@ mod tests {
             let no = ["Store.full", "store", "store.", "two words.x", "{name}.x", "/a.b"];
             #[cfg(test)]
             mod tests { "store.test" }
-        "##;
+        "#;
         let expected = [
             (2, "store.full".to_owned()),
             (2, "tls.name".to_owned()),

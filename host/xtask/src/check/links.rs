@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 use super::{Finding, Repository};
 
 pub(super) fn check(repository: &Repository) -> anyhow::Result<Vec<Finding>> {
-    let is_page = |file: &&String| file.ends_with(".md");
     let mut headings = BTreeSet::new();
     let mut links = Vec::new();
-    for file in repository.files.iter().filter(is_page) {
+    for file in repository.files.iter().filter(|file| is_page(file)) {
         let text = repository.text(file)?.unwrap_or_default();
         let prose = prose(&text);
         headings.extend(
@@ -21,7 +20,7 @@ pub(super) fn check(repository: &Repository) -> anyhow::Result<Vec<Finding>> {
         }
     }
     let leads_somewhere = |to: &str| match to.split_once('#') {
-        Some((page, _)) if page.ends_with(".md") => headings.contains(to),
+        Some((page, _)) if is_page(page) => headings.contains(to),
         Some((file, _)) => is_there(&repository.files, file),
         None => is_there(&repository.files, to),
     };
@@ -35,6 +34,10 @@ pub(super) fn check(repository: &Repository) -> anyhow::Result<Vec<Finding>> {
             )
         })
         .collect())
+}
+
+pub(super) fn is_page(file: &str) -> bool {
+    file.rsplit_once('.').is_some_and(|(_, ending)| ending == "md")
 }
 
 /// A file, or a folder of files.

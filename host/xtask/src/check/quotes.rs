@@ -1,10 +1,11 @@
 //! What a page quotes from a file stands in that file: a block of code after `<!-- from PATH -->`.
 
+use super::links::is_page;
 use super::{Finding, Repository};
 
 pub(super) fn check(repository: &Repository) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    for page in repository.files.iter().filter(|file| file.ends_with(".md")) {
+    for page in repository.files.iter().filter(|file| is_page(file)) {
         for Quote { line, from, text } in quotes(&repository.text(page)?.unwrap_or_default()) {
             let is_there = repository.files.contains(&from);
             let original = if is_there { repository.text(&from)? } else { None };
