@@ -156,7 +156,7 @@ fn scene_of(seed: u64, dice: &mut StdRng) -> Scene {
         faults: u8::MAX,
         kinds: Kinds {
             stalls: two,
-            outside: !two,
+            outside: true,
             ..Kinds::ALL
         },
         ..scene

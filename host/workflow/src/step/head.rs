@@ -264,6 +264,11 @@ impl Work {
         if self.state.phase == Phase::RollForward && head.current() == self.state.check.accepted.as_ref() {
             return self.rolled_forward();
         }
+        let repairs = matches!(self.state.phase, Phase::Repair | Phase::ProveRepair);
+        if repairs && head.current() != self.state.roles.current.as_ref() {
+            // Another run has been here: what is current now is verified, not what was.
+            return self.begin_check();
+        }
         if self.state.phase != Phase::Verify {
             return;
         }

@@ -196,22 +196,20 @@ impl Work {
             self.state.proved = true;
             return self.go(Phase::Revoke);
         }
-        let back_to = if self.state.check.begun {
+        // Put on after what is pending, current may have pushed that where the next run would not look for it: that one makes its own.
+        let back_to = if self.state.check.begun && self.state.roles.pending.is_none() {
             Phase::Verify
         } else {
             Phase::Abandon
         };
         if self.state.check.park_after {
-            self.state.check.begun = false;
+            self.state.check.begun = back_to == Phase::Abandon && self.state.check.begun;
             self.park_to(
                 Cause::BothRejected,
                 "current was put on the target again and works",
                 back_to,
             );
-        } else if self.state.check.begun && self.state.roles.pending.is_some() {
-            // Put on after it, current may have pushed it where the next run would not look for it: that one makes its own.
-            self.go(Phase::Abandon);
-        } else if self.state.check.begun {
+        } else if back_to == Phase::Verify {
             self.end(Ending::Succeeded, "current was put on the target again");
         } else {
             self.go(Phase::Abandon);

@@ -278,7 +278,12 @@ impl Rig<'_> {
             }
             Move::LoseDisk => {
                 world.disk_lost = true;
-                world.vault.versions.retain(|version| version.remote);
+                // What another host has made is on that one's disk.
+                let others: Vec<_> = world.workers[1..].iter().map(|other| Some(other.run)).collect();
+                world
+                    .vault
+                    .versions
+                    .retain(|version| version.remote || others.contains(&version.run));
                 let run = world.fresh_run();
                 let state = Arc::new(State::new(run_id(run), self.scene.settings(self.scene.trigger)));
                 world.workers[0] = Worker {
