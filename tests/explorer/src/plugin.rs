@@ -60,13 +60,17 @@ impl Plugin<'_> {
     ) -> Result<Stepped, crate::invariant::Violation> {
         let fresh = world.fresh();
         let now = world.now;
-        // What a person pasted is not offered again once it has been given up.
+        // What a person pasted, or an authority issued, is not stored a second time once it was promoted or given up.
         let vault = &world.vault;
-        world.pasted.retain(|(_, cred)| {
+        let open = |cred: Cred| {
             vault
-                .get(*cred)
+                .get(cred)
                 .is_none_or(|version| version.stage == Stage::Pending)
-        });
+        };
+        world.pasted.retain(|(_, cred)| open(*cred));
+        if matches!(world.target, Target::Served { .. }) {
+            world.notes.retain(|(_, _, cred)| open(*cred));
+        }
         let cred = match &mut world.target {
             Target::Keys(_) if self.scene.class == keywheel_model::SlotClass::G => {
                 match world.pasted.iter().find(|(run, _)| *run == self.run) {
