@@ -86,8 +86,13 @@ impl Life {
     }
 
     fn moved(&self, rig: &Rig<'_>, what: Move) -> Result<Self, Violation> {
+        let mut world = rig.make(&self.world, what)?;
+        if what == Move::DriftCheck {
+            // What kept a parked run from going on may be mended by it: people try again.
+            world.resumes = 0;
+        }
         Ok(Self {
-            world: rig.make(&self.world, what)?,
+            world,
             kept_until: self.kept_until.clone(),
         })
     }
