@@ -87,8 +87,15 @@ impl Life {
 
     fn moved(&self, rig: &Rig<'_>, what: Move) -> Result<Self, Violation> {
         let mut world = rig.make(&self.world, what)?;
-        if what == Move::DriftCheck {
-            // What kept a parked run from going on may be mended by it: people try again.
+        let idle = |world: &World| {
+            world
+                .workers
+                .iter()
+                .filter(|host| host.mode == Mode::Idle)
+                .count()
+        };
+        if what == Move::DriftCheck || idle(&world) > idle(&self.world) {
+            // What kept a parked run from going on may be mended, or another run is over: people try again.
             world.resumes = 0;
         }
         Ok(Self {
