@@ -1,6 +1,6 @@
 //! What a run stores and loads. The engine implements it over the vault and the journal; nothing here knows how.
 //!
-//! Every function is durable before it returns. None is called again by itself: an error goes to the guest, and the run
+//! Every function but [`RunPort::audit`] is durable before it returns. None is called again by itself: an error goes to the guest, and the run
 //! decides. Errors are [`StepError`]s with the effect `none`, for nothing here reaches a target.
 
 use std::collections::BTreeMap;
@@ -207,7 +207,7 @@ pub trait RunPort: Send + Sync {
     /// Appends how it ended.
     async fn conclude(&self, intent: u64, conclusion: &Conclusion) -> Result<(), StepError>;
 
-    /// Appends an audit row.
+    /// Notes a row for the audit trail: durable with the call's next write, or with its end; a refusal at once.
     async fn audit(&self, fact: &AuditFact) -> Result<(), StepError>;
 
     /// Takes one comparison from the budget of both versions (rule H10). `false`: it is used up, in whatever run.

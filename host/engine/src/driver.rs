@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::engine::Inner;
-use crate::journal::{Kept, LEASE, Saved};
+use crate::journal::{Kept, LEASE, Noted, Saved};
 use crate::perform::Performer;
 use crate::{Error, Observer, Wait};
 
@@ -77,22 +77,26 @@ impl Driver<'_> {
         let mut held: Option<Fence> = None;
         // In memory only, where the machine says that the state need not be durable before its effect.
         let mut ahead: Option<Next> = None;
+        // What the audit trail is to be told with the next state that is kept.
+        let mut untold: Vec<Noted> = Vec::new();
         let left = loop {
             let state = ahead.as_ref().map_or(&saved.state, |next| &next.state);
-            let mut next = step(state, &event, self.inner.clock.now());
-            if let Some(unsaved) = &ahead {
-                next.notes.splice(0..0, unsaved.notes.iter().cloned());
-            }
+            let now = self.inner.clock.now();
+            let next = step(state, &event, now);
+            untold.extend(Noted::of(&next, now));
             let more = waiting_events.next();
             let may_lag = next
                 .effect
                 .as_ref()
                 .is_some_and(|effect| !effect.needs_write_ahead(next.state.settings.class));
-            if may_lag && next.notes.is_empty() && more.is_none() && !next.state.is_over() {
+            if may_lag && more.is_none() && !next.state.is_over() {
                 ahead = Some(next);
             } else {
-                match self.inner.journal.save(&mut saved, &next).await? {
-                    Kept::Yes => ahead = None,
+                match self.inner.journal.save(&mut saved, &next, untold.clone()).await? {
+                    Kept::Yes => {
+                        ahead = None;
+                        untold.clear();
+                    }
                     Kept::FenceLost => {
                         ahead = Some(Next { effect: None, ..next });
                         event = Event::FenceLost;
@@ -113,7 +117,7 @@ impl Driver<'_> {
             }
         };
         if let Some(next) = &ahead {
-            self.inner.journal.save(&mut saved, next).await?;
+            self.inner.journal.save(&mut saved, next, untold).await?;
         }
         if let Some(fence) = held {
             self.inner.journal.release(&saved.state.run, fence).await?;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use keywheel_audit::Entry;
-use keywheel_model::{Fence, RunId, StepName, Timestamp};
+use keywheel_model::{Fence, RunId, Safety, StepName, Timestamp};
 use keywheel_store::{LeaseKey, LeaseRequest, NewRun, Run, Store, Transaction};
-use keywheel_workflow::{Effect, Ending, FORMAT, Lease, Next, NoteKind, Pinned, State};
+use keywheel_workflow::{Effect, Ending, FORMAT, Lease, Next, Note, NoteKind, Pinned, State};
 use serde_json::json;
 
 use crate::Error;
@@ -19,6 +19,25 @@ pub(crate) const LEASE: Duration = Duration::from_secs(30);
 pub(crate) struct Saved {
     pub(crate) state: State,
     pub(crate) version: u64,
+}
+
+/// A fact of the machine's, and how it stood when that was noted: the state that it is committed with may be a later one.
+#[derive(Clone, Debug)]
+pub(crate) struct Noted {
+    note: Note,
+    at: Timestamp,
+    safety: Safety,
+}
+
+impl Noted {
+    /// The notes that a step of the machine made.
+    pub(crate) fn of(next: &Next, at: Timestamp) -> impl Iterator<Item = Self> + '_ {
+        let safety = next.state.safety();
+        next.notes
+            .iter()
+            .cloned()
+            .map(move |note| Self { note, at, safety })
+    }
 }
 
 /// Whether a save was kept.
@@ -70,11 +89,9 @@ impl Journal {
             );
         self.store
             .write(move |tx| {
-                if let Some(open) = tx.open_runs()?.into_iter().find(|run| run.secret == new.secret) {
-                    return Err(Error::OpenRun {
-                        secret: new.secret.clone(),
-                        run: open.id,
-                    });
+                if let Some(run) = tx.open_run_of(&new.secret)? {
+                    let secret = new.secret.clone();
+                    return Err(Error::OpenRun { secret, run });
                 }
                 tx.begin_run(&new)?;
                 tx.record(&new.id, PinnedRotation::LABEL, &pinned)?;
@@ -115,10 +132,14 @@ impl Journal {
 
     /// Makes the new state durable: the fence is checked, the notes become audit rows and notifications, an ended run is closed, and what
     /// it held is given back, all in one transaction.
-    pub(crate) async fn save(&self, saved: &mut Saved, next: &Next) -> Result<Kept, Error> {
+    pub(crate) async fn save(
+        &self,
+        saved: &mut Saved,
+        next: &Next,
+        notes: Vec<Noted>,
+    ) -> Result<Kept, Error> {
         let text = write_state(&next.state)?;
         let (state, effect, version) = (next.state.clone(), next.effect.clone(), saved.version);
-        let notes = next.notes.clone();
         let kept = self
             .store
             .write(move |tx| {
@@ -131,8 +152,8 @@ impl Journal {
                     }
                 }
                 let version = tx.set_run_state(&state.run, version, &text)?;
-                for note in &notes {
-                    record_note(tx, &state, note)?;
+                for noted in &notes {
+                    record_note(tx, &state, noted)?;
                 }
                 if let Some(ended) = &state.ended {
                     tx.finish_run(&state.run, ending_word(ended.ending))?;
@@ -247,7 +268,7 @@ fn lands_until(effect: &Effect) -> Option<Timestamp> {
 fn record_note(
     tx: &Transaction<'_>,
     state: &State,
-    note: &keywheel_workflow::Note,
+    Noted { note, at, safety }: &Noted,
 ) -> Result<(), keywheel_store::Error> {
     let (action, outcome) = note_words(note.kind);
     let entry = Entry::of_host(action, state.settings.secret.as_str(), outcome)
@@ -256,7 +277,8 @@ fn record_note(
             "rotation": state.settings.rotation.as_str(),
             "version": note.version.as_ref().map(keywheel_model::VersionId::as_str),
             "detail": note.detail,
-            "safety": state.safety(),
+            "safety": safety,
+            "at": at.as_unix_ms(),
         }));
     tx.audit(&entry)?;
     if note.kind.needs_attention() {

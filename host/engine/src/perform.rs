@@ -141,6 +141,7 @@ impl Performer {
         let deadline = call.deadline.min(inner.clock.now() + self.step_time);
         let context = port.context(self, state, deadline)?;
         let end = self.plugin.run(inner.capabilities.prepare(context)).await;
+        port.settle().await?;
         if call.step == StepName::Test {
             if matches!(
                 end.result,

@@ -249,6 +249,7 @@ impl Glance {
             .plugin
             .run(inner.capabilities.prepare(context))
             .await;
+        port.settle().await?;
         if matches!(end.result, Ok(StepValue::Verdict(Verdict::Accepted))) {
             self.performer.give_login_back(inner, &self.state).await?;
         }

@@ -8,6 +8,7 @@ mod store;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use keywheel_audit::Entry;
 use keywheel_capability::handle::{Labels, StoredAt};
 use keywheel_capability::port::{
     AuditFact, Conclusion, Intent, Loaded, NewVersion, Output, RunPort, VaultWrite, VersionFacts, Wanted,
@@ -16,6 +17,7 @@ use keywheel_model::{ErrorKind, Role, SecretBytes, SecretName, StepError, StepNa
 use keywheel_vault::Author;
 use keywheel_workflow::Call;
 
+use crate::Error;
 use crate::engine::Inner;
 use crate::pinned::Pinned;
 
@@ -24,6 +26,8 @@ use crate::pinned::Pinned;
 struct Told {
     pending: Option<VersionId>,
     current_valid_until: Option<Timestamp>,
+    /// Uses of secrets that are not in the audit trail yet: they ride with the call's next write, or with its end.
+    uses: Vec<Entry>,
 }
 
 /// See [`RunPort`].
@@ -41,7 +45,7 @@ impl Port {
     pub(crate) fn new(inner: Arc<Inner>, pinned: Arc<Pinned>, call: Call, by: Author) -> Self {
         let told = Told {
             pending: call.roles.pending.clone(),
-            current_valid_until: None,
+            ..Told::default()
         };
         Self {
             inner,
@@ -55,10 +59,9 @@ impl Port {
 
     /// For a call outside of any run (`plan`, `target test`): it keeps nothing but audit rows.
     pub(crate) fn outside(inner: Arc<Inner>, pinned: Arc<Pinned>, call: Call, by: Author) -> Self {
-        Self {
-            journalled: false,
-            ..Self::new(inner, pinned, call, by)
-        }
+        let mut port = Self::new(inner, pinned, call, by);
+        port.journalled = false;
+        port
     }
 
     /// The version that is durably pending now.
@@ -99,6 +102,23 @@ impl Port {
                 "there is no pending version yet: `set-pending` comes first",
             )
         })
+    }
+}
+
+/// A call that was let go of half-way, because its lease was lost, still tells what it had used.
+impl Drop for Port {
+    fn drop(&mut self) {
+        let uses = std::mem::take(&mut self.told().uses);
+        if let (false, Ok(executor)) = (uses.is_empty(), tokio::runtime::Handle::try_current()) {
+            let inner = Arc::clone(&self.inner);
+            executor.spawn(async move {
+                let written: Result<(), Error> =
+                    inner.store.write(move |tx| Ok(journal::record(tx, &uses)?)).await;
+                if let Err(error) = written {
+                    tracing::error!(%error, "uses of secrets are missing in the audit trail");
+                }
+            });
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use keywheel_workflow::{Choice, Event, State, describe};
 
 use crate::driver::{Driver, Left, Stop};
 use crate::engine::{Engine, Inner, actor};
-use crate::journal::{Saved, ending_word, lease_keys, read_state};
+use crate::journal::{Noted, Saved, ending_word, lease_keys, read_state};
 use crate::perform::Performer;
 use crate::pinned::Pinned;
 use crate::view::{ParkedView, RunView, StepView};
@@ -132,15 +132,10 @@ impl Engine {
     /// The store.
     pub async fn open_run_of(&self, secret: &SecretName) -> Result<Option<RunId>, Error> {
         let secret = secret.clone();
-        let rows = self
-            .inner
+        self.inner
             .store
-            .read(|reader| Ok::<_, Error>(reader.open_runs()?))
-            .await?;
-        Ok(rows
-            .into_iter()
-            .find(|run| run.secret == secret)
-            .map(|run| run.id))
+            .read(move |reader| Ok::<_, Error>(reader.open_run_of(&secret)?))
+            .await
     }
 }
 
@@ -283,8 +278,10 @@ impl Inner {
     }
 
     async fn park(&self, mut saved: Saved, what: String) -> Result<RunView, Error> {
-        let next = keywheel_workflow::step(&saved.state, &Event::Withdrawn { what }, self.clock.now());
-        self.journal.save(&mut saved, &next).await?;
+        let now = self.clock.now();
+        let next = keywheel_workflow::step(&saved.state, &Event::Withdrawn { what }, now);
+        let notes = Noted::of(&next, now).collect();
+        self.journal.save(&mut saved, &next, notes).await?;
         let (row, _) = self.journal.load(&saved.state.run).await?;
         view_of(&row)
     }

@@ -82,6 +82,13 @@ impl Plugin {
             Err(_elapsed) => Called::Stopped(Stop::WallClock),
         };
         let ended = end(called, store.into_data().host, meter.spent());
+        tracing::debug!(
+            plugin = %self.manifest().name,
+            %step,
+            computed_us = u64::try_from(ended.cpu.as_micros()).unwrap_or(u64::MAX),
+            host_calls = ended.seen.host_calls,
+            "a step of a plugin ended"
+        );
         tell(&format!("{} {step}", self.manifest().name), &ended.seen);
         ended
     }

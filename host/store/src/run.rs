@@ -90,6 +90,19 @@ impl Reader<'_> {
             .collect::<Result<_, _>>()?)
     }
 
+    /// The run of a secret that has not ended. However many others are open, only that secret's are looked at.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn open_run_of(&self, secret: &SecretName) -> Result<Option<RunId>, Error> {
+        let sql = "SELECT id FROM run WHERE secret = ?1 AND finished IS NULL ORDER BY id DESC LIMIT 1";
+        Ok(self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([secret.as_str()], |row| parsed(row, 0, RunId::from_str))
+            .optional()?)
+    }
+
     /// The newest runs, of one rotation or of all, newest first, at most `limit`.
     ///
     /// # Errors

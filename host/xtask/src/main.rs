@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "a chore speaks to the terminal")]
 
+mod bench;
 mod check;
 mod demo;
 mod plugins;
@@ -32,6 +33,8 @@ enum Chore {
     Simulate(simulate::Options),
     /// Hold the repository to its rules.
     Check(check::Options),
+    /// Measure, beside what the figures are to be compared with.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&root, &options),
         Chore::Simulate(options) => simulate::run(&root, &options),
         Chore::Check(options) => check::run(&root, &options),
+        Chore::Bench(options) => bench::run(&root, &options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

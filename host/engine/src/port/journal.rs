@@ -100,7 +100,28 @@ impl Port {
             .by(format!("plugin-of:{}", self.pinned.rotation))
             .in_run(&self.by.run)
             .with(with_step(details, self.call.step));
-        self.write(move |tx| tx.audit(&entry).map(|_| ())).await
+        if matches!(fact, AuditFact::Denied { .. }) {
+            return self.write(move |tx| tx.audit(&entry).map(|_| ())).await;
+        }
+        self.told().uses.push(entry);
+        Ok(())
+    }
+
+    /// Writes what the call has used and not yet told. Called when it is over: before that, whatever it wrote has told it.
+    ///
+    /// # Errors
+    /// The store.
+    pub(crate) async fn settle(&self) -> Result<(), crate::Error> {
+        let uses = self.told().uses.clone();
+        if uses.is_empty() {
+            return Ok(());
+        }
+        let store = &self.inner.store;
+        store
+            .write(move |tx| Ok::<_, crate::Error>(record(tx, &uses)?))
+            .await?;
+        self.told().uses.clear();
+        Ok(())
     }
 
     pub(super) async fn journal_fact(
@@ -140,12 +161,21 @@ impl Port {
         &self,
         change: impl FnOnce(&Transaction<'_>) -> Result<T, keywheel_store::Error> + Send + 'static,
     ) -> Result<T, StepError> {
-        self.inner
-            .store
-            .write(change)
-            .await
-            .map_err(|error| store_error(&error))
+        let uses = self.told().uses.clone();
+        let written = self.inner.store.write(move |tx| {
+            record(tx, &uses)?;
+            change(tx)
+        });
+        let value = written.await.map_err(|error| store_error(&error))?;
+        // A call writes one thing after the other: nothing was used meanwhile.
+        self.told().uses.clear();
+        Ok(value)
     }
+}
+
+/// Writes entries in their order.
+pub(super) fn record(tx: &Transaction<'_>, entries: &[Entry]) -> Result<(), keywheel_store::Error> {
+    entries.iter().try_for_each(|entry| tx.audit(entry).map(|_| ()))
 }
 
 fn with_step(mut details: serde_json::Value, step: keywheel_model::StepName) -> serde_json::Value {

@@ -8,6 +8,7 @@ use keywheel_vault::{Metadata, Output as KeptOutput, Pending, Promotion, Rider, 
 use serde_json::json;
 
 use super::Port;
+use super::journal::record;
 use crate::labels::metadata;
 use crate::perform::vault_error;
 
@@ -29,13 +30,11 @@ impl Port {
         let entry = self
             .entry("secret.pending", &name)
             .with(json!({"origin": new.labels.origin, "handle": new.handle}));
-        let rider = Rider::new(move |tx| tx.audit(&entry).map(|_| ()));
-        let version = self
+        let put = self
             .inner
             .vault
-            .put_pending(&self.by, pending, rider)
-            .await
-            .map_err(|error| vault_error(&error))?;
+            .put_pending(&self.by, pending, self.rider(Some(entry)));
+        let version = self.kept(put).await?;
         self.told().pending = Some(version.clone());
         let created_at = Some(self.inner.clock.now());
         Ok(StoredAt {
@@ -52,13 +51,12 @@ impl Port {
         let entry = self
             .entry("secret.pending", &kept.name)
             .with(json!({"output-of": pending.as_str()}));
-        let rider = Rider::new(move |tx| tx.audit(&entry).map(|_| ()));
-        let stored = self
+        let rider = self.rider(Some(entry));
+        let put = self
             .inner
             .vault
-            .put_output(&self.by, &self.pinned.secret, &pending, kept, rider)
-            .await;
-        stored.map(|_| ()).map_err(|error| vault_error(&error))
+            .put_output(&self.by, &self.pinned.secret, &pending, kept, rider);
+        self.kept(put).await.map(|_| ())
     }
 
     fn output(&self, output: &Output<'_>) -> Result<KeptOutput, StepError> {
@@ -74,12 +72,12 @@ impl Port {
 
     pub(super) async fn store_annotation(&self, key: &str, text: &str) -> Result<(), StepError> {
         let pending = self.pending_or_refuse()?;
-        let stored = self
+        let rider = self.rider(None);
+        let put = self
             .inner
             .vault
-            .annotate(&self.by, &self.pinned.secret, &pending, key, text, Rider::none())
-            .await;
-        stored.map_err(|error| vault_error(&error))
+            .annotate(&self.by, &self.pinned.secret, &pending, key, text, rider);
+        self.kept(put).await
     }
 
     pub(super) async fn store_state(
@@ -89,11 +87,11 @@ impl Port {
         labels: &Labels,
     ) -> Result<String, StepError> {
         let secret = value(bytes, metadata(labels, None)?);
-        self.inner
+        let put = self
+            .inner
             .vault
-            .put_state(&self.by, key, secret, Rider::none())
-            .await
-            .map_err(|error| vault_error(&error))?;
+            .put_state(&self.by, key, secret, self.rider(None));
+        self.kept(put).await?;
         Ok(self.state_identity(key))
     }
 
@@ -107,12 +105,11 @@ impl Port {
         let entry = self
             .entry("secret.escrow", &self.pinned.secret)
             .with(json!({"key": key}));
-        let rider = Rider::new(move |tx| tx.audit(&entry).map(|_| ()));
-        self.inner
+        let put = self
+            .inner
             .vault
-            .put_escrow(&self.by, key, secret, rider)
-            .await
-            .map_err(|error| vault_error(&error))?;
+            .put_escrow(&self.by, key, secret, self.rider(Some(entry)));
+        self.kept(put).await?;
         Ok(format!("{}#escrow/{key}", self.by.run))
     }
 
@@ -140,12 +137,8 @@ impl Port {
             secret: value(write.value, kept),
             outputs: Vec::new(),
         };
-        let version = self
-            .inner
-            .vault
-            .put_pending(&self.by, pending, Rider::none())
-            .await
-            .map_err(|error| vault_error(&error))?;
+        let put = self.inner.vault.put_pending(&self.by, pending, self.rider(None));
+        let version = self.kept(put).await?;
         let promotion = Promotion {
             name: write.name.clone(),
             pending: version.clone(),
@@ -154,13 +147,29 @@ impl Port {
         let entry = self
             .entry("secret.write", write.name)
             .with(json!({"version": version.as_str()}));
-        let rider = Rider::new(move |tx| tx.audit(&entry).map(|_| ()));
-        self.inner
+        let promoted = self
+            .inner
             .vault
-            .promote(&self.by, promotion, rider)
-            .await
-            .map_err(|error| vault_error(&error))?;
+            .promote(&self.by, promotion, self.rider(Some(entry)));
+        self.kept(promoted).await?;
         Ok(version.to_string())
+    }
+
+    /// What the call has used, and `entry`, in the transaction of the vault's change.
+    fn rider(&self, entry: Option<Entry>) -> Rider {
+        let mut entries = self.told().uses.clone();
+        entries.extend(entry);
+        Rider::new(move |tx| record(tx, &entries))
+    }
+
+    /// What came of a change with a [rider](Self::rider).
+    async fn kept<T>(
+        &self,
+        change: impl Future<Output = Result<T, keywheel_vault::Error>>,
+    ) -> Result<T, StepError> {
+        let value = change.await.map_err(|error| vault_error(&error))?;
+        self.told().uses.clear();
+        Ok(value)
     }
 
     /// An audit entry in the name of the run's plugin.

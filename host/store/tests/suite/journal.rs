@@ -33,6 +33,9 @@ async fn a_state_changes_only_from_the_version_that_was_read() {
         }
         assert_eq!(tx.run(&id)?.expect("there").state, "two");
         assert_eq!(tx.open_runs()?.len(), 1);
+        let secret = run(1).secret;
+        assert_eq!(tx.open_run_of(&secret)?.as_ref(), Some(&id));
+        assert_eq!(tx.open_run_of(&"other/secret".parse().expect("a name"))?, None);
         tx.finish_run(&id, "done")?;
         tx.finish_run(&id, "done")?;
         assert!(matches!(
@@ -40,6 +43,7 @@ async fn a_state_changes_only_from_the_version_that_was_read() {
             Err(Error::Conflict { .. })
         ));
         assert!(tx.open_runs()?.is_empty());
+        assert_eq!(tx.open_run_of(&secret)?, None);
         tx.set_run_state(&id, 2, "late work")
     });
     assert_eq!(done.await.expect("all of it"), 3);

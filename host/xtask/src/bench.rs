@@ -1,0 +1,51 @@
+//! `cargo xtask bench`: builds the host, the plugins and the measuring program in release, and lets it print its table.
+
+use std::path::Path;
+
+use crate::{plugins, process};
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// More rounds with more roles: about an hour instead of some minutes.
+    #[arg(long)]
+    long: bool,
+    /// One part alone: step, load, sandbox, deferred, login, facts.
+    #[arg(long)]
+    only: Option<String>,
+}
+
+pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
+    let built = plugins::run(root, &plugins::Options::default())?;
+    let build = [
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "keywheel-bench",
+        "-p",
+        "keywheel-cli",
+    ];
+    process::run(process::cargo(root).args(build))?;
+    // The kit's server programs, the state folders: everything that it starts or makes is its own, and gone afterwards.
+    let mut measure = process::cargo(root);
+    measure.args([
+        "run",
+        "--release",
+        "--locked",
+        "--quiet",
+        "-p",
+        "keywheel-bench",
+        "--",
+        "--plugins",
+    ]);
+    measure.arg(built);
+    if options.long {
+        measure.arg("--long");
+    }
+    if let Some(only) = &options.only {
+        measure.args(["--only", only]);
+    }
+    process::run(&mut measure)?;
+    Ok(true)
+}

@@ -1,0 +1,262 @@
+//! Durable rotations through the engine, beside bare `ALTER ROLE`s on the same server, in alternating rounds.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use keywheel_kit::Postgres;
+use keywheel_model::RunId;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio_postgres::Client;
+
+use crate::Scale;
+use crate::bare::{self, Change, Door};
+use crate::sample::{Spread, rate, timed};
+use crate::scene::{self, Host, Proof};
+use crate::table::Row;
+
+/// How many rotations are under way at the same time, and the ratio that design.md asks for: with a deferred proof, with a login.
+const IN_FLIGHT: [(usize, f64, f64); 3] = [(1, 65.0, 90.0), (4, 65.0, 90.0), (16, 80.0, 90.0)];
+
+/// A proof that is deferred is not made earlier than this after the promotion; the grace period is shorter.
+const PROOF_AFTER: Duration = Duration::from_millis(5_200);
+
+/// All rows of one kind of proof.
+pub(crate) async fn run(server: &Postgres, plugin: &Path, scale: Scale, proof: Proof) -> Result<Vec<Row>> {
+    let mut lanes = Vec::new();
+    let mut roles = Vec::new();
+    for (in_flight, ..) in IN_FLIGHT {
+        let name = |whose, at| format!("{}-{whose}-{in_flight}-{at}", proof.as_str());
+        let lane = Lane {
+            in_flight,
+            ours: (0..scale.roles).map(|at| name("ours", at)).collect(),
+            bare: (0..scale.roles).map(|at| name("bare", at)).collect(),
+            measured: Measured::default(),
+        };
+        roles.extend(lane.ours.iter().chain(&lane.bare).cloned());
+        lanes.push(lane);
+    }
+    scene::make_roles(server, roles.into_iter())?;
+    let rotated: Vec<String> = lanes.iter().flat_map(|lane| lane.ours.clone()).collect();
+    let host = Arc::new(Host::new(server, plugin, &rotated, proof, "1s").await?);
+    let door = Door::new(server)?;
+    let mut administrators = Vec::new();
+    for _ in 0..16 {
+        let client = door.log_in(server.admin_user(), server.admin_password()).await?;
+        administrators.push(Arc::new(client));
+    }
+    for round in 0..=scale.rounds {
+        for lane in &mut lanes {
+            lane.round(round, &host, &door, &administrators, proof).await?;
+        }
+        if proof == Proof::Deferred {
+            tokio::time::sleep(PROOF_AFTER).await;
+        }
+        for lane in &mut lanes {
+            lane.finish(round, &host).await?;
+        }
+    }
+    Ok(lanes
+        .iter()
+        .zip(IN_FLIGHT)
+        .flat_map(|(lane, (_, deferred, login))| {
+            let goal = if proof == Proof::Deferred { deferred } else { login };
+            lane.rows(proof, goal)
+        })
+        .collect())
+}
+
+/// One number in flight, with roles of its own.
+struct Lane {
+    in_flight: usize,
+    ours: Vec<String>,
+    bare: Vec<String>,
+    measured: Measured,
+}
+
+/// Rates of every round, per second; runs of the round that is under way.
+#[derive(Default)]
+struct Measured {
+    ours: Vec<f64>,
+    bare: Vec<f64>,
+    ratios: Vec<f64>,
+    whole: Vec<f64>,
+    commits: Vec<f64>,
+    changes: Vec<f64>,
+    runs: Vec<RunId>,
+    took: Duration,
+}
+
+impl Lane {
+    /// Both sides once; who comes first takes turns. Round 0 only warms up.
+    async fn round(
+        &mut self,
+        round: usize,
+        host: &Arc<Host>,
+        door: &Door,
+        administrators: &[Arc<Client>],
+        proof: Proof,
+    ) -> Result<()> {
+        let changes = bare::prepare(&self.bare)?;
+        let before = host.engine.store_statistics();
+        let (ours, bare) = if round.is_multiple_of(2) {
+            let ours = self.rotate(host).await?;
+            let bare = self.alter(changes, door, administrators, proof).await?;
+            (ours, bare)
+        } else {
+            let bare = self.alter(changes, door, administrators, proof).await?;
+            (self.rotate(host).await?, bare)
+        };
+        let after = host.engine.store_statistics();
+        let count = self.ours.len();
+        self.measured.took = ours;
+        if round > 0 {
+            let (ours, bare) = (rate(count, ours), rate(count, bare));
+            self.measured.ours.push(ours);
+            self.measured.bare.push(bare);
+            self.measured.ratios.push(ours / bare * 100.0);
+            let each = |later: u64, earlier: u64| {
+                rate(
+                    usize::try_from(later - earlier).unwrap_or(0),
+                    Duration::from_secs(1),
+                ) / rate(count, Duration::from_secs(1))
+            };
+            self.measured.commits.push(each(after.commits, before.commits));
+            self.measured.changes.push(each(after.changes, before.changes));
+        }
+        Ok(())
+    }
+
+    async fn rotate(&mut self, host: &Arc<Host>) -> Result<Duration> {
+        let runs = Arc::new(Mutex::new(Vec::new()));
+        let (host, roles) = (Arc::clone(host), Arc::new(self.ours.clone()));
+        let found = Arc::clone(&runs);
+        let work = at_once(self.in_flight, roles.len(), move |at| {
+            let (host, roles, found) = (Arc::clone(&host), Arc::clone(&roles), Arc::clone(&found));
+            async move {
+                let run = host.rotate(&roles[at]).await?;
+                found.lock().await.push(run);
+                Ok(())
+            }
+        });
+        let (done, took) = timed(work).await;
+        done?;
+        self.measured.runs = std::mem::take(&mut *runs.lock().await);
+        Ok(took)
+    }
+
+    /// The reference: each change on one of as many connections; with a login where ours make one.
+    async fn alter(
+        &self,
+        changes: Vec<Change>,
+        door: &Door,
+        administrators: &[Arc<Client>],
+        proof: Proof,
+    ) -> Result<Duration> {
+        let (count, changes) = (changes.len(), Arc::new(changes));
+        let free = Arc::new(Mutex::new(administrators[..self.in_flight].to_vec()));
+        let door = door.clone();
+        let work = at_once(self.in_flight, count, move |at| {
+            let (changes, free, door) = (Arc::clone(&changes), Arc::clone(&free), door.clone());
+            async move {
+                let Some(administrator) = free.lock().await.pop() else {
+                    anyhow::bail!("more in flight than connections");
+                };
+                let change = &changes[at];
+                administrator.batch_execute(&change.statement).await?;
+                free.lock().await.push(administrator);
+                if proof == Proof::Login {
+                    drop(door.log_in(&change.role, &change.password).await?);
+                }
+                Ok(())
+            }
+        });
+        let (done, took) = timed(work).await;
+        done.map(|()| took)
+    }
+
+    /// Brings the round's runs to their end, for the next one to begin.
+    async fn finish(&mut self, round: usize, host: &Arc<Host>) -> Result<()> {
+        let runs = Arc::new(std::mem::take(&mut self.measured.runs));
+        let (host, count) = (Arc::clone(host), runs.len());
+        // The grace period is over by then: nothing of it is measured.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let work = at_once(self.in_flight, count, move |at| {
+            let (host, runs) = (Arc::clone(&host), Arc::clone(&runs));
+            async move { host.finish(&runs[at]).await }
+        });
+        let (done, took) = timed(work).await;
+        done?;
+        if round > 0 {
+            self.measured.whole.push(rate(count, self.measured.took + took));
+        }
+        Ok(())
+    }
+
+    fn rows(&self, proof: Proof, goal: f64) -> Vec<Row> {
+        let per_second = |value: f64| format!("{value:.0}/s");
+        let of = |measured: &[f64]| Spread::of(measured.to_vec());
+        let ratio = of(&self.measured.ratios);
+        let reference = if proof == Proof::Login {
+            "ALTER + login"
+        } else {
+            "ALTER"
+        };
+        vec![
+            Row::new(
+                format!(
+                    "durable rotations, proof \"{}\", {} in flight",
+                    proof.as_str(),
+                    self.in_flight
+                ),
+                of(&self.measured.ours).shown(per_second),
+            )
+            .beside(
+                format!("{} {reference}", of(&self.measured.bare).shown(per_second)),
+                ratio.shown(|value| format!("{value:.0} %")),
+            )
+            .target(format!(">= {goal:.0} %"), ratio.median >= goal),
+            Row::new(
+                format!(
+                    "  and with revoke and its login{}; commits, changes a rotation",
+                    if proof == Proof::Deferred { "s" } else { "" }
+                ),
+                format!(
+                    "{}; {:.1}, {:.1}",
+                    of(&self.measured.whole).shown(per_second),
+                    of(&self.measured.commits).median,
+                    of(&self.measured.changes).median
+                ),
+            ),
+        ]
+    }
+}
+
+/// Runs `count` pieces of work, so many at a time. The first failure ends it.
+async fn at_once<F, W>(in_flight: usize, count: usize, work: W) -> Result<()>
+where
+    W: Fn(usize) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<()>> + Send + 'static,
+{
+    let (next, work) = (Arc::new(AtomicUsize::new(0)), Arc::new(work));
+    let mut workers = JoinSet::new();
+    for _ in 0..in_flight {
+        let (next, work) = (Arc::clone(&next), Arc::clone(&work));
+        workers.spawn(async move {
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                if at >= count {
+                    return anyhow::Ok(());
+                }
+                work(at).await?;
+            }
+        });
+    }
+    while let Some(done) = workers.join_next().await {
+        done??;
+    }
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! A real PostgreSQL and an engine whose rotations are roles of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Result, bail, ensure};
+use keywheel_engine::{Engine, Import, Left, Order, Setup, Silent, Stop, SystemClock, Wait, Wish};
+use keywheel_kit::{Postgres, PostgresOptions};
+use keywheel_model::{RotationName, RunId, SecretBytes, Trigger};
+use tempfile::TempDir;
+
+/// What has to be seen before a rotation promotes, in the words of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    Login,
+    Deferred,
+}
+
+impl Proof {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Deferred => "deferred",
+        }
+    }
+}
+
+/// PostgreSQL as in production: commits reach the disk, TLS, SCRAM.
+pub(crate) fn server() -> Result<Postgres> {
+    Postgres::start(PostgresOptions {
+        fsync: true,
+        ..PostgresOptions::default()
+    })
+}
+
+/// Makes roles that may log in, without a password yet.
+pub(crate) fn make_roles(server: &Postgres, names: impl Iterator<Item = String>) -> Result<()> {
+    let statements: String = names.fold(String::new(), |mut all, name| {
+        let _ = writeln!(all, "CREATE ROLE \"{name}\" LOGIN;");
+        all
+    });
+    server.sql(&statements).map(drop)
+}
+
+/// An engine with a state folder of its own on the machine's disk.
+pub(crate) struct Host {
+    pub(crate) engine: Engine,
+    _folder: TempDir,
+}
+
+impl Host {
+    /// With one rotation for each role, named like it.
+    pub(crate) async fn new(
+        server: &Postgres,
+        plugin: &Path,
+        roles: &[String],
+        proof: Proof,
+        grace: &str,
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let setup = Setup {
+            folder: folder.path().to_owned(),
+            passphrase: None,
+            key_file: true,
+            clock: Arc::new(SystemClock),
+        };
+        let done = setup.run().await?;
+        std::fs::copy(plugin, folder.path().join("plugins/postgres.wasm"))?;
+        let mut text = std::fs::read_to_string(&done.config)?;
+        let _ = write!(
+            text,
+            "\n[trust.bench]\npem = [\"{}\"]\n",
+            server.ca_file().display()
+        );
+        for role in roles {
+            text += &rotation(server, role, proof, grace);
+        }
+        std::fs::write(&done.config, text)?;
+        let config = match keywheel_config::load(&done.config) {
+            Ok(config) => config,
+            Err(problems) => bail!("the configuration of the measured host: {problems:?}"),
+        };
+        let engine = Engine::open(config, Arc::new(SystemClock)).await?;
+        let name = "postgres".parse()?;
+        let hosts = ["localhost", "127.0.0.1"].map(|host| format!("{host}:{} tls", server.port()).parse());
+        let hosts = hosts.into_iter().collect::<Result<Vec<_>, _>>()?;
+        engine.add_plugin(engine.addition(&name, &hosts)?).await?;
+        let (_stopper, stop) = Stop::pair();
+        let administrator = Import {
+            name: "admin/db".parse()?,
+            value: SecretBytes::copy_of(server.admin_password().as_bytes()),
+            annotations: BTreeMap::new(),
+        };
+        engine.import(administrator, order(Wait::ToTheEnd, stop)).await?;
+        Ok(Self {
+            engine,
+            _folder: folder,
+        })
+    }
+
+    /// Rotates up to the point where it only waits for the grace period: promoted, durable, told.
+    pub(crate) async fn rotate(&self, role: &str) -> Result<RunId> {
+        let (_stopper, stop) = Stop::pair();
+        let rotation: RotationName = role.parse()?;
+        let (run, left) = self
+            .engine
+            .rotate(&rotation, order(Wait::AtMost(std::time::Duration::ZERO), stop))
+            .await?;
+        ensure!(
+            matches!(left, Left::Waiting(_)) && run.past_no_return,
+            "{role} was not promoted: {run:#?}"
+        );
+        Ok(run.run)
+    }
+
+    /// Rotates to the very end.
+    pub(crate) async fn rotate_whole(&self, role: &str) -> Result<()> {
+        let (_stopper, stop) = Stop::pair();
+        let (run, left) = self
+            .engine
+            .rotate(&role.parse()?, order(Wait::ToTheEnd, stop))
+            .await?;
+        ensure!(left == Left::Ended, "{role} did not come to its end: {run:#?}");
+        Ok(())
+    }
+
+    /// What remains after the grace period: the proof that is still missing, and the old credential's end.
+    pub(crate) async fn finish(&self, run: &RunId) -> Result<()> {
+        let (_stopper, stop) = Stop::pair();
+        let (run, left) = self
+            .engine
+            .go_on(run, Wish::Resume, order(Wait::ToTheEnd, stop))
+            .await?;
+        ensure!(left == Left::Ended, "a run did not come to its end: {run:#?}");
+        Ok(())
+    }
+}
+
+fn order(wait: Wait, stop: Stop) -> Order<'static> {
+    Order {
+        trigger: Trigger::Manual,
+        reason: None,
+        wait,
+        stop,
+        observer: &Silent,
+    }
+}
+
+fn rotation(server: &Postgres, role: &str, proof: Proof, grace: &str) -> String {
+    format!(
+        r#"
+[[rotation]]
+name = "{role}"
+plugin = "postgres"
+secret = "bench/{role}"
+inputs = {{ admin = "admin/db" }}
+grace = "{grace}"
+gap = "accept"
+first = "set"
+proof = "{}"
+probes = {{ logins = 1000, per = "1h" }}
+
+[rotation.config]
+mode = "role"
+host = "localhost"
+port = {}
+trust = "bench"
+admin = "{}"
+role = "{role}"
+"#,
+        proof.as_str(),
+        server.port(),
+        server.admin_user()
+    )
+}
