@@ -82,7 +82,7 @@ const LONG: Scale = Scale {
     rounds: 15,
     steps: 5_000,
     loads: 200,
-    wholes: 200,
+    wholes: 80,
     roles: 192,
 };
 

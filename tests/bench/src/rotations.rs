@@ -21,7 +21,8 @@ use crate::table::Row;
 /// How many rotations are under way at the same time, and the ratio that design.md asks for: with a deferred proof, with a login.
 const IN_FLIGHT: [(usize, f64, f64); 3] = [(1, 65.0, 90.0), (4, 65.0, 90.0), (16, 80.0, 90.0)];
 
-/// A proof that is deferred is not made earlier than this after the promotion; the grace period is shorter.
+/// The rotations' grace period, and some; a proof that is deferred is not made earlier than five seconds after the promotion.
+const GRACE: Duration = Duration::from_millis(1_100);
 const PROOF_AFTER: Duration = Duration::from_millis(5_200);
 
 /// All rows of one kind of proof.
@@ -52,12 +53,15 @@ pub(crate) async fn run(server: &Postgres, plugin: &Path, scale: Scale, proof: P
         for lane in &mut lanes {
             lane.round(round, &host, &door, &administrators, proof).await?;
         }
-        if proof == Proof::Deferred {
-            tokio::time::sleep(PROOF_AFTER).await;
-        }
+        let over = match proof {
+            Proof::Deferred => PROOF_AFTER,
+            Proof::Login => GRACE,
+        };
+        tokio::time::sleep(over).await;
         for lane in &mut lanes {
             lane.finish(round, &host).await?;
         }
+        tokio::time::sleep(scene::SETTLED).await;
     }
     Ok(lanes
         .iter()
@@ -182,8 +186,6 @@ impl Lane {
     async fn finish(&mut self, round: usize, host: &Arc<Host>) -> Result<()> {
         let runs = Arc::new(std::mem::take(&mut self.measured.runs));
         let (host, count) = (Arc::clone(host), runs.len());
-        // The grace period is over by then: nothing of it is measured.
-        tokio::time::sleep(Duration::from_millis(1_100)).await;
         let work = at_once(self.in_flight, count, move |at| {
             let (host, runs) = (Arc::clone(&host), Arc::clone(&runs));
             async move { host.finish(&runs[at]).await }

@@ -52,14 +52,17 @@ pub(crate) async fn run(
     scale: Scale,
     computed: &Computed,
 ) -> Result<Vec<Row>> {
-    let role = "whole".to_owned();
-    scene::make_roles(server, std::iter::once(role.clone()))?;
-    let host = Host::new(server, plugin, std::slice::from_ref(&role), Proof::Login, "0s").await?;
-    host.rotate_whole(&role).await?;
+    let roles: Vec<String> = (0..scale.wholes).map(|at| format!("whole-{at}")).collect();
+    scene::make_roles(server, roles.iter().cloned())?;
+    let host = Host::new(server, plugin, &roles, Proof::Login, "0s").await?;
+    for role in &roles {
+        host.rotate_whole(role).await?;
+    }
+    tokio::time::sleep(scene::SETTLED).await;
     let (mut walls, mut inside, mut shares) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..scale.wholes {
+    for role in &roles {
         computed.take();
-        let (done, wall) = timed(host.rotate_whole(&role)).await;
+        let (done, wall) = timed(host.rotate_whole(role)).await;
         done?;
         let wall = as_microseconds(wall);
         let spent = rate_of(computed.take());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use keywheel_engine::{Engine, Import, Left, Order, Setup, Silent, Stop, SystemClock, Wait, Wish};
@@ -26,6 +27,9 @@ impl Proof {
         }
     }
 }
+
+/// A run waits until no call of the run before it on the same role can land any more: the deadline of a step below, and some.
+pub(crate) const SETTLED: Duration = Duration::from_millis(3_600);
 
 /// PostgreSQL as in production: commits reach the disk, TLS, SCRAM.
 pub(crate) fn server() -> Result<Postgres> {
@@ -106,7 +110,7 @@ impl Host {
         let rotation: RotationName = role.parse()?;
         let (run, left) = self
             .engine
-            .rotate(&rotation, order(Wait::AtMost(std::time::Duration::ZERO), stop))
+            .rotate(&rotation, order(Wait::AtMost(Duration::ZERO), stop))
             .await?;
         ensure!(
             matches!(left, Left::Waiting(_)) && run.past_no_return,
@@ -160,7 +164,8 @@ grace = "{grace}"
 gap = "accept"
 first = "set"
 proof = "{}"
-probes = {{ logins = 1000, per = "1h" }}
+deadlines = {{ step = "3s" }}
+probes = {{ logins = 100, per = "1m" }}
 
 [rotation.config]
 mode = "role"
