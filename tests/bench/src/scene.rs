@@ -122,10 +122,10 @@ impl Host {
     /// Rotates to the very end.
     pub(crate) async fn rotate_whole(&self, role: &str) -> Result<()> {
         let (_stopper, stop) = Stop::pair();
-        let (run, left) = self
-            .engine
-            .rotate(&role.parse()?, order(Wait::ToTheEnd, stop))
-            .await?;
+        let rotation: RotationName = role.parse()?;
+        let rotated = self.engine.rotate(&rotation, order(Wait::ToTheEnd, stop));
+        // On the heap: the state of a whole rotation under way is large.
+        let (run, left) = Box::pin(rotated).await?;
         ensure!(left == Left::Ended, "{role} did not come to its end: {run:#?}");
         Ok(())
     }
