@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use keywheel_model::Clock;
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::{Error, Reader};
@@ -20,6 +20,8 @@ pub(crate) struct Readers {
 struct Lent {
     connection: Option<Connection>,
     idle: Arc<Mutex<Vec<Connection>>>,
+    /// Given up after the connection is back: whoever has a permit finds one.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for Lent {
@@ -63,10 +65,10 @@ impl Readers {
         let lent = Lent {
             connection,
             idle: Arc::clone(&self.idle),
+            _permit: permit,
         };
         let (store_id, now) = (Arc::clone(&self.store_id), self.clock.now());
         let task = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
             let Some(connection) = &lent.connection else {
                 return Err(Error::Closed.into());
             };

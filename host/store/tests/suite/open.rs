@@ -162,3 +162,22 @@ async fn a_backup_of_a_running_store_opens_as_the_same_store() {
     assert_eq!(restored.id(), store.id());
     assert_eq!(whole_changes(&restored).await, [1]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn more_readers_than_connections_wait_and_none_is_turned_away() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = crate::open(&dir.path().join("state"));
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..64 {
+        let store = store.clone();
+        readers.spawn(async move {
+            for _ in 0..200 {
+                store.read(|reader| reader.open_runs()).await?;
+            }
+            Ok::<_, keywheel_store::Error>(())
+        });
+    }
+    while let Some(read) = readers.join_next().await {
+        read.expect("no panic").expect("read");
+    }
+}
