@@ -172,7 +172,7 @@ async fn more_readers_than_connections_wait_and_none_is_turned_away() {
         let store = store.clone();
         readers.spawn(async move {
             for _ in 0..200 {
-                store.read(keywheel_store::Reader::open_runs).await?;
+                store.read(|reader| reader.runs(None, 1)).await?;
             }
             Ok::<_, keywheel_store::Error>(())
         });
