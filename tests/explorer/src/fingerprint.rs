@@ -27,7 +27,7 @@ impl Fingerprint {
         u128::from(left) << 64 | u128::from(right)
     }
 
-    fn word(&mut self, word: u64) {
+    pub(crate) fn word(&mut self, word: u64) {
         self.0 = fold(self.0 ^ word, 0x9e37_79b9_7f4a_7c15 ^ self.1.rotate_left(17)).wrapping_add(word);
         self.1 = fold(
             self.1.wrapping_add(word),

@@ -255,10 +255,7 @@ impl Plugin<'_> {
         match &mut world.target {
             Target::Set(set) => *set = current.into_iter().collect(),
             Target::Pair(_, retained) => *retained = None,
-            Target::Alternate(slots) => slots
-                .iter_mut()
-                .filter(|slot| **slot == Some(subject))
-                .for_each(|slot| *slot = None),
+            Target::Alternate(slots) => clear_account(slots, current, Some(subject)),
             Target::Keys(keys) => keys.retain(|key| key.cred != subject),
             Target::Fixed { slots, .. } => {
                 slots
@@ -293,12 +290,7 @@ impl Plugin<'_> {
             Target::Set(set) => *set = vec![current],
             Target::Pair(primary, retained) => (*primary, *retained) = (current, None),
             Target::One(only) => *only = current,
-            Target::Alternate(slots) => {
-                slots
-                    .iter_mut()
-                    .filter(|slot| slot.is_some() && **slot == pending)
-                    .for_each(|slot| *slot = None);
-            }
+            Target::Alternate(slots) => clear_account(slots, Some(current), pending),
             Target::Served { served, .. } => *served = current,
             Target::Keys(_) => {}
             Target::Fixed { .. } | Target::Clock { .. } => {
@@ -308,6 +300,14 @@ impl Plugin<'_> {
             }
         }
         Ok(ended(Outcome::Done))
+    }
+}
+
+/// The account of a version has no password any more, whatever it had: it is the one with that version, else the one that current does not use.
+fn clear_account(slots: &mut [Option<Cred>; 2], current: Option<Cred>, version: Option<Cred>) {
+    let holds = |wanted: Option<Cred>| slots.iter().position(|slot| slot.is_some() && *slot == wanted);
+    if let Some(account) = holds(version).or_else(|| holds(current).map(|used| 1 - used)) {
+        slots[account] = None;
     }
 }
 

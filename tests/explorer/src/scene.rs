@@ -253,7 +253,7 @@ impl Scene {
                 Proof::Login
             },
             proof: self.proof,
-            gap_accepted: true,
+            gap_accepted: self.has_gap(),
             first: First::Adopt,
             consumers: vec![Consumer {
                 name: String::new(),

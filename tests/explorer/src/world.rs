@@ -1,12 +1,10 @@
 //! One state of everything: vault, target, hosts, requests on their way, and what consumers may hold.
 
-use std::hash::Hash;
 use std::sync::Arc;
 
 use keywheel_model::{SlotClass, Stage, Strategy, Timestamp, Trigger};
 use keywheel_workflow::{Call, Effect, State};
 
-use crate::fingerprint::Fingerprint;
 use crate::scene::Scene;
 use crate::target::{Key, Target};
 use crate::vault::{Cred, Vault, run_id};
@@ -298,118 +296,9 @@ impl World {
             && matches!(self.workers[worker].state.doing, Some(Effect::Park))
     }
 
-    /// Equal for worlds that behave alike: times count from now, numbers of effects and logs do not count.
+    /// Equal for worlds that behave alike, see [`canonical`](crate::canonical).
     pub fn fingerprint(&self) -> u128 {
-        let mut print = Fingerprint::default();
-        let from_now = |at: u64| at.saturating_sub(self.now);
-        self.vault.hash(&mut print);
-        self.hash_target(&mut print);
-        (
-            self.lease.holder,
-            self.lease.lapses.map(from_now),
-            from_now(self.lease.settled),
-        )
-            .hash(&mut print);
-        let forgotten = self.failed_logins.1 <= self.now;
-        (if forgotten {
-            (0, 0)
-        } else {
-            (self.failed_logins.0, from_now(self.failed_logins.1))
-        })
-        .hash(&mut print);
-        for worker in &self.workers {
-            (worker.run, worker.mode).hash(&mut print);
-            if worker.mode == Mode::Up || worker.mode == Mode::Stalled {
-                self.relative(&worker.state).hash(&mut print);
-            }
-            if worker.mode != Mode::Idle {
-                self.relative(&worker.durable).hash(&mut print);
-            }
-        }
-        for flight in &self.flights {
-            flight.until.map(from_now).hash(&mut print);
-            match &flight.what {
-                Sent::Promote(cred) => cred.hash(&mut print),
-                Sent::Call(run, call) => {
-                    (run, call.step, &call.subject, &call.roles, call.interrupted).hash(&mut print);
-                }
-            }
-        }
-        for (cred, until) in &self.holds {
-            (cred, until.map(from_now)).hash(&mut print);
-        }
-        (self.announced, &self.proved, &self.notes, &self.pasted).hash(&mut print);
-        (
-            self.faults,
-            self.resumes,
-            self.drifted,
-            self.beyond_deadline,
-            self.outside,
-        )
-            .hash(&mut print);
-        (self.withdrawn, self.mixed, self.disk_lost).hash(&mut print);
-        for snapshot in &self.snapshots {
-            snapshot.vault.hash(&mut print);
-            self.relative(&snapshot.durable).hash(&mut print);
-        }
-        print.value()
-    }
-
-    fn hash_target(&self, print: &mut Fingerprint) {
-        let from_now = |at: u64| at.saturating_sub(self.now);
-        match &self.target {
-            Target::Keys(keys) => {
-                for key in keys {
-                    (key.cred, key.run, from_now(key.from)).hash(print);
-                }
-            }
-            Target::Fixed { slots, operation } => {
-                (
-                    slots,
-                    operation.map(|running| (running.slot, from_now(running.until))),
-                )
-                    .hash(print);
-            }
-            Target::Clock { newest, dying } => {
-                (newest.cred, newest.run).hash(print);
-                for (cred, until) in dying {
-                    (cred, from_now(*until)).hash(print);
-                }
-            }
-            plain => plain.hash(print),
-        }
-    }
-
-    /// The state with times counted from now and without numbers of effects. Times in the past are all alike: the machine only asks whether one has come.
-    fn relative(&self, state: &State) -> State {
-        let mut state = state.clone();
-        let now = self.now;
-        let from_now =
-            |at: &mut Timestamp| *at = Timestamp::from_unix_ms(at.as_unix_ms().saturating_sub(now));
-        state.op = state.op.min(1);
-        state.fence = None;
-        state.log.clear();
-        from_now(&mut state.settled_at);
-        from_now(&mut state.believe_at);
-        for at in [
-            &mut state.pause_until,
-            &mut state.stale_until,
-            &mut state.old_valid_until,
-        ]
-        .into_iter()
-        .flatten()
-        {
-            from_now(at);
-        }
-        match &mut state.doing {
-            Some(Effect::Sleep { until }) => from_now(until),
-            Some(Effect::Call(call)) => from_now(&mut call.deadline),
-            Some(Effect::Abandon { keep_until, .. } | Effect::MarkRevoked { keep_until, .. }) => {
-                from_now(keep_until);
-            }
-            _ => {}
-        }
-        state
+        crate::canonical::fingerprint(self)
     }
 }
 

@@ -115,8 +115,11 @@ impl Work {
         if self.can_apply_current() && self.state.rounds < self.state.settings.max_attempts {
             self.state.rounds += 1;
             self.go_in_doubt(Phase::Repair);
-        } else {
+        } else if self.can_apply_current() {
             self.park(Cause::NothingAccepted, "the target refuses the promoted version");
+        } else {
+            // The target makes its credentials itself: another kept one may be the one that it knows.
+            self.begin_check();
         }
     }
 
@@ -140,12 +143,13 @@ impl Work {
             return self.park_to(
                 Cause::StillAlive,
                 "the target still accepts the previous version",
-                Phase::Revoke,
+                Phase::ProveCurrent,
             );
         }
         let settings = &self.state.settings;
         let pause = settings.back_off.pause(self.state.rounds, settings.seed);
-        self.go_in_doubt(Phase::Revoke);
+        // A late statement may have changed which of the two is the old one (rule P7): never revoked again before current has shown itself.
+        self.go_in_doubt(Phase::ProveCurrent);
         self.pause(self.now + pause);
     }
 

@@ -278,6 +278,8 @@ impl Rig<'_> {
             }
             Move::LoseDisk => {
                 world.disk_lost = true;
+                // The run that people have resumed so often is gone.
+                world.resumes = 0;
                 // What another host has made is on that one's disk.
                 let others: Vec<_> = world.workers[1..].iter().map(|other| Some(other.run)).collect();
                 world
