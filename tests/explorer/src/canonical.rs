@@ -63,6 +63,12 @@ impl Canonical<'_> {
         self.print.word((*name).into());
     }
 
+    fn creds(&mut self, creds: &[Cred]) {
+        for cred in creds {
+            self.cred(*cred);
+        }
+    }
+
     fn cred_if(&mut self, cred: Option<Cred>) {
         match cred {
             Some(cred) => self.cred(cred),
@@ -91,7 +97,10 @@ impl Canonical<'_> {
             if matches!(worker.mode, Mode::Up | Mode::Stalled) {
                 self.state(&worker.state);
             }
-            if worker.mode != Mode::Idle {
+            if worker.mode == Mode::Idle {
+                // How it ended is all that anybody asks.
+                self.plain(worker.state.ended.as_ref().map(|ended| ended.ending));
+            } else {
                 self.state(&worker.durable);
             }
         }
@@ -167,14 +176,17 @@ impl Canonical<'_> {
         match target {
             Target::Set(set) => {
                 self.plain(set.len());
-                set.iter().for_each(|cred| self.cred(*cred));
+                self.creds(set);
             }
             Target::Pair(primary, retained) => {
                 self.cred(*primary);
                 self.cred_if(*retained);
             }
             Target::One(only) => self.cred(*only),
-            Target::Alternate(slots) => slots.iter().for_each(|slot| self.cred_if(*slot)),
+            Target::Alternate([first, second]) => {
+                self.cred_if(*first);
+                self.cred_if(*second);
+            }
             Target::Keys(keys) => {
                 self.plain(keys.len());
                 for key in keys {
@@ -184,7 +196,7 @@ impl Canonical<'_> {
                 }
             }
             Target::Fixed { slots, operation } => {
-                slots.iter().for_each(|cred| self.cred(*cred));
+                self.creds(slots);
                 self.plain(operation.map(|running| running.slot));
                 self.time_if(operation.map(|running| running.until));
             }
@@ -199,7 +211,7 @@ impl Canonical<'_> {
             Target::Served { served, valid } => {
                 self.cred(*served);
                 self.plain(valid.len());
-                valid.iter().for_each(|cred| self.cred(*cred));
+                self.creds(valid);
             }
         }
     }

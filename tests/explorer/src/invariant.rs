@@ -1,7 +1,7 @@
 //! What must hold, as rules.md words it. Each invariant is a function, or a check where the forbidden thing would happen, and has its own name.
 
 use keywheel_model::Stage;
-use keywheel_workflow::{Cause, Ending, State};
+use keywheel_workflow::{Cause, Ending, Next, State};
 
 use crate::scene::Scene;
 use crate::vault::{Cred, cred_of};
@@ -100,9 +100,7 @@ pub fn no_consumer_is_refused(scene: &Scene, world: &World) -> Check {
     for (cred, _) in &world.holds {
         let second = world.announced.filter(|_| scene.announce);
         if world.mixed || !accepted(*cred) && !second.is_some_and(accepted) {
-            let in_gap = scene.has_gap()
-                && !world.mixed
-                && world.target.creds().iter().all(|held| world.vault.holds(*held));
+            let in_gap = scene.has_gap() && !world.mixed && is_in_gap(world);
             if !in_gap {
                 let name = if scene.nothing_imported {
                     Invariant::UnknownCredentialIsLeftAlone
@@ -117,6 +115,18 @@ pub fn no_consumer_is_refused(scene: &Scene, world: &World) -> Check {
         }
     }
     Ok(())
+}
+
+/// Whether the only slot holds what is being rotated in, or what is current already and not yet read by every consumer: the whole extent of the
+/// gap.
+fn is_in_gap(world: &World) -> bool {
+    world.target.creds().iter().all(|held| {
+        let stage = world
+            .vault
+            .get(*held)
+            .map(|version| (version.stage, version.sent));
+        matches!(stage, Some((Stage::Current, _) | (Stage::Pending, true)))
+    })
 }
 
 /// The number of failed logins is within the account's budget.
@@ -232,6 +242,17 @@ pub fn no_orphan_is_left(world: &World) -> Check {
         ),
         None => Ok(()),
     }
+}
+
+/// A result that comes a second time changes nothing and asks for nothing.
+pub fn delivered_twice_counts_once(first: &State, again: &Next) -> Check {
+    if again.effect.is_none() && again.state == *first {
+        return Ok(());
+    }
+    violated(
+        Invariant::DeliveredTwiceCountsOnce,
+        format!("{:?} on the second delivery", again.effect),
+    )
 }
 
 /// A new value is stored as pending: no older pending one may be on the target.

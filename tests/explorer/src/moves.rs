@@ -9,8 +9,8 @@ use keywheel_workflow::{Cause, Choice, Effect, Event, Report, step_mutated};
 
 use crate::driver::Driver;
 use crate::invariant::{
-    Check, Invariant, Violation, at_every_instant, at_rest, both_rejected_is_put_back, current_is_accepted,
-    faultless_runs_succeed, violated,
+    Check, Violation, at_every_instant, at_rest, both_rejected_is_put_back, current_is_accepted,
+    delivered_twice_counts_once, faultless_runs_succeed,
 };
 use crate::scene::{Fault, Scene, Wrong};
 use crate::world::{DRIFT_RUN, Mode, World};
@@ -384,9 +384,7 @@ impl Rig<'_> {
         let held = world.workers[worker].state.fence == Some(Fence(world.lease.fence));
         if matches!(event, Event::Done { .. }) {
             let again = step_mutated(&next.state, event, now, self.wrong.machine);
-            if again.effect.is_some() || again.state != next.state {
-                return violated(Invariant::DeliveredTwiceCountsOnce, format!("{event:?}"));
-            }
+            delivered_twice_counts_once(&next.state, &again)?;
         }
         let mut state = next.state;
         state.log.clear();
