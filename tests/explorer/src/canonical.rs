@@ -128,6 +128,10 @@ impl Canonical<'_> {
             self.vault(&snapshot.vault);
             self.state(&snapshot.durable);
         }
+        if world.faults > 0 {
+            // Only a fault restores the target.
+            self.target(&world.backup);
+        }
         self.holds();
         self.proved();
         self.plain((world.faults, world.resumes, world.drifted, world.beyond_deadline));

@@ -365,10 +365,6 @@ impl Rig<'_> {
             outside => self.from_outside(&mut world, outside),
         }
         at_every_instant(self.scene, &world)?;
-        if world.faults == 0 {
-            // Nothing can be restored any more.
-            world.snapshots.clear();
-        }
         Ok(world)
     }
 

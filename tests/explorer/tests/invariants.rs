@@ -393,7 +393,7 @@ fn faultless_runs_succeed() {
                 detail: String::new(),
             });
         });
-        caught(invariant::faultless_runs_succeed(&scene, &world))
+        caught(invariant::faultless_runs_succeed(&scene, &world.workers))
     };
     assert_eq!(ended(Ending::Succeeded), None);
     assert_eq!(ended(Ending::Failed), Some(Invariant::FaultlessRunsSucceed));
