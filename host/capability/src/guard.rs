@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::handle::{Handle, Sink};
 use crate::port::{Conclusion, Intent};
 use crate::report::{LoginResult, LoginSeen};
+use crate::sql::SessionFacts;
 use crate::state::HostState;
 
 /// Where a call goes.
@@ -53,6 +54,8 @@ pub struct Permitted {
     pub reply: Reply,
     /// What each secret in it is to the run, in order.
     pub secrets: Vec<SecretUse>,
+    /// For a statement: the session that it goes through, if a takeover could end it.
+    pub session: Option<SessionFacts>,
     ids: Vec<String>,
 }
 
@@ -211,6 +214,7 @@ impl HostState {
             effect,
             reply: reply(shape, !secrets.is_empty()),
             secrets,
+            session: None,
             ids: handles.iter().map(|handle| handle.id().to_owned()).collect(),
         })
     }
@@ -229,6 +233,7 @@ impl HostState {
             effect: ShapeEffect::Set,
             reply,
             secrets: Vec::new(),
+            session: None,
             ids: Vec::new(),
         })
     }
@@ -246,6 +251,7 @@ impl HostState {
             effect: ShapeEffect::None,
             reply,
             secrets: Vec::new(),
+            session: None,
             ids: Vec::new(),
         })
     }
@@ -344,6 +350,7 @@ impl HostState {
                 shape: permitted.shape.clone(),
                 effect: permitted.effect,
                 secrets: permitted.ids.clone(),
+                session: permitted.session.clone(),
             };
             intent = Some(self.step.port.intend(&entry).await?);
         }

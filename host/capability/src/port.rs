@@ -11,6 +11,7 @@ use keywheel_model::{Effect, Role, SecretBytes, SecretName, StepError, Timestamp
 
 use crate::handle::{Labels, StoredAt};
 use crate::report::LoginResult;
+use crate::sql::SessionFacts;
 
 /// Which secret is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -119,6 +120,8 @@ pub struct Intent {
     pub effect: ShapeEffect,
     /// Ids of the secrets in it.
     pub secrets: Vec<String>,
+    /// The session that it goes through, if a takeover could end it.
+    pub session: Option<SessionFacts>,
 }
 
 /// How such a call ended.

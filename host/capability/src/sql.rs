@@ -6,6 +6,7 @@
 mod connection;
 mod connector;
 mod statement;
+mod takeover;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::state::{HostState, HostView, StepContext};
 pub use connection::Connection;
 pub use connector::Connector;
 pub use statement::Statement;
+pub use takeover::SessionFacts;
 
 /// Databases, for the whole host.
 pub struct Sql(SqlSettings);

@@ -207,28 +207,43 @@ pub(crate) fn word_of(value: &impl Serialize) -> String {
 
 /// Text for people, line by line.
 #[derive(Debug, Default)]
-pub(crate) struct Text(String);
+pub(crate) struct Text {
+    done: String,
+    /// The facts since the last other line: their values will stand in one column.
+    facts: Vec<(String, String)>,
+}
 
 impl Text {
     /// One more line.
     pub(crate) fn line(&mut self, line: impl Display) {
+        self.align();
         // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "{line}");
+        let _ = writeln!(self.done, "{line}");
     }
 
     /// One more line, `label: value`, its value in the same column as its neighbours'.
     pub(crate) fn fact(&mut self, label: &str, value: impl Display) {
-        self.line(format_args!("{:<14}{value}", format!("{label}:")));
+        self.facts.push((format!("{label}:"), value.to_string()));
     }
 
     /// Lines that are already there.
     pub(crate) fn lines(&mut self, lines: &str) {
-        self.0.push_str(lines);
+        self.align();
+        self.done.push_str(lines);
     }
 
     /// The whole.
-    pub(crate) fn finish(self) -> String {
-        self.0
+    pub(crate) fn finish(mut self) -> String {
+        self.align();
+        self.done
+    }
+
+    fn align(&mut self) {
+        let widest = self.facts.iter().map(|(label, _)| label.chars().count()).max();
+        let width = widest.unwrap_or(0);
+        for (label, value) in self.facts.drain(..) {
+            let _ = writeln!(self.done, "{label:<width$}  {value}");
+        }
     }
 }
 
@@ -289,6 +304,19 @@ mod tests {
         assert_eq!(
             table.to_text(Style::PLAIN),
             "NAME         STATE\na-long-name  ok\nü\n"
+        );
+    }
+
+    #[test]
+    fn the_values_of_neighbouring_facts_stand_in_one_column() {
+        let mut text = Text::default();
+        text.fact("a", 1);
+        text.fact("old credential", "lives");
+        text.line("--");
+        text.fact("bc", 2);
+        assert_eq!(
+            text.finish(),
+            "a:               1\nold credential:  lives\n--\nbc:  2\n"
         );
     }
 

@@ -8,7 +8,7 @@ use keywheel_engine::{Observer, State, describe};
 use keywheel_model::Timestamp;
 
 use crate::output::Output;
-use crate::time::show;
+use crate::time;
 
 /// Tells of one run.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ struct Told {
     ended: usize,
     /// Tries of the present step that were told.
     tries: u32,
-    /// The wait that was told.
+    /// Until when it waits, as told.
     waits_until: Option<Timestamp>,
 }
 
@@ -83,17 +83,10 @@ impl Observer for Progress {
                 step.safety
             ));
         }
-        if let Some(until) = described
-            .waits_until
-            .filter(|until| told.waits_until != Some(*until))
+        let step = described.steps.get(told.ended);
+        if let Some(step) = step
+            && let Some(code) = step.code.as_ref().filter(|_| step.tries > told.tries)
         {
-            told.waits_until = Some(until);
-            self.line(&format!("  waits until {}", show(until)));
-        }
-        let Some(step) = described.steps.get(told.ended) else {
-            return;
-        };
-        if let Some(code) = step.code.as_ref().filter(|_| step.tries > told.tries) {
             told.tries = step.tries;
             self.line(&format!(
                 "  {:<10} try {}: {code}  {}",
@@ -102,7 +95,12 @@ impl Observer for Progress {
                 step.safety
             ));
         }
-        if let Some(bar) = &self.bar {
+        if let (Some(until), Some(what)) = (described.waits_until, described.waits_for)
+            && told.waits_until.replace(until) != Some(until)
+        {
+            self.line(&format!("  waits until {}, for {what}", time::show(until)));
+        }
+        if let (Some(bar), Some(step)) = (&self.bar, step) {
             bar.set_message(format!("{:<10} {}", step.step.as_str(), step.safety));
         }
     }

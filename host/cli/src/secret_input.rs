@@ -43,6 +43,11 @@ impl Source {
         }
     }
 
+    /// Whether a person types it.
+    pub(crate) fn is_prompt(&self) -> bool {
+        *self == Self::Input && io::stdin().is_terminal()
+    }
+
     /// Reads it. One line break at its end is not part of it.
     ///
     /// # Errors

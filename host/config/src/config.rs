@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +102,8 @@ pub struct Rotation {
     pub outputs: BTreeMap<String, SecretName>,
     /// The plugin's own table: a JSON object.
     pub config: serde_json::Value,
+    /// Parts of the secret's document that the plugin may read as text: JSON pointers.
+    pub public: BTreeSet<String>,
     /// The stem of a grant file for this rotation alone, which narrows the plugin's own grant.
     pub policy: Option<String>,
     /// How long the previous version is kept alive at least after the promotion.
@@ -172,8 +174,8 @@ pub struct Deadlines {
 /// How many logins may be spent on finding out which credential lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeBudget {
-    /// Failed logins at most ...
-    pub logins: u32,
+    /// Failed logins at most; none: what fits the target ...
+    pub logins: Option<u32>,
     /// ... in this time.
     pub per: Duration,
 }

@@ -103,6 +103,7 @@ impl List<'_> {
         add("inputs", json!(rotation.inputs));
         add("outputs", json!(rotation.outputs));
         add("config", rotation.config.clone());
+        add("public", json!(rotation.public));
         add("policy", json!(rotation.policy));
         add("grace", json!(show_duration(rotation.grace)));
         let consumers = rotation.consumers.iter();

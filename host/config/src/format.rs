@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use keywheel_manifest::Pointer;
 use keywheel_model::{NameError, PluginName, SecretName};
 
 use crate::document::quoted;
@@ -18,7 +19,7 @@ pub(crate) struct Wrong {
 type Check = fn(&str) -> Result<(), Wrong>;
 
 /// Every format of the configuration's own schema.
-pub(crate) const FORMATS: [(&str, Check); 5] = [
+pub(crate) const FORMATS: [(&str, Check); 6] = [
     ("keywheel-duration", |text| {
         parse_duration(text).map(drop).map_err(|error| unit(&error))
     }),
@@ -32,6 +33,7 @@ pub(crate) const FORMATS: [(&str, Check); 5] = [
         text.parse::<SecretName>().map(drop).map_err(|error| name(&error))
     }),
     ("keywheel-path", path),
+    ("keywheel-pointer", pointer),
 ];
 
 /// What is wrong with a text that does not fit that format.
@@ -64,6 +66,14 @@ fn name(error: &NameError) -> Wrong {
         message,
         hint: None,
     }
+}
+
+fn pointer(text: &str) -> Result<(), Wrong> {
+    text.parse::<Pointer>().map(drop).map_err(|_| Wrong {
+        code: "config.pointer",
+        message: "this is no place in a document".to_owned(),
+        hint: Some("write a JSON pointer, like \"/username\"".to_owned()),
+    })
 }
 
 fn path(text: &str) -> Result<(), Wrong> {

@@ -137,6 +137,9 @@ pub(crate) struct Rotation {
     /// The plugin's own settings; `keywheel plugin show NAME` prints their schema.
     #[serde(default)]
     pub(crate) config: serde_json::Map<String, Value>,
+    /// Parts of the secret that are no secret, as JSON pointers into its document: the plugin may read these as text, and only
+    /// these. Default: `["/username"]`.
+    pub(crate) public: Option<Vec<Pointer>>,
     /// A grant for this rotation alone: the file `NAME.toml` in the policies' folder, which names this rotation. It
     /// narrows the plugin's own grant, which always counts.
     #[schemars(extend("format" = "keywheel-name"))]
@@ -170,6 +173,12 @@ pub(crate) struct Rotation {
 #[serde(transparent)]
 #[schemars(inline, extend("format" = "keywheel-path"))]
 pub(crate) struct PathText(pub(crate) String);
+
+/// A place in a JSON document, like "/username".
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, extend("format" = "keywheel-pointer"))]
+pub(crate) struct Pointer(pub(crate) String);
 
 /// The name of a secret in the vault.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -227,7 +236,9 @@ pub(crate) struct Deadlines {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Probes {
-    /// Failed logins at most. Default: 3.
+    /// Failed logins at most; each rotation costs one, the proof that the old credential is dead. Default: 3; 60 where the
+    /// plugin declares that its target locks no account by itself (`lockout = "none"`: PostgreSQL, Redis). Set it below what
+    /// your target locks after, if something of yours makes it lock (PAM, LDAP, an extension).
     #[schemars(range(min = 1, max = 100))]
     pub(crate) logins: Option<u32>,
     /// In this time, like "1h". Default: 1h.

@@ -301,6 +301,10 @@ impl Resolver {
             inputs: secrets(&raw.inputs),
             outputs: secrets(&raw.outputs),
             config: Value::Object(raw.config),
+            public: match raw.public {
+                Some(parts) => parts.into_iter().map(|part| part.0).collect(),
+                None => BTreeSet::from(["/username".to_owned()]),
+            },
             policy: raw.policy,
             grace,
             consumers,
@@ -319,7 +323,7 @@ impl Resolver {
             },
             deadlines,
             probes: ProbeBudget {
-                logins: raw.probes.logins.unwrap_or(3),
+                logins: raw.probes.logins,
                 per,
             },
             index,

@@ -33,8 +33,20 @@ fn what_is_left_out_has_the_safe_default() {
     );
     assert_eq!(
         (rotation.deadlines.step, rotation.probes.logins),
-        (Duration::from_mins(1), 3)
+        (Duration::from_mins(1), None)
     );
+    assert_eq!(rotation.public, ["/username".to_owned()].into());
+}
+
+#[test]
+fn what_is_public_of_a_secret_is_the_operators_word() {
+    let public = |text: &str| {
+        config(&format!("{ROTATION}public = {text}\n")).rotations[0]
+            .public
+            .clone()
+    };
+    assert!(public("[]").is_empty());
+    assert_eq!(public("[\"/host\"]"), ["/host".to_owned()].into());
 }
 
 #[test]

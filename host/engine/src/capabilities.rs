@@ -8,7 +8,7 @@ use keywheel_capability::sql::SqlSettings;
 use keywheel_config::Config;
 use keywheel_target::Outbound;
 use keywheel_target::dial::Dialer;
-use keywheel_target::postgres::{Pool, PoolLimits};
+use keywheel_target::postgres::Pool;
 use keywheel_target::tls::TrustStore;
 
 use crate::Error;
@@ -20,7 +20,7 @@ const PEM_BYTES: u64 = 4 << 20;
 ///
 /// # Errors
 /// A trust set that cannot be read, settings that cannot work.
-pub(crate) fn configure(config: &Config) -> Result<Capabilities, Error> {
+pub(crate) fn configure(config: &Config, pool: Arc<Pool>) -> Result<Capabilities, Error> {
     let mut trust = TrustStore::new();
     for (name, set) in &config.trust {
         for path in &set.pem {
@@ -41,7 +41,6 @@ pub(crate) fn configure(config: &Config) -> Result<Capabilities, Error> {
         }
     }
     let outbound = Arc::new(Outbound::new(Dialer::system(), trust));
-    let pool = Arc::new(Pool::new(PoolLimits::default()));
     let settings = Settings {
         sql: SqlSettings {
             outbound: Arc::clone(&outbound),

@@ -1,6 +1,6 @@
 //! The loop around the machine: an event in, the new state made durable, the effect performed, its report the next event.
 
-use keywheel_model::{Fence, Timestamp};
+use keywheel_model::{ErrorKind, Fence, Timestamp};
 use keywheel_workflow::{Effect, Event, Lease, Next, Report, State, step};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -140,12 +140,25 @@ impl Driver<'_> {
             Effect::Sleep { until } => self.sleep(*until, state, held).await,
             _ if self.stop.is_requested() => Ok(Reaction::Leave(Left::Stopped)),
             effect => {
+                if matches!(effect, Effect::Call(_))
+                    && let Some(what) = self.performer.withdrawn(self.inner).await?
+                {
+                    return Ok(Reaction::Event(Event::Withdrawn { what }));
+                }
                 let Some(report) = self.guarded(effect, state, *held).await? else {
                     *held = None;
                     return Ok(Reaction::Event(Event::FenceLost));
                 };
                 if let Report::Lease(Lease::Held { fence, .. }) = &report {
                     *held = Some(*fence);
+                }
+                // A login that the operator does not allow any more is no answer of the target's.
+                if let Report::Verdict(Err(error)) = &report
+                    && error.kind == ErrorKind::Denied
+                    && error.code.starts_with("policy.")
+                {
+                    let what = error.message.clone();
+                    return Ok(Reaction::Event(Event::Withdrawn { what }));
                 }
                 Ok(Reaction::Event(Event::Done { op: state.op, report }))
             }

@@ -1,15 +1,16 @@
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use keywheel_capability::capability::Capabilities;
 use keywheel_config::{Config, Rotation, Upgrades, Vault as VaultConfig};
-use keywheel_model::{Clock, PluginName, RotationName};
+use keywheel_model::{Clock, PluginName, RotationName, VersionId};
 use keywheel_plugin::{CacheOptions, Places, Plugin, Registry, Runtime, RuntimeOptions};
 use keywheel_policy::Policy;
 use keywheel_store::{Options, Store};
+use keywheel_target::postgres::{Pool, PoolLimits};
 use keywheel_vault::{Embedded, Unlock};
 
+use crate::grants::Grants;
 use crate::journal::Journal;
 use crate::{Error, capabilities};
 
@@ -26,6 +27,8 @@ pub(crate) struct Inner {
     pub(crate) vault: Embedded,
     pub(crate) journal: Journal,
     pub(crate) capabilities: Capabilities,
+    pool: Arc<Pool>,
+    grants: Arc<Grants>,
     runtime: Arc<Runtime>,
     registry: RwLock<Arc<Registry>>,
 }
@@ -52,7 +55,9 @@ impl Engine {
     ) -> Result<Self, Error> {
         let runtime = start_runtime(&config, &vault)?;
         let registry = scan(&config, &runtime).await?;
-        let capabilities = capabilities::configure(&config)?;
+        let pool = Arc::new(Pool::new(PoolLimits::default()));
+        let capabilities = capabilities::configure(&config, Arc::clone(&pool))?;
+        let grants = Arc::new(Grants::of(config.policies_dir.clone()));
         let journal = Journal::new(store.clone(), format!("pid {}", std::process::id()));
         let registry = RwLock::new(Arc::new(registry));
         Ok(Self {
@@ -63,6 +68,8 @@ impl Engine {
                 vault,
                 journal,
                 capabilities,
+                pool,
+                grants,
                 runtime,
                 registry,
             }),
@@ -132,10 +139,16 @@ impl Inner {
 
     /// The grants as the files say now: a grant that is taken away acts at once (rule P12).
     pub(crate) async fn policy(&self) -> Result<Arc<Policy>, Error> {
-        let dir = self.config.policies_dir.clone();
-        let files = blocking(move || read_grants(&dir)).await??;
-        let texts = files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
-        Ok(Arc::new(Policy::load(texts)?))
+        let grants = Arc::clone(&self.grants);
+        blocking(move || grants.now()).await?
+    }
+
+    /// A version is current no more: the sessions that were logged in with it are closed, those in use when they come back.
+    pub(crate) fn retire(&self, version: Option<&VersionId>) {
+        if let Some(version) = version {
+            self.pool.retire(version);
+        }
+        self.pool.sweep();
     }
 
     pub(crate) async fn audit_as(
@@ -206,33 +219,4 @@ async fn scan(config: &Config, runtime: &Arc<Runtime>) -> Result<Registry, Error
     };
     let runtime = Arc::clone(runtime);
     Ok(blocking(move || Registry::scan(&runtime, places, upgrades)).await??)
-}
-
-/// Most bytes of a grant file.
-const GRANT_BYTES: u64 = 256 * 1024;
-
-pub(crate) fn read_grants(dir: &Path) -> Result<BTreeMap<String, String>, Error> {
-    let failed = |what, path: &Path| {
-        let path = path.to_owned();
-        move |source| Error::File { what, path, source }
-    };
-    let mut grants = BTreeMap::new();
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(grants),
-        Err(error) => return Err(failed("read the folder of grants", dir)(error)),
-    };
-    for entry in entries {
-        let path: PathBuf = entry.map_err(failed("read the folder of grants", dir))?.path();
-        if path.extension().is_some_and(|ext| ext == "toml") && path.is_file() {
-            let length = path.metadata().map_err(failed("read the grant", &path))?.len();
-            if length > GRANT_BYTES {
-                let source = std::io::Error::other(format!("{length} bytes, more than {GRANT_BYTES}"));
-                return Err(failed("read the grant", &path)(source));
-            }
-            let text = std::fs::read_to_string(&path).map_err(failed("read the grant", &path))?;
-            grants.insert(path.display().to_string(), text);
-        }
-    }
-    Ok(grants)
 }

@@ -106,7 +106,11 @@ impl Engine {
                 harm_at: run.waits_until,
                 ..attention(
                     &subject,
-                    &format!("run {} waits; nothing drives it until it is resumed", run.run),
+                    &format!(
+                        "run {} waits for {}; nothing drives it until it is resumed",
+                        run.run,
+                        run.waits_for.unwrap_or("its time")
+                    ),
                     &resume,
                 )
             },

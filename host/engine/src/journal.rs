@@ -221,9 +221,6 @@ impl Journal {
                 };
                 match taken {
                     Ok(fence) => Ok(Lease::Held { fence, settled_at }),
-                    Err(keywheel_store::Error::TooEarly { free_at, .. }) => {
-                        Ok(Lease::Busy { until: free_at })
-                    }
                     Err(keywheel_store::Error::LeaseHeld { .. }) => Ok(Lease::Busy { until: now + LEASE }),
                     Err(error) => Err(error.into()),
                 }

@@ -4,10 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_capability::Cancel;
-use keywheel_config::ProbeBudget;
 use keywheel_model::{Effect as Reach, ErrorKind, Fence, SecretName, Stage, StepError, StepName, VersionId};
 use keywheel_plugin::{Plugin, StepValue};
-use keywheel_policy::Policy;
+use keywheel_policy::Binding;
 use keywheel_store::LeaseKey;
 use keywheel_vault::{Author, Head as VaultHead, Origin, Promotion, Rider, Vault as _, VersionInfo};
 use keywheel_workflow::{Call, Effect, Head, Kept, Report, State, StepOk, StoreFailure};
@@ -17,15 +16,15 @@ use crate::Error;
 use crate::engine::Inner;
 use crate::pinned::Pinned;
 use crate::port::Port;
+use crate::settings::Probes;
 
 /// What performing the effects of one run needs.
 pub(crate) struct Performer {
     pub(crate) pinned: Arc<Pinned>,
     pub(crate) plugin: Arc<Plugin>,
-    pub(crate) policy: Arc<Policy>,
     pub(crate) keys: Vec<LeaseKey>,
     pub(crate) accounts: Vec<String>,
-    pub(crate) probes: ProbeBudget,
+    pub(crate) probes: Probes,
     pub(crate) step_time: Duration,
     pub(crate) cancel: Cancel,
 }
@@ -49,8 +48,9 @@ impl Performer {
         };
         Ok(match effect {
             Effect::Lease => Report::Lease(inner.journal.lease(&state.run, self.keys.clone(), held).await?),
-            // No means of the host's own reaches every kind of target: the deadline that the server was given is waited for.
-            Effect::EndSessions => Report::Sessions { ended: false },
+            Effect::EndSessions => Report::Sessions {
+                ended: self.end_sessions(inner, state, by).await?,
+            },
             Effect::ReadHead => self.read_head(inner, name).await?,
             Effect::Call(call) => self.call(inner, call, state, by).await?,
             Effect::Promote { expected, version } => {
@@ -119,6 +119,35 @@ impl Performer {
         Ok(Report::Told { reported: Vec::new() })
     }
 
+    /// What the operator has taken away since the run began, if anything (rule P12).
+    ///
+    /// # Errors
+    /// A grant file cannot be read.
+    pub(crate) async fn withdrawn(&self, inner: &Inner) -> Result<Option<String>, Error> {
+        let plugin = &self.plugin.manifest().name;
+        let policy = match inner.policy().await {
+            Ok(policy) => policy,
+            // What cannot be understood grants nothing.
+            Err(Error::Policy(error)) => return Ok(Some(format!("the grants: {error}"))),
+            Err(error) => return Err(error),
+        };
+        let pinned = &self.pinned;
+        let scope = policy.scope(Binding {
+            plugin,
+            rotation: &pinned.rotation,
+            configuration: &pinned.config,
+            secret: &pinned.secret,
+            inputs: &pinned.inputs,
+        });
+        Ok(if scope.is_empty() {
+            Some(format!("plugin {plugin} has no grant"))
+        } else if pinned.narrowed && !scope.is_narrowed() {
+            Some(format!("the grant for {} alone is gone", pinned.rotation))
+        } else {
+            None
+        })
+    }
+
     /// Calls the plugin. A login that proves something is booked on the account's budget before it starts (rule P14).
     async fn call(
         &self,
@@ -139,7 +168,7 @@ impl Performer {
             by,
         ));
         let deadline = call.deadline.min(inner.clock.now() + self.step_time);
-        let context = port.context(self, state, deadline)?;
+        let context = port.context(self, state, deadline).await?;
         let end = self.plugin.run(inner.capabilities.prepare(context)).await;
         port.settle().await?;
         if call.step == StepName::Test {
@@ -262,24 +291,24 @@ async fn promote(
         return Err(StoreFailure::Conflict);
     }
     let expected = current.map(|current| current.id.clone());
-    if found.stage == Stage::Pending {
+    let before = expected.clone();
+    let promoted = if found.stage == Stage::Pending {
         let promotion = Promotion {
             name: name.clone(),
             pending: found.id.clone(),
             expected_current: expected,
         };
-        inner
-            .vault
-            .promote(by, promotion, Rider::none())
-            .await
-            .map_err(store_failure)
+        inner.vault.promote(by, promotion, Rider::none()).await
     } else {
         let rolled = inner
             .vault
             .roll_back(by, name, &found.id, expected.as_ref(), Rider::none())
             .await;
-        rolled.map(|_| ()).map_err(store_failure)
-    }
+        rolled.map(|_| ())
+    };
+    promoted.map_err(store_failure)?;
+    inner.retire(before.as_ref());
+    Ok(())
 }
 
 /// Until when a version's material is kept at least; rows are never deleted, so this is what a clean-up would have to respect.

@@ -1,6 +1,6 @@
 //! The part of the configuration that a run keeps for its whole life (rule P12): what is edited later concerns the next run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keywheel_config::Rotation;
 use keywheel_model::{RotationName, SecretName};
@@ -15,6 +15,10 @@ pub(crate) struct Pinned {
     pub(crate) config: serde_json::Value,
     pub(crate) inputs: BTreeMap<String, SecretName>,
     pub(crate) outputs: BTreeMap<String, SecretName>,
+    /// Parts of the secret's document that the plugin may read as text.
+    pub(crate) public: BTreeSet<String>,
+    /// Whether a grant for this rotation alone must be there: without it the plugin's own would allow more.
+    pub(crate) narrowed: bool,
 }
 
 impl Pinned {
@@ -28,6 +32,8 @@ impl Pinned {
             config: rotation.config.clone(),
             inputs: rotation.inputs.clone(),
             outputs: rotation.outputs.clone(),
+            public: rotation.public.clone(),
+            narrowed: rotation.policy.is_some(),
         }
     }
 }

@@ -71,7 +71,7 @@ impl Engine {
             target: settings.principal.target.clone(),
             account: settings.principal.account.clone(),
             steps: planned_steps(settings, &answer),
-            hosts: granted_hosts(&glance.performer.policy, rotation),
+            hosts: granted_hosts(&*inner.policy().await?, rotation),
             capabilities: plugin
                 .manifest()
                 .capabilities
@@ -195,10 +195,9 @@ impl Glance {
         let performer = Performer {
             pinned: Arc::new(Pinned::of(rotation)),
             plugin: Arc::clone(plugin),
-            policy: inner.policy().await?,
             keys: lease_keys(&state.settings, &principals),
             accounts: principals,
-            probes: rotation.probes,
+            probes: settings::probes(rotation, plugin.manifest()),
             step_time: rotation.deadlines.step,
             cancel: Cancel::new().1,
         };
@@ -243,7 +242,7 @@ impl Glance {
             call,
             by,
         ));
-        let context = port.context(&self.performer, &self.state, deadline)?;
+        let context = port.context(&self.performer, &self.state, deadline).await?;
         let end = self
             .performer
             .plugin
@@ -257,17 +256,19 @@ impl Glance {
     }
 }
 
-/// The hosts that the grants open to this rotation, as the operator wrote them.
+/// The hosts that the grants open to this rotation, with the values of its configuration. A grant for it alone narrows the plugin's own.
 fn granted_hosts(policy: &Policy, rotation: &Rotation) -> Vec<String> {
+    let of = |grant: &keywheel_policy::Grant| -> Vec<String> {
+        let rules = grant.hosts.iter();
+        rules.flat_map(|rule| rule.explain(&rotation.config)).collect()
+    };
     let counts = |grant: &&keywheel_policy::Grant| {
         grant.plugin == rotation.plugin && grant.rotation.as_ref().is_none_or(|name| *name == rotation.name)
     };
-    policy
-        .grants()
-        .iter()
-        .filter(counts)
-        .flat_map(|grant| grant.hosts.iter().map(ToString::to_string))
-        .collect()
+    let mut hosts: Vec<String> = policy.grants().iter().filter(counts).flat_map(of).collect();
+    hosts.sort();
+    hosts.dedup();
+    hosts
 }
 
 fn worded(code: &str, message: &str, hint: Option<&str>) -> String {

@@ -16,6 +16,7 @@ use crate::engine::{Engine, Inner, actor};
 use crate::journal::{Noted, Saved, ending_word, lease_keys, read_state};
 use crate::perform::Performer;
 use crate::pinned::Pinned;
+use crate::settings::Probes;
 use crate::view::{ParkedView, RunView, StepView};
 use crate::words::way_out;
 use crate::{Error, Observer, Wait, settings};
@@ -47,6 +48,19 @@ pub enum Wish {
     RollBack,
     /// Stop: back if nothing is promoted, else to the end.
     Cancel,
+}
+
+impl Wish {
+    /// Under which it stands in the audit trail.
+    fn action(self) -> &'static str {
+        match self {
+            Self::Resume => "run.resume",
+            Self::ApplyCurrent => "run.apply-current",
+            Self::AcceptHead => "run.accept-head",
+            Self::RollBack => "run.rollback",
+            Self::Cancel => "run.cancel",
+        }
+    }
 }
 
 impl Engine {
@@ -81,11 +95,19 @@ impl Engine {
         if wish == Wish::RollBack && saved.state.past_no_return() {
             return Err(Error::PastNoReturn { run: run.clone() });
         }
+        let entry = keywheel_audit::Entry::of_host(wish.action(), row.rotation.as_str(), "ok")
+            .by(actor())
+            .in_run(run)
+            .with(serde_json::json!({"secret": row.secret.as_str(), "reason": order.reason}));
+        inner
+            .store
+            .write(move |tx| Ok::<_, Error>(tx.audit(&entry).map(|_| ())?))
+            .await?;
         let events = events_of(wish, &saved.state);
         match inner.performer(&row, &saved.state).await {
             Ok(performer) => inner.drive(saved, performer, events, order).await,
             Err(Withdrawn::Error(error)) => Err(error),
-            // The plugin or its grant is gone: the run is parked until it is back (rule P12).
+            // The plugin is gone: the run is parked until it is back (rule P12).
             Err(Withdrawn::Gone(what)) => inner.park(saved, what).await.map(|view| (view, Left::Parked)),
         }
     }
@@ -176,7 +198,6 @@ impl Inner {
         let epoch = self.store.read(|reader| Ok::<_, Error>(reader.epoch()?)).await?;
         let settings = Self::settings(rotation, plugin, order.trigger, epoch)?;
         let state = State::new(run, settings);
-        let policy = self.policy().await?;
         let principals = settings::principals(rotation, plugin.manifest());
         let pinned = Pinned::of(rotation);
         let keys = lease_keys(&state.settings, &principals);
@@ -193,10 +214,9 @@ impl Inner {
         let performer = Performer {
             pinned: Arc::new(pinned),
             plugin: Arc::clone(plugin),
-            policy,
             keys,
             accounts: principals,
-            probes: rotation.probes,
+            probes: settings::probes(rotation, plugin.manifest()),
             step_time: rotation.deadlines.step,
             cancel: Cancel::new().1,
         };
@@ -219,7 +239,7 @@ impl Inner {
         )
     }
 
-    /// What the run needs to go on: the plugin bytes and the configuration that it started with, the grants of today.
+    /// What the run needs to go on: the plugin bytes and the configuration that it started with.
     async fn performer(&self, row: &Run, state: &State) -> Result<Performer, Withdrawn> {
         let pinned = self.journal.pinned(&state.run).await?;
         let digest: Digest = state
@@ -231,28 +251,18 @@ impl Inner {
         let plugin = crate::engine::blocking(move || registry.pinned(&digest)).await?;
         let plugin =
             plugin.map_err(|error| Withdrawn::Gone(format!("plugin {}: {error}", state.settings.plugin)))?;
-        let policy = self.policy().await?;
-        if policy
-            .grants()
-            .iter()
-            .all(|grant| grant.plugin != state.settings.plugin)
-        {
-            return Err(Withdrawn::Gone(format!(
-                "the grant of plugin {}",
-                state.settings.plugin
-            )));
-        }
         let principals: Vec<String> = row.principal.lines().map(str::to_owned).collect();
         let rotation = self.config.rotation(&state.settings.rotation);
         Ok(Performer {
             keys: lease_keys(&state.settings, &principals),
             accounts: principals,
-            probes: rotation.map_or(DEFAULT_PROBES, |rotation| rotation.probes),
+            probes: rotation.map_or_else(Probes::careful, |rotation| {
+                settings::probes(rotation, plugin.manifest())
+            }),
             step_time: Duration::from_millis(state.settings.effect_deadline_ms)
                 .saturating_sub(settings::EFFECT_SLACK),
             pinned: Arc::new(pinned),
             plugin,
-            policy,
             cancel: Cancel::new().1,
         })
     }
@@ -287,12 +297,6 @@ impl Inner {
     }
 }
 
-/// For a run whose rotation is gone from the configuration.
-const DEFAULT_PROBES: keywheel_config::ProbeBudget = keywheel_config::ProbeBudget {
-    logins: 3,
-    per: Duration::from_hours(1),
-};
-
 /// A stored run, as a person sees it.
 pub(crate) fn view_of(row: &Run) -> Result<RunView, Error> {
     let state = read_state(row)?;
@@ -308,6 +312,7 @@ pub(crate) fn view_of(row: &Run) -> Result<RunView, Error> {
         started_at: row.started,
         finished_at: row.finished,
         waits_until: described.waits_until,
+        waits_for: described.waits_for,
         parked: state.parked.as_ref().map(|parked| ParkedView {
             cause: parked.cause,
             detail: parked.detail.clone(),

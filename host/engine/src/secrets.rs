@@ -226,7 +226,9 @@ impl Engine {
             .roll_back(&by, name, to, current.as_ref(), rider)
             .await;
         inner.journal.release(&run, by.fence).await?;
-        Ok(rolled?)
+        let version = rolled?;
+        inner.retire(current.as_ref());
+        Ok(version)
     }
 }
 
@@ -251,11 +253,12 @@ impl Inner {
         let promotion = Promotion {
             name: import.name.clone(),
             pending: version.clone(),
-            expected_current,
+            expected_current: expected_current.clone(),
         };
         self.vault
             .promote(by, promotion, audited("secret.import", &import.name, None))
             .await?;
+        self.retire(expected_current.as_ref());
         Ok(version)
     }
 

@@ -92,6 +92,44 @@ pub(crate) fn pin(
     })
 }
 
+/// Failed logins that may be spent on an account within a time (rule P14).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probes {
+    pub(crate) logins: u32,
+    pub(crate) per: Duration,
+}
+
+impl Probes {
+    /// Below what any target known to us locks after.
+    const CAREFUL: u32 = 3;
+    /// Where the target locks nothing: a bound all the same, against a run that goes in circles.
+    const NOTHING_LOCKS: u32 = 60;
+
+    /// For a run whose rotation is gone from the configuration.
+    pub(crate) fn careful() -> Self {
+        Self {
+            logins: Self::CAREFUL,
+            per: Duration::from_hours(1),
+        }
+    }
+}
+
+/// The budget of a rotation: what the operator says, else what fits the target.
+pub(crate) fn probes(rotation: &Rotation, manifest: &Manifest) -> Probes {
+    let never_locks = manifest
+        .mode(&rotation.config)
+        .is_some_and(|mode| mode.never_locks);
+    let fitting = if never_locks {
+        Probes::NOTHING_LOCKS
+    } else {
+        Probes::CAREFUL
+    };
+    Probes {
+        logins: rotation.probes.logins.unwrap_or(fitting),
+        per: rotation.probes.per,
+    }
+}
+
 /// The principals of a rotation as one text each: the leases are taken on all of them.
 pub(crate) fn principals(rotation: &Rotation, manifest: &Manifest) -> Vec<String> {
     manifest

@@ -33,6 +33,8 @@ pub struct RunView {
     pub finished_at: Option<Timestamp>,
     /// Nothing happens before this time.
     pub waits_until: Option<Timestamp>,
+    /// What for, while it waits.
+    pub waits_for: Option<&'static str>,
     /// Why it waits for a person, and the way out.
     pub parked: Option<ParkedView>,
     /// How it ended, for people.
@@ -241,6 +243,20 @@ pub struct VaultView {
     pub epoch: Epoch,
     /// The key slots: kind and label.
     pub slots: Vec<(String, String)>,
+}
+
+/// A way in which the vault can be opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SlotView {
+    /// Its name.
+    pub slot: String,
+    /// `key-file`, `passphrase`, `recovery`.
+    pub kind: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Why it cannot be read, if so: it opens nothing then.
+    pub fault: Option<String>,
 }
 
 /// A check of `doctor`.

@@ -108,6 +108,9 @@ pub struct Mode {
     pub proof: Proof,
     /// How long the target may refuse what it will accept (rule P9).
     pub belief: Duration,
+    /// Whether the target by itself never locks an account after failed logins (`lockout = "none"`): then more of them may be spent
+    /// on proofs (rule P14). Left out, it may lock.
+    pub never_locks: bool,
     account: Option<Vec<Pointer>>,
 }
 

@@ -161,6 +161,7 @@ pub struct Shape {
     effect: ShapeEffect,
     body: ShapeBody,
     digest: Digest,
+    text: String,
 }
 
 /// The kinds of shapes.
@@ -195,6 +196,11 @@ impl Shape {
     /// What it looks like.
     pub fn body(&self) -> &ShapeBody {
         &self.body
+    }
+
+    /// What is sent, as the manifest writes it: the statement, the frame, the request, who logs in with what.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// `login`, `sql`, `frame` or `http`.
@@ -278,7 +284,33 @@ impl Shape {
             effect: effect?,
             body: body?,
             digest,
+            text: written(kind, value),
         })
+    }
+}
+
+/// For people; bounded by the size of a manifest.
+fn written(kind: &str, value: &Value) -> String {
+    let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default();
+    match kind {
+        "login" => format!(
+            "{} login of {} with {}",
+            text("driver"),
+            text("user"),
+            text("password")
+        ),
+        "sql" => text("text").to_owned(),
+        "frame" => {
+            let tokens = value.get("send").and_then(Value::as_array);
+            let token = |token: &Value| token.as_str().map_or_else(|| token.to_string(), str::to_owned);
+            tokens
+                .into_iter()
+                .flatten()
+                .map(token)
+                .collect::<Vec<_>>()
+                .join(" ")
+        }
+        _ => text("request").to_owned(),
     }
 }
 

@@ -25,6 +25,7 @@ class = "A"
 strategy = "two-slot"
 proof = "login"
 belief = "1500ms"
+lockout = "none"
 account = ["/roles/*"]
 
 [[mode]]
@@ -80,8 +81,8 @@ fn all_problems_are_listed_at_once_each_with_its_place() {
     for (line, words) in [
         (2, "name:"),
         (3, "colour: unknown key"),
-        (21, "mode[1].class: expected one of"),
-        (26, "sql[0]: key `effect` is missing"),
+        (22, "mode[1].class: expected one of"),
+        (27, "sql[0]: key `effect` is missing"),
     ] {
         assert!(
             shown
@@ -203,6 +204,7 @@ fn modes_targets_and_schema_are_checked() {
         "a whole number and a unit",
     );
     refused("belief = \"2m\"", "belief = \"25h\"", "at most 24 h");
+    refused("lockout = \"none\"", "lockout = \"never\"", "expected `none`");
     refused("\"/nodes/*/port\"", "\"/other/*/port\"", "share the array");
     refused("account = [\"/role\"]", "account = []", "expected pointers");
     refused("config-schema = \"schema.json\"", "config-schema = 3", "expected");
@@ -250,6 +252,9 @@ fn the_first_mode_that_fits_counts() {
         Some(Duration::from_millis(1500))
     );
     assert_eq!(belief(json!({"mode": "pair"})), Some(Duration::from_mins(2)));
+    let never_locks = |configuration| manifest.mode(&configuration).map(|mode| mode.never_locks);
+    assert_eq!(never_locks(json!({"mode": "pair", "big": true})), Some(true));
+    assert_eq!(never_locks(json!({"mode": "pair"})), Some(false));
 }
 
 #[test]

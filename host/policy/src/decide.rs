@@ -205,6 +205,16 @@ pub struct Scope<'a> {
 }
 
 impl Scope<'_> {
+    /// Whether no grant counts: nothing is allowed.
+    pub fn is_empty(&self) -> bool {
+        self.grants.is_empty()
+    }
+
+    /// Whether one of them is for this rotation alone.
+    pub fn is_narrowed(&self) -> bool {
+        self.grants.iter().any(|grant| grant.rotation.is_some())
+    }
+
     /// Decides. Nothing is allowed that no grant names.
     pub fn decide(&self, request: Request<'_>) -> Decision {
         if self.grants.is_empty() {

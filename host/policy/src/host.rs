@@ -373,7 +373,7 @@ impl HostRule {
 
 impl HostRule {
     /// The rule with the configuration's values, for people.
-    pub(crate) fn explain(&self, configuration: &Value) -> Vec<String> {
+    pub fn explain(&self, configuration: &Value) -> Vec<String> {
         let show = |(host, port): (HostPattern, u16)| match host {
             HostPattern::Network(network) => format!("{network} port {port} {}", self.transport),
             HostPattern::Name(name) => format!("{name} port {port} {}", self.transport),

@@ -102,14 +102,6 @@ pub enum Error {
         /// Who has it.
         by: String,
     },
-    /// A takeover that would come too early: effects of the holder can still land.
-    #[error("{key} cannot be taken over before {free_at}")]
-    TooEarly {
-        /// What is leased, as text.
-        key: String,
-        /// When it can be.
-        free_at: Timestamp,
-    },
     /// The fence is not the live one: another holder took over, it was released, or its lease ran out.
     #[error("fence {} of run {run} is no longer live", fence.0)]
     Stale {
@@ -197,7 +189,6 @@ impl Error {
             Self::Panicked => "store.panicked",
             Self::StateConflict { .. } => "store.state-conflict",
             Self::LeaseHeld { .. } => "store.lease-held",
-            Self::TooEarly { .. } => "store.too-early",
             Self::Stale { .. } => "store.stale-fence",
             Self::BudgetSpent { .. } => "store.budget-spent",
             Self::Conflict { .. } => "store.conflict",

@@ -23,6 +23,8 @@ pub struct Intent {
     pub destination: String,
     /// Ids (never values) of the secrets that it carries.
     pub secrets: Vec<String>,
+    /// What ends the session that it goes through, as whoever wrote it understands it. None: nothing can.
+    pub session: Option<String>,
     /// The fence under which it is done.
     pub fence: Fence,
 }
@@ -77,6 +79,7 @@ type Raw = (
     u32,
     Timestamp,
     Option<(String, String, u64)>,
+    Option<String>,
 );
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Raw> {
@@ -94,10 +97,11 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Raw> {
         row.get(9)?,
         at(row, 10)?,
         outcome,
+        row.get(14)?,
     ))
 }
 
-fn typed((id, texts, attempt, seq, fence, epoch, at, outcome): Raw) -> Result<IntentRow, Error> {
+fn typed((id, texts, attempt, seq, fence, epoch, at, outcome, session): Raw) -> Result<IntentRow, Error> {
     let [run, step, kind, destination, secrets] = texts;
     let intent = Intent {
         run: RunId::from_str(&run).map_err(|_| unreadable(id))?,
@@ -107,6 +111,7 @@ fn typed((id, texts, attempt, seq, fence, epoch, at, outcome): Raw) -> Result<In
         kind,
         destination,
         secrets: serde_json::from_str(&secrets).map_err(|_| unreadable(id))?,
+        session,
         fence: Fence(fence),
     };
     let outcome = match outcome {
@@ -143,13 +148,43 @@ impl Reader<'_> {
     /// [`Error::Unreadable`] naming the row.
     pub fn intents(&self, run: &RunId) -> Result<Vec<IntentRow>, Error> {
         let sql = "SELECT i.id, i.run, i.step, i.attempt, i.seq, i.kind, i.destination, i.secrets, i.fence, i.epoch, i.at,
-                          o.effect, o.code, o.at
+                          o.effect, o.code, o.at, i.session
                    FROM intent i LEFT JOIN intent_outcome o ON o.intent = i.id WHERE i.run = ?1 ORDER BY i.id";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement
             .query_map([run.as_str()], read)?
             .collect::<Result<Vec<_>, _>>()?;
         rows.into_iter().map(typed).collect()
+    }
+}
+
+impl Reader<'_> {
+    /// What was intended since then, by whatever run, and may still take effect: its outcome is not known, or says that it is not.
+    /// Newest first.
+    ///
+    /// # Errors
+    /// [`Error::Unreadable`] naming the row.
+    pub fn intents_in_doubt(&self, since: Timestamp) -> Result<Vec<IntentRow>, Error> {
+        let sql = "SELECT i.id, i.run, i.step, i.attempt, i.seq, i.kind, i.destination, i.secrets, i.fence, i.epoch, i.at,
+                          o.effect, o.code, o.at, i.session
+                   FROM intent i LEFT JOIN intent_outcome o ON o.intent = i.id ORDER BY i.id DESC";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut found = Vec::new();
+        for row in statement.query_map([], read)? {
+            let row = typed(row?)?;
+            // Rows are in the order of writing: what follows is older.
+            if row.at < since {
+                break;
+            }
+            if row
+                .outcome
+                .as_ref()
+                .is_none_or(|outcome| outcome.effect == Effect::Maybe)
+            {
+                found.push(row);
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -160,8 +195,8 @@ impl Transaction<'_> {
     /// [`Error::Stale`]; [`Error::Conflict`] when this place in the run is taken.
     pub fn append_intent(&self, intent: &Intent) -> Result<u64, Error> {
         self.check_fence(&intent.run, intent.fence)?;
-        let sql = "INSERT INTO intent (run, step, attempt, seq, kind, destination, secrets, fence, epoch, at)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (run, step, attempt, seq) DO NOTHING";
+        let sql = "INSERT INTO intent (run, step, attempt, seq, kind, destination, secrets, fence, epoch, at, session)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (run, step, attempt, seq) DO NOTHING";
         let secrets = serde_json::Value::from(intent.secrets.clone()).to_string();
         let added = self.connection.prepare_cached(sql)?.execute(params![
             intent.run.as_str(),
@@ -173,7 +208,8 @@ impl Transaction<'_> {
             secrets,
             intent.fence.0,
             self.epoch()?.0,
-            self.now.as_unix_ms()
+            self.now.as_unix_ms(),
+            intent.session
         ])?;
         if added == 0 {
             let Intent {

@@ -140,31 +140,19 @@ impl Transaction<'_> {
         self.grant(request)
     }
 
-    /// Takes the leases of a run whose host died, under a new fence. Those that are free are taken too.
+    /// Takes the leases of a run whose host died, under a new fence. Those that are free are taken too. `effects_until` stays:
+    /// whoever took over acts only after that, or when it has ended what could still land (rule P1).
     ///
     /// # Errors
-    /// [`Error::TooEarly`] as long as an effect of the old holder can still land; [`Error::LeaseHeld`] by another run: a
-    /// run that has not ended is never pushed aside.
+    /// [`Error::LeaseHeld`] by another run: a run that has not ended is never pushed aside.
     pub fn take_over(&self, request: &LeaseRequest) -> Result<Fence, Error> {
         for key in &request.keys {
-            let Some(Lease {
-                run: Some(by),
-                effects_until,
-                ..
-            }) = self.lease(key)?
-            else {
-                continue;
-            };
-            if by != request.run.as_str() {
+            if let Some(Lease { run: Some(by), .. }) = self.lease(key)?
+                && by != request.run.as_str()
+            {
                 return Err(Error::LeaseHeld {
                     key: key.to_string(),
                     by,
-                });
-            }
-            if effects_until > self.now {
-                return Err(Error::TooEarly {
-                    key: key.to_string(),
-                    free_at: effects_until,
                 });
             }
         }
@@ -199,7 +187,7 @@ impl Transaction<'_> {
         self.touch(sql, run, fence, until)
     }
 
-    /// Notes that an effect begun under this fence can land until then: no takeover comes earlier.
+    /// Notes that an effect begun under this fence can land until then.
     ///
     /// # Errors
     /// [`Error::Stale`].

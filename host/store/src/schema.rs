@@ -3,14 +3,14 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::Error;
 
 /// The newest format of the database that this build knows; `user_version` of the file.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 const _: () = assert!(FORMAT as usize == MIGRATIONS.len());
 
 /// "KWHL": marks the file as ours for everybody who looks at it.
 pub(crate) const APPLICATION_ID: u32 = 0x4b57_484c;
 
-const MIGRATIONS: [&str; 1] = [include_str!("schema/0001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
 
 /// Brings the file to the newest format, each migration in a transaction of its own together with its number.
 pub(crate) fn migrate(connection: &mut Connection, from: u32) -> Result<(), Error> {

@@ -233,15 +233,21 @@ impl Embedded {
         Ok(id)
     }
 
-    /// Removes a slot, but never the last one. Whoever has a copy of the database and the slot's key still opens that copy.
+    /// Removes a slot, but never the last one that can be read. Whoever has a copy of the database and the slot's key still opens that
+    /// copy.
     ///
     /// # Errors
-    /// [`keywheel_store::Error::Conflict`] for the last one.
+    /// [`Error::LastSlot`]; [`Error::Sealed`]: whoever removes a key must have one.
     pub async fn remove_slot(&self, id: &str, rider: Rider) -> Result<(), Error> {
+        self.keyring()?;
         let id = id.to_owned();
         self.inner
             .store
             .write(move |tx| {
+                let mut others = tx.key_slots()?.into_iter().filter(|slot| slot.id != id);
+                if others.all(|slot| slots::read_header(&slot).is_err()) {
+                    return Err(Error::LastSlot { slot: id });
+                }
                 tx.remove_key_slot(&id)?;
                 Ok::<_, Error>(rider.ride(tx)?)
             })

@@ -113,6 +113,12 @@ pub enum Error {
         /// The version.
         version: VersionId,
     },
+    /// Without this slot nothing would open the vault any more.
+    #[error("slot {slot} is the last one that opens the vault")]
+    LastSlot {
+        /// Its name.
+        slot: String,
+    },
     /// A value over the back end's limit.
     #[error("a value may have at most {limit} bytes")]
     TooLarge {
@@ -153,6 +159,7 @@ impl Error {
             Self::HeadMoved { .. } => "vault.head-moved",
             Self::Stage { .. } => "vault.stage",
             Self::OtherRun { .. } => "vault.other-run",
+            Self::LastSlot { .. } => "vault.last-slot",
             Self::TooLarge { .. } => "vault.too-large",
             Self::Crypto { .. } => "vault.crypto",
             Self::Store(error) => error.code(),
@@ -174,6 +181,7 @@ impl Error {
             }
             Self::PendingExists { .. } => "finish or roll back the run that wrote it".to_owned(),
             Self::HeadMoved { .. } => "somebody else wrote this secret: look at its history".to_owned(),
+            Self::LastSlot { .. } => "add another first: `keywheel vault slot add`".to_owned(),
             Self::Store(error) => return error.hint(),
             _ => return None,
         })

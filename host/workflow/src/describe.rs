@@ -1,6 +1,6 @@
 use keywheel_model::{Effect as Reach, Safety, StepName, Strategy, Timestamp};
 
-use crate::{Effect, Ending, Phase, RunWord, State};
+use crate::{Effect, Ending, Entry, Phase, RunWord, State, StepLog};
 
 /// A run in words: what lists and timelines show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct Description {
     pub safety: Safety,
     /// Nothing happens before this time.
     pub waits_until: Option<Timestamp>,
+    /// What for, while it waits.
+    pub waits_for: Option<&'static str>,
     /// The steps so far.
     pub steps: Vec<DescribedStep>,
 }
@@ -35,13 +37,15 @@ pub struct DescribedStep {
 /// A run in words.
 pub fn describe(state: &State) -> Description {
     let safety = state.safety();
+    let waits_until = match &state.doing {
+        Some(Effect::Sleep { until }) => Some(*until),
+        _ => None,
+    };
     Description {
         word: word(state),
         safety,
-        waits_until: match &state.doing {
-            Some(Effect::Sleep { until }) => Some(*until),
-            _ => None,
-        },
+        waits_until,
+        waits_for: waits_until.map(|_| waits_for(state)),
         steps: state
             .log
             .iter()
@@ -58,6 +62,32 @@ pub fn describe(state: &State) -> Description {
                 },
             })
             .collect(),
+    }
+}
+
+/// The code of a login that was not made, because the account's budget of failed logins is used up (rule P14).
+pub(crate) const OVER_BUDGET: &str = "run.budget";
+
+fn waits_for(state: &State) -> &'static str {
+    let over_budget = |entry: &StepLog| entry.ended.is_none() && entry.code.as_deref() == Some(OVER_BUDGET);
+    if state.fence.is_none() && state.entry == Entry::Lease && state.attempt == 0 {
+        return "another run holds the account or the secret";
+    }
+    if state.entry == Entry::Wait {
+        return "what an earlier try has sent may still take effect";
+    }
+    if state.attempt > 0 {
+        return if state.log.iter().any(over_budget) {
+            "the account's budget of failed logins is used up"
+        } else {
+            "the next try"
+        };
+    }
+    match state.phase {
+        Phase::Propagate => "consumers that may still use the old credential",
+        Phase::Revoke | Phase::Retire => "the old credential's grace",
+        Phase::ProveDead | Phase::Prove | Phase::ProveCurrent => "the target to believe it",
+        _ => "its time",
     }
 }
 

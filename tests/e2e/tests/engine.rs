@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use keywheel_engine::{Engine, Import, Imported, Left, Order, Setup, Silent, Stop, SystemClock, Wait};
 use keywheel_kit::{Postgres, PostgresOptions, random_password};
@@ -36,12 +37,22 @@ fn order() -> Order<'static> {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_postgres_role_is_adopted_planned_and_rotated() {
+/// An open engine with one rotation, its plugin pinned, both credentials imported.
+struct Scene {
+    server: Postgres,
+    engine: Engine,
+    old: String,
+    admin: String,
+    _folder: tempfile::TempDir,
+}
+
+async fn scene() -> Scene {
     let server = Postgres::start(PostgresOptions::default()).unwrap();
-    let old = random_password();
+    let (old, admin) = (random_password(), random_password());
     server
-        .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
+        .sql(&format!(
+            "CREATE ROLE app LOGIN PASSWORD '{old}'; CREATE ROLE rotator LOGIN CREATEROLE PASSWORD '{admin}'"
+        ))
         .unwrap();
     let folder = tempfile::tempdir().unwrap();
     Setup {
@@ -80,17 +91,15 @@ mode = "role"
 host = "localhost"
 port = {}
 trust = "test"
-admin = "{}"
+admin = "rotator"
 role = "app"
 "#,
         server.ca_file().display(),
         server.port(),
-        server.admin_user()
     ));
     std::fs::write(&config, text).unwrap();
     let config = keywheel_config::load(&config).unwrap_or_else(|problems| panic!("{problems:?}"));
     let engine = Engine::open(config, Arc::new(SystemClock)).await.unwrap();
-    println!("{:#?}", engine.plugins());
     let name = "postgres".parse().unwrap();
     let hosts = [
         format!("localhost:{} tls", server.port()).parse().unwrap(),
@@ -98,27 +107,48 @@ role = "app"
     ];
     let addition = engine.addition(&name, &hosts).unwrap();
     engine.add_plugin(addition).await.unwrap();
-    let admin = Import {
-        name: "admin/db".parse().unwrap(),
-        value: SecretBytes::copy_of(server.admin_password().as_bytes()),
-        annotations: BTreeMap::new(),
-    };
-    assert!(matches!(
-        engine.import(admin, order()).await.unwrap(),
-        Imported::Stored(_)
-    ));
-    let app = Import {
-        name: "app/db".parse().unwrap(),
-        value: SecretBytes::copy_of(old.as_bytes()),
-        annotations: BTreeMap::new(),
-    };
-    match engine.import(app, order()).await.unwrap() {
+    let stored = engine.import(import("admin/db", &admin), order()).await.unwrap();
+    assert!(matches!(stored, Imported::Stored(_)));
+    match engine.import(import("app/db", &old), order()).await.unwrap() {
         Imported::Adopted(run, Left::Ended) => assert_eq!(run.state, RunWord::Succeeded, "{run:#?}"),
         other => panic!("{other:#?}"),
     }
+    Scene {
+        server,
+        engine,
+        old,
+        admin,
+        _folder: folder,
+    }
+}
+
+fn import(name: &str, value: &str) -> Import {
+    Import {
+        name: name.parse().unwrap(),
+        value: SecretBytes::copy_of(value.as_bytes()),
+        annotations: BTreeMap::new(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_role_is_adopted_planned_and_rotated() {
+    let Scene {
+        server,
+        engine,
+        old,
+        admin: _,
+        _folder,
+    } = Box::pin(scene()).await;
     let rotation = "app-db".parse().unwrap();
     let plan = engine.plan(&rotation).await.unwrap();
     assert!(plan.problems.is_empty(), "{plan:#?}");
+    assert_eq!(
+        plan.hosts,
+        [
+            format!("127.0.0.1 port {} tls", server.port()),
+            format!("localhost port {} tls", server.port())
+        ]
+    );
     let (run, left) = engine.rotate(&rotation, order()).await.unwrap();
     assert_eq!((run.state, left), (RunWord::Succeeded, Left::Ended), "{run:#?}");
     let new = engine
@@ -130,4 +160,47 @@ role = "app"
     assert!(server.login("app", &old).unwrap().is_refused());
     let report = engine.audit_verify(Vec::new()).await.unwrap();
     assert!(report.rows > 10);
+}
+
+/// A pool dies with its version: what was logged in with the administrator's old password does not outlive it.
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_of_an_administrator_end_when_its_next_version_is_current() {
+    let Scene {
+        server,
+        engine,
+        old: _,
+        admin: before,
+        _folder,
+    } = Box::pin(scene()).await;
+    let rotation = "app-db".parse().unwrap();
+    let (run, _) = engine.rotate(&rotation, order()).await.unwrap();
+    assert_eq!(run.state, RunWord::Succeeded, "{run:#?}");
+    let sessions = || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'keywheel %'";
+        server.sql(sql).unwrap()
+    };
+    assert_eq!(
+        sessions(),
+        "1",
+        "the administrator's session is kept for the next rotation"
+    );
+
+    let next = random_password();
+    server
+        .sql(&format!("ALTER ROLE rotator PASSWORD '{next}'"))
+        .unwrap();
+    let stored = engine.import(import("admin/db", &next), order()).await.unwrap();
+    assert!(matches!(stored, Imported::Stored(_)));
+    // The server needs a moment to hear the goodbye; an idle session would stay for a minute.
+    let gone = async {
+        while sessions() != "0" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone)
+        .await
+        .expect("the session of the old version has ended");
+    assert!(server.login("rotator", &before).unwrap().is_refused());
+    let (run, _) = engine.rotate(&rotation, order()).await.unwrap();
+    assert_eq!(run.state, RunWord::Succeeded, "{run:#?}");
 }

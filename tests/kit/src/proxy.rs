@@ -46,6 +46,8 @@ struct Switches {
     deaf: AtomicBool,
     /// Everything is swallowed.
     silent: AtomicBool,
+    /// A client that goes away is not told to the server.
+    keeping: AtomicBool,
     links: Mutex<Vec<TcpStream>>,
 }
 
@@ -85,6 +87,11 @@ impl Proxy {
     /// From now on everything is swallowed, both ways.
     pub fn fall_silent(&self) {
         self.switches.silent.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on the server's side stays open when a client dies, as behind a network that falls silent.
+    pub fn keep_server_side(&self) {
+        self.switches.keeping.store(true, Ordering::SeqCst);
     }
 
     /// Lets everything through again.
@@ -136,6 +143,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, switches: &Switches, answers: bo
         if !swallowed && to.write_all(&buffer[..count]).is_err() {
             break;
         }
+    }
+    if switches.keeping.load(Ordering::SeqCst) {
+        return;
     }
     let _ = to.shutdown(Shutdown::Both);
     let _ = from.shutdown(Shutdown::Both);

@@ -7,6 +7,7 @@ use keywheel_target::postgres::{Access, Pooled, RowLimits, Rows, Session};
 use keywheel_target::statement::{Dialect, Value};
 use wasmtime::component::Resource;
 
+use super::SessionFacts;
 use super::statement::{Statement, from_target};
 use crate::bindings::keywheel::sql::sql;
 use crate::error::Error;
@@ -46,17 +47,20 @@ pub struct Connection {
     /// Taken out while a statement runs: if that is cut off, the session is gone with it.
     link: Option<Link>,
     peer: Peer,
+    /// Kept with each intent that goes through it.
+    facts: Option<SessionFacts>,
     dialect: Dialect,
     /// What was done in the open transaction: it takes effect with the commit, or never.
     uncommitted: Vec<Begun>,
 }
 
 impl Connection {
-    pub(super) fn new(link: Link, peer: Peer) -> Self {
+    pub(super) fn new(link: Link, peer: Peer, facts: Option<SessionFacts>) -> Self {
         let dialect = link.dialect();
         Self {
             link: Some(link),
             peer,
+            facts,
             dialect,
             uncommitted: Vec::new(),
         }
@@ -97,7 +101,7 @@ impl HostState {
         let (call, secrets) = (statement.call(self), statement.secrets());
         let undeclared =
             secrets.is_empty() && matches!(self.step.manifest.find_shape(&call, &self.step.config), Ok(None));
-        let permitted = if undeclared {
+        let mut permitted = if undeclared {
             self.permit_read_only(&peer).await?
         } else {
             self.permit(&call, &secrets, &peer, true).await?
@@ -107,6 +111,7 @@ impl HostState {
         } else {
             Access::Read
         };
+        permitted.session = self.table.get(connection)?.facts.clone();
         let begun = self.begin(permitted, &peer).await?;
         Ok(Ready {
             link: self.take_link(connection)?,

@@ -3,12 +3,12 @@ use std::time::Duration;
 use keywheel_manifest::{Call, Capability, SecretRole, ShapeEffect};
 use keywheel_model::{Effect, VersionId};
 use keywheel_policy::Transport;
-use keywheel_target::postgres::{ConnectOptions, Security, Session};
-use keywheel_target::tls::TlsOptions;
+use keywheel_target::postgres::{ConnectOptions, Session};
 use keywheel_target::{Deadline, Error as TargetError};
 use wasmtime::component::Resource;
 
 use super::connection::{Connection, Link};
+use super::takeover::{SessionFacts, security};
 use crate::bindings::keywheel::sql::sql;
 use crate::error::Error;
 use crate::guard::{Begun, Ended, Peer, Permitted};
@@ -126,14 +126,26 @@ impl Described {
             password,
         );
         options.application_name = application_name;
-        options.security = match self.peer.transport {
-            Transport::Plaintext => Security::Plaintext,
-            Transport::Tls => Security::Tls(TlsOptions {
-                trust: self.trust.clone(),
-                ..TlsOptions::for_name(&self.peer.host)
-            }),
-        };
+        options.security = security(&self.peer, self.trust.clone());
         options
+    }
+
+    /// What a takeover needs to end the session. None: it logged in with no input, and nobody else's login is sure to be able to.
+    fn session_facts(&self, permitted: &Permitted) -> Option<SessionFacts> {
+        let mut roles = permitted.secrets.iter().flat_map(|used| &used.roles);
+        let input = roles.find_map(|role| match role {
+            SecretRole::Input(name) => Some(name.clone()),
+            _ => None,
+        })?;
+        Some(SessionFacts {
+            host: self.peer.host.clone(),
+            port: self.peer.port,
+            plaintext: self.peer.transport == Transport::Plaintext,
+            trust: self.trust.clone(),
+            database: self.database.clone(),
+            user: self.user.clone(),
+            input,
+        })
     }
 
     /// The version by which its sessions are pooled. None: a fresh login, as the proof of `test` always is, and everything
@@ -170,7 +182,7 @@ impl HostState {
                 Ok(session) => session,
                 Err(error) => return Err(self.failed(error).await),
             };
-            return Ok(Connection::new(Link::Own(session), described.peer));
+            return Ok(Connection::new(Link::Own(session), described.peer, None));
         };
         let call = Call::Login {
             driver: "postgres".into(),
@@ -180,7 +192,10 @@ impl HostState {
         let permitted = self
             .permit(&call, std::slice::from_ref(password), &described.peer, true)
             .await?;
-        let pooled_as = described.pooled_as(&permitted);
+        let (pooled_as, facts) = (
+            described.pooled_as(&permitted),
+            described.session_facts(&permitted),
+        );
         let begun = self.begin(permitted, &described.peer).await?;
         let opened = match pooled_as {
             Some(version) => {
@@ -195,7 +210,7 @@ impl HostState {
         };
         self.conclude_login(begun, opened.as_ref().err()).await?;
         match opened {
-            Ok(link) => Ok(Connection::new(link, described.peer)),
+            Ok(link) => Ok(Connection::new(link, described.peer, facts)),
             Err(error) => Err(self.failed(error).await),
         }
     }

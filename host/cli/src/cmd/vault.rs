@@ -1,5 +1,6 @@
 //! `keywheel vault`: how the vault stands, and whether a key opens it.
 
+pub(crate) mod slot;
 pub(crate) mod status;
 pub(crate) mod unseal;
 
@@ -16,6 +17,9 @@ pub(crate) enum Verb {
     Status,
     /// Open it with a passphrase or the recovery identity
     Unseal(unseal::Arguments),
+    /// List, add and remove the keys that open it
+    #[command(subcommand)]
+    Slot(slot::Verb),
 }
 
 /// # Errors
@@ -24,5 +28,6 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
     match verb {
         Verb::Status => status::run(context).await,
         Verb::Unseal(arguments) => unseal::run(&arguments, context).await,
+        Verb::Slot(verb) => slot::run(verb, context).await,
     }
 }

@@ -1,6 +1,5 @@
 //! What the plugin sees of its run.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use keywheel_capability::StepContext;
@@ -15,8 +14,8 @@ impl Port {
     /// The context of this call.
     ///
     /// # Errors
-    /// The vault is sealed.
-    pub(crate) fn context(
+    /// The vault is sealed, the grants cannot be read.
+    pub(crate) async fn context(
         self: &Arc<Self>,
         performer: &Performer,
         state: &State,
@@ -35,9 +34,9 @@ impl Port {
                 || state.settings.trigger == keywheel_model::Trigger::Restore,
             deadline,
             config: Arc::new(self.pinned.config.clone()),
-            public_parts: BTreeSet::from(["/username".to_owned()]),
+            public_parts: self.pinned.public.clone(),
             manifest: Arc::clone(performer.plugin.manifest()),
-            policy: Arc::clone(&performer.policy),
+            policy: self.inner.policy().await?,
             inputs: self.pinned.inputs.clone(),
             sub_key: self.inner.vault.sub_key("plugin-derivations")?,
             watched: Vec::new(),

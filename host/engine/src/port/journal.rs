@@ -45,6 +45,9 @@ impl Port {
         let (run, step, attempt) = (self.by.run.clone(), self.call.step, self.call.attempt);
         let fence = self.by.fence;
         let intent = intent.clone();
+        let session = intent.session.as_ref().map(serde_json::to_string).transpose();
+        let session = session
+            .map_err(|_| StepError::new(ErrorKind::Other, "host.defect", "a session cannot be described"))?;
         if !self.journalled {
             let details = json!({"kind": intent.kind, "destination": intent.destination, "shape": intent.shape, "step": step.as_str()});
             let entry = self.entry("plugin.look", &self.pinned.secret).with(details);
@@ -68,6 +71,7 @@ impl Port {
                 },
                 destination: intent.destination,
                 secrets: intent.secrets,
+                session,
                 fence,
             })
         })

@@ -142,7 +142,7 @@ impl Port {
         let promotion = Promotion {
             name: write.name.clone(),
             pending: version.clone(),
-            expected_current: current,
+            expected_current: current.clone(),
         };
         let entry = self
             .entry("secret.write", write.name)
@@ -152,6 +152,7 @@ impl Port {
             .vault
             .promote(&self.by, promotion, self.rider(Some(entry)));
         self.kept(promoted).await?;
+        self.inner.retire(current.as_ref());
         Ok(version.to_string())
     }
 

@@ -183,6 +183,18 @@ fn read_mode(value: &Value, path: String, problems: &mut Problems) -> Option<Mod
             None
         })
     });
+    let lockout_path = fields.path("lockout");
+    let never_locks = match fields.text("lockout", problems) {
+        None => false,
+        Some("none") => true,
+        Some(_) => {
+            problems.add(
+                lockout_path,
+                "expected `none`, or nothing for a target that may lock accounts",
+            );
+            false
+        }
+    };
     let account = fields
         .value("account")
         .is_some()
@@ -194,6 +206,7 @@ fn read_mode(value: &Value, path: String, problems: &mut Problems) -> Option<Mod
         strategy: strategy?,
         proof: proof?,
         belief: belief?,
+        never_locks,
         account,
     })
 }

@@ -84,6 +84,7 @@ fn intent(number: u64, fence: Fence, seq: u32) -> Intent {
         kind: "sql.execute".to_owned(),
         destination: "db:5432".to_owned(),
         secrets: vec!["app/db".to_owned()],
+        session: None,
         fence,
     }
 }

@@ -201,7 +201,7 @@ async fn a_vault_is_made_once_and_keeps_a_slot() {
         .remove_slot("key-file-1", Rider::none())
         .await
         .expect_err("the last one");
-    assert_eq!(last.code(), "store.conflict");
+    assert_eq!(last.code(), "vault.last-slot");
     let empty = tempfile::tempdir().expect("directory");
     let error = Embedded::open(store(empty.path(), &home.clock), None)
         .await

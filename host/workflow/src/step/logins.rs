@@ -1,13 +1,15 @@
 //! What a login, or a login that was not made, means.
 
-use keywheel_model::{Effect as Reach, StepError, Timestamp, Trigger, Verdict, VersionId};
+use keywheel_model::{Effect as Reach, StepError, StepName, Timestamp, Trigger, Verdict, VersionId};
 
 use super::Work;
+use crate::describe::OVER_BUDGET;
 use crate::mutant::Mutation;
 use crate::{Call, Cause, Ending, NoteKind, Phase};
 
 impl Work {
     pub(super) fn on_over_budget(&mut self, until: Timestamp) {
+        self.log_failure(StepName::Test, OVER_BUDGET);
         let wait = until.saturating_since(self.now);
         self.again(
             Cause::Budget,

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use keywheel_engine::Addition;
+use keywheel_manifest::{Manifest, Shape};
 use keywheel_model::PluginName;
 use keywheel_policy::HostRule;
 use serde::Serialize;
@@ -9,7 +10,7 @@ use serde::Serialize;
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
-use crate::output::{Style, Text};
+use crate::output::{Style, Table, Text};
 
 /// Pins a plugin.
 #[derive(Debug, Args)]
@@ -37,12 +38,33 @@ struct Added {
     digest: String,
     /// What was pinned before.
     before: Option<String>,
-    /// What it asks beyond what was granted, line by line.
+    /// What it asks beyond what was granted, and what it needs no longer, line by line.
     asks: Vec<String>,
+    /// The packages that it may call.
+    capabilities: Vec<String>,
+    /// Where it may connect to.
+    hosts: Vec<String>,
+    /// The secrets that it may use, as handles.
+    secrets: Vec<String>,
+    /// The secrets that it may read in the clear.
+    reveal: Vec<String>,
+    /// Every call that it may make with a secret, as the manifest writes it.
+    calls: Vec<Call>,
     /// The grant file.
     file: String,
     /// Its text.
     grant: String,
+}
+
+/// A declared call.
+#[derive(Debug, Serialize)]
+struct Call {
+    id: String,
+    kind: &'static str,
+    effect: &'static str,
+    text: String,
+    /// `+` new, `~` in another form than was granted, `=` as granted.
+    change: char,
 }
 
 /// # Errors
@@ -50,13 +72,15 @@ struct Added {
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open(context).await?;
     let mut hosts = arguments.hosts.clone();
+    let manifest = engine.manifest(&arguments.plugin)?;
     if hosts.is_empty() {
-        hosts.extend(target_rule(&engine.manifest(&arguments.plugin)?.to_canonical()));
+        hosts.extend(target_rule(&manifest.to_canonical()));
     }
     let addition = engine.addition(&arguments.plugin, &hosts)?;
-    let added = describe(&addition);
+    let added = describe(&addition, &manifest);
+    // What is granted is shown, whether it is asked about or not.
+    context.output.say(text(&added, Style::PLAIN).trim_end());
     if !arguments.yes {
-        context.output.say(&text(&added, Style::PLAIN));
         context
             .output
             .confirm(&format!("pin and grant {} {}?", added.name, added.version))?;
@@ -90,8 +114,31 @@ fn target_rule(canonical: &[u8]) -> Option<HostRule> {
     format!("{{{host}}}:{{{port}}} tls").parse().ok()
 }
 
-fn describe(addition: &Addition) -> Added {
+fn describe(addition: &Addition, manifest: &Manifest) -> Added {
+    let difference = &addition.difference;
+    let call = |shape: &Shape| {
+        let id = shape.id().to_owned();
+        Call {
+            kind: shape.kind(),
+            effect: shape.effect().as_str(),
+            text: shape.text().to_owned(),
+            change: match (
+                difference.new_shapes.contains(&id),
+                difference.changed_shapes.contains(&id),
+            ) {
+                (true, _) => '+',
+                (_, true) => '~',
+                _ => '=',
+            },
+            id,
+        }
+    };
     Added {
+        capabilities: words(&addition.grant.capabilities),
+        hosts: words(&addition.grant.hosts),
+        secrets: words(&addition.grant.secrets),
+        reveal: words(&addition.grant.reveal),
+        calls: manifest.shapes().iter().map(call).collect(),
         name: addition.name.clone(),
         version: addition.version.clone(),
         digest: addition.digest.to_string(),
@@ -115,12 +162,42 @@ fn text(added: &Added, style: Style) -> String {
     text.line(format_args!("{} {}", added.name, added.version));
     text.fact("digest", &added.digest);
     text.fact("pinned now", added.before.as_deref().unwrap_or("nothing"));
+    text.fact("grant", format_args!("\"{}\"", added.file));
+    text.fact("may call", nothing_or(&added.capabilities));
+    text.fact("may connect to", nothing_or(&added.hosts));
+    text.fact("may use", nothing_or(&added.secrets));
+    text.fact("may read in the clear", nothing_or(&added.reveal));
+    text.line("");
+    text.line("Against what it is granted now:");
     for line in &added.asks {
         text.line(format_args!("  {line}"));
     }
-    text.line(format_args!("{} will be:", style.dim(&added.file)));
-    text.lines(&added.grant);
+    text.line("");
+    text.line("Every call that it may make with a secret in it:");
+    let mut calls = Table::new(["", "CALL", "KIND", "EFFECT", "WHAT IS SENT"]);
+    for call in &added.calls {
+        calls.row([
+            call.change.to_string(),
+            call.id.clone(),
+            call.kind.to_owned(),
+            call.effect.to_owned(),
+            call.text.clone(),
+        ]);
+    }
+    text.lines(&calls.to_text(style));
     text.finish()
+}
+
+fn words<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {
+    items.into_iter().map(|item| item.to_string()).collect()
+}
+
+fn nothing_or(list: &[String]) -> String {
+    if list.is_empty() {
+        "nothing".to_owned()
+    } else {
+        list.join(", ")
+    }
 }
 
 #[cfg(test)]

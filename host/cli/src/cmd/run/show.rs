@@ -52,7 +52,8 @@ pub(crate) fn text(run: &RunView, style: Style) -> String {
         text.fact("finished", time::show(finished));
     }
     if let Some(until) = run.waits_until {
-        text.fact("waits until", time::show(until));
+        let what = run.waits_for.unwrap_or("its time");
+        text.fact("waits until", format_args!("{}, for {what}", time::show(until)));
     }
     let way = if run.past_no_return {
         "forward only: the new credential was promoted"

@@ -19,6 +19,16 @@ pub(crate) struct Target {
     /// The run's id, or a rotation for its newest run
     run: String,
     #[command(flatten)]
+    how: How,
+}
+
+/// Why, and how long to follow it.
+#[derive(Debug, Args)]
+struct How {
+    /// Why, for the audit trail
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    #[command(flatten)]
     waiting: Waiting,
 }
 
@@ -32,7 +42,7 @@ pub(crate) struct Resume {
     #[arg(long, conflicts_with_all = ["run", "apply_current", "accept_head"])]
     all: bool,
     #[command(flatten)]
-    waiting: Waiting,
+    how: How,
     /// Put the vault's current version on the target again first
     #[arg(long, conflicts_with = "accept_head")]
     apply_current: bool,
@@ -50,19 +60,25 @@ pub(crate) async fn resume(arguments: &Resume, context: &Context) -> Result<Exit
         _ => Wish::Resume,
     };
     match &arguments.run {
-        Some(run) => go_on(run, arguments.waiting, wish, context).await,
-        None => resume_all(arguments.waiting, context).await,
+        Some(run) => go_on(run, &arguments.how, wish, context).await,
+        None => resume_all(&arguments.how, context).await,
     }
 }
 
-async fn resume_all(waiting: Waiting, context: &Context) -> Result<ExitCode, Failure> {
+async fn resume_all(how: &How, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open_unsealed(context).await?;
     let stop = host::stop_on_signal(context.output)?;
     let (mut views, mut worst) = (Vec::new(), ExitCode::Ok);
     let runs = engine.open_runs().await?;
     for run in runs.iter().filter(|run| run.parked.is_none()) {
         let progress = Progress::new(context.output);
-        let order = order(Trigger::Manual, None, waiting.span(), &stop, &progress);
+        let order = order(
+            Trigger::Manual,
+            how.reason.clone(),
+            how.waiting.span(),
+            &stop,
+            &progress,
+        );
         let went = engine.go_on(&run.run, Wish::Resume, order).await;
         drop(progress);
         match went {
@@ -91,15 +107,21 @@ async fn resume_all(waiting: Waiting, context: &Context) -> Result<ExitCode, Fai
 /// # Errors
 /// There is no such run, it is over, or past the point of no return.
 pub(crate) async fn steer(target: &Target, wish: Wish, context: &Context) -> Result<ExitCode, Failure> {
-    go_on(&target.run, target.waiting, wish, context).await
+    go_on(&target.run, &target.how, wish, context).await
 }
 
-async fn go_on(run: &str, waiting: Waiting, wish: Wish, context: &Context) -> Result<ExitCode, Failure> {
+async fn go_on(run: &str, how: &How, wish: Wish, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open_unsealed(context).await?;
     let run = find(&engine, run).await?;
     let stop = host::stop_on_signal(context.output)?;
     let progress = Progress::new(context.output);
-    let order = order(Trigger::Manual, None, waiting.span(), &stop, &progress);
+    let order = order(
+        Trigger::Manual,
+        how.reason.clone(),
+        how.waiting.span(),
+        &stop,
+        &progress,
+    );
     let (view, left) = engine.go_on(&run, wish, order).await?;
     drop(progress);
     context.output.data(&view, |style| show::text(&view, style))?;

@@ -1,0 +1,126 @@
+//! `keywheel vault slot`: the ways in which the vault can be opened.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use keywheel_engine::view::SlotView;
+use keywheel_engine::{Engine, NewSlot};
+use keywheel_model::SecretBytes;
+
+use crate::cmd::{Context, host};
+use crate::errors::Failure;
+use crate::exit_code::ExitCode;
+use crate::output::{Style, Table};
+use crate::secret_input::Source;
+use crate::time;
+
+/// Slots.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// List the slots
+    List,
+    /// Add a slot: one more key file or passphrase that opens the vault
+    Add(Add),
+    /// Remove a slot; never the last one that opens the vault
+    Remove(Remove),
+}
+
+/// Adds.
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    #[command(flatten)]
+    key: NewKey,
+}
+
+/// What opens the new slot.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct NewKey {
+    /// A key file; made, for its owner only, where it is missing
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// A passphrase: @FILE, or - for standard input or a prompt
+    #[arg(long, value_name = "@FILE", allow_hyphen_values = true)]
+    passphrase: Option<String>,
+}
+
+/// Removes.
+#[derive(Debug, Args)]
+pub(crate) struct Remove {
+    /// The slot's name, as `vault slot list` prints it
+    slot: String,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// # Errors
+/// The vault cannot be opened; the slot is the last one; the key file is not private.
+pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
+    match verb {
+        Verb::List => print(&host::open(context).await?, context).await,
+        Verb::Add(arguments) => add(arguments, context).await,
+        Verb::Remove(arguments) => remove(&arguments, context).await,
+    }
+}
+
+async fn print(engine: &Engine, context: &Context) -> Result<ExitCode, Failure> {
+    let slots = engine.slots().await?;
+    context.output.data(&slots, |style| text(&slots, style))?;
+    let broken = slots.iter().any(|slot| slot.fault.is_some());
+    Ok(if broken { ExitCode::Attention } else { ExitCode::Ok })
+}
+
+async fn add(arguments: Add, context: &Context) -> Result<ExitCode, Failure> {
+    let passphrase = arguments.key.passphrase.as_deref();
+    let source = passphrase.map(|word| Source::parse(Some(word))).transpose()?;
+    let engine = host::open_unsealed(context).await?;
+    let new = match (arguments.key.key_file, source) {
+        (Some(path), _) => NewSlot::KeyFile(path),
+        (None, source) => NewSlot::Passphrase(new_passphrase(source.unwrap_or(Source::Input), context)?),
+    };
+    let slot = engine.add_slot(new).await?;
+    context.output.say(&format!("slot {slot} is added"));
+    print(&engine, context).await
+}
+
+/// Typed by hand it is asked for twice: nobody sees what they type.
+fn new_passphrase(source: Source, context: &Context) -> Result<SecretBytes, Failure> {
+    let first = source.read("new passphrase of the vault", context.output)?;
+    if source.is_prompt() && !source.read("the same once more", context.output)?.same_as(&first) {
+        return Err(Failure::new(
+            ExitCode::Usage,
+            "secret.not-the-same",
+            "the two are not the same: nothing was done",
+        ));
+    }
+    Ok(first)
+}
+
+async fn remove(arguments: &Remove, context: &Context) -> Result<ExitCode, Failure> {
+    let engine = host::open_unsealed(context).await?;
+    if !arguments.yes {
+        context.output.confirm(&format!(
+            "remove slot {}? its key will not open this vault any more",
+            arguments.slot.escape_debug()
+        ))?;
+    }
+    engine.remove_slot(&arguments.slot).await?;
+    context.output.warn(
+        "a copy of the state that was made before, a backup too, still opens with the removed slot's key: `rekey` is not there yet",
+    );
+    print(&engine, context).await
+}
+
+fn text(slots: &[SlotView], style: Style) -> String {
+    let mut table = Table::new(["SLOT", "KIND", "MADE", "FAULT"]);
+    for slot in slots {
+        table.row([
+            slot.slot.clone(),
+            slot.kind.clone(),
+            time::show(slot.created_at),
+            slot.fault.clone().unwrap_or_default(),
+        ]);
+    }
+    table.to_text(style)
+}

@@ -1,0 +1,114 @@
+//! The keys that open a vault, by commands only.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::format_push_string,
+    clippy::too_many_lines,
+    unreachable_pub,
+    reason = "a test says what went wrong by panicking, and its helpers are its own"
+)]
+
+use std::fs;
+
+use keywheel_e2e::Host;
+
+fn slots(host: &Host) -> Vec<String> {
+    let list = host.json(&["vault", "slot", "list"]);
+    let slots = list.as_array().unwrap().iter();
+    slots
+        .map(|slot| slot["slot"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn keys_are_added_and_removed_and_the_last_one_stays() {
+    let host = Host::init();
+    assert_eq!(slots(&host), ["key-file-1", "recovery"]);
+
+    // A second key file, made by the command; and a passphrase.
+    let second = host.file("second.key");
+    let path = second.display().to_string();
+    let _ = host
+        .run(&["vault", "slot", "add", "--key-file", &path], "")
+        .ends(0);
+    let _ = host
+        .run(
+            &["vault", "slot", "add", "--passphrase", "-"],
+            "correct horse battery\n",
+        )
+        .ends(0);
+    assert_eq!(
+        slots(&host),
+        ["key-file-1", "key-file-2", "passphrase-1", "recovery"]
+    );
+
+    // Each opens it: the file in the place of the first, the passphrase by `unseal`.
+    let first = host.file("vault.key");
+    fs::rename(&first, host.outside("first.key")).unwrap();
+    let _ = host
+        .run(&["vault", "unseal", "-"], "correct horse battery\n")
+        .ends(0);
+    let _ = host
+        .run(&["vault", "unseal", "-"], "another horse\n")
+        .ends(22)
+        .says(&["vault.wrong-key"]);
+    fs::rename(&second, &first).unwrap();
+    let _ = host.import("some/secret", "a value to keep").ends(0);
+
+    // Without a yes and without a person nothing is removed.
+    let _ = host
+        .run(&["vault", "slot", "remove", "recovery"], "")
+        .ends(2)
+        .says(&["--yes"]);
+    for slot in ["recovery", "passphrase-1", "key-file-1"] {
+        let _ = host.run(&["vault", "slot", "remove", slot, "--yes"], "").ends(0);
+    }
+    assert_eq!(slots(&host), ["key-file-2"]);
+    let _ = host
+        .run(&["vault", "slot", "remove", "key-file-2", "--yes"], "")
+        .ends(24)
+        .says(&["vault.last-slot", "vault slot add"]);
+    let _ = host
+        .run(&["vault", "slot", "remove", "no-such-slot", "--yes"], "")
+        .ends(23);
+    let _ = host
+        .run(&["vault", "unseal", "-"], "correct horse battery\n")
+        .ends(22);
+    assert_eq!(host.read("some/secret", None), "a value to keep");
+
+    // The first key file opens nothing any more.
+    fs::rename(&first, host.outside("kept.key")).unwrap();
+    fs::rename(host.outside("first.key"), &first).unwrap();
+    let _ = host
+        .run(&["vault", "status"], "")
+        .ends(22)
+        .says(&["vault.wrong-key"]);
+    fs::remove_file(&first).unwrap();
+    fs::rename(host.outside("kept.key"), &first).unwrap();
+
+    let rows = host.json(&["audit", "search", "--action", "vault.slot-remove"]);
+    assert_eq!(rows.as_array().unwrap().len(), 3);
+    let _ = host.run(&["audit", "verify"], "").ends(0);
+}
+
+#[test]
+fn a_sealed_vault_and_an_open_key_file_are_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let host = Host::init();
+    let open = host.file("open.key");
+    fs::copy(host.file("vault.key"), &open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    let path = open.display().to_string();
+    let _ = host
+        .run(&["vault", "slot", "add", "--key-file", &path], "")
+        .ends(22)
+        .says(&["vault.key-file"]);
+    fs::rename(host.file("vault.key"), host.outside("key")).unwrap();
+    let _ = host
+        .run(&["vault", "slot", "remove", "recovery", "--yes"], "")
+        .ends(22)
+        .says(&["vault.sealed"]);
+    assert_eq!(slots(&host), ["key-file-1", "recovery"]);
+}
