@@ -168,7 +168,7 @@ impl Work {
     }
 
     fn call(&mut self, step: StepName, subject: Option<VersionId>) -> Effect {
-        self.log_begin(step);
+        self.log_call(step);
         Effect::Call(Call {
             step,
             subject,
@@ -177,6 +177,15 @@ impl Work {
             interrupted: self.state.interrupted || self.state.rounds > 0,
             deadline: self.now + self.state.settings.effect_deadline(),
         })
+    }
+
+    /// A login within another step, such as the one that proves the old credential dead, is part of that step.
+    fn log_call(&mut self, step: StepName) {
+        let shown = step_of(self.state.phase).unwrap_or(step);
+        let is_known = self.state.log.iter().any(|entry| entry.step == shown);
+        if shown == step || !is_known {
+            self.log_begin(shown);
+        }
     }
 
     fn log_begin(&mut self, step: StepName) {

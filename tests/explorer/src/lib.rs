@@ -27,3 +27,17 @@ pub mod simulation;
 pub mod target;
 pub mod vault;
 pub mod world;
+
+/// Shows a row of a table. Not by `print!`, which a test that passes keeps to itself: the table is what the test is for.
+///
+/// # Panics
+///
+/// Without a standard output.
+pub fn print(text: &str) {
+    use std::io::Write as _;
+
+    #[expect(clippy::expect_used, reason = "a table that cannot be shown is no result")]
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .expect("a standard output");
+}

@@ -1,6 +1,7 @@
 //! The rules are needed: each wrong protocol is caught, by the invariant that is named for it, in a scene in which the right one is not.
 
 use keywheel_explorer::mutants::all;
+use keywheel_explorer::print;
 use keywheel_explorer::scene::Wrong;
 use keywheel_explorer::search::{explain, search_within};
 
@@ -11,10 +12,10 @@ fn every_wrong_protocol_is_caught_by_its_invariant() {
     let mut escaped = Vec::new();
     // Scenes in which the right protocol has been tried already.
     let mut clean = Vec::new();
-    println!(
-        "{:<50} {:<32} {:>6} {:>9}",
+    print(&format!(
+        "\n{:<50} {:<32} {:>6} {:>9}\n",
         "mutant", "caught by", "depth", "states"
-    );
+    ));
     for mutant in all() {
         let mut scene = mutant.scene.clone();
         scene.faults = scene.faults.min(2);
@@ -34,7 +35,10 @@ fn every_wrong_protocol_is_caught_by_its_invariant() {
             .as_ref()
             .map(|(violation, way)| (violation.invariant, way.len()));
         let (by, depth) = caught.map_or(("-".to_owned(), 0), |(by, depth)| (format!("{by:?}"), depth));
-        println!("{:<50} {by:<32} {depth:>6} {:>9}", mutant.rule, found.states);
+        print(&format!(
+            "{:<50} {by:<32} {depth:>6} {:>9}\n",
+            mutant.rule, found.states
+        ));
         if caught.map(|(by, _)| by) != Some(mutant.caught_by) {
             let how = found
                 .violation

@@ -10,10 +10,10 @@
     reason = "a test and its table"
 )]
 
-use std::io::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use keywheel_explorer::print;
 use keywheel_explorer::scene::{Kinds, Scene, Wrong};
 use keywheel_explorer::search::{Found, explain, search};
 use keywheel_model::{SlotClass, Strategy};
@@ -80,13 +80,6 @@ fn in_turn(scene: Scene) -> Scene {
         },
         ..with_gap(scene)
     }
-}
-
-/// Not by `print!`, which a test that passes keeps to itself: the table is what the test is for.
-fn print(text: &str) {
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .expect("a standard output");
 }
 
 fn explore(title: &str, rows: &[Row]) {

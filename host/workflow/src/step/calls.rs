@@ -70,6 +70,7 @@ impl Work {
         if problems.is_empty() {
             self.go(Phase::Create);
         } else {
+            self.log_failure(StepName::Plan, "plan.refused");
             self.end(Ending::Failed, problems.join("; "));
         }
     }
@@ -145,7 +146,8 @@ impl Work {
     }
 
     fn on_step_failed(&mut self, call: &Call, error: &StepError) {
-        self.log_failure(call.step, &error.code);
+        let shown = super::step_of(self.state.phase).unwrap_or(call.step);
+        self.log_failure(shown, &error.code);
         if error.effect != Reach::None {
             self.call_in_doubt(call);
             if self.state.phase != Phase::Parked && self.state.phase != Phase::Prove {

@@ -48,13 +48,7 @@ impl Work {
             (Effect::ReadHead, Report::Head(head)) => self.on_head(head),
             (Effect::ReadHead, Report::HeadUnreadable(error)) => self.on_unreadable(error),
             (Effect::Call(call), Report::Step(result)) => self.on_step(call, result),
-            (Effect::Call(call), Report::Verdict(result)) => {
-                self.on_verdict(call, result);
-                // A test inside another step (is it dead?) is over with its answer.
-                if super::step_of(self.state.phase) != Some(StepName::Test) {
-                    self.log_end(StepName::Test);
-                }
-            }
+            (Effect::Call(call), Report::Verdict(result)) => self.on_verdict(call, result),
             (Effect::Call(_), Report::OverBudget { until }) => self.on_over_budget(*until),
             (Effect::Mirror { .. }, Report::Stored(result)) => self.on_mirrored(result),
             (Effect::Announce { .. }, Report::Announced(result)) => self.on_announced(result),

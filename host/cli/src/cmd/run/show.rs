@@ -2,7 +2,7 @@
 
 use clap::Args;
 use keywheel_engine::RunWord;
-use keywheel_engine::view::{RunView, StepView};
+use keywheel_engine::view::RunView;
 
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
@@ -70,7 +70,7 @@ pub(crate) fn text(run: &RunView, style: Style) -> String {
         text.fact("detail", &run.detail);
     }
     text.line("");
-    text.lines(&steps(&run.steps, style));
+    text.lines(&steps(run, style));
     if let Some(parked) = &run.parked {
         text.line("");
         text.line(format_args!(
@@ -84,15 +84,21 @@ pub(crate) fn text(run: &RunView, style: Style) -> String {
     text.finish()
 }
 
-fn steps(steps: &[StepView], style: Style) -> String {
+fn steps(run: &RunView, style: Style) -> String {
     let mut table = Table::new(["STEP", "STATE", "SAFETY", "BEGAN", "TOOK", "TRIES", "CODE"]);
-    for step in steps {
+    let failed = (run.state == RunWord::Failed).then_some(run.steps.len());
+    for (number, step) in (1..).zip(&run.steps) {
+        let state = match step.ended_at {
+            _ if failed == Some(number) => "failed",
+            Some(_) => "done",
+            None => "open",
+        };
         let took = step
             .ended_at
             .map(|ended| keywheel_config::show_duration(ended.saturating_since(step.began_at)));
         table.row([
             step.step.to_string(),
-            if step.ended_at.is_some() { "done" } else { "open" }.to_owned(),
+            state.to_owned(),
             step.safety.to_string(),
             time::show(step.began_at),
             took.unwrap_or_else(|| "-".to_owned()),
