@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd;
+use crate::exit_code::ExitCode;
+use crate::output::to_stderr;
 
 /// Rotates credentials: durably, without lock-outs, by sandboxed plugins that never see a password.
 #[derive(Debug, Parser)]
@@ -116,4 +118,40 @@ pub(crate) enum Command {
     Doctor,
     /// Print the completion script of a shell
     Completion(cmd::completion::Arguments),
+}
+
+/// Prints why a command line was not taken, or the help that it asked for. What is wrong is repeated in a message: a text that
+/// could paint on the terminal or fill it is not.
+pub(crate) fn refused(error: &clap::Error) -> ExitCode {
+    const LINE_CHARS_MAX: usize = 400;
+    let text = error.to_string();
+    let is_plain = |character: char| character == '\n' || !character.is_control() && !reorders(character);
+    if text.chars().all(is_plain) && text.lines().all(|line| line.chars().count() <= LINE_CHARS_MAX) {
+        // Nobody is left to be told when the stream is gone.
+        let _ = error.print();
+    } else {
+        for line in text.lines() {
+            let shown: String = line
+                .chars()
+                .map(|c| if is_plain(c) { c } else { '?' })
+                .take(LINE_CHARS_MAX)
+                .collect();
+            let cut = if line.chars().count() > LINE_CHARS_MAX {
+                "…"
+            } else {
+                ""
+            };
+            to_stderr(&format!("{shown}{cut}\n"));
+        }
+    }
+    if error.exit_code() == 0 {
+        ExitCode::Ok
+    } else {
+        ExitCode::Usage
+    }
+}
+
+/// Marks that show text in another order than it has, and what cannot be seen at all.
+fn reorders(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

@@ -23,7 +23,10 @@ pub use crate::exit_code::ExitCode;
 
 /// Runs the command that the process was started with, and says how it ended.
 pub fn run() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let Cli { global, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return args::refused(&error),
+    };
     let output = Output::new(&global);
     log::start(&global);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -192,7 +192,8 @@ pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-fn to_stderr(text: &str) {
+/// Talk: everything that is not data.
+pub(crate) fn to_stderr(text: &str) {
     // Nobody is left to be told when standard error is gone.
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }

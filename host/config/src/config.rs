@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use keywheel_model::{PluginName, RotationName, SecretName};
 
-use crate::document::Document;
+use crate::document::{At, Document};
+use crate::problem::Problems;
 
 /// The typed configuration. Every path is absolute or relative to the folder of the configuration file, already joined.
 #[derive(Clone, Debug)]
@@ -36,6 +37,23 @@ impl Config {
     /// The rotation that rotates that secret.
     pub fn rotation_of(&self, secret: &SecretName) -> Option<&Rotation> {
         self.rotations.iter().find(|rotation| rotation.secret == *secret)
+    }
+
+    /// What a plugin's own code found wrong with the settings of a rotation, as (JSON pointer, message), at its place in the file.
+    ///
+    /// # Errors
+    /// What was found, if anything was.
+    pub fn objections(&self, rotation: &Rotation, found: Vec<(String, String)>) -> Result<(), Problems> {
+        let problem = |(pointer, message): (String, String)| {
+            let at = format!("/rotation/{}/config{pointer}", rotation.index);
+            let hint = format!(
+                "the plugin itself says so; `keywheel plugin show {} --schema` describes every setting",
+                rotation.plugin
+            );
+            self.document
+                .problem(At::Value(&at), "config.plugin-setting", message, Some(hint))
+        };
+        Problems::result(found.into_iter().map(problem).collect())
     }
 }
 

@@ -146,7 +146,7 @@ impl Document {
         Problem {
             code,
             message,
-            hint,
+            hint: hint.or_else(|| Some(where_it_is_described(code).to_owned())),
             place,
             line_text: (line.len() <= LINE_SHOWN_BYTES_MAX).then(|| visible(line)),
             length: self.shown[start..end].chars().count(),
@@ -162,6 +162,15 @@ impl Document {
             line,
             column,
         }
+    }
+}
+
+/// The way out where a message needs no better one.
+fn where_it_is_described(code: &str) -> &'static str {
+    if code == "config.plugin-setting" {
+        "`keywheel plugin show PLUGIN --schema` describes every setting"
+    } else {
+        "`keywheel config schema` describes every key"
     }
 }
 

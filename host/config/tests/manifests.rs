@@ -133,6 +133,9 @@ fn an_unknown_plugin_is_refused_with_the_nearest_name() {
     assert!(only(&text.replace("\"demo\"", "\"oracle\"")).1.contains(".wasm"));
 }
 
+/// The way out where a message says all but where to read on.
+const DESCRIBED: &str = "`keywheel plugin show PLUGIN --schema` describes every setting";
+
 #[test]
 fn settings_are_checked_against_the_plugins_schema_at_their_place() {
     let found = problems(&rotation(
@@ -146,13 +149,13 @@ fn settings_are_checked_against_the_plugins_schema_at_their_place() {
         .collect();
     let expected = [
         ("unknown key `prot`", 9, Some("did you mean `port`?")),
-        ("more than 65535", 10, None),
+        ("more than 65535", 10, Some(DESCRIBED)),
         (
             "expected \"one\", \"two\" or \"hook\"",
             11,
             Some("did you mean \"two\"?"),
         ),
-        ("does not fit the pattern `^[a-z]+$`", 12, None),
+        ("does not fit the pattern `^[a-z]+$`", 12, Some(DESCRIBED)),
     ];
     assert_eq!(found, expected);
 }

@@ -130,6 +130,11 @@ fn a_wrong_unit_lists_the_units_and_a_wrong_range_the_range() {
         problem.message,
         "expected a number with its unit, like \"90s\", \"24h\" or \"1h 30m\""
     );
+    assert_eq!(
+        problem.hint.as_deref(),
+        Some("`keywheel config schema` describes every key"),
+        "every problem has a way out"
+    );
     let problem = only("[limits]\nstep = \"60sec\"\n");
     assert_eq!(problem.hint.as_deref(), Some("units are ms, s, m, h, d"));
     let problem = only("[limits]\nstep = \"16m\"\n");

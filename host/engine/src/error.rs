@@ -5,6 +5,9 @@ use keywheel_model::{PluginName, RotationName, RunId, SecretName, VersionId};
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The configuration, as a plugin's own check found it.
+    #[error("the configuration is not valid")]
+    Config(#[from] keywheel_config::Problems),
     /// The journal.
     #[error("the store failed")]
     Store(#[from] keywheel_store::Error),
@@ -171,6 +174,7 @@ impl Error {
     /// Stable, dotted, lower case.
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Config(problems) => problems.code(),
             Self::Store(error) => error.code(),
             Self::Vault(error) => error.code(),
             Self::Plugin(error) => error.code(),
@@ -226,6 +230,9 @@ impl Error {
             }
             Self::Mode { plugin, .. } => format!("`keywheel plugin show {plugin}` lists the modes"),
             Self::Refused { .. } => "nothing was written; mend what stands there and plan again".to_owned(),
+            Self::Plan { code, .. } if code == "policy.denied" => {
+                "nothing was written; write those lines if the plugin is to do this, and try again".to_owned()
+            }
             Self::Plan { .. } => {
                 "nothing was written; see that the target can be reached and its administrator may look"
                     .to_owned()

@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::Error;
 use crate::engine::Inner;
 use crate::pinned::Pinned;
+use crate::plan::worded;
 use crate::port::Port;
 use crate::settings::Probes;
 
@@ -197,7 +198,7 @@ impl Performer {
                     problems: plan
                         .problems
                         .into_iter()
-                        .map(|problem| format!("{}: {}", problem.code, problem.message))
+                        .map(|problem| worded(&problem.code, &problem.message, problem.hint.as_deref()))
                         .collect(),
                     ..StepOk::done()
                 }),

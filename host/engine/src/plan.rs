@@ -25,13 +25,15 @@ impl Engine {
     /// Asks the plugin what a run would do; no effect on the target is possible.
     ///
     /// # Errors
-    /// [`Error::Plan`] when the plugin's `plan` itself fails; a plan with problems is a plan.
+    /// [`Error::Config`] when the plugin's own check refuses the configuration, [`Error::Plan`] when its `plan` itself fails; a plan
+    /// with problems is a plan.
     pub async fn plan(&self, rotation: &RotationName) -> Result<PlanView, Error> {
         let inner = &self.inner;
         let rotation = inner.rotation(rotation)?;
         let plugin = inner.plugin(&rotation.plugin)?;
+        inner.check_settings(rotation, &plugin).await?;
         let glance = Glance::new(inner, rotation, &plugin).await?;
-        let mut problems = inner.own_problems(rotation, &plugin, &glance.state).await?;
+        let mut problems = inner.own_problems(rotation, &glance.state).await?;
         let asked = if problems.is_empty() {
             Some(glance.ask(inner, StepName::Plan, None).await?)
         } else {
@@ -129,22 +131,43 @@ impl Inner {
         }))
     }
 
-    /// What the host knows by itself that would stop a run.
-    async fn own_problems(
-        &self,
+    /// Has the plugin's own code look at the settings: before a run is begun, and before anything is asked of the target.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with what it found, [`Error::Plan`] when it was ended before it answered.
+    pub(crate) async fn check_settings(&self, rotation: &Rotation, plugin: &Plugin) -> Result<(), Error> {
+        let found = plugin.check_config(&rotation.config).await;
+        let found = found.map_err(|error| Error::Plan {
+            rotation: rotation.name.clone(),
+            code: error.code,
+            message: error.message,
+        })?;
+        Ok(self.config.objections(rotation, found)?)
+    }
+
+    /// What the host knows by itself must not stop a run: one that is begun only to park would be in the way of its own remedy.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub(crate) async fn check_fitness(
+        self: &Arc<Self>,
         rotation: &Rotation,
-        plugin: &Plugin,
-        state: &State,
-    ) -> Result<Vec<String>, Error> {
-        let mut problems = Vec::new();
-        match plugin.check_config(&rotation.config).await {
-            Ok(found) => problems.extend(
-                found
-                    .into_iter()
-                    .map(|(pointer, message)| format!("config{pointer}: {message}")),
-            ),
-            Err(error) => problems.push(format!("{}: {}", error.code, error.message)),
+        plugin: &Arc<Plugin>,
+    ) -> Result<(), Error> {
+        let glance = Glance::new(self, rotation, plugin).await?;
+        let problems = self.own_problems(rotation, &glance.state).await?;
+        if problems.is_empty() {
+            return Ok(());
         }
+        Err(Error::Refused {
+            rotation: rotation.name.clone(),
+            problems,
+        })
+    }
+
+    /// What the host knows by itself that would stop a run.
+    async fn own_problems(&self, rotation: &Rotation, state: &State) -> Result<Vec<String>, Error> {
+        let mut problems = Vec::new();
         if state.roles.current.is_none() && state.settings.first == First::Adopt {
             problems.push(format!(
                 "run.adoption-required: {} has no current version; import the credential in use (`keywheel secret import {}`)",
@@ -271,7 +294,8 @@ fn granted_hosts(policy: &Policy, rotation: &Rotation) -> Vec<String> {
     hosts
 }
 
-fn worded(code: &str, message: &str, hint: Option<&str>) -> String {
+/// A problem or a warning as a person reads it, with the way out.
+pub(crate) fn worded(code: &str, message: &str, hint: Option<&str>) -> String {
     match hint {
         Some(hint) => format!("{code}: {message} ({hint})"),
         None => format!("{code}: {message}"),

@@ -67,12 +67,18 @@ impl Engine {
     /// Starts a run of a rotation and drives it.
     ///
     /// # Errors
-    /// [`Error::OpenRun`] while another run of the secret is not over; [`Error::PluginUnusable`]; the store and the vault.
+    /// [`Error::Config`] when the plugin's own check refuses the configuration, [`Error::Refused`] when something is missing that no
+    /// target has to be asked about; [`Error::OpenRun`] while another run of the secret is
+    /// not over; [`Error::PluginUnusable`]; the store and the vault.
     pub async fn rotate(&self, rotation: &RotationName, order: Order<'_>) -> Result<(RunView, Left), Error> {
         let inner = &self.inner;
         inner.vault.sub_key("plugin-derivations")?;
         let rotation = inner.rotation(rotation)?;
         let plugin = inner.plugin(&rotation.plugin)?;
+        inner.check_settings(rotation, &plugin).await?;
+        if self.open_run_of(&rotation.secret).await?.is_none() {
+            inner.check_fitness(rotation, &plugin).await?;
+        }
         let run = RunId::fresh(inner.clock.now());
         let (saved, performer) = inner.begin(run, rotation, &plugin, &order).await?;
         inner.drive(saved, performer, vec![Event::Start], order).await

@@ -121,6 +121,7 @@ impl Engine {
             return Err(Error::AlreadyCurrent { secret: import.name });
         }
         let plugin = inner.plugin(&rotation.plugin)?;
+        inner.check_settings(rotation, &plugin).await?;
         order.trigger = Trigger::Adopt;
         let run = RunId::fresh(inner.clock.now());
         let (saved, performer) = inner.begin(run.clone(), rotation, &plugin, &order).await?;

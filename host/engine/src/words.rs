@@ -9,28 +9,48 @@ pub(crate) fn way_out(cause: Cause, run: &RunId) -> String {
     match cause {
         Cause::Blocked => format!("do what the plugin asks for, then `{resume}`"),
         Cause::Vault => format!("see `keywheel vault status`; once the vault answers, `{resume}`"),
-        Cause::Target => format!("see that the target can be reached and its administrator may do this, then `{resume}`"),
+        Cause::Target => {
+            format!("see that the target can be reached and its administrator may do this, then `{resume}`")
+        }
         Cause::Account => format!("unlock or enable the account on the target, then `{resume}`"),
-        Cause::Budget => format!("wait until the account's budget of failed logins has room again, then `{resume}`"),
+        Cause::Budget => {
+            format!("wait until the account's budget of failed logins has room again, then `{resume}`")
+        }
         Cause::ByHand => {
-            format!("somebody wrote the secret by hand: `{resume} --accept-head` if that value is right, `{resume} --apply-current` to put the vault's value on the target")
+            format!(
+                "somebody wrote the secret by hand: `{resume} --accept-head` if that value is right, `{resume} --apply-current` to put the vault's value on the target"
+            )
         }
         Cause::AdoptionRequired => {
-            "import the credential in use (`keywheel secret import`), or set a new one over it by `first = \"set\"` in the rotation".to_owned()
+            format!(
+                "`keywheel run cancel {run}`, then import the credential in use (`keywheel secret import`), or set a new one over it by `first = \"set\"` in the rotation"
+            )
         }
         Cause::BothRejected => {
-            format!("the target took neither value and the vault's was applied again: look at its password rules, then `{resume}`")
+            format!(
+                "the target took neither value and the vault's was applied again: look at its password rules, then `{resume}`"
+            )
         }
         Cause::NothingAccepted => {
-            format!("the target refuses every kept version: set the vault's current value there by hand, or `{resume} --apply-current`")
+            format!(
+                "the target refuses every kept version: set the vault's current value there by hand, or `{resume} --apply-current`"
+            )
         }
         Cause::Restored => {
-            format!("vault or target is from an older state: `{resume} --apply-current` puts the vault's value on the target, `{resume}` tries the kept versions again")
+            format!(
+                "vault or target is from an older state: `{resume} --apply-current` puts the vault's value on the target, `{resume}` tries the kept versions again"
+            )
         }
-        Cause::Withdrawn => format!("put the plugin and its grant back (`keywheel plugin list`), then `{resume}`"),
+        Cause::Withdrawn => {
+            format!("put the plugin and its grant back (`keywheel plugin list`), then `{resume}`")
+        }
         Cause::Limited => format!("give the account the rights it needs, then `{resume}`"),
-        Cause::StillAlive => format!("make the target refuse the previous credential (sessions, caches, a second place where it is set), then `{resume}`"),
+        Cause::StillAlive => format!(
+            "make the target refuse the previous credential (sessions, caches, a second place where it is set), then `{resume}`"
+        ),
         Cause::Impossible => format!("read the plugin's message; `{resume}` goes on where it stopped"),
-        Cause::Slots => format!("look at the target's two keys: neither is what the vault or this run holds; then `{resume}`"),
+        Cause::Slots => format!(
+            "look at the target's two keys: neither is what the vault or this run holds; then `{resume}`"
+        ),
     }
 }

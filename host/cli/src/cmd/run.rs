@@ -9,10 +9,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use keywheel_engine::view::RunView;
 use keywheel_engine::{Engine, Left, Order, RunWord, Stop, Wait, Wish};
-use keywheel_model::{RotationName, RunId, Trigger};
+use keywheel_model::{RotationName, RunId, StepName, Trigger};
 
 use crate::cmd::Context;
 use crate::errors::Failure;
+use crate::errors::engine::of_step_code;
 use crate::exit_code::ExitCode;
 use crate::progress::Progress;
 
@@ -119,9 +120,20 @@ pub(crate) fn exit_of(run: &RunView, left: Left) -> ExitCode {
     match (left, run.state) {
         (Left::Parked, _) | (_, RunWord::Parked) => ExitCode::Parked,
         (Left::Ended, RunWord::Succeeded) => ExitCode::Ok,
+        (Left::Ended, RunWord::Failed) => exit_of_failed(run),
         (Left::Ended, _) => ExitCode::RolledBack,
         // The new credential is current; only the old one's grace is left.
         (Left::Waiting(_), _) if run.past_no_return => ExitCode::Ok,
         (Left::Waiting(_) | Left::Stopped, _) => ExitCode::TimedOut,
+    }
+}
+
+/// A run that failed in its `plan` has begun nothing: it ends as `keywheel plan` would have.
+fn exit_of_failed(run: &RunView) -> ExitCode {
+    match run.steps.as_slice() {
+        [plan] if plan.step == StepName::Plan => {
+            plan.code.as_deref().map_or(ExitCode::Conflict, of_step_code)
+        }
+        _ => ExitCode::RolledBack,
     }
 }

@@ -7,6 +7,9 @@ use crate::exit_code::ExitCode;
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        if let Error::Config(problems) = error {
+            return Self::Config(problems);
+        }
         let exit = exit_of(&error);
         Self::from_error(exit, error.code(), &error).maybe_hint(error.hint())
     }
@@ -23,7 +26,7 @@ fn exit_of(error: &Error) -> ExitCode {
 /// The exit code for the code of a failed step.
 pub(crate) fn of_step_code(code: &str) -> ExitCode {
     match code.split_once('.') {
-        Some(("net" | "tls", _)) => of_code(code),
+        Some(("net" | "tls" | "vault" | "store", _)) => of_code(code),
         Some(("sql", state)) if state.starts_with("28") => ExitCode::Auth,
         Some(("sql", state)) if state.starts_with("08") || state.starts_with("57p") => ExitCode::Unreachable,
         Some(("policy", _)) => ExitCode::Denied,
@@ -164,6 +167,7 @@ mod tests {
             ("net.unreachable", ExitCode::Unreachable),
             ("tls.name", ExitCode::Unreachable),
             ("policy.denied", ExitCode::Denied),
+            ("vault.damaged", ExitCode::VerifyFailed),
             ("sql.42501", ExitCode::Conflict),
             ("odd", ExitCode::Conflict),
         ] {

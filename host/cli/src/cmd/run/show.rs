@@ -71,6 +71,13 @@ pub(crate) fn text(run: &RunView, style: Style) -> String {
     }
     text.line("");
     text.lines(&steps(run, style));
+    if run.state == RunWord::Failed {
+        text.line("");
+        text.line(format_args!(
+            "{} the old credential is valid; mend what the detail says and rotate again",
+            style.hint("hint:")
+        ));
+    }
     if let Some(parked) = &run.parked {
         text.line("");
         text.line(format_args!(
