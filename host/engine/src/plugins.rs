@@ -49,15 +49,19 @@ impl Engine {
     /// What pinning a plugin would change: to be shown before [`Engine::add_plugin`].
     ///
     /// # Errors
-    /// [`Error::Plugin`].
+    /// [`Error::PluginUnusable`].
     pub fn addition(&self, name: &PluginName, hosts: &[HostRule]) -> Result<Addition, Error> {
-        Ok(self.inner.registry().addition(name, hosts)?)
+        let unusable = |source| Error::PluginUnusable {
+            name: name.clone(),
+            source,
+        };
+        self.inner.registry().addition(name, hosts).map_err(unusable)
     }
 
     /// Pins a plugin and writes its grant, as shown.
     ///
     /// # Errors
-    /// [`Error::Plugin`]; then nothing has changed.
+    /// [`Error::PluginUnusable`]; then nothing has changed.
     pub async fn add_plugin(&self, addition: Addition) -> Result<(), Error> {
         let registry = self.inner.registry();
         let details = json!({
@@ -66,7 +70,11 @@ impl Engine {
             "asks": addition.difference.to_string(),
         });
         let name = addition.name.clone();
-        blocking(move || registry.add(&addition)).await??;
+        let added = blocking(move || registry.add(&addition)).await?;
+        added.map_err(|source| Error::PluginUnusable {
+            name: name.clone(),
+            source,
+        })?;
         self.inner
             .audit_as("plugin.add", name.as_str(), "ok", details)
             .await?;
@@ -94,7 +102,10 @@ fn view(listed: &Listed, manifest: Option<&Manifest>) -> PluginView {
         ),
         Status::Refused(error) => {
             let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
-            (format!("{}: {error}{hint}", error.code()), String::new())
+            (
+                format!("{}: {}{hint}", error.code(), with_causes(&**error)),
+                String::new(),
+            )
         }
     };
     PluginView {
@@ -126,4 +137,10 @@ fn view(listed: &Listed, manifest: Option<&Manifest>) -> PluginView {
             .unwrap_or_default(),
         asks: asks.lines().map(str::to_owned).collect(),
     }
+}
+
+/// An error and what led to it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

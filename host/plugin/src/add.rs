@@ -1,6 +1,7 @@
 //! Pinning: lock file and grant change together or not at all, also across a crash between the two.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use keywheel_manifest::Digest;
 use keywheel_model::PluginName;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::private::write_whole;
-use crate::registry::{Candidate, Registry, Status, read_text};
+use crate::registry::{Candidate, Registry, read_text};
 
 /// What pinning a plugin would change: for a person to look at before [`Registry::add`].
 #[derive(Clone, Debug)]
@@ -39,7 +40,7 @@ impl Registry {
     ///
     /// # Errors
     /// No such plugin, it was refused, or its grant cannot be read.
-    pub fn addition(&self, name: &PluginName, hosts: &[HostRule]) -> Result<Addition, Error> {
+    pub fn addition(&self, name: &PluginName, hosts: &[HostRule]) -> Result<Addition, Arc<Error>> {
         let plugin = self.addable(name)?;
         let (manifest, old) = (plugin.plugin.manifest(), self.grant(name)?);
         let file = self.grant_path(name).display().to_string();
@@ -57,14 +58,15 @@ impl Registry {
     ///
     /// # Errors
     /// The plugin in the folder is not the one that was shown, or a file cannot be written; then nothing has changed.
-    pub fn add(&self, addition: &Addition) -> Result<(), Error> {
+    pub fn add(&self, addition: &Addition) -> Result<(), Arc<Error>> {
         let candidate = self.addable(&addition.name)?;
         if candidate.source.digest != addition.digest {
             return Err(Error::Gone {
                 digest: addition.digest,
-            });
+            }
+            .into());
         }
-        self.write(candidate, Some(&addition.grant))
+        Ok(self.write(candidate, Some(&addition.grant))?)
     }
 
     /// Pins new bytes under the grant that is there.
@@ -72,22 +74,14 @@ impl Registry {
         self.write(candidate, None)
     }
 
-    /// A file that is new, held, or other than its pin under the same version. What was refused for itself is not among them.
-    fn addable(&self, name: &PluginName) -> Result<&Candidate, Error> {
-        let refusal = self.listed.iter().find_map(|listed| match &listed.status {
-            Status::Refused(error) if listed.name.as_ref() == Some(name) => Some(error),
-            _ => None,
-        });
-        match refusal.map(|error| &**error) {
-            Some(Error::Downgrade { path, found, pinned }) => Err(Error::Downgrade {
-                path: path.clone(),
-                found: found.clone(),
-                pinned: pinned.clone(),
-            }),
-            _ => self
-                .candidates
-                .get(name)
-                .ok_or_else(|| Error::Unknown { name: name.clone() }),
+    /// A file that is new, pinned, held, or other than its pin under the same version. What was refused for itself is not
+    /// among them.
+    fn addable(&self, name: &PluginName) -> Result<&Candidate, Arc<Error>> {
+        match (self.candidates.get(name), self.refusal(name)) {
+            (_, Some(error)) if matches!(*error, Error::Downgrade { .. }) => Err(error),
+            (Some(candidate), _) => Ok(candidate),
+            (None, Some(error)) => Err(error),
+            (None, None) => Err(Error::Unknown { name: name.clone() }.into()),
         }
     }
 

@@ -154,15 +154,35 @@ impl Registry {
             .iter()
             .find(|listed| listed.name.as_ref() == Some(name));
         Err(match listed.map(|listed| &listed.status) {
-            Some(Status::Refused(error)) => Arc::clone(error),
             Some(Status::Missing) => {
                 let digest = listed
                     .and_then(|listed| listed.digest)
                     .unwrap_or_else(|| Digest::of(b""));
                 Arc::new(Error::Gone { digest })
             }
+            Some(Status::Refused(error)) => Arc::clone(error),
             Some(_) => Arc::new(Error::NotPinned { name: name.clone() }),
-            None => Arc::new(Error::Unknown { name: name.clone() }),
+            None => self
+                .refusal(name)
+                .unwrap_or_else(|| Error::Unknown { name: name.clone() }.into()),
+        })
+    }
+
+    /// Why a plugin's file was refused. One whose manifest could not be read goes by the name of its file.
+    pub(crate) fn refusal(&self, name: &PluginName) -> Option<Arc<Error>> {
+        self.listed.iter().find_map(|listed| {
+            let is_it = match &listed.name {
+                Some(found) => found == name,
+                None => listed
+                    .path
+                    .as_ref()
+                    .and_then(|path| path.file_stem())
+                    .is_some_and(|stem| stem == name.as_str()),
+            };
+            match &listed.status {
+                Status::Refused(error) if is_it => Some(Arc::clone(error)),
+                _ => None,
+            }
         })
     }
 
@@ -249,6 +269,7 @@ impl Registry {
                 })),
             );
         }
+        let found = chosen.as_ref().map(|candidate| candidate.source.digest);
         let status = match &chosen {
             Some(candidate) => self.judge(candidate, pin),
             None => Ok(Status::Missing),
@@ -256,12 +277,13 @@ impl Registry {
         if let Some(candidate) = chosen {
             let status = status.unwrap_or_else(|error| Status::Refused(Arc::new(error)));
             self.list(&candidate, status.clone());
-            match status {
-                Status::Pinned => drop(self.live.insert(name.clone(), candidate.plugin)),
-                _ => drop(self.candidates.insert(name.clone(), candidate)),
+            if matches!(status, Status::Pinned) {
+                self.live.insert(name.clone(), Arc::clone(&candidate.plugin));
             }
+            self.candidates.insert(name.clone(), candidate);
         }
-        if let Some(pin) = pin.filter(|_| !self.live.contains_key(name)) {
+        // Pinned bytes that were refused do not go on.
+        if let Some(pin) = pin.filter(|pin| !self.live.contains_key(name) && found != Some(pin.sha256)) {
             self.go_on(name, pin);
         }
     }

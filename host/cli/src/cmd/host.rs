@@ -22,7 +22,14 @@ pub(crate) fn checked_config(context: &Context) -> Result<Config, Failure> {
     let draft = Draft::open(&context.global.config)?;
     let found = folder::read(&draft.plugins().dir)?;
     let policy = grants::read(draft.policies_dir())?;
-    Ok(draft.check(&found.manifests, &grants::subjects(&policy))?)
+    let checked = draft.check(&found.manifests, &grants::subjects(&policy));
+    if checked.is_err() {
+        // A plugin that is missed may be one of these.
+        for broken in &found.broken {
+            context.output.warn(&broken.to_string());
+        }
+    }
+    Ok(checked?)
 }
 
 /// The host's state, for commands that look: a plugin that is gone does not stop them.

@@ -133,7 +133,21 @@ fn a_plugin_whose_grant_lost_a_capability_does_not_load() {
     let path = world.path("policies/probe.toml");
     let grant = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, grant.replace(r#""core", "sql""#, r#""core""#)).unwrap();
-    assert_eq!(refusal(&world.scan()), "plugin.more-than-granted");
+    let registry = world.scan();
+    assert_eq!(refusal(&registry), "plugin.more-than-granted");
+    let refused = registry.plugin(&plugin("probe")).unwrap_err();
+    assert_eq!(
+        refused.code(),
+        "plugin.more-than-granted",
+        "nor do its kept bytes"
+    );
+    assert!(
+        registry
+            .addition(&plugin("probe"), &[])
+            .unwrap()
+            .difference
+            .asks_more()
+    );
     std::fs::remove_file(&path).unwrap();
     assert_eq!(refusal(&world.scan()), "plugin.more-than-granted");
 }
