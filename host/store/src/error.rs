@@ -220,7 +220,10 @@ impl Error {
             }
             Self::NotOurs { .. } => "give another state directory".to_owned(),
             Self::Damaged { .. } => "keep the file, and restore the newest backup".to_owned(),
-            Self::Full(_) => "free some space; the run goes on where it stands".to_owned(),
+            Self::Full(_) => "free some space; `keywheel run resume` goes on where a run stands".to_owned(),
+            Self::Commit(_) => {
+                "see that the disk takes writes (space, quota, limits on files); `keywheel run resume` goes on where a run stands".to_owned()
+            }
             Self::Overloaded => "try again later, or lower the number of runs at once".to_owned(),
             _ => return None,
         })

@@ -218,7 +218,7 @@ impl tcp::HostChannel for HostState {
         let deadline = self.deadline_within(timeout);
         match Stream::connect(&destined.outbound, &destined.rules, &peer.host, port, deadline).await {
             Ok(stream) => Ok(self.table.push(Channel::new(stream, peer))?),
-            Err(error) => Err(self.failed(error).await),
+            Err(error) => Err(self.cannot_open(&peer, error).await),
         }
     }
 
@@ -250,7 +250,7 @@ impl tcp::HostChannel for HostState {
         .await
         {
             Ok(stream) => Ok(self.table.push(Channel::new(stream, peer))?),
-            Err(error) => Err(self.failed(error).await),
+            Err(error) => Err(self.cannot_open(&peer, error).await),
         }
     }
 

@@ -47,4 +47,15 @@ impl HostState {
             _ => Error::Answer(error.to_step_error()),
         }
     }
+
+    /// The same for a connection that did not come to be: which one is said too.
+    pub(crate) async fn cannot_open(&mut self, peer: &Peer, error: TargetError) -> Error {
+        match self.failed(error).await {
+            Error::Answer(mut answer) if !answer.message.contains(&peer.to_string()) => {
+                answer.message = format!("{peer}: {}", answer.message);
+                Error::Answer(answer)
+            }
+            failed => failed,
+        }
+    }
 }

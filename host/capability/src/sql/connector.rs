@@ -164,9 +164,11 @@ impl Described {
 }
 
 impl HostState {
-    /// The step's time as the target crate counts it.
+    /// The step's time as the target crate counts it, but for a rest in which the plugin can still say what did not answer.
     pub(crate) fn deadline(&self) -> Deadline {
-        Deadline::after(self.remaining())
+        const REST_MAX: Duration = Duration::from_millis(500);
+        let remaining = self.remaining();
+        Deadline::after(remaining - (remaining / 10).min(REST_MAX))
     }
 
     async fn open_connection(&mut self, connector: Connector) -> Result<Connection, Error> {
@@ -180,7 +182,7 @@ impl HostState {
             let session = Session::open(&destined.outbound, &destined.rules, &options, deadline).await;
             let session = match session {
                 Ok(session) => session,
-                Err(error) => return Err(self.failed(error).await),
+                Err(error) => return Err(self.cannot_open(&described.peer, error).await),
             };
             return Ok(Connection::new(Link::Own(session), described.peer, None));
         };
@@ -211,7 +213,7 @@ impl HostState {
         self.conclude_login(begun, opened.as_ref().err()).await?;
         match opened {
             Ok(link) => Ok(Connection::new(link, described.peer, facts)),
-            Err(error) => Err(self.failed(error).await),
+            Err(error) => Err(self.cannot_open(&described.peer, error).await),
         }
     }
 
