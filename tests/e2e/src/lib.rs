@@ -13,6 +13,7 @@
 )]
 
 mod rotations;
+mod traces;
 
 pub use rotations::{Rotation, postgres_pair, postgres_role, redis_user, rotation};
 
@@ -24,8 +25,6 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -75,7 +74,7 @@ pub fn plugin_file(name: &str) -> PathBuf {
 }
 
 /// How a command ended and what it printed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Output {
     /// The exit code; -1 when a signal ended it.
     pub code: i32,
@@ -343,30 +342,6 @@ impl Host {
             stderr: text(err),
         }
     }
-
-    /// Where a secret shows, plain or encoded: in anything that was printed, in any file of the host, in further text.
-    ///
-    /// # Panics
-    /// When the host's files cannot be read.
-    pub fn leaks(&self, secrets: &[String], further: &[(&str, &str)]) -> Vec<String> {
-        let mut places = vec![("output".to_owned(), self.printed.lock().unwrap().clone())];
-        places.extend(
-            further
-                .iter()
-                .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())),
-        );
-        collect_files(&self.folder(), &mut places);
-        let needles: Vec<Vec<u8>> = secrets.iter().flat_map(|secret| encodings(secret)).collect();
-        let mut found = Vec::new();
-        for (place, bytes) in &places {
-            for needle in &needles {
-                if contains(bytes, needle) {
-                    found.push(format!("{place}: {}", String::from_utf8_lossy(needle)));
-                }
-            }
-        }
-        found
-    }
 }
 
 /// A command that runs.
@@ -399,43 +374,4 @@ impl Started {
         }
         false
     }
-}
-
-fn collect_files(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect_files(&path, into);
-        } else if !path.is_symlink() {
-            into.push((path.display().to_string(), fs::read(&path).unwrap()));
-        }
-    }
-}
-
-/// A value as it may show: plain, as hex, and as base64 at each of the three alignments without what its neighbours change.
-fn encodings(secret: &str) -> Vec<Vec<u8>> {
-    let hex = |upper: bool| {
-        let digits = secret.bytes().map(|byte| {
-            if upper {
-                format!("{byte:02X}")
-            } else {
-                format!("{byte:02x}")
-            }
-        });
-        digits.collect::<String>().into_bytes()
-    };
-    let mut all = vec![secret.as_bytes().to_vec(), hex(false), hex(true)];
-    for shift in 0..3_usize {
-        let mut padded = vec![0; shift];
-        padded.extend_from_slice(secret.as_bytes());
-        let whole = padded.len() / 3 * 3;
-        let text = BASE64_STANDARD.encode(&padded[..whole]);
-        all.push(text[if shift == 0 { 0 } else { 4 }..].as_bytes().to_vec());
-    }
-    all
-}
-
-fn contains(hay: &[u8], needle: &[u8]) -> bool {
-    assert!(needle.len() >= 8, "too short to be looked for");
-    memchr::memmem::find(hay, needle).is_some()
 }

@@ -1,0 +1,201 @@
+//! Files that are no plugin, or another one than was pinned: never run, never pinned in silence.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use keywheel_e2e::{Host, plugin_file};
+
+use crate::{Subject, server};
+
+/// A component with nothing in it.
+const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
+
+fn shipped() -> Vec<u8> {
+    fs::read(plugin_file("postgres")).unwrap()
+}
+
+/// The component's last section: the manifest, as it was packed in.
+fn manifest_section(component: &[u8]) -> &[u8] {
+    let name = b"keywheel:manifest";
+    let at = memchr::memmem::rfind(component, name).unwrap();
+    // Before the name: its length in one byte, the section's length in two or three, and the id of a custom section.
+    let begin = (2..=4)
+        .map(|length| at - 1 - length)
+        .find(|&begin| component[begin] == 0 && component[at - 2] < 0x80 && begin + 4 >= at - 3)
+        .unwrap();
+    &component[begin..]
+}
+
+/// The same bytes with one text in place of another of the same length, wherever it stands.
+fn patched(component: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = component.to_vec();
+    let places: Vec<usize> = memchr::memmem::find_iter(component, from.as_bytes()).collect();
+    assert!(!places.is_empty(), "`{from}` is there");
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
+}
+
+/// Refused in the list, in `verify` and in `add`, with a code and a way out; nothing is pinned or granted.
+#[track_caller]
+fn is_refused(host: &Host, what: &str, code: &str) {
+    let list = host.run(&["plugin", "list"], "").ends(0);
+    let detail = list
+        .stdout
+        .lines()
+        .find(|line| line.contains(&format!(": {code}:")));
+    assert!(
+        detail.is_some_and(|line| line.ends_with(')')),
+        "{what}: {}",
+        list.stdout
+    );
+    let _ = host.run(&["plugin", "verify"], "").ends(42);
+    for add in [
+        &["plugin", "add", "postgres", "--yes"][..],
+        &["plugin", "add", "postgres", "--yes", "--host", "db:5432 tls"],
+    ] {
+        let output = host.run(add, "");
+        assert_eq!(output.code, 20, "{what}: {output:?}");
+        let _ = output.says(&[&format!("error[{code}]"), "plugins/postgres.", "hint: "]);
+    }
+    assert!(!host.file("plugins.lock").exists(), "{what}");
+    assert_eq!(fs::read_dir(host.file("policies")).unwrap().count(), 0, "{what}");
+}
+
+#[test]
+fn a_file_that_is_no_plugin_is_never_pinned() {
+    let host = Host::init();
+    let file = host.file("plugins/postgres.wasm");
+    let good = shipped();
+    let section = manifest_section(&good);
+    for (what, bytes, code) in [
+        ("a text", b"#!/bin/sh\n".to_vec(), "manifest.not-wasm"),
+        ("an empty file", Vec::new(), "manifest.not-wasm"),
+        (
+            "a core module",
+            b"\0asm\x01\0\0\0".to_vec(),
+            "manifest.core-module",
+        ),
+        (
+            "half a component",
+            good[..good.len() / 2].to_vec(),
+            "manifest.damaged-component",
+        ),
+        ("no manifest", EMPTY.to_vec(), "manifest.none"),
+        ("two manifests", [&good, section].concat(), "manifest.two"),
+        ("no exports", [EMPTY, section].concat(), "plugin.export"),
+        (
+            "another world",
+            patched(&good, "keywheel:sql/", "keywheel:sqx/"),
+            "plugin.import",
+        ),
+    ] {
+        fs::write(&file, bytes).unwrap();
+        is_refused(&host, what, code);
+    }
+    fs::write(&file, &good).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
+    is_refused(&host, "a file that others can write", "plugin.writable");
+    fs::remove_file(&file).unwrap();
+    symlink(plugin_file("postgres"), &file).unwrap();
+    is_refused(&host, "a symbolic link", "plugin.symlink");
+    fs::remove_file(&file).unwrap();
+    fs::write(host.file("plugins/postgres.cwasm"), &good).unwrap();
+    is_refused(&host, "compiled code", "plugin.precompiled");
+    fs::remove_file(host.file("plugins/postgres.cwasm")).unwrap();
+
+    // What stood there before leaves nothing behind.
+    fs::write(&file, &good).unwrap();
+    let _ = host.run(&["plugin", "add", "postgres", "--yes"], "").ends(0);
+    let _ = host.run(&["plugin", "verify"], "").ends(0);
+}
+
+#[test]
+fn a_plugin_folder_that_others_can_write_stops_every_command_until_it_is_closed() {
+    let subject = Subject::ready("plug_open");
+    let folder = subject.host.file("plugins");
+    for mode in [0o775, 0o757] {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+        for command in [
+            &["rotate", "app-db"][..],
+            &["plan", "app-db"],
+            &["plugin", "list"],
+            &["plugin", "add", "postgres", "--yes"],
+        ] {
+            let output = subject.host.run(command, "").ends(20);
+            let _ = output.says(&["plugin.writable", "plugins", "hint: chmod go-w"]);
+        }
+    }
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    subject.is_as_before("after refusals");
+    let _ = subject.rotate().ends(0);
+    subject.has_rotated();
+    subject.leaves_no_trace();
+}
+
+#[test]
+fn other_bytes_than_the_pinned_ones_do_not_run_and_the_pinned_ones_go_on() {
+    let subject = Subject::ready("plug_pin");
+    let host = &subject.host;
+    let file = host.file("plugins/postgres.wasm");
+    let (lock, good) = (fs::read(host.file("plugins.lock")).unwrap(), shipped());
+    let listed = |code: &str| {
+        let list = host.run(&["plugin", "list"], "").ends(0);
+        assert!(list.stdout.contains(code), "{}", list.stdout);
+    };
+    // The same version with one custom section more.
+    fs::write(&file, [&good[..], &[0, 2, 1, b'x']].concat()).unwrap();
+    listed("plugin.digest");
+    let verify = host.run(&["plugin", "verify"], "").ends(42);
+    assert!(verify.stdout.contains("with other bytes"), "{}", verify.stdout);
+    let _ = host.run(&["plugin", "add", "postgres"], "").ends(2);
+    let _ = subject.rotate().ends(0);
+    subject.has_rotated();
+
+    // A newer version waits; once it is pinned, the older one is refused.
+    fs::write(
+        &file,
+        patched(&good, "\"version\":\"0.1.0\"", "\"version\":\"0.2.0\""),
+    )
+    .unwrap();
+    listed("held");
+    let _ = host.run(&["plugin", "verify"], "").ends(0);
+    let _ = subject.rotate().ends(0);
+    assert_eq!(fs::read(host.file("plugins.lock")).unwrap(), lock);
+    let _ = host.run(&["plugin", "add", "postgres", "--yes"], "").ends(0);
+    let newer = fs::read(host.file("plugins.lock")).unwrap();
+    assert_ne!(newer, lock);
+    fs::write(&file, &good).unwrap();
+    listed("plugin.downgrade");
+    let output = host.run(&["plugin", "add", "postgres", "--yes"], "").ends(24);
+    let _ = output.says(&["plugin.downgrade", "0.1.0", "0.2.0", "hint: "]);
+    assert_eq!(fs::read(host.file("plugins.lock")).unwrap(), newer);
+    let _ = subject.rotate().ends(0);
+    subject.has_rotated();
+    subject.leaves_no_trace();
+}
+
+#[test]
+fn a_plugin_that_is_dropped_in_later_rotates_without_a_new_host() {
+    let subject = Subject::new("plug_late");
+    let host = &subject.host;
+    let file = host.file("plugins/postgres.wasm");
+    fs::remove_file(&file).unwrap();
+    let output = host.run(&["rotate", "app-db"], "").ends(20);
+    let _ = output.says(&[
+        "there is no plugin `postgres`",
+        "keywheel.toml:",
+        "hint: put its `.wasm` file into",
+    ]);
+    host.drop_plugin("postgres");
+    let output = host.run(&["rotate", "app-db"], "").ends(21);
+    let _ = output.says(&["plugin.not-pinned", "hint: ", "keywheel plugin add postgres"]);
+    host.add_plugin("postgres", &[server().port()]);
+    let _ = host.import("admin/db", server().admin_password()).ends(0);
+    let _ = host.import("app/db", &subject.old).ends(0);
+    let _ = subject.rotate().ends(0);
+    subject.has_rotated();
+    subject.leaves_no_trace();
+}
