@@ -168,7 +168,7 @@ impl HostState {
     pub(crate) fn deadline(&self) -> Deadline {
         const REST_MAX: Duration = Duration::from_millis(500);
         let remaining = self.remaining();
-        Deadline::after(remaining - (remaining / 10).min(REST_MAX))
+        Deadline::after(remaining.saturating_sub((remaining / 10).min(REST_MAX)))
     }
 
     async fn open_connection(&mut self, connector: Connector) -> Result<Connection, Error> {
