@@ -104,7 +104,7 @@ fn recovers(subject: &Subject, known: &mut Known, output: &Output) -> String {
 fn a_file_that_may_not_grow_at_any_commit_stops_the_run_and_with_room_it_goes_on() {
     let subject = Subject::ready("full_limit");
     let ends = commits(&subject);
-    assert!(ends.len() > 20, "{ends:?}");
+    assert!(ends.len() > 10, "{ends:?}");
     let (mut reached, mut full, mut known) = (Vec::new(), 0, Known::of(&subject));
     for end in &ends {
         let output = rotate_within(&subject, end - 1);
@@ -128,16 +128,8 @@ fn a_file_that_may_not_grow_at_any_commit_stops_the_run_and_with_room_it_goes_on
         "{full} of {} commits found no room",
         ends.len()
     );
-    for step in [
-        "nothing",
-        "plan",
-        "create",
-        "apply",
-        "test",
-        "promote",
-        "propagate",
-        "revoke",
-    ] {
+    // Steps that need no commit of their own are not among them.
+    for step in ["nothing", "begin", "apply", "promote", "revoke"] {
         assert!(reached.iter().any(|last| last == step), "{step} in {reached:?}");
     }
     let _ = subject.host.run(&["audit", "verify"], "").ends(0);
