@@ -23,6 +23,11 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn a_state_of_a_newer_format_is_left_alone() {
     let subject = Subject::ready("state_newer");
+    let database = Connection::open(subject.host.file("state/keywheel.db")).unwrap();
+    let format: u32 = database
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
+    drop(database);
     by_hand(&subject.host, "PRAGMA user_version = 1000");
     let before = fs::read(subject.host.file("state/keywheel.db")).unwrap();
     for command in [
@@ -40,7 +45,7 @@ fn a_state_of_a_newer_format_is_left_alone() {
     }
     assert_eq!(fs::read(subject.host.file("state/keywheel.db")).unwrap(), before);
     assert!(subject.takes(&subject.old));
-    by_hand(&subject.host, "PRAGMA user_version = 1");
+    by_hand(&subject.host, &format!("PRAGMA user_version = {format}"));
     let _ = subject.rotate().ends(0);
     subject.has_rotated();
     subject.leaves_no_trace();
