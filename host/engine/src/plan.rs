@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use keywheel_capability::Cancel;
 use keywheel_config::Rotation;
+use keywheel_manifest::Manifest;
 use keywheel_model::{
     Effect, ErrorKind, Fence, RotationName, RunId, Safety, StepError, StepName, Trigger, Verdict, VersionId,
 };
 use keywheel_plugin::{Plan, Plugin, StepEnd, StepValue};
-use keywheel_policy::Policy;
+use keywheel_policy::{Grant, Policy};
 use keywheel_vault::{Author, Vault as _};
 use keywheel_workflow::{Call, First, Roles, Settings, State};
 
@@ -63,6 +64,7 @@ impl Engine {
                 .map(|found| worded(&found.code, &found.message, found.hint.as_deref())),
         );
         let settings = &glance.state.settings;
+        let policy = inner.policy().await?;
         Ok(PlanView {
             rotation: rotation.name.clone(),
             secret: rotation.secret.clone(),
@@ -73,7 +75,7 @@ impl Engine {
             target: settings.principal.target.clone(),
             account: settings.principal.account.clone(),
             steps: planned_steps(settings, &answer),
-            hosts: granted_hosts(&*inner.policy().await?, rotation),
+            hosts: granted_hosts(&policy, rotation),
             capabilities: plugin
                 .manifest()
                 .capabilities
@@ -85,6 +87,7 @@ impl Engine {
                 .warnings
                 .iter()
                 .map(|found| worded(&found.code, &found.message, found.hint.as_deref()))
+                .chain(ungranted_calls(&policy, rotation, plugin.manifest()))
                 .collect(),
             gap: gap(settings, &answer),
             revoke_after_ms: u64::try_from(settings.longest_staleness().as_millis())
@@ -281,17 +284,36 @@ impl Glance {
 
 /// The hosts that the grants open to this rotation, with the values of its configuration. A grant for it alone narrows the plugin's own.
 fn granted_hosts(policy: &Policy, rotation: &Rotation) -> Vec<String> {
-    let of = |grant: &keywheel_policy::Grant| -> Vec<String> {
+    let of = |grant: &Grant| -> Vec<String> {
         let rules = grant.hosts.iter();
         rules.flat_map(|rule| rule.explain(&rotation.config)).collect()
     };
-    let counts = |grant: &&keywheel_policy::Grant| {
-        grant.plugin == rotation.plugin && grant.rotation.as_ref().is_none_or(|name| *name == rotation.name)
-    };
-    let mut hosts: Vec<String> = policy.grants().iter().filter(counts).flat_map(of).collect();
+    let mut hosts: Vec<String> = grants_of(policy, rotation).flat_map(of).collect();
     hosts.sort();
     hosts.dedup();
     hosts
+}
+
+/// The calls that the manifest declares and a grant leaves out. Not a problem by itself: those of a mode that is not configured are never made.
+fn ungranted_calls(policy: &Policy, rotation: &Rotation, manifest: &Manifest) -> Vec<String> {
+    let of = |grant: &Grant| {
+        let difference = keywheel_policy::difference(manifest, Some(grant));
+        let calls = difference.new_shapes.into_iter().chain(difference.changed_shapes);
+        let file = grant.file.clone();
+        calls
+            .map(move |call| {
+                format!("the call {call} is not granted in {file:?}: a step that makes it would park")
+            })
+            .collect::<Vec<_>>()
+    };
+    grants_of(policy, rotation).flat_map(of).collect()
+}
+
+/// The plugin's grant, and the one for this rotation alone.
+fn grants_of<'p>(policy: &'p Policy, rotation: &'p Rotation) -> impl Iterator<Item = &'p Grant> {
+    policy.grants().iter().filter(|grant| {
+        grant.plugin == rotation.plugin && grant.rotation.as_ref().is_none_or(|name| *name == rotation.name)
+    })
 }
 
 /// A problem or a warning as a person reads it, with the way out.

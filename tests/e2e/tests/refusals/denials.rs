@@ -38,6 +38,11 @@ fn a_denial_prints_the_lines_that_allow_it_and_with_them_the_same_command_goes_t
     loop {
         let output = subject.host.run(&["plan", "app-db"], "");
         if output.code == 10 {
+            let told = format!("{}{}", output.stdout, output.stderr);
+            assert!(
+                told.contains("is not granted in"),
+                "what the run will need: {told}"
+            );
             break;
         }
         let output = output
