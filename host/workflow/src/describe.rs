@@ -125,7 +125,9 @@ fn both_or_new(state: &State) -> Safety {
 fn after(step: StepName, state: &State) -> Safety {
     match step {
         StepName::Apply | StepName::Promote | StepName::Propagate => both_or_new(state),
-        StepName::Test if state.proved => both_or_new(state),
+        StepName::Test if state.proved || displaces(state) && state.reach != Reach::None => {
+            both_or_new(state)
+        }
         StepName::Plan | StepName::Create | StepName::Announce | StepName::Rollback | StepName::Test => {
             Safety::OldValid
         }
@@ -134,9 +136,12 @@ fn after(step: StepName, state: &State) -> Safety {
 }
 
 impl State {
-    /// Which of the credentials still opens the target, as far as the host has proved it. What may have happened and is not proved counts
-    /// for the credential that consumers hold.
+    /// Which of the credentials still opens the target. Where both can, what may have happened and is not proved counts for the credential
+    /// that consumers hold; where one overwrites the other, the old one does not count any more as soon as it may have been overwritten.
     pub fn safety(&self) -> Safety {
+        let is_undone = self.ended.is_some() && !self.promoted;
+        let may_be_overwritten = self.reach != Reach::None
+            || self.phase == Phase::Apply && matches!(self.doing, Some(Effect::Call(_)));
         let dying = matches!(self.phase, Phase::ProveDead | Phase::Retire)
             || self.phase == Phase::Revoke
                 && (self.interrupted || matches!(self.doing, Some(Effect::Call(_))));
@@ -149,6 +154,8 @@ impl State {
             Safety::NewValid
         } else if self.promoted || self.proved && self.reach != Reach::None {
             both_or_new(self)
+        } else if displaces(self) && may_be_overwritten && !is_undone {
+            Safety::NewValid
         } else {
             Safety::OldValid
         }

@@ -157,6 +157,8 @@ fn scene_of(seed: u64, dice: &mut StdRng) -> Scene {
         kinds: Kinds {
             stalls: two,
             outside: true,
+            // The server keeps its deadline where accounts take turns: see the row `C in turn` of the search.
+            beyond_deadline: !alternating,
             ..Kinds::ALL
         },
         ..scene

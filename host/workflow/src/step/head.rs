@@ -106,6 +106,9 @@ impl Work {
         }
         self.find_pending(head, first_look);
         if found.is_none() && self.state.roles.pending.is_none() && self.first_must_be_adopted() {
+            if self.state.wish.is_some() && !self.touched() {
+                return self.end_undone("nothing had been made");
+            }
             self.park(
                 Cause::AdoptionRequired,
                 "nothing is current yet: import the credential in use, or set first = \"set\"",
@@ -264,8 +267,11 @@ impl Work {
         if self.state.phase == Phase::RollForward && head.current() == self.state.check.accepted.as_ref() {
             return self.rolled_forward();
         }
-        let repairs = matches!(self.state.phase, Phase::Repair | Phase::ProveRepair);
-        if repairs && head.current() != self.state.roles.current.as_ref() {
+        let acts = matches!(
+            self.state.phase,
+            Phase::Repair | Phase::ProveRepair | Phase::RollForward
+        );
+        if acts && head.current() != self.state.roles.current.as_ref() {
             // Another run has been here: what is current now is verified, not what was.
             return self.begin_check();
         }

@@ -1,6 +1,8 @@
 //! What a login, or a login that was not made, means.
 
-use keywheel_model::{Effect as Reach, StepError, StepName, Timestamp, Trigger, Verdict, VersionId};
+use keywheel_model::{
+    Effect as Reach, SlotClass, StepError, StepName, Timestamp, Trigger, Verdict, VersionId,
+};
 
 use super::Work;
 use crate::describe::OVER_BUDGET;
@@ -164,6 +166,11 @@ impl Work {
             .is_some_and(|candidate| candidate.newer);
         let adopting = self.state.settings.trigger == Trigger::Adopt;
         if subject == self.state.roles.current.as_ref() {
+            let shifts = self.state.settings.class == SlotClass::B;
+            if shifts && self.state.check.restored && self.state.roles.pending.is_some() {
+                // A pending version of before the restore may be in either slot: promoted by a later run, the revocation would hit current.
+                return self.go_in_doubt(Phase::Repair);
+            }
             return self.end(Ending::Succeeded, "the target accepts the current version");
         }
         self.state.check.accepted = subject.cloned();
