@@ -124,7 +124,7 @@ async fn measure(options: &Options, plugin: &Path, computed: &Computed) -> Resul
         }
         for (part, proof) in [(Part::Deferred, Proof::Deferred), (Part::Login, Proof::Login)] {
             if wanted(part) {
-                rows.extend(rotations::run(&server, plugin, scale, proof).await?);
+                rows.extend(Box::pin(rotations::run(&server, plugin, scale, proof)).await?);
             }
         }
     }

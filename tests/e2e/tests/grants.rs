@@ -78,24 +78,26 @@ impl Scene {
 const GRACE: &str = "8s";
 
 #[test]
-fn without_its_grant_a_run_parks_before_anything_is_changed_and_goes_on_with_it() {
+fn without_its_grant_a_rotation_is_refused_before_a_run_begins_and_goes_through_with_it() {
     let scene = Scene::new("1s", "");
     let grant = scene.host.file("policies/postgres.toml");
     let text = fs::read_to_string(&grant).unwrap();
+    let runs = scene.host.json(&["run", "list"]);
     fs::remove_file(&grant).unwrap();
-    let _ = scene
+    let refused = scene
         .host
         .run(&["rotate", "app-db", "--wait", "end"], "")
-        .ends(41);
-    assert!(scene.parked().contains("has no grant"), "{}", scene.parked());
+        .ends(21);
+    let _ = refused.says(&[
+        "plugin.more-than-granted",
+        "it has no grant",
+        "keywheel plugin add",
+    ]);
+    assert_eq!(scene.host.json(&["run", "list"]), runs);
     assert!(scene.accepts_old());
-    // Still gone: it stays where it is.
-    let _ = scene
-        .host
-        .run(&["run", "resume", "app-db", "--wait", "end"], "")
-        .ends(41);
     fs::write(&grant, text).unwrap();
-    scene.goes_on();
+    let _ = scene.host.run(&["rotate", "app-db", "--wait", "end"], "").ends(0);
+    assert!(!scene.accepts_old());
 }
 
 #[test]

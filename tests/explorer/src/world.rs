@@ -296,7 +296,7 @@ impl World {
             && matches!(self.workers[worker].state.doing, Some(Effect::Park))
     }
 
-    /// Equal for worlds that behave alike, see [`canonical`](crate::canonical).
+    /// Equal for worlds that behave alike, see `canonical.rs`.
     pub fn fingerprint(&self) -> u128 {
         crate::canonical::fingerprint(self)
     }
