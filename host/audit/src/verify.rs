@@ -14,6 +14,8 @@ pub enum Fault {
     Unlinked,
     /// The row's seal was not made with the audit key.
     Forged,
+    /// The row has no seal: whoever wrote it did not have the audit key.
+    Unsealed,
     /// The row was there when the checkpoint was taken and is there no more.
     Truncated,
     /// Another row stood here when the checkpoint was taken: the chain was recomputed.
@@ -27,6 +29,7 @@ impl Fault {
             Self::Edited => "the row was edited",
             Self::Unlinked => "the row does not follow the one before it",
             Self::Forged => "the row's seal is not ours",
+            Self::Unsealed => "the row has no seal, and this host writes none without",
             Self::Truncated => "the trail ends before a checkpoint",
             Self::Rewritten => "the trail differs from a checkpoint",
         }
@@ -81,7 +84,8 @@ pub struct Report {
     pub rows: u64,
     /// Hash of the last one; the genesis hash if there is none.
     pub head: Hash,
-    /// Last row with a seal that was checked. Rows after it could have been written by anybody who owns the file.
+    /// Last row with a seal that was checked. With a key that is the last row; without one no seal was checked, and anybody
+    /// who owns the file could have written the rows.
     pub sealed_to: Option<u64>,
 }
 
@@ -94,7 +98,8 @@ pub struct Verifier<'a> {
 }
 
 impl<'a> Verifier<'a> {
-    /// Begins before the first row. Without `key` seals are not checked.
+    /// Begins before the first row. With `key` every row must have its seal: the host writes to the trail only while it has the
+    /// key. Without it seals are not checked.
     ///
     /// # Errors
     /// [`Error::OtherStore`], and a checkpoint of no rows whose hash is not the genesis.
@@ -152,11 +157,12 @@ impl<'a> Verifier<'a> {
         if row.prev != self.report.head {
             return broken(Fault::Unlinked);
         }
-        if let (Some(key), Some(seal)) = (self.key, row.seal) {
-            if !seal_holds(row.hash, key, seal) {
-                return broken(Fault::Forged);
+        if let Some(key) = self.key {
+            match row.seal {
+                None => return broken(Fault::Unsealed),
+                Some(seal) if !seal_holds(row.hash, key, seal) => return broken(Fault::Forged),
+                Some(_) => self.report.sealed_to = Some(seq),
             }
-            self.report.sealed_to = Some(seq);
         }
         if self
             .checkpoints
@@ -173,8 +179,15 @@ impl<'a> Verifier<'a> {
     /// After the last row.
     ///
     /// # Errors
-    /// [`Error::Broken`] with [`Fault::Truncated`] where a checkpoint lies behind the end.
+    /// [`Error::Broken`] with [`Fault::Truncated`] where a checkpoint lies behind the end, with [`Fault::Missing`] where there is
+    /// a key and no row: the making of the key is the first one.
     pub fn finish(self) -> Result<Report, Error> {
+        if self.key.is_some() && self.report.rows == 0 {
+            return Err(Error::Broken {
+                seq: 1,
+                fault: Fault::Missing,
+            });
+        }
         if self
             .checkpoints
             .iter()

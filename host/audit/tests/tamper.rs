@@ -46,14 +46,46 @@ fn fault_of(rows: &[Row], checkpoints: &[Checkpoint]) -> (u64, Fault) {
 
 #[test]
 fn an_untouched_trail_is_sound_and_says_how_far_it_is_sealed() {
-    let mut trail = rows(5, Some(&key()));
-    let last = link(trail[4].hash, 6, Timestamp::from_unix_ms(9_000), &entry(6), None);
-    trail.push(last);
-    let report = verify(&trail, STORE, Some(&key()), &[head(&trail[..3])]).expect("sound");
-    assert_eq!(
-        (report.rows, report.sealed_to, report.head),
-        (6, Some(5), trail[5].hash)
+    let trail = rows(5, Some(&key()));
+    for (key, sealed_to) in [(Some(key()), Some(5)), (None, None)] {
+        let report = verify(&trail, STORE, key.as_ref(), &[head(&trail[..3])]).expect("sound");
+        assert_eq!(
+            (report.rows, report.sealed_to, report.head),
+            (5, sealed_to, trail[4].hash)
+        );
+    }
+}
+
+#[test]
+fn a_row_without_a_seal_is_named_wherever_it_stands() {
+    let mut appended = rows(5, Some(&key()));
+    appended.push(link(
+        appended[4].hash,
+        6,
+        Timestamp::from_unix_ms(9_000),
+        &entry(6),
+        None,
+    ));
+    assert_eq!(fault_of(&appended, &[]), (6, Fault::Unsealed));
+
+    // The host went on after it: its own seal does not make the row before it true.
+    let next = link(
+        appended[5].hash,
+        7,
+        Timestamp::from_unix_ms(9_001),
+        &entry(7),
+        Some(&key()),
     );
+    appended.push(next);
+    assert_eq!(fault_of(&appended, &[]), (6, Fault::Unsealed));
+
+    let mut stripped = rows(5, Some(&key()));
+    stripped[3].seal = None;
+    assert_eq!(fault_of(&stripped, &[]), (4, Fault::Unsealed));
+
+    // Everything gone; everything written anew, all seals gone.
+    assert_eq!(fault_of(&[], &[]), (1, Fault::Missing));
+    assert_eq!(fault_of(&rows(5, None), &[]), (1, Fault::Unsealed));
 }
 
 #[test]
@@ -111,14 +143,20 @@ fn a_recomputed_chain_lacks_our_seals_and_misses_the_checkpoint() {
     let forged = rows(4, Some(&SecretBytes::copy_of(b"another key")));
     assert_eq!(fault_of(&forged, &[]), (1, Fault::Forged));
 
-    let mut rewritten = rows(2, None);
-    rewritten[1] = link(rewritten[0].hash, 2, Timestamp::from_unix_ms(5), &entry(9), None);
+    // Whoever has the key can seal: only a checkpoint tells.
+    let mut rewritten = rows(2, Some(&key()));
+    rewritten[1] = link(
+        rewritten[0].hash,
+        2,
+        Timestamp::from_unix_ms(5),
+        &entry(9),
+        Some(&key()),
+    );
+    assert!(verify(&rewritten, STORE, Some(&key()), &[]).is_ok());
     assert_eq!(
         fault_of(&rewritten, &[head(&genuine[..2])]),
         (2, Fault::Rewritten)
     );
-    let report = verify(&rewritten, STORE, Some(&key()), &[]).expect("plain chain");
-    assert_eq!(report.sealed_to, None, "an unsealed trail says so");
 }
 
 #[test]

@@ -57,6 +57,8 @@ pub struct Permitted {
     /// For a statement: the session that it goes through, if a takeover could end it.
     pub session: Option<SessionFacts>,
     ids: Vec<String>,
+    /// Whether its answer tells of the one secret in it.
+    proof: bool,
 }
 
 impl Permitted {
@@ -208,6 +210,7 @@ impl HostState {
             self.check_secret(handle, used, is_login(call, effect), effect)
                 .await?;
         }
+        let proof = self.is_proof(call, &secrets, effect).await?;
         Ok(Permitted {
             kind: kind(call),
             shape: shape.map(|shape| shape.id().to_owned()),
@@ -216,6 +219,7 @@ impl HostState {
             secrets,
             session: None,
             ids: handles.iter().map(|handle| handle.id().to_owned()).collect(),
+            proof,
         })
     }
 
@@ -235,6 +239,7 @@ impl HostState {
             secrets: Vec::new(),
             session: None,
             ids: Vec::new(),
+            proof: false,
         })
     }
 
@@ -253,6 +258,7 @@ impl HostState {
             secrets: Vec::new(),
             session: None,
             ids: Vec::new(),
+            proof: false,
         })
     }
 
@@ -358,9 +364,8 @@ impl HostState {
             self.report.in_doubt += 1;
         }
         self.report.strongest = self.report.strongest.max(Some(permitted.effect));
-        // Only a login with one secret proves something about it, and only with the whole or a whole part of it.
         let login = match (permitted.secrets.as_slice(), permitted.ids.as_slice()) {
-            ([used], [id]) if permitted.effect == ShapeEffect::Login => {
+            ([used], [id]) if permitted.proof => {
                 let (roles, secret) = (used.roles.clone(), id.clone());
                 let seen = LoginSeen {
                     roles,

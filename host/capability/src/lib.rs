@@ -23,6 +23,7 @@ pub mod guard;
 pub mod handle;
 pub mod identities;
 mod json;
+mod login;
 pub mod mask;
 pub mod net;
 pub mod port;

@@ -21,7 +21,7 @@ pub enum LoginResult {
     Unknown,
 }
 
-/// A fresh login that the host saw.
+/// A fresh login that the host saw, under the user name that the credential is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginSeen {
     /// What the credential is to the run.
@@ -120,7 +120,7 @@ impl StepReport {
     }
 
     /// A verdict as far as the host can vouch for it (rule H7): `accepted` and `rejected` count only if a fresh login with the
-    /// subject said the same in this call. What the host saw nothing of is unknown.
+    /// subject, as its own user, said the same in this call. What the host saw nothing of is unknown.
     pub fn vouched(&self, claimed: Verdict) -> Verdict {
         let seen = self.subject_login();
         match (&claimed, seen) {
@@ -128,9 +128,9 @@ impl StepReport {
             | (Verdict::Rejected, Some(LoginResult::Rejected))
             | (Verdict::Account(_), Some(LoginResult::Account | LoginResult::Rejected))
             | (Verdict::Unknown(_), _) => claimed,
-            (_, None) => {
-                Verdict::Unknown("the host saw no login with this credential in this call".to_owned())
-            }
+            (_, None) => Verdict::Unknown(
+                "the host saw no login of this credential's user with it in this call".to_owned(),
+            ),
             (_, Some(seen)) => {
                 let seen = match seen {
                     LoginResult::Accepted => "accepted",

@@ -14,6 +14,8 @@
 mod composition;
 #[path = "host/guard.rs"]
 mod guard;
+#[path = "host/login.rs"]
+mod login;
 #[path = "host/memory.rs"]
 mod memory;
 #[path = "host/refuse.rs"]

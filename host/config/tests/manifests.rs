@@ -229,6 +229,21 @@ fn two_rotations_on_one_account_are_refused_even_in_other_modes() {
 }
 
 #[test]
+fn two_rotations_on_one_account_are_refused_however_the_host_is_spelled() {
+    let one = rotation("a", "gap = \"accept\"", "mode = \"one\"\nrole = \"x\"");
+    for host in ["DB", "db.", "Db."] {
+        let two = one
+            .replace("\"a\"", "\"b\"")
+            .replace("app/a", "app/b")
+            .replace("host = \"db\"", &format!("host = \"{host}\""));
+        let (problem, hint) = only(&format!("{one}{two}"));
+        assert_eq!(problem.code, "config.one-rotation-per-account", "{host}");
+        assert!(problem.place.line > one.lines().count(), "{}", problem.place.line);
+        assert!(hint.contains("rotate each account in one place"), "{hint}");
+    }
+}
+
+#[test]
 fn settings_that_name_no_account_are_refused() {
     assert_eq!(
         only(&rotation("a", "gap = \"accept\"", "mode = \"one\"")).0.code,

@@ -225,9 +225,9 @@ impl Error {
             Self::PastNoReturn { run } => {
                 format!("it can only be brought to its end: `keywheel run resume {run}`")
             }
-            Self::RotationGone { rotation, .. } => {
-                format!("put rotation {rotation} back into the configuration until its run is over")
-            }
+            Self::RotationGone { run, rotation } => format!(
+                "bring its run to an end (`keywheel run resume {run}`, `keywheel run cancel {run}`), or put rotation {rotation} back until it is over"
+            ),
             Self::Mode { plugin, .. } => format!("`keywheel plugin show {plugin}` lists the modes"),
             Self::Refused { .. } => "nothing was written; mend what stands there and plan again".to_owned(),
             Self::Plan { code, .. } if code == "policy.denied" => {

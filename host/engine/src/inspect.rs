@@ -38,7 +38,7 @@ pub struct AuditQuery {
 pub struct AuditReport {
     /// Rows that were checked.
     pub rows: u64,
-    /// The last row whose seal was checked; rows after it could have been written by anybody who owns the file.
+    /// The last row whose seal was checked: none while the vault is sealed, else every row must have one.
     pub sealed_to: Option<u64>,
     /// Exported heads that the trail was checked against.
     pub checkpoints: usize,
@@ -265,7 +265,20 @@ impl Engine {
             }
         }
         found.push(match self.audit_verify(Vec::new()).await {
-            Ok(report) => healthy("audit", format!("{} rows hold together", report.rows)),
+            Ok(report) => match report.sealed_to {
+                Some(_) => healthy(
+                    "audit",
+                    format!("{} rows hold together, each with its seal", report.rows),
+                ),
+                None => Diagnosis {
+                    result: "warning",
+                    advice: Some("`keywheel audit verify` opens the vault and checks them".to_owned()),
+                    ..healthy(
+                        "audit",
+                        format!("{} rows hold together; no seal was checked", report.rows),
+                    )
+                },
+            },
             Err(error) => sick("audit", chain(&error), error.hint()),
         });
         for plugin in self.plugins() {

@@ -94,6 +94,13 @@ impl Port {
         }
     }
 
+    /// Whether the call puts the current version on the target again. It is the pending one and nothing else there: a manifest
+    /// that declares the same change for `{pending}` and, for rollback, for `{current}` has one shape for it.
+    fn repairs(&self) -> bool {
+        let (call, current) = (&self.call, &self.call.roles.current);
+        call.step == StepName::Apply && current.is_some() && call.subject == *current
+    }
+
     fn pending_or_refuse(&self) -> Result<VersionId, StepError> {
         self.version_of(Role::Pending).ok_or_else(|| {
             StepError::new(

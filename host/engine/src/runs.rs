@@ -145,6 +145,19 @@ impl Engine {
         rows.iter().map(view_of).collect()
     }
 
+    /// Whether the configuration still has the rotation of every run that is not over (rule P12): nothing new is begun while one is taken
+    /// out under its run.
+    ///
+    /// # Errors
+    /// [`Error::RotationGone`]; the store.
+    pub async fn check_open_runs(&self) -> Result<(), Error> {
+        let gone = |run: &RunView| self.inner.config.rotation(&run.rotation).is_none();
+        match self.open_runs().await?.into_iter().find(gone) {
+            Some(RunView { run, rotation, .. }) => Err(Error::RotationGone { run, rotation }),
+            None => Ok(()),
+        }
+    }
+
     /// One run.
     ///
     /// # Errors

@@ -48,7 +48,9 @@ pub(crate) fn way_out(cause: Cause, run: &RunId) -> String {
         Cause::StillAlive => format!(
             "make the target refuse the previous credential (sessions, caches, a second place where it is set), then `{resume}`"
         ),
-        Cause::Impossible => format!("read the plugin's message; `{resume}` goes on where it stopped"),
+        Cause::Impossible => format!(
+            "read the message: before the promotion `keywheel run cancel {run}`; after it put the vault's current value on the target by hand, then `{resume}`"
+        ),
         Cause::Slots => format!(
             "look at the target's two keys: neither is what the vault or this run holds; then `{resume}`"
         ),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use keywheel_model::{PluginName, Proof, SlotClass, Strategy};
 use serde_json::Value;
 
+use crate::address;
 use crate::call::Call;
 use crate::canonical::canonical_json;
 use crate::error::Error;
@@ -117,9 +118,9 @@ pub struct Mode {
 /// Whom a rotation changes, where: what rule P12 locks. Equal for two configurations that name the same account of one target.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Principal {
-    /// The plugin and its target values, as canonical JSON.
+    /// The plugin and its target values, as canonical JSON; hosts and ports in one spelling, whatever the configuration's is.
     pub target: String,
-    /// The account values, as canonical JSON.
+    /// The account values as the configuration writes them, as canonical JSON.
     pub account: String,
 }
 
@@ -258,6 +259,7 @@ impl Manifest {
         let accounts: Vec<String> = expand(account, configuration).into_iter().map(text).collect();
         let mut principals = BTreeSet::new();
         for row in expand(&self.target, configuration) {
+            let row = row.iter().map(|value| address::canonical(value)).collect();
             let target = format!("{}{}", self.name, text(row));
             principals.extend(accounts.iter().map(|account| Principal {
                 target: target.clone(),

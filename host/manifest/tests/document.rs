@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use keywheel_manifest::{Error, MAX_COMPONENT_BYTES, Manifest, SECTION, pack, read};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const SCHEMA: &str = r#"{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false,
     "properties": {"host": {"type": "string"}, "name": {"type": "string", "pattern": "^[a-z]+$"}}}"#;
@@ -278,6 +278,31 @@ fn a_principal_is_each_account_on_each_node_and_equal_for_equal_values() {
         manifest.principals(&json!({"nodes": [{"host": host, "port": 1}], "role": role}))
     };
     assert!(joined("a\",\"b", "x").is_disjoint(&joined("a", "x")));
+}
+
+#[test]
+fn another_spelling_of_the_host_is_the_same_principal_and_of_the_account_another() {
+    let manifest = good();
+    let of = |host: &str, port: Value, role: &str| {
+        manifest.principals(&json!({"nodes": [{"host": host, "port": port}], "role": role}))
+    };
+    let one = of("localhost", json!(5432), "app");
+    assert_eq!(one.len(), 1);
+    for (host, port) in [
+        ("LOCALHOST", json!(5432)),
+        ("localhost.", json!(5432)),
+        ("localhost", json!("05432")),
+    ] {
+        assert_eq!(of(host, port, "app"), one, "{host}");
+    }
+    assert_eq!(
+        of("::ffff:10.0.0.1", json!(1), "app"),
+        of("10.0.0.1", json!(1), "app")
+    );
+    for other in ["APP", "app."] {
+        assert!(of("localhost", json!(5432), other).is_disjoint(&one), "{other}");
+    }
+    assert!(of("localhost", json!(5433), "app").is_disjoint(&one));
 }
 
 #[test]

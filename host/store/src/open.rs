@@ -145,7 +145,8 @@ impl Store {
         self.inner.readers.read(look, self.inner.options.wait).await
     }
 
-    /// From now on audit rows are sealed with this key; `None` when the vault is sealed.
+    /// From now on audit rows are sealed with this key; `None` when the vault is sealed. A row that is written meanwhile has no
+    /// seal, and `audit_verify` with the key calls it forged: a sealed host writes none.
     pub fn set_audit_key(&self, key: Option<SecretBytes>) {
         *self
             .inner

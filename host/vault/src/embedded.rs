@@ -92,17 +92,19 @@ impl Embedded {
             let root = keyring.root().duplicate();
             rows.push(make_slot(id.clone(), name, root, new).await?);
         }
+        let no_slots = |slots: Vec<KeySlot>| slots.is_empty().then_some(()).ok_or(Error::Initialised);
+        no_slots(store.read(|reader| Ok::<_, Error>(reader.key_slots()?)).await?)?;
+        // Before the write: the trail's first row has its seal too.
+        store.set_audit_key(Some(keyring.sub_key(&id, "audit")?));
         store
             .write(move |tx| {
-                if !tx.key_slots()?.is_empty() {
-                    return Err(Error::Initialised);
-                }
+                no_slots(tx.key_slots()?)?;
                 for (term, wrapped) in &terms {
                     tx.add_key_term(*term, wrapped)?;
                 }
                 rows.iter().try_for_each(|slot| tx.add_key_slot(slot))?;
                 tx.set_meta("audit.key", "vault sub-key: audit")?;
-                Ok(rider.ride(tx)?)
+                Ok::<_, Error>(rider.ride(tx)?)
             })
             .await?;
         let vault = Self {
@@ -287,8 +289,9 @@ impl Embedded {
 
     fn set_keyring(&self, keyring: Keyring) -> Result<(), Error> {
         let audit_key = keyring.sub_key(self.inner.store.id(), "audit")?;
-        *self.inner.keyring.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(keyring));
+        // In this order: whoever finds the vault open writes sealed rows.
         self.inner.store.set_audit_key(Some(audit_key));
+        *self.inner.keyring.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(keyring));
         Ok(())
     }
 }

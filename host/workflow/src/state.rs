@@ -305,7 +305,7 @@ impl Cause {
             }
             Self::StillAlive => "revoke the previous credential on the target by hand, then `run resume`",
             Self::Impossible => {
-                "the plugin cannot do this on its own: see its message, then `run resume` or `run cancel`"
+                "the plugin cannot do this: see its message. Before the promotion `run cancel`; after it put the vault's current value on the target by hand, then `run resume`"
             }
             Self::Slots => {
                 "look at both slots on the target; import the right one as current, then `run resume`"

@@ -49,6 +49,20 @@ user = "{/user}"
 password = "{subject}"
 effect = "login"
 
+[[login]]
+id = "login-pair"
+driver = "postgres"
+user = "{/users/*}"
+password = "{subject/password}"
+effect = "login"
+
+[[frame]]
+id = "auth-pair"
+framing = "resp"
+send = ["AUTH", "{/users/*}", "{subject/password}"]
+effect = "login"
+reply = "status"
+
 [[sql]]
 id = "set"
 dialect = "postgres"

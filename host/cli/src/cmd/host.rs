@@ -55,9 +55,10 @@ pub(crate) async fn open_unsealed(context: &Context) -> Result<Engine, Failure> 
 /// The same, with a configuration that was checked whole: for commands that start something.
 ///
 /// # Errors
-/// As [`open_unsealed`]; the configuration does not fit the plugins.
+/// As [`open_unsealed`]; the configuration does not fit the plugins, or lacks the rotation of an open run.
 pub(crate) async fn open_checked(context: &Context) -> Result<Engine, Failure> {
     let engine = Engine::open(checked_config(context)?, Arc::new(SystemClock)).await?;
+    engine.check_open_runs().await?;
     unsealed(engine, context).await
 }
 

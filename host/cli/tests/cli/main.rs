@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod audit;
 mod config;
 mod frame;
 mod kit;

@@ -48,7 +48,8 @@ impl Port {
         let found = find(&head, version).ok_or_else(|| gone(name, version))?;
         let roles = ROLES
             .into_iter()
-            .filter(|role| self.version_of(*role).as_ref() == Some(version));
+            .filter(|role| self.version_of(*role).as_ref() == Some(version))
+            .filter(|role| *role != Role::Current || !self.repairs());
         self.read(name, found, roles.map(SecretRole::Run).collect()).await
     }
 

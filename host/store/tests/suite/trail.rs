@@ -36,7 +36,7 @@ async fn rows_cannot_be_changed_or_deleted_through_sql() {
 #[tokio::test]
 async fn tampering_behind_the_triggers_is_found_and_the_first_bad_row_named() {
     type Tampering = (&'static str, u64, Fault);
-    let tamperings: [Tampering; 4] = [
+    let tamperings: [Tampering; 5] = [
         (
             "UPDATE audit SET outcome = 'denied' WHERE seq = 3",
             3,
@@ -49,6 +49,7 @@ async fn tampering_behind_the_triggers_is_found_and_the_first_bad_row_named() {
             Fault::Edited,
         ),
         ("DELETE FROM audit WHERE seq > 4", 5, Fault::Truncated),
+        ("UPDATE audit SET seal = NULL", 1, Fault::Unsealed),
     ];
     for (sql, seq, fault) in tamperings {
         let dir = tempfile::tempdir().expect("directory");
@@ -82,22 +83,22 @@ async fn tampering_behind_the_triggers_is_found_and_the_first_bad_row_named() {
 }
 
 #[tokio::test]
-async fn rows_are_sealed_only_while_there_is_a_key() {
+async fn rows_are_sealed_only_while_there_is_a_key_and_a_row_without_a_seal_is_named() {
     let dir = tempfile::tempdir().expect("directory");
     let store = open(&dir.path().join("state"));
     store.set_audit_key(Some(key()));
     six_rows(&store).await;
     store.set_audit_key(None);
     store
-        .write(|tx| tx.audit(&Entry::of_host("vault.unseal", "vault", "failed")))
+        .write(|tx| tx.audit(&Entry::of_host("secret.read", "app/1", "ok")))
         .await
         .expect("row");
-    let report = store
+    let verified = store
         .read(|reader| reader.audit_verify(Some(&key()), &[]))
         .await
-        .expect("read")
-        .expect("sound");
-    assert_eq!((report.rows, report.sealed_to), (7, Some(6)));
+        .expect("read");
+    let (seq, fault) = (7, Fault::Unsealed);
+    assert_eq!(verified, Err(keywheel_audit::Error::Broken { seq, fault }));
 }
 
 #[tokio::test]

@@ -141,6 +141,10 @@ impl Work {
             }
             StepName::Revoke => self.revoked(),
             StepName::Create if !self.state.interrupted => self.end(Ending::Failed, text),
+            // A person puts it on the target, so that is asked first.
+            _ if self.state.phase == Phase::Repair => {
+                self.park_to(Cause::Impossible, text, Phase::ProveRepair);
+            }
             _ => self.park(Cause::Impossible, text),
         }
     }
@@ -159,6 +163,10 @@ impl Work {
             return;
         }
         match error.kind {
+            // A call that its manifest does not declare, or declares twice: the run keeps this plugin, and no grant changes that.
+            ErrorKind::Denied if error.code.starts_with("shape.") => {
+                self.on_impossible(call.step, &error.message);
+            }
             ErrorKind::Denied => self.park(Cause::Withdrawn, error.message.clone()),
             ErrorKind::Conflict
                 if call.step == StepName::Create && self.state.settings.class == SlotClass::E =>

@@ -188,3 +188,50 @@ fn the_wrong_password_of_an_existing_role_is_not_adopted() {
     subject.leaves_no_trace();
     host.left_no_trace(&[wrong], &[]);
 }
+
+#[test]
+fn while_a_run_is_open_its_rotation_is_not_taken_out() {
+    let subject = Subject::ready("state_rotation");
+    let with_grace = subject
+        .rotation()
+        .replace("grace = \"0s\"", "grace = \"15s\"")
+        .replace(", run = \"1s\"", "");
+    subject.configure(&with_grace);
+    // Left while the old credential's grace runs.
+    let _ = subject
+        .host
+        .run(&["rotate", "app-db", "--wait", "0s"], "")
+        .ends(0);
+    let run = subject.host.json(&["run", "list"])[0]["run"].clone();
+    let run = run.as_str().unwrap();
+    let trust_only = with_grace.split("[[rotation]]").next().unwrap();
+    subject.configure(trust_only);
+
+    for command in [
+        &["plan", "--all"][..],
+        &["rotate", "--all", "--yes"],
+        &["secret", "import", "other/secret", "-"],
+    ] {
+        let output = subject.host.run(command, "a value to keep\n").ends(24);
+        let _ = output.says(&[
+            "run.rotation-gone",
+            "app-db",
+            &format!("keywheel run cancel {run}"),
+            &format!("keywheel run resume {run}"),
+        ]);
+    }
+    for (command, code) in [
+        (&["status"][..], 10),
+        (&["run", "list"], 0),
+        (&["run", "show", run], 0),
+    ] {
+        let _ = subject.host.run(command, "").ends(code);
+    }
+    let _ = subject
+        .host
+        .run(&["run", "cancel", run, "--wait", "end"], "")
+        .ends(0);
+    subject.has_rotated();
+    let _ = subject.host.import("other/secret", "a value to keep").ends(0);
+    subject.leaves_no_trace();
+}

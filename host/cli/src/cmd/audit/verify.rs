@@ -50,6 +50,10 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
             "head",
             format_args!("row {} {}", report.head.seq, report.head.hash),
         );
+        match report.sealed_to {
+            Some(row) => text.fact("sealed", format_args!("to row {row}")),
+            None => text.fact("sealed", style.attention("no row")),
+        }
         text.finish()
     })?;
     if arguments.save.is_none() {

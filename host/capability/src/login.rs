@@ -1,0 +1,72 @@
+//! What a login proves about the credential in it (rule H7).
+
+use keywheel_manifest::{Call, FrameToken, Piece, SecretRole, SecretUse, ShapeEffect};
+use keywheel_model::Role;
+
+use crate::error::Error;
+use crate::json;
+use crate::port::Wanted;
+use crate::state::HostState;
+
+/// Where a credential that is a document holds the name of its user.
+const USERNAME: &str = "/username";
+
+impl HostState {
+    /// Whether the answer to a call tells of the one secret in it: a fresh login, with the whole or a whole part of it. The rotated
+    /// secret's subject, where it names its user, has to go in under that name: a server refuses the right password of another user.
+    ///
+    /// # Errors
+    /// The vault cannot be read.
+    pub(crate) async fn is_proof(
+        &mut self,
+        call: &Call,
+        secrets: &[SecretUse],
+        effect: ShapeEffect,
+    ) -> Result<bool, Error> {
+        let subject = SecretRole::Run(Role::Subject);
+        match secrets {
+            [used] if effect == ShapeEffect::Login && used.roles.contains(&subject) => {
+                self.is_subjects_user(user_of(call)).await
+            }
+            [_] => Ok(effect == ShapeEffect::Login),
+            _ => Ok(false),
+        }
+    }
+
+    async fn is_subjects_user(&mut self, user: Option<Vec<u8>>) -> Result<bool, Error> {
+        let port = self.step.port.clone();
+        let wanted = Wanted::Role(Role::Subject);
+        let loaded = self.within(async { Ok(port.load(&wanted).await?) }).await?;
+        let document = loaded.filter(|loaded| loaded.labels.media_type == "application/json");
+        let own = document.and_then(|document| json::string_at(document.value.expose(), USERNAME));
+        Ok(own.is_none_or(|own| user.is_some_and(|user| user == own.expose())))
+    }
+}
+
+/// The user name that a login gives to the server: in a frame what stands right before the secret (`AUTH user password`, the name in an
+/// LDAP bind).
+fn user_of(call: &Call) -> Option<Vec<u8>> {
+    match call {
+        Call::Login { user, .. } => Some(user.clone().into_bytes()),
+        Call::Frame { tokens, .. } => {
+            let with_secret = |token: &FrameToken| {
+                matches!(token, FrameToken::Element { pieces, .. }
+                    if pieces.iter().any(|piece| matches!(piece, Piece::Secret(_))))
+            };
+            let at = tokens.iter().position(with_secret)?;
+            match tokens[..at].last()? {
+                FrameToken::Element { pieces, .. } => joined(pieces),
+                _ => None,
+            }
+        }
+        Call::Statement { .. } | Call::Request(_) => None,
+    }
+}
+
+fn joined(pieces: &[Piece]) -> Option<Vec<u8>> {
+    let texts = pieces.iter().map(|piece| match piece {
+        Piece::Text(text) => Some(text.as_slice()),
+        _ => None,
+    });
+    texts.collect::<Option<Vec<&[u8]>>>().map(|texts| texts.concat())
+}

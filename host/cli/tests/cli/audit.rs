@@ -1,0 +1,80 @@
+//! What somebody does to the trail who owns the files and has not the vault's key.
+
+use std::sync::Arc;
+
+use keywheel_engine::SystemClock;
+use keywheel_store::{Error, Options, Store};
+use rusqlite::Connection;
+
+use crate::kit::Place;
+
+/// A host whose trail has three rows, each with its seal.
+fn host() -> Place {
+    let place = Place::new();
+    assert_eq!(place.run("init --recovery-to recovery.txt").exit, 0);
+    for _ in 0..2 {
+        assert_eq!(place.run("vault unseal --recovery @recovery.txt").exit, 0);
+    }
+    let ran = place.run("audit verify");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    assert!(ran.out.contains("to row 3"), "{}", ran.out);
+    place
+}
+
+fn assert_broken(place: &Place, row: u64) {
+    let ran = place.run("audit verify");
+    assert_eq!(ran.exit, 42, "{} {}", ran.out, ran.err);
+    let named = format!("broken at seq {row}: the row has no seal");
+    assert!(
+        ran.err.contains("audit.broken") && ran.err.contains(&named),
+        "{}",
+        ran.err
+    );
+    let ran = place.run("doctor");
+    assert_eq!(ran.exit, 50, "{}", ran.out);
+    assert!(ran.out.contains("the row has no seal"), "{}", ran.out);
+}
+
+#[tokio::test]
+async fn a_row_that_the_host_did_not_seal_is_found_and_stays_found() {
+    let place = host();
+    let forged = keywheel_audit::Entry::of_host("secret.read", "app/db", "ok");
+    let store = Store::open(&place.path().join("state"), Options::new(Arc::new(SystemClock))).unwrap();
+    let row = store.write(move |tx| tx.audit(&forged)).await;
+    assert_eq!(row.unwrap(), 4);
+    store
+        .read(|reader| Ok::<_, Error>(reader.audit_verify(None, &[])?.unwrap()))
+        .await
+        .unwrap();
+    drop(store);
+    assert_broken(&place, 4);
+    assert_eq!(place.run("vault unseal --recovery @recovery.txt").exit, 0);
+    assert_broken(&place, 4);
+}
+
+#[test]
+fn a_trail_whose_seals_are_gone_is_found() {
+    let place = host();
+    let database = Connection::open(place.path().join("state/keywheel.db")).unwrap();
+    database
+        .execute_batch("DROP TRIGGER audit_no_update; UPDATE audit SET seal = NULL")
+        .unwrap();
+    drop(database);
+    assert_broken(&place, 1);
+}
+
+#[test]
+fn a_host_without_a_key_at_hand_writes_no_row() {
+    let place = Place::new();
+    let ran = place.run_with(
+        "init --passphrase - --no-key-file --recovery-to recovery.txt",
+        "correct horse\n",
+    );
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let ran = place.run("plugin add postgres --yes");
+    assert_eq!(ran.exit, 22, "{}", ran.err);
+    assert!(ran.err.contains("vault.sealed"), "{}", ran.err);
+    let ran = place.run("doctor");
+    assert_eq!(ran.exit, 10, "{}", ran.out);
+    assert!(ran.out.contains("no seal was checked"), "{}", ran.out);
+}
