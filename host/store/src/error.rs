@@ -196,7 +196,7 @@ impl Error {
             Self::Limit { .. } => "store.limit",
             Self::Unreadable { .. } => "store.unreadable",
             Self::File { .. } => "store.file",
-            Self::Library { .. } => "store.library",
+            Self::Library { .. } => "store.sqlite-version",
             Self::Sql(_) => "store.sql",
         }
     }
