@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keywheel_audit::Entry;
-use keywheel_model::{Fence, RunId, Safety, StepName, Timestamp};
+use keywheel_model::{Fence, RunId, Safety, StepName, Timestamp, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest, NewRun, Run, Store, Transaction};
 use keywheel_workflow::{Effect, Ending, FORMAT, Lease, Next, Note, NoteKind, Pinned, State};
 use serde_json::json;
@@ -267,12 +267,15 @@ fn record_note(
     state: &State,
     Noted { note, at, safety }: &Noted,
 ) -> Result<(), keywheel_store::Error> {
+    if is_the_vaults(note.kind) {
+        return Ok(());
+    }
     let (action, outcome) = note_words(note.kind);
     let entry = Entry::of_host(action, state.settings.secret.as_str(), outcome)
         .in_run(&state.run)
         .with(json!({
             "rotation": state.settings.rotation.as_str(),
-            "version": note.version.as_ref().map(keywheel_model::VersionId::as_str),
+            "version": note.version.as_ref().map(VersionId::as_str),
             "detail": note.detail,
             "safety": safety,
             "at": at.as_unix_ms(),
@@ -289,6 +292,27 @@ fn record_note(
         tx.notify(action, state.settings.rotation.as_str(), &body)?;
     }
     Ok(())
+}
+
+/// Whether the note tells of a change of the vault's, which has carried [its row](vault_row) itself. A crash between that change and this
+/// state cannot lose it, nor can the vault be told the same twice.
+fn is_the_vaults(kind: NoteKind) -> bool {
+    matches!(
+        kind,
+        NoteKind::Promoted { .. } | NoteKind::Abandoned | NoteKind::Revoked
+    )
+}
+
+/// The row of a change of the vault's, for the transaction of that change.
+pub(crate) fn vault_row(state: &State, kind: NoteKind, version: &VersionId) -> Entry {
+    debug_assert!(is_the_vaults(kind), "the row would be written twice");
+    let (action, outcome) = note_words(kind);
+    Entry::of_host(action, state.settings.secret.as_str(), outcome)
+        .in_run(&state.run)
+        .with(json!({
+            "rotation": state.settings.rotation.as_str(),
+            "version": version.as_str(),
+        }))
 }
 
 /// The action and the outcome under which a note stands in the audit trail.

@@ -9,11 +9,12 @@ use keywheel_plugin::{Plugin, StepValue};
 use keywheel_policy::Binding;
 use keywheel_store::LeaseKey;
 use keywheel_vault::{Author, Head as VaultHead, Origin, Promotion, Rider, Vault as _, VersionInfo};
-use keywheel_workflow::{Call, Effect, Head, Kept, Report, State, StepOk, StoreFailure};
+use keywheel_workflow::{Call, Effect, Head, Kept, NoteKind, Phase, Report, State, StepOk, StoreFailure};
 use serde_json::json;
 
 use crate::Error;
 use crate::engine::Inner;
+use crate::journal::vault_row;
 use crate::pinned::Pinned;
 use crate::plan::worded;
 use crate::port::Port;
@@ -55,10 +56,10 @@ impl Performer {
             Effect::ReadHead => self.read_head(inner, name).await?,
             Effect::Call(call) => self.call(inner, call, state, by).await?,
             Effect::Promote { expected, version } => {
-                Report::Stored(promote(inner, &by, name, expected.as_ref(), version).await)
+                Report::Stored(promote(inner, &by, state, expected.as_ref(), version).await)
             }
             Effect::Abandon { version, keep_until } => {
-                let rider = kept_until(version, *keep_until);
+                let rider = kept_until(state, NoteKind::Abandoned, version, *keep_until);
                 Report::Stored(match resolve(inner, name, version).await {
                     Ok(found) if found.stage == Stage::Abandoned => Ok(()),
                     Ok(found) => inner
@@ -70,7 +71,7 @@ impl Performer {
                 })
             }
             Effect::MarkRevoked { version, keep_until } => {
-                let rider = kept_until(version, *keep_until);
+                let rider = kept_until(state, NoteKind::Revoked, version, *keep_until);
                 Report::Stored(match resolve(inner, name, version).await {
                     Ok(found) if found.stage == Stage::Revoked => Ok(()),
                     Ok(found) => inner
@@ -278,10 +279,11 @@ async fn resolve(inner: &Inner, name: &SecretName, version: &VersionId) -> Resul
 async fn promote(
     inner: &Inner,
     by: &Author,
-    name: &SecretName,
+    state: &State,
     expected: Option<&VersionId>,
     version: &VersionId,
 ) -> Result<(), StoreFailure> {
+    let name = &state.settings.secret;
     let head = inner.vault.head(name).await.map_err(store_failure)?;
     let found = find(&head, version).ok_or(StoreFailure::Conflict)?;
     let current = head.current();
@@ -293,17 +295,21 @@ async fn promote(
     }
     let expected = current.map(|current| current.id.clone());
     let before = expected.clone();
+    // What is rolled forward to has just been accepted.
+    let proved = state.proved || state.phase == Phase::RollForward;
+    let row = vault_row(state, NoteKind::Promoted { proved }, version);
+    let rider = Rider::new(move |tx| tx.audit(&row).map(|_| ()));
     let promoted = if found.stage == Stage::Pending {
         let promotion = Promotion {
             name: name.clone(),
             pending: found.id.clone(),
             expected_current: expected,
         };
-        inner.vault.promote(by, promotion, Rider::none()).await
+        inner.vault.promote(by, promotion, rider).await
     } else {
         let rolled = inner
             .vault
-            .roll_back(by, name, &found.id, expected.as_ref(), Rider::none())
+            .roll_back(by, name, &found.id, expected.as_ref(), rider)
             .await;
         rolled.map(|_| ())
     };
@@ -312,10 +318,20 @@ async fn promote(
     Ok(())
 }
 
-/// Until when a version's material is kept at least; rows are never deleted, so this is what a clean-up would have to respect.
-fn kept_until(version: &VersionId, until: keywheel_model::Timestamp) -> Rider {
+/// What a version's end is recorded with: the audit row, and until when its material is kept at least. Rows are never deleted, so that is
+/// what a clean-up would have to respect.
+fn kept_until(
+    state: &State,
+    kind: NoteKind,
+    version: &VersionId,
+    until: keywheel_model::Timestamp,
+) -> Rider {
     let key = format!("keep-until.{version}");
-    Rider::new(move |tx| tx.set_meta(&key, &until.as_unix_ms().to_string()))
+    let row = vault_row(state, kind, version);
+    Rider::new(move |tx| {
+        tx.audit(&row)?;
+        tx.set_meta(&key, &until.as_unix_ms().to_string())
+    })
 }
 
 fn store_failure(error: keywheel_vault::Error) -> StoreFailure {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use keywheel_e2e::{Host, Started, postgres_role, redis_user};
 use keywheel_kit::{Login, Postgres, PostgresOptions, Redis, RedisOptions, random_password};
+use rusqlite::{Connection, OpenFlags};
 
 /// One credential that rotates, and how its server takes a login with it.
 struct Subject<'a> {
@@ -61,6 +62,7 @@ impl Subject<'_> {
 
     /// Somebody can log in right after the kill; after `run resume` it is the current credential, and nothing else.
     fn recovers(&mut self, what: &str) {
+        trail_is_whole(self.host, what);
         let works = self
             .remember()
             .iter()
@@ -91,6 +93,7 @@ impl Subject<'_> {
         }
         assert_eq!(current, 1, "{what}");
         let _ = self.host.run(&["audit", "verify"], "").ends(0);
+        trail_is_whole(self.host, &format!("{what}, recovered"));
     }
 
     /// Every version whose value the vault still has, with its stage.
@@ -115,6 +118,31 @@ impl Subject<'_> {
         secrets.extend(others.iter().map(|&other| other.to_owned()));
         self.host.left_no_trace(&secrets, &[("server log", log)]);
     }
+}
+
+/// What is in the database has its row in the trail, written with it and not after it: each change of a version's stage by a run, once;
+/// and the secrets of each call that may have had an effect. Asked before the host gets to run again.
+fn trail_is_whole(host: &Host, what: &str) {
+    let mode = OpenFlags::SQLITE_OPEN_READ_WRITE;
+    let journal = Connection::open_with_flags(host.file("state/keywheel.db"), mode).unwrap();
+    let untold = |sql: &str| -> Vec<String> {
+        let mut statement = journal.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    // A promotion makes one version previous and another current; only the latter is told.
+    let stages = "SELECT e.stage || ' ' || e.version FROM version_event e JOIN run ON run.id = e.run
+        WHERE e.stage IN ('current', 'abandoned', 'revoked') AND 1 <> (
+            SELECT count(*) FROM audit a WHERE a.run = e.run AND a.details ->> 'version' = e.version
+            AND a.action = CASE e.stage WHEN 'current' THEN 'secret.promote'
+                WHEN 'abandoned' THEN 'secret.abandon' ELSE 'secret.revoke' END)";
+    assert_eq!(untold(stages), Vec::<String>::new(), "{what}");
+    // A stored secret has its identity in the intent; what was derived from it has none that lasts, but was derived in the same step.
+    let uses = "SELECT i.step || ' ' || i.kind || ' ' || s.value FROM intent i, json_each(i.secrets) s WHERE NOT EXISTS (
+            SELECT 1 FROM audit a WHERE a.run = i.run AND a.action = 'secret.use' AND a.at <= i.at
+            AND a.details ->> 'step' = i.step
+            AND (a.details ->> 'secret' = s.value OR instr(s.value, '@') = 0))";
+    assert_eq!(untold(uses), Vec::<String>::new(), "{what}");
 }
 
 #[test]
