@@ -255,7 +255,8 @@ impl Glance {
                 effect: Effect::None,
                 seen: keywheel_capability::StepReport::default(),
                 stop: None,
-                cpu: std::time::Duration::default(),
+                cpu: std::time::Duration::ZERO,
+                guest: std::time::Duration::ZERO,
             });
         }
         let by = Author {

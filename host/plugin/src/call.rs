@@ -44,8 +44,10 @@ pub struct StepEnd {
     pub seen: StepReport,
     /// Why the call was ended from outside, if it was.
     pub stop: Option<Stop>,
-    /// How long the guest itself computed.
+    /// How long the call computed: the guest, and the host functions that it called. This is what has a limit.
     pub cpu: Duration,
+    /// The guest's part of it, with the making of the instance.
+    pub guest: Duration,
 }
 
 enum Called {
@@ -81,11 +83,13 @@ impl Plugin {
             },
             Err(_elapsed) => Called::Stopped(Stop::WallClock),
         };
-        let ended = end(called, store.into_data().host, meter.spent());
+        let ended = end(called, store.into_data().host, &meter);
+        let us = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(
             plugin = %self.manifest().name,
             %step,
-            computed_us = u64::try_from(ended.cpu.as_micros()).unwrap_or(u64::MAX),
+            computed_us = us(ended.cpu),
+            guest_us = us(ended.guest),
             host_calls = ended.seen.host_calls,
             "a step of a plugin ended"
         );
@@ -201,7 +205,7 @@ fn masked(store: &mut Store<Data>, plan: &str) -> Result<String, StepError> {
     }
 }
 
-fn end(called: Called, mut host: HostState, cpu: Duration) -> StepEnd {
+fn end(called: Called, mut host: HostState, meter: &Meter) -> StepEnd {
     let mut stop = None;
     let result = match called {
         Called::Value(value) => Ok(bounded(value, &mut host)),
@@ -239,7 +243,8 @@ fn end(called: Called, mut host: HostState, cpu: Duration) -> StepEnd {
         effect,
         seen,
         stop,
-        cpu,
+        cpu: meter.spent(),
+        guest: meter.spent_in_guest(),
     }
 }
 

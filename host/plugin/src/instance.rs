@@ -105,6 +105,11 @@ pub(crate) fn store<T: Limited>(engine: &Engine, data: T, limits: &Limits, meter
     store.limiter(|data| data.allowance());
     store.set_hostcall_fuel(limits.hostcall_bytes);
     store.set_epoch_deadline(1);
+    let crossings = meter.clone();
+    store.call_hook(move |_, hook| {
+        crossings.crossed(hook);
+        Ok(())
+    });
     let (meter, cpu) = (meter.clone(), limits.cpu);
     store.epoch_deadline_callback(move |mut context: StoreContextMut<'_, T>| {
         if let Some(over) = context.data_mut().over() {

@@ -1,5 +1,5 @@
-//! How long a guest has computed. An async call is polled: the time inside of polls is its own, the time between them is
-//! spent waiting for the host.
+//! How long a call has computed. An async call is polled: the time inside of polls is its own, the time between them is
+//! spent waiting for others. Its own is the guest's, except while the guest is in a host function.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -7,10 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use wasmtime::CallHook;
+
 #[derive(Default)]
 struct Spent {
     before: Duration,
     since: Option<Instant>,
+    /// What host functions have computed, and what the call had when it entered the one that it is in.
+    host: Duration,
+    entered: Option<Duration>,
+}
+
+impl Spent {
+    fn total(&self) -> Duration {
+        self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
 }
 
 /// Reads the time that a metered future has computed so far, also from inside of it.
@@ -23,7 +34,31 @@ impl Meter {
     }
 
     pub(crate) fn spent(&self) -> Duration {
-        self.with(|spent| spent.before + spent.since.map_or(Duration::ZERO, |since| since.elapsed()))
+        self.with(|spent| spent.total())
+    }
+
+    /// The part of [`Meter::spent`] in which no host function was at work: the instance made, the guest's own code.
+    pub(crate) fn spent_in_guest(&self) -> Duration {
+        self.with(|spent| {
+            let total = spent.total();
+            let current = spent
+                .entered
+                .map_or(Duration::ZERO, |entered| total.saturating_sub(entered));
+            total.saturating_sub(spent.host + current)
+        })
+    }
+
+    /// Notes that the guest calls the host, or goes on.
+    pub(crate) fn crossed(&self, hook: CallHook) {
+        self.with(|spent| match hook {
+            CallHook::CallingHost => spent.entered = Some(spent.total()),
+            CallHook::ReturningFromHost => {
+                if let Some(entered) = spent.entered.take() {
+                    spent.host += spent.total().saturating_sub(entered);
+                }
+            }
+            CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
+        });
     }
 
     /// Runs a future under this meter.
@@ -64,5 +99,23 @@ mod tests {
             .await;
         assert!(inside >= Duration::from_millis(20), "{inside:?}");
         assert!(meter.spent() >= inside);
+    }
+
+    #[tokio::test]
+    async fn what_a_host_function_computes_is_not_the_guests() {
+        let meter = Meter::default();
+        meter
+            .run(async {
+                meter.crossed(CallHook::CallingHost);
+                let before = meter.spent_in_guest();
+                std::thread::sleep(Duration::from_millis(20));
+                assert_eq!(meter.spent_in_guest(), before, "nor while it is under way");
+                meter.crossed(CallHook::ReturningFromHost);
+                std::thread::sleep(Duration::from_millis(5));
+            })
+            .await;
+        let (all, guest) = (meter.spent(), meter.spent_in_guest());
+        assert!(guest >= Duration::from_millis(5), "{guest:?}");
+        assert!(all >= guest + Duration::from_millis(20), "{all:?}, {guest:?}");
     }
 }
