@@ -320,12 +320,7 @@ async fn promote(
 
 /// What a version's end is recorded with: the audit row, and until when its material is kept at least. Rows are never deleted, so that is
 /// what a clean-up would have to respect.
-fn kept_until(
-    state: &State,
-    kind: NoteKind,
-    version: &VersionId,
-    until: keywheel_model::Timestamp,
-) -> Rider {
+fn kept_until(state: &State, kind: NoteKind, version: &VersionId, until: keywheel_model::Timestamp) -> Rider {
     let key = format!("keep-until.{version}");
     let row = vault_row(state, kind, version);
     Rider::new(move |tx| {

@@ -223,7 +223,10 @@ pub(crate) fn load(plugin: &Path, scale: Scale) -> Result<Vec<Row>> {
         ];
         // The first round warms up.
         if round > 0 {
-            for (kept, figure) in [&mut cold, &mut warm, &mut cold_scans, &mut scans].into_iter().zip(figures) {
+            for (kept, figure) in [&mut cold, &mut warm, &mut cold_scans, &mut scans]
+                .into_iter()
+                .zip(figures)
+            {
                 kept.push(figure);
             }
         }
@@ -234,9 +237,20 @@ pub(crate) fn load(plugin: &Path, scale: Scale) -> Result<Vec<Row>> {
             format!("{} compiled anew", microseconds(anew.median)),
             format!("{:.2} %", cached.median / anew.median * 100.0),
         );
-        (Row::new(what, cached.shown(microseconds)).beside(beside.0, beside.1), cached.median)
+        (
+            Row::new(what, cached.shown(microseconds)).beside(beside.0, beside.1),
+            cached.median,
+        )
     };
-    let (one, median) = row("load of a cached compiled plugin (postgres.wasm), median", warm, cold);
-    let (whole, _) = row("  and the scan of its folder, with lock file and grant", scans, cold_scans);
+    let (one, median) = row(
+        "load of a cached compiled plugin (postgres.wasm), median",
+        warm,
+        cold,
+    );
+    let (whole, _) = row(
+        "  and the scan of its folder, with lock file and grant",
+        scans,
+        cold_scans,
+    );
     Ok(vec![one.target("<= 1 ms", median <= LOAD_TARGET_US), whole])
 }

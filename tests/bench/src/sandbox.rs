@@ -88,10 +88,7 @@ pub(crate) async fn run(
     let wall = format!("{} wall", Spread::of(walls).shown(microseconds));
     let (guest_row, share) = guest.row("instances and guest code, of a whole PostgreSQL rotation", &wall);
     let (all_row, _) = all.row("  and what the host functions computed for them", &wall);
-    Ok(vec![
-        guest_row.target("<= 2 %", share <= TARGET_PERCENT),
-        all_row,
-    ])
+    Ok(vec![guest_row.target("<= 2 %", share <= TARGET_PERCENT), all_row])
 }
 
 /// Of every rotation the time, and its share of the whole.
