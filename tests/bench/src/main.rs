@@ -111,6 +111,12 @@ async fn measure(options: &Options, plugin: &Path, computed: &Computed) -> Resul
     let scale = if options.long { LONG } else { SHORT };
     let wanted = |part: Part| options.only.is_none_or(|only| only == part);
     let mut rows = Vec::new();
+    // First, because it takes no time: whatever is wrong with it is known at once.
+    let mut facts = Vec::new();
+    if wanted(Part::Facts) {
+        let binary = std::env::current_exe()?.with_file_name("keywheel");
+        facts = facts::run(&binary, &options.plugins)?;
+    }
     if wanted(Part::Step) {
         rows.extend(plugin::step(plugin, scale).await?);
     }
@@ -128,9 +134,6 @@ async fn measure(options: &Options, plugin: &Path, computed: &Computed) -> Resul
             }
         }
     }
-    if wanted(Part::Facts) {
-        let binary = std::env::current_exe()?.with_file_name("keywheel");
-        rows.extend(facts::run(&binary, &options.plugins)?);
-    }
+    rows.extend(facts);
     Ok(rows)
 }
