@@ -110,30 +110,42 @@ fn main() -> Result<()> {
 async fn measure(options: &Options, plugin: &Path, computed: &Computed) -> Result<Vec<Row>> {
     let scale = if options.long { LONG } else { SHORT };
     let wanted = |part: Part| options.only.is_none_or(|only| only == part);
-    let mut rows = Vec::new();
+    let mut rows = Rows::default();
     // First, because it takes no time: whatever is wrong with it is known at once.
-    let mut facts = Vec::new();
     if wanted(Part::Facts) {
         let binary = std::env::current_exe()?.with_file_name("keywheel");
-        facts = facts::run(&binary, &options.plugins)?;
+        rows.add(facts::run(&binary, &options.plugins)?);
     }
     if wanted(Part::Step) {
-        rows.extend(plugin::step(plugin, scale).await?);
+        rows.add(plugin::step(plugin, scale).await?);
     }
     if wanted(Part::Load) {
-        rows.extend(plugin::load(plugin, scale)?);
+        rows.add(plugin::load(plugin, scale)?);
     }
     if wanted(Part::Sandbox) || wanted(Part::Deferred) || wanted(Part::Login) {
         let server = tokio::task::spawn_blocking(scene::server).await??;
         if wanted(Part::Sandbox) {
-            rows.extend(sandbox::run(&server, plugin, scale, computed).await?);
+            rows.add(sandbox::run(&server, plugin, scale, computed).await?);
         }
         for (part, proof) in [(Part::Deferred, Proof::Deferred), (Part::Login, Proof::Login)] {
             if wanted(part) {
-                rows.extend(Box::pin(rotations::run(&server, plugin, scale, proof)).await?);
+                rows.add(Box::pin(rotations::run(&server, plugin, scale, proof)).await?);
             }
         }
     }
-    rows.extend(facts);
-    Ok(rows)
+    Ok(rows.0)
+}
+
+/// What has been measured so far.
+#[derive(Default)]
+struct Rows(Vec<Row>);
+
+impl Rows {
+    /// Says each row as soon as it is there, so that nothing is lost when a later part fails.
+    fn add(&mut self, rows: Vec<Row>) {
+        for row in &rows {
+            println!("bench: {}", row.as_line());
+        }
+        self.0.extend(rows);
+    }
 }

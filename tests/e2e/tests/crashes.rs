@@ -6,13 +6,15 @@
     clippy::expect_used,
     clippy::disallowed_methods,
     clippy::format_push_string,
+    clippy::print_stdout,
     clippy::too_many_lines,
     unreachable_pub,
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
+use std::collections::BTreeMap;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keywheel_e2e::{Host, Started, postgres_role, redis_user};
 use keywheel_kit::{Login, Postgres, PostgresOptions, Redis, RedisOptions, random_password};
@@ -24,8 +26,8 @@ struct Subject<'a> {
     rotation: &'a str,
     secret: &'a str,
     login: &'a dyn Fn(&str) -> Login,
-    /// Every value it ever had.
-    seen: Vec<String>,
+    /// Every value it ever had, by version.
+    seen: BTreeMap<String, String>,
 }
 
 impl Subject<'_> {
@@ -34,30 +36,49 @@ impl Subject<'_> {
             .start(&mut self.host.command(&["rotate", self.rotation, "--wait", "end"]))
     }
 
-    /// Rotates undisturbed; how long that took.
-    fn rotate(&mut self) -> Duration {
-        let begun = Instant::now();
+    /// Rotates undisturbed; how many changes of the journal that took.
+    fn rotate(&mut self) -> i64 {
+        let journal = Journal::of(self.host);
+        let before = journal.changes();
         let started = self.start();
         let _ = self.host.wait(started).ends(0);
         self.remember();
-        begun.elapsed()
+        journal.changes() - before
     }
 
-    fn kill_after(&mut self, span: Duration) {
+    /// Kills it as soon as the journal has so many changes more than before; says where it was, if it was not over before that.
+    fn kill_after(&mut self, changes: i64) -> Option<String> {
+        let journal = Journal::of(self.host);
+        let before = journal.changes();
         let mut started = self.start();
-        thread::sleep(span);
-        // It may be over already.
-        let _ = started.child.kill();
+        let killed = loop {
+            if journal.changes() - before >= changes {
+                started.child.kill().unwrap();
+                break true;
+            }
+            if started.child.try_wait().unwrap().is_some() {
+                break false;
+            }
+            thread::sleep(Duration::from_micros(200));
+        };
         let _ = self.host.wait(started);
-        self.recovers(&format!("killed after {span:?}"));
+        let place = journal.last_step();
+        drop(journal);
+        self.recovers(&format!("killed after change {changes}, {place}"));
+        killed.then_some(place)
     }
 
-    fn kill_at(&mut self, word: &str) {
-        let mut started = self.start();
-        assert!(started.wait_for(word), "{}", started.stderr());
-        started.child.kill().unwrap();
-        let output = self.host.wait(started).ends(-1);
-        self.recovers(&format!("killed at `{word}`: {}", output.stderr));
+    /// Kills it at every change of the journal that a rotation makes, each in a rotation of its own; how often it was where.
+    fn kill_everywhere(&mut self, every: usize) -> BTreeMap<String, u32> {
+        let whole = self.rotate();
+        let mut places = BTreeMap::new();
+        for change in (1..whole).step_by(every) {
+            if let Some(place) = self.kill_after(change) {
+                *places.entry(place).or_default() += 1;
+            }
+        }
+        println!("{}: killed {places:?}", self.rotation);
+        places
     }
 
     /// Somebody can log in right after the kill; after `run resume` it is the current credential, and nothing else.
@@ -96,40 +117,68 @@ impl Subject<'_> {
         trail_is_whole(self.host, &format!("{what}, recovered"));
     }
 
-    /// Every version whose value the vault still has, with its stage.
+    /// Every version whose value the vault still has, with its stage. A version's value is read once: it never changes.
     fn remember(&mut self) -> Vec<(String, String)> {
         let mut values = Vec::new();
         for (version, stage) in self.host.versions(self.secret) {
             if stage == "destroyed" {
                 continue;
             }
-            let value = self.host.read(self.secret, Some(&version));
-            if !self.seen.contains(&value) {
-                self.seen.push(value.clone());
-            }
-            values.push((stage, value));
+            let read = |version: &String| self.host.read(self.secret, Some(version));
+            let value = self.seen.entry(version).or_insert_with_key(read);
+            values.push((stage, value.clone()));
         }
         values
     }
 
     /// No value of it, nor any of `others`, shows in anything that the host printed or keeps, nor in `log`.
     fn left_no_trace(&self, others: &[&str], log: &str) {
-        let mut secrets = self.seen.clone();
+        let mut secrets: Vec<String> = self.seen.values().cloned().collect();
         secrets.extend(others.iter().map(|&other| other.to_owned()));
         self.host.left_no_trace(&secrets, &[("server log", log)]);
+    }
+}
+
+/// The journal of a host, read from beside it.
+struct Journal(Connection);
+
+impl Journal {
+    fn of(host: &Host) -> Self {
+        let mode = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let journal = Connection::open_with_flags(host.file("state/keywheel.db"), mode).unwrap();
+        journal.busy_timeout(Duration::from_secs(5)).unwrap();
+        Self(journal)
+    }
+
+    fn ask<T: rusqlite::types::FromSql>(&self, sql: &str) -> Vec<T> {
+        let mut statement = self.0.prepare_cached(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get(0)).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    /// States of runs, intents, outcomes and changes of versions that were ever written.
+    fn changes(&self) -> i64 {
+        let sum = "SELECT (SELECT coalesce(sum(version), 0) FROM run) + (SELECT count(*) FROM intent)
+            + (SELECT count(*) FROM intent_outcome) + (SELECT count(*) FROM version_event)";
+        self.ask(sum)[0]
+    }
+
+    /// Where the newest run is: its newest step that writes intents, and whether the last of these has an outcome.
+    fn last_step(&self) -> String {
+        let last = "SELECT CASE WHEN run.finished IS NOT NULL THEN 'over' ELSE coalesce((
+                SELECT i.step || CASE WHEN o.intent IS NULL THEN ' open' ELSE ' known' END
+                FROM intent i LEFT JOIN intent_outcome o ON o.intent = i.id WHERE i.run = run.id
+                ORDER BY i.id DESC LIMIT 1), 'begun') END
+            FROM run ORDER BY run.started DESC, run.id DESC LIMIT 1";
+        self.ask::<String>(last).remove(0)
     }
 }
 
 /// What is in the database has its row in the trail, written with it and not after it: each change of a version's stage by a run, once;
 /// and the secrets of each call that may have had an effect. Asked before the host gets to run again.
 fn trail_is_whole(host: &Host, what: &str) {
-    let mode = OpenFlags::SQLITE_OPEN_READ_WRITE;
-    let journal = Connection::open_with_flags(host.file("state/keywheel.db"), mode).unwrap();
-    let untold = |sql: &str| -> Vec<String> {
-        let mut statement = journal.prepare(sql).unwrap();
-        let rows = statement.query_map([], |row| row.get(0)).unwrap();
-        rows.map(Result::unwrap).collect()
-    };
+    let journal = Journal::of(host);
+    let untold = |sql: &str| journal.ask::<String>(sql);
     // A promotion makes one version previous and another current; only the latter is told.
     let stages = "SELECT e.stage || ' ' || e.version FROM version_event e JOIN run ON run.id = e.run
         WHERE e.stage IN ('current', 'abandoned', 'revoked') AND 1 <> (
@@ -169,18 +218,13 @@ fn a_postgres_role_survives_kill_9_at_any_moment_and_no_password_shows_anywhere(
         rotation: "app-db",
         secret: "app/db",
         login: &login,
-        seen: vec![old],
+        seen: BTreeMap::new(),
     };
-    let whole = subject.rotate();
-    for part in 1..=8 {
-        subject.kill_after(whole * part / 9);
-    }
-    subject.kill_at("create     done");
-    // The grace runs from here.
-    subject.kill_at("promote    done");
+    let places = subject.kill_everywhere(1);
+    assert!(places.len() > 3, "{places:?}");
     let log = server.log()[by_hand..].to_owned();
     assert!(log.contains("ALTER ROLE"), "statements are logged");
-    subject.left_no_trace(&[server.admin_password()], &log);
+    subject.left_no_trace(&[&old, server.admin_password()], &log);
 }
 
 #[test]
@@ -199,12 +243,9 @@ fn a_redis_user_survives_kill_9_at_any_moment_and_no_password_shows_anywhere() {
         rotation: "app-redis",
         secret: "app/redis",
         login: &login,
-        seen: vec![old],
+        seen: BTreeMap::new(),
     };
-    let whole = subject.rotate();
-    for part in [2, 4, 6] {
-        subject.kill_after(whole * part / 9);
-    }
-    subject.kill_at("promote    done");
-    subject.left_no_trace(&[server.admin_password()], &server.log());
+    let places = subject.kill_everywhere(2);
+    assert!(places.len() > 3, "{places:?}");
+    subject.left_no_trace(&[&old, server.admin_password()], &server.log());
 }
