@@ -255,47 +255,10 @@ impl Engine {
         } else {
             healthy("vault", "it is open".to_owned())
         });
-        for slot in self.inner.vault.slots().await? {
-            if let Some(fault) = slot.fault {
-                found.push(sick(
-                    "vault",
-                    format!("slot {}: {fault}", slot.id),
-                    Some("open the vault by another slot and add a new one".to_owned()),
-                ));
-            }
-        }
-        found.push(match self.audit_verify(Vec::new()).await {
-            Ok(report) => match report.sealed_to {
-                Some(_) => healthy(
-                    "audit",
-                    format!("{} rows hold together, each with its seal", report.rows),
-                ),
-                None => Diagnosis {
-                    result: "warning",
-                    advice: Some("`keywheel audit verify` opens the vault and checks them".to_owned()),
-                    ..healthy(
-                        "audit",
-                        format!("{} rows hold together; no seal was checked", report.rows),
-                    )
-                },
-            },
-            Err(error) => sick("audit", chain(&error), error.hint()),
-        });
-        for plugin in self.plugins() {
-            let name = plugin
-                .name
-                .as_ref()
-                .map_or_else(|| plugin.file.display().to_string(), ToString::to_string);
-            found.push(match plugin.status {
-                "pinned" => healthy("plugin", format!("{name} is pinned")),
-                "refused" => sick("plugin", format!("{name}: {}", plugin.detail), None),
-                status => Diagnosis {
-                    result: "warning",
-                    advice: Some(plugin.detail),
-                    ..healthy("plugin", format!("{name} is {status}"))
-                },
-            });
-        }
+        self.diagnose_slots(&mut found).await?;
+        self.diagnose_records(&mut found).await;
+        found.push(self.diagnose_trail().await);
+        self.diagnose_plugins(&mut found);
         found.push(match self.inner.policy().await {
             Ok(policy) => healthy("grants", format!("{} can be read", policy.grants().len())),
             Err(error) => sick("grants", chain(&error), error.hint()),
@@ -311,6 +274,83 @@ impl Engine {
             }
         });
         Ok(found)
+    }
+
+    async fn diagnose_slots(&self, found: &mut Vec<Diagnosis>) -> Result<(), Error> {
+        for slot in self.inner.vault.slots().await? {
+            if let Some(fault) = slot.fault {
+                found.push(sick(
+                    "vault",
+                    format!("slot {}: {fault}", slot.id),
+                    Some("open the vault by another slot and add a new one".to_owned()),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every record still opens: the database may be sound, and what is in it not.
+    async fn diagnose_records(&self, found: &mut Vec<Diagnosis>) {
+        let records = match self.inner.vault.check_records().await {
+            Ok(records) => records,
+            Err(keywheel_vault::Error::Sealed) => {
+                return found.push(Diagnosis {
+                    result: "warning",
+                    advice: Some(
+                        "run `keywheel doctor` on a terminal: it asks for the passphrase".to_owned(),
+                    ),
+                    ..healthy("records", "no record was opened: the vault is sealed".to_owned())
+                });
+            }
+            Err(error) => return found.push(sick("records", chain(&error), error.hint())),
+        };
+        if records.faulty == 0 {
+            return found.push(healthy("records", format!("{} open", records.sound)));
+        }
+        for fault in &records.faults {
+            let detail = format!("{}: {} ({})", fault.error.code(), chain(&fault.error), fault.what);
+            found.push(sick("records", detail, fault.error.hint()));
+        }
+        let detail = format!("{} open, {} do not", records.sound, records.faulty);
+        found.push(sick("records", detail, None));
+    }
+
+    async fn diagnose_trail(&self) -> Diagnosis {
+        match self.audit_verify(Vec::new()).await {
+            Ok(report) => match report.sealed_to {
+                Some(_) => healthy(
+                    "audit",
+                    format!("{} rows hold together, each with its seal", report.rows),
+                ),
+                None => Diagnosis {
+                    result: "warning",
+                    advice: Some("`keywheel audit verify` opens the vault and checks them".to_owned()),
+                    ..healthy(
+                        "audit",
+                        format!("{} rows hold together; no seal was checked", report.rows),
+                    )
+                },
+            },
+            Err(error) => sick("audit", chain(&error), error.hint()),
+        }
+    }
+
+    fn diagnose_plugins(&self, found: &mut Vec<Diagnosis>) {
+        for plugin in self.plugins() {
+            let name = plugin
+                .name
+                .as_ref()
+                .map_or_else(|| plugin.file.display().to_string(), ToString::to_string);
+            found.push(match plugin.status {
+                "pinned" => healthy("plugin", format!("{name} is pinned")),
+                "refused" => sick("plugin", format!("{name}: {}", plugin.detail), None),
+                status => Diagnosis {
+                    result: "warning",
+                    advice: Some(plugin.detail),
+                    ..healthy("plugin", format!("{name} is {status}"))
+                },
+            });
+        }
     }
 }
 

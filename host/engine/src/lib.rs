@@ -35,7 +35,7 @@ pub use engine::Engine;
 pub use error::Error;
 pub use inspect::{AuditQuery, AuditReport};
 pub use keywheel_plugin::{Addition, Listed, Status};
-pub use keywheel_vault::{NewSlot, Unlock};
+pub use keywheel_vault::{NewSlot, RecoveryIdentity, Unlock};
 pub use keywheel_workflow::{RunWord, State, describe};
 pub use observe::{Observer, Silent, Wait};
 pub use runs::{Order, Wish};

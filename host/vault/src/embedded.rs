@@ -12,6 +12,7 @@ use crate::slots::{self, Key};
 use crate::{Error, Rider, key_file};
 
 mod api;
+mod check;
 mod escrow;
 mod look;
 mod versions;
@@ -30,13 +31,26 @@ struct Inner {
     keyring: RwLock<Option<Arc<Keyring>>>,
 }
 
-/// A vault just made.
-pub struct Initialised {
-    /// The vault, open.
-    pub vault: Embedded,
-    /// The recovery identity, `AGE-SECRET-KEY-1…`: to be shown to a person once and to be kept nowhere. With it the vault
-    /// can be opened when every other key is lost.
-    pub recovery: SecretBytes,
+/// What opens a vault when every other key is lost. It is made before the vault is, so that no vault exists whose recovery
+/// identity nobody holds; the vault itself keeps only the public half.
+pub struct RecoveryIdentity(Identity);
+
+impl RecoveryIdentity {
+    /// A fresh one.
+    ///
+    /// # Errors
+    /// The system gives no random numbers.
+    pub fn generate() -> Result<Self, Error> {
+        Ok(Self(Identity::generate()?))
+    }
+
+    /// `AGE-SECRET-KEY-1…`: to be given to a person once and to be kept nowhere else.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`].
+    pub fn to_text(&self) -> Result<SecretBytes, Error> {
+        self.0.to_text()
+    }
 }
 
 /// A way to open the vault.
@@ -73,19 +87,23 @@ pub struct SlotInfo {
 }
 
 impl Embedded {
-    /// Makes the vault of a store: fresh keys, a recovery slot, and a slot for each of `slots`. It is open afterwards.
+    /// Makes the vault of a store: fresh keys, a slot for the recovery identity, and one for each of `slots`. It is open afterwards.
     ///
     /// # Errors
     /// [`Error::Initialised`] when there is one; [`Error::KeyFile`].
-    pub async fn init(store: Store, slots: Vec<NewSlot>, rider: Rider) -> Result<Initialised, Error> {
+    pub async fn init(
+        store: Store,
+        recovery: &RecoveryIdentity,
+        slots: Vec<NewSlot>,
+        rider: Rider,
+    ) -> Result<Self, Error> {
         let keyring = Keyring::generate()?;
-        let identity = Identity::generate()?;
         let id = store.id().to_owned();
         let terms = keyring.wrapped_terms(&id)?;
         let mut rows = vec![slots::for_recipient(
             "recovery",
             keyring.root(),
-            identity.recipient(),
+            recovery.0.recipient(),
         )?];
         for new in slots {
             let name = format!("{}-1", kind_of(&new));
@@ -114,10 +132,7 @@ impl Embedded {
             }),
         };
         vault.set_keyring(keyring)?;
-        Ok(Initialised {
-            vault,
-            recovery: identity.to_text()?,
-        })
+        Ok(vault)
     }
 
     /// The vault of a store: open if the key file is there and fits, else sealed.

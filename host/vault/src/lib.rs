@@ -20,10 +20,10 @@ mod slots;
 mod types;
 mod vault;
 
-pub use embedded::{Embedded, Initialised, NewSlot, SlotInfo, Unlock};
+pub use embedded::{Embedded, NewSlot, RecoveryIdentity, SlotInfo, Unlock};
 pub use error::Error;
 pub use types::{
     Author, Capabilities, Change, Escrowed, Head, Labels, Metadata, Origin, Output, Pending, Promotion,
-    Rider, SecretValue, VersionInfo,
+    RecordFault, Records, Rider, SecretValue, VersionInfo,
 };
 pub use vault::Vault;

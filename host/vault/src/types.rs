@@ -270,3 +270,23 @@ impl Rider {
         (self.0)(transaction)
     }
 }
+
+/// What a look at every record found.
+#[derive(Debug, Default)]
+pub struct Records {
+    /// How many open.
+    pub sound: u64,
+    /// How many do not.
+    pub faulty: u64,
+    /// The first of those.
+    pub faults: Vec<RecordFault>,
+}
+
+/// A record that does not open.
+#[derive(Debug)]
+pub struct RecordFault {
+    /// The stage of its version, or that it is a run's.
+    pub what: &'static str,
+    /// Why; it names the record.
+    pub error: crate::Error,
+}

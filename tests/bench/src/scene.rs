@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
-use keywheel_engine::{Engine, Import, Left, Order, Setup, Silent, Stop, SystemClock, Wait, Wish};
+use keywheel_engine::{
+    Engine, Import, Left, Order, RecoveryIdentity, Setup, Silent, Stop, SystemClock, Wait, Wish,
+};
 use keywheel_kit::{Postgres, PostgresOptions};
 use keywheel_model::{RotationName, RunId, SecretBytes, Trigger};
 use tempfile::TempDir;
@@ -68,6 +70,7 @@ impl Host {
             folder: folder.path().to_owned(),
             passphrase: None,
             key_file: true,
+            recovery: RecoveryIdentity::generate()?,
             clock: Arc::new(SystemClock),
         };
         let done = setup.run().await?;

@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keywheel_engine::{Engine, Import, Imported, Left, Order, Setup, Silent, Stop, SystemClock, Wait};
+use keywheel_engine::{
+    Engine, Import, Imported, Left, Order, RecoveryIdentity, Setup, Silent, Stop, SystemClock, Wait,
+};
 use keywheel_kit::{Postgres, PostgresOptions, random_password};
 use keywheel_model::{SecretBytes, Trigger};
 use keywheel_workflow::RunWord;
@@ -59,6 +61,7 @@ async fn scene() -> Scene {
         folder: folder.path().to_owned(),
         passphrase: None,
         key_file: true,
+        recovery: RecoveryIdentity::generate().unwrap(),
         clock: Arc::new(SystemClock),
     }
     .run()

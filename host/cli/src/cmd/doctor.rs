@@ -34,7 +34,7 @@ impl From<Diagnosis> for Finding {
 /// Standard output cannot be written: whatever else is wrong is a finding.
 pub(crate) async fn run(context: &Context) -> Result<ExitCode, Failure> {
     let mut found = vec![configuration(context)];
-    match host::open(context).await {
+    match host::open_to_examine(context).await {
         Ok(engine) => match engine.diagnose().await {
             Ok(diagnoses) => found.extend(diagnoses.into_iter().map(Finding::from)),
             Err(error) => found.push(failed("state", &error.into())),

@@ -44,6 +44,18 @@ pub(crate) async fn open(context: &Context) -> Result<Engine, Failure> {
     .await?)
 }
 
+/// The same with the vault unsealed if there is a key file or somebody to ask: for a look at all that can be seen.
+///
+/// # Errors
+/// As [`open`]; a wrong passphrase.
+pub(crate) async fn open_to_examine(context: &Context) -> Result<Engine, Failure> {
+    let engine = open(context).await?;
+    if context.output.is_interactive() {
+        return unsealed(engine, context).await;
+    }
+    Ok(engine)
+}
+
 /// The same with the vault unsealed: a passphrase is asked for where there is no key file.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use keywheel_engine::{Setup, SystemClock};
+use keywheel_engine::{RecoveryIdentity, Setup, SystemClock};
 use keywheel_model::SecretBytes;
 use serde::Serialize;
 
@@ -54,43 +54,76 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         None => None,
         Some(word) => Some(Source::parse(Some(word))?.read("new passphrase of the vault", context.output)?),
     };
-    let recovery_file = arguments.recovery_to.as_deref();
-    let mut kept = recovery_file.map(new_private_file).transpose()?;
+    let recovery = RecoveryIdentity::generate().map_err(keywheel_engine::Error::from)?;
+    let text_of_it = recovery.to_text().map_err(keywheel_engine::Error::from)?;
     let setup = Setup {
         folder: arguments.folder.clone(),
         passphrase,
         key_file: !arguments.no_key_file,
+        recovery,
         clock: Arc::new(SystemClock),
     };
+    setup.check()?;
+    let handed_over = HandedOver::give(&text_of_it, arguments)?;
     let done = match setup.run().await {
         Ok(done) => done,
-        Err(error) => {
-            // Nothing was written into it.
-            recovery_file.map(std::fs::remove_file);
-            return Err(error.into());
-        }
+        Err(error) => return Err(handed_over.take_back(error.into())),
     };
-    if let (Some(kept), Some(path)) = (&mut kept, recovery_file) {
-        let written = kept
-            .write_all(done.recovery.expose())
-            .and_then(|()| kept.write_all(b"\n"));
-        written
-            .and_then(|()| kept.sync_all())
-            .map_err(|error| unwritten(path, &error))?;
-    }
     let made = Made {
         config: &done.config,
         key_file: done.key_file.as_deref(),
-        recovery_file,
+        recovery_file: arguments.recovery_to.as_deref(),
     };
     context.output.data(&made, |_| text(&made))?;
-    if recovery_file.is_none() {
-        show_recovery(&done.recovery)?;
-    }
     context
         .output
         .next("put plugins into the folder \"plugins\", then keywheel plugin list");
     Ok(ExitCode::Ok)
+}
+
+/// Where the recovery identity went before the vault was made: a vault whose identity was lost on the way cannot be recovered.
+enum HandedOver<'a> {
+    File(&'a Path),
+    Terminal,
+}
+
+impl<'a> HandedOver<'a> {
+    fn give(recovery: &SecretBytes, arguments: &'a Arguments) -> Result<Self, Failure> {
+        let Some(path) = arguments.recovery_to.as_deref() else {
+            show_recovery(recovery)?;
+            return Ok(Self::Terminal);
+        };
+        let mut file = new_private_file(path)?;
+        let written = file
+            .write_all(recovery.expose())
+            .and_then(|()| file.write_all(b"\n"))
+            .and_then(|()| file.sync_all())
+            .and_then(|()| sync_folder_of(path));
+        if let Err(error) = written {
+            // The error that is told is the first one; `init` will name the file if it is still there.
+            let _ = std::fs::remove_file(path);
+            return Err(unwritten(path, &error));
+        }
+        Ok(Self::File(path))
+    }
+
+    /// There is no vault that it opens.
+    fn take_back(self, failure: Failure) -> Failure {
+        match self {
+            Self::File(path) => {
+                let _ = std::fs::remove_file(path);
+                failure.hint("no host was made and nothing of it is left; see that the disk has room, and run `init` again")
+            }
+            Self::Terminal => failure.hint(
+                "no host was made and nothing of it is left: the recovery identity above opens nothing",
+            ),
+        }
+    }
+}
+
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn new_private_file(path: &Path) -> Result<std::fs::File, Failure> {
@@ -114,6 +147,7 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
         format!("cannot write \"{}\"", path.display()),
         error,
     )
+    .hint("no host was made; name a file that is not there yet, on a disk with room")
 }
 
 fn text(made: &Made<'_>) -> String {
@@ -133,7 +167,20 @@ fn text(made: &Made<'_>) -> String {
 }
 
 fn show_recovery(recovery: &SecretBytes) -> Result<(), Failure> {
-    raw(b"\nThe recovery identity opens the vault when every other key is lost. It is shown this once; keep it off this machine:\n\n  ")?;
-    raw(recovery.expose())?;
-    raw(b"\n\n")
+    let shown = raw(b"The recovery identity opens the vault when every other key is lost. It is shown this once; keep it off this machine:\n\n  ")
+        .and_then(|()| raw(recovery.expose()))
+        .and_then(|()| raw(b"\n\n"));
+    // A reader that is gone has not seen it: here that is no quiet end.
+    shown
+        .map_err(|failure| match failure {
+            Failure::Silent(_) => Failure::new(
+                ExitCode::Unexpected,
+                "output.write",
+                "cannot write to standard output: nobody saw the recovery identity",
+            ),
+            failure => failure,
+        })
+        .map_err(|failure| {
+            failure.hint("no host was made; `--recovery-to FILE` writes the identity into a file")
+        })
 }

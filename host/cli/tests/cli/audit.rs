@@ -77,4 +77,9 @@ fn a_host_without_a_key_at_hand_writes_no_row() {
     let ran = place.run("doctor");
     assert_eq!(ran.exit, 10, "{}", ran.out);
     assert!(ran.out.contains("no seal was checked"), "{}", ran.out);
+    assert!(
+        ran.out.contains("no record was opened: the vault is sealed"),
+        "{}",
+        ran.out
+    );
 }

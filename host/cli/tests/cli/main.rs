@@ -5,6 +5,7 @@
 mod audit;
 mod config;
 mod frame;
+mod init;
 mod kit;
 mod plugin;
 mod policy;

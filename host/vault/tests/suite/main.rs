@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use keywheel_model::{Clock, Fence, RunId, SecretBytes, SecretName, Timestamp};
 use keywheel_store::{LeaseKey, LeaseRequest, Options, Store};
-use keywheel_vault::{Author, Embedded, Metadata, NewSlot, Origin, Pending, Rider, SecretValue};
+use keywheel_vault::{
+    Author, Embedded, Metadata, NewSlot, Origin, Pending, RecoveryIdentity, Rider, SecretValue,
+};
 
 /// Where the tests' clock begins, in milliseconds.
 const BEGIN: u64 = 1_000_000;
@@ -56,14 +58,14 @@ impl Home {
     async fn with(slots: impl FnOnce(&Path) -> Vec<NewSlot>) -> Self {
         let dir = tempfile::tempdir().expect("directory");
         let clock = Arc::new(SetClock::default());
-        let made = Embedded::init(store(dir.path(), &clock), slots(dir.path()), Rider::none())
-            .await
-            .expect("init");
+        let recovery = RecoveryIdentity::generate().expect("identity");
+        let slots = slots(dir.path());
+        let made = Embedded::init(store(dir.path(), &clock), &recovery, slots, Rider::none()).await;
         Self {
             dir,
             clock,
-            vault: made.vault,
-            recovery: made.recovery,
+            vault: made.expect("init"),
+            recovery: recovery.to_text().expect("text"),
         }
     }
 

@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use keywheel_model::SecretBytes;
-use keywheel_vault::{Embedded, Error, NewSlot, Rider, Unlock, Vault};
+use keywheel_vault::{Embedded, Error, NewSlot, RecoveryIdentity, Rider, Unlock, Vault};
 
 use crate::{Home, name, pending, store, text};
 
@@ -187,10 +187,10 @@ async fn a_key_file_that_is_not_private_and_plain_is_refused() {
 #[tokio::test]
 async fn a_vault_is_made_once_and_keeps_a_slot() {
     let home = Home::new().await;
-    let again = Embedded::init(home.vault.store().clone(), Vec::new(), Rider::none())
-        .await
-        .err()
-        .expect("twice");
+    let identity = RecoveryIdentity::generate().expect("identity");
+    let store_of = home.vault.store().clone();
+    let again = Embedded::init(store_of, &identity, Vec::new(), Rider::none()).await;
+    let again = again.err().expect("twice");
     assert_eq!(again.code(), "vault.initialised");
     home.vault
         .remove_slot("recovery", Rider::none())

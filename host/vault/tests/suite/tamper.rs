@@ -257,3 +257,49 @@ async fn a_copy_without_the_key_stays_shut() {
         format!("{PLANTED}-one")
     );
 }
+
+#[tokio::test]
+async fn a_look_at_every_record_names_each_that_does_not_open() {
+    let (home, ids) = planted().await;
+    let records = home.vault.check_records().await.expect("look");
+    assert_eq!((records.sound, records.faulty), (5, 0));
+    let (dir, clock, _) = home.close();
+    by_hand(dir.path(), |connection| {
+        let (_, id) = &ids[0];
+        let mut bytes = blob(connection, "ciphertext", id);
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        let changed = connection.execute(
+            "UPDATE version SET ciphertext = ?1 WHERE id = ?2",
+            params![bytes, id.as_str()],
+        );
+        assert_eq!(changed.expect("version"), 1);
+        let changed = connection.execute("UPDATE sealed SET meta = 'x' WHERE kind = 'state'", []);
+        assert_eq!(changed.expect("state"), 1);
+    });
+    let store = store(dir.path(), &clock);
+    let vault = Embedded::open(store, Some(&dir.path().join("key")))
+        .await
+        .expect("open");
+    let records = vault.check_records().await.expect("look");
+    assert_eq!((records.sound, records.faulty), (3, 2));
+    let told: Vec<_> = records
+        .faults
+        .iter()
+        .map(|fault| (fault.what, fault.error.to_string()))
+        .collect();
+    assert!(
+        told[0].1.contains(&format!("secret a {}", ids[0].1)) && told[0].0 == "current",
+        "{told:?}"
+    );
+    assert!(told[1].1.starts_with("state "), "{told:?}");
+    assert!(
+        records
+            .faults
+            .iter()
+            .all(|fault| fault.error.code() == "vault.damaged")
+    );
+    assert!(!format!("{told:?}").contains(PLANTED));
+    vault.seal();
+    assert!(matches!(vault.check_records().await, Err(Error::Sealed)));
+}

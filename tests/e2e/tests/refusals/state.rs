@@ -118,6 +118,19 @@ fn a_damaged_record_is_called_damaged_and_nothing_is_changed() {
             "hint: keep the file, and restore the newest backup",
         ]);
         assert!(!host.outside("value").exists());
+        let found = host.run(&["-o", "json", "doctor"], "").ends(50).json();
+        let (version, stage) = &host.versions(secret)[0];
+        let damaged = format!("vault.damaged: secret {secret} {version} is damaged");
+        assert!(
+            found.as_array().unwrap().iter().any(|finding| {
+                let detail = finding["detail"].as_str().unwrap();
+                detail.starts_with(&damaged)
+                    && detail.ends_with(&format!("({stage})"))
+                    && finding["result"] == "failure"
+                    && finding["advice"] == "keep the file, and restore the newest backup"
+            }),
+            "{damaged}: {found}"
+        );
         for command in commands {
             let output = host.run(command, "");
             assert_eq!(output.code, 42, "{secret}: {command:?}: {output:?}");
@@ -130,6 +143,8 @@ fn a_damaged_record_is_called_damaged_and_nothing_is_changed() {
         copy(&kept, &state);
     }
     subject.is_as_before("after refusals");
+    let sound = host.run(&["doctor"], "").ends(0);
+    assert!(sound.stdout.contains("records       2 open"), "{sound:?}");
     // The file itself.
     let mut bytes = fs::read(&state).unwrap();
     bytes[100..4000].fill(0x5a);

@@ -1,0 +1,108 @@
+//! `init`: a vault is made only after its recovery identity is in somebody's hands, and whatever fails leaves nothing behind.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::kit::Place;
+
+/// `init` where no file may grow beyond so many bytes; whether it ended with 0, and what it said.
+fn init_within(place: &Place, bytes: u64) -> (bool, String) {
+    let output = Command::new("sh")
+        // Ignored, the signal becomes an error of the write.
+        .args(["-c", "trap '' XFSZ; exec prlimit --fsize=\"$0\" -- \"$@\""])
+        .arg(bytes.to_string())
+        .arg(env!("CARGO_BIN_EXE_keywheel"))
+        .args(["init", "new/host", "--recovery-to", "recovery"])
+        .current_dir(place.path())
+        .output()
+        .unwrap();
+    (output.status.success(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Whether the identity in the file opens the vault of the host.
+fn recovers(place: &Place, host: &Path, file: &str) {
+    let config = host.join("keywheel.toml").display().to_string();
+    let identity = format!("@{}", place.path().join(file).display());
+    let ran = place.run_words(
+        &["--config", &config, "vault", "unseal", "--recovery", &identity],
+        "",
+    );
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+}
+
+#[test]
+fn a_full_disk_at_any_write_leaves_nothing_and_a_second_init_works() {
+    let place = Place::new();
+    let (mut refused, mut said, mut bytes) = (0, String::new(), 0);
+    loop {
+        let (made, err) = init_within(&place, bytes);
+        if made {
+            break;
+        }
+        let left: Vec<_> = std::fs::read_dir(place.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert!(left.is_empty(), "at {bytes} bytes: {left:?}: {err}");
+        assert!(err.contains("hint: "), "at {bytes} bytes: {err}");
+        said += &err;
+        refused += 1;
+        // Fine where single files are written, coarse where the database grows.
+        bytes += if bytes < 1024 { 32 } else { 4096 };
+        assert!(bytes < 4 << 20, "{said}");
+    }
+    assert!(refused > 10, "{refused}");
+    for code in ["init.recovery-file", "store."] {
+        assert!(
+            said.contains(&format!("error[{code}")),
+            "{code} is not in:\n{said}"
+        );
+    }
+    recovers(&place, &place.path().join("new/host"), "recovery");
+}
+
+#[test]
+fn a_terminal_sees_the_recovery_identity_before_a_vault_exists() {
+    let place = Place::new();
+    let on_terminal = |words: &str| {
+        let command = format!("{} {words}", env!("CARGO_BIN_EXE_keywheel"));
+        let output = Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .current_dir(place.path())
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (made, said) = on_terminal("init host");
+    assert!(made, "{said}");
+    let identity = said
+        .split_whitespace()
+        .find(|word| word.starts_with("AGE-SECRET-KEY-1"));
+    place.write("shown", identity.unwrap());
+    recovers(&place, &place.path().join("host"), "shown");
+    // One that is refused shows none: it would open nothing.
+    let (made, said) = on_terminal("init host");
+    assert!(
+        !made && said.contains("error[file.exists]") && !said.contains("AGE-SECRET-KEY"),
+        "{said}"
+    );
+    // One that fails later says what the identity is worth. A file stands where the folder should be.
+    place.write("taken/plugins", "");
+    let (made, said) = on_terminal("init taken");
+    assert!(
+        !made && said.contains("AGE-SECRET-KEY") && said.contains("opens nothing"),
+        "{said}"
+    );
+    assert!(!place.path().join("taken/state").exists());
+}
+
+#[test]
+fn a_recovery_file_that_exists_is_kept_and_no_host_is_made() {
+    let place = Place::new();
+    place.write("recovery", "of another host");
+    let ran = place.run("init host --recovery-to recovery");
+    assert_eq!(ran.exit, 24, "{}", ran.err);
+    assert!(ran.err.contains("error[init.recovery-file]"), "{}", ran.err);
+    assert_eq!(place.read("recovery"), b"of another host");
+    assert!(!place.path().join("host").exists());
+}
