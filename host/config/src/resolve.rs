@@ -103,6 +103,25 @@ impl Draft {
         &self.config.plugins
     }
 
+    /// Looks at each file of the trust sets by `examine`, which says what is wrong with one and the way out: a fragment that goes on
+    /// from the file's name, and a hint. What it finds comes with the other problems.
+    pub fn examine_trust(&mut self, examine: impl Fn(&Path) -> Result<(), (String, String)>) {
+        for (name, set) in &self.config.trust {
+            for (at, path) in set.pem.iter().enumerate() {
+                let Err((what, hint)) = examine(path) else {
+                    continue;
+                };
+                let pointer = format!("{}/pem/{at}", join("/trust", name));
+                let message = format!("\"{}\" {what}", path.display());
+                let problem =
+                    self.config
+                        .document
+                        .problem(At::Value(&pointer), "config.trust", message, Some(hint));
+                self.problems.push(problem);
+            }
+        }
+    }
+
     /// The configuration, if nothing is wrong with it by itself. Plugins are not asked: see [`Draft::check`].
     ///
     /// # Errors

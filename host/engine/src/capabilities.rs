@@ -11,17 +11,14 @@ use keywheel_target::dial::Dialer;
 use keywheel_target::postgres::Pool;
 use keywheel_target::tls::TrustStore;
 
-use crate::Error;
-
-/// Most bytes of one file of certificates.
-const PEM_BYTES: u64 = 4 << 20;
+use crate::{Error, trust};
 
 /// All capabilities of the host.
 ///
 /// # Errors
 /// A trust set that cannot be read, settings that cannot work.
 pub(crate) fn configure(config: &Config, pool: Arc<Pool>) -> Result<Capabilities, Error> {
-    let mut trust = TrustStore::new();
+    let mut roots = TrustStore::new();
     for (name, set) in &config.trust {
         for path in &set.pem {
             let failed = |source| Error::File {
@@ -29,18 +26,13 @@ pub(crate) fn configure(config: &Config, pool: Arc<Pool>) -> Result<Capabilities
                 path: path.clone(),
                 source,
             };
-            if path.metadata().map_err(failed)?.len() > PEM_BYTES {
-                return Err(failed(std::io::Error::other(format!(
-                    "more than {PEM_BYTES} bytes"
-                ))));
-            }
-            let pem = std::fs::read(path).map_err(failed)?;
-            trust
+            let pem = trust::read(path).map_err(failed)?;
+            roots
                 .add_pem(name, &pem)
                 .map_err(|error| Error::Capability(format!("trust set {name}: {error}")))?;
         }
     }
-    let outbound = Arc::new(Outbound::new(Dialer::system(), trust));
+    let outbound = Arc::new(Outbound::new(Dialer::system(), roots));
     let settings = Settings {
         sql: SqlSettings {
             outbound: Arc::clone(&outbound),

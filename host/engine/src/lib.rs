@@ -26,6 +26,7 @@ mod settings;
 mod setup;
 mod slots;
 mod takeover;
+mod trust;
 pub mod view;
 mod words;
 
@@ -41,3 +42,4 @@ pub use observe::{Observer, Silent, Wait};
 pub use runs::{Order, Wish};
 pub use secrets::{Import, Imported};
 pub use setup::{Setup, SetupDone};
+pub use trust::examine_trust_file;

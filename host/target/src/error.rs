@@ -263,7 +263,7 @@ impl Error {
             }
             Self::Host { .. } => "write a DNS name in lower-case ASCII (xn-- for others), an IPv4 address as four decimal numbers, or an IPv6 address".to_owned(),
             Self::TlsName { .. } => "use the name that is in the certificate, or give the server one for this name".to_owned(),
-            Self::TlsUntrusted { .. } => "add the server's CA to a trust set and name it in the configuration".to_owned(),
+            Self::TlsUntrusted { .. } => "name the authority that issued it in a trust set: docs/operators.md, Certificates".to_owned(),
             Self::TlsMissing { .. } => "switch TLS on in the server, or allow plaintext for it in words".to_owned(),
             _ => return None,
         })

@@ -17,6 +17,10 @@ use tokio_rustls::client::TlsStream;
 
 use crate::{Deadline, Error};
 
+mod anchors;
+
+pub use anchors::{Unfit, examine};
+
 /// Roots by name, from the operator's PEM files; and the operating system's, read when first needed.
 #[derive(Debug, Default)]
 pub struct TrustStore {
@@ -30,12 +34,15 @@ impl TrustStore {
         Self::default()
     }
 
-    /// Adds a named set, one or more certificates in PEM.
+    /// Adds to a named set, one or more certificates in PEM.
     ///
     /// # Errors
     /// [`Error::Invalid`] when it is not PEM, holds no certificate, or one that cannot be a root.
     pub fn add_pem(&mut self, name: &str, pem: &[u8]) -> Result<(), Error> {
-        let mut roots = RootCertStore::empty();
+        let mut roots = match self.sets.get(name) {
+            Some(before) => RootCertStore::clone(before),
+            None => RootCertStore::empty(),
+        };
         for certificate in CertificateDer::pem_slice_iter(pem) {
             let certificate =
                 certificate.map_err(|_| Error::invalid(format!("trust set {name:?} is not PEM")))?;
@@ -222,10 +229,16 @@ pub(crate) fn failure(name: &str, error: io::Error) -> Error {
         Some(rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. })) => {
             Error::TlsName { name }
         }
-        Some(rustls::Error::InvalidCertificate(reason)) => Error::TlsUntrusted {
-            name,
-            why: reason.to_string(),
-        },
+        Some(inner @ rustls::Error::InvalidCertificate(reason)) => {
+            let why = match reason {
+                C::UnknownIssuer => "no authority that is trusted here issued it".to_owned(),
+                _ if anchors::is_authority(inner) => {
+                    "it is an authority's (CA:TRUE), and a server must show one of its own: docs/operators.md, Certificates".to_owned()
+                }
+                reason => reason.to_string(),
+            };
+            Error::TlsUntrusted { name, why }
+        }
         _ => Error::Tls { name, source: error },
     }
 }

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keywheel_kit::{Authority, BlackHole};
+use keywheel_kit::{Authority, BlackHole, Identity};
 use keywheel_model::{Effect, ErrorKind, SecretBytes};
 use keywheel_target::channel::Channel;
 use keywheel_target::dial::{Allow, Dialer};
-use keywheel_target::tls::{TlsOptions, TrustStore, Verify};
+use keywheel_target::tls::{TlsOptions, TrustStore, Unfit, Verify, examine};
 use keywheel_target::{Deadline, Error, Outbound};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -30,9 +30,12 @@ async fn listener() -> (TcpListener, u16) {
 
 /// A TLS server of one connection that sends what it read to the caller.
 async fn tls_server(authority: &Authority, names: &[&str]) -> (u16, tokio::task::JoinHandle<Vec<u8>>) {
+    serve(&authority.issue(names).unwrap()).await
+}
+
+async fn serve(identity: &Identity) -> (u16, tokio::task::JoinHandle<Vec<u8>>) {
     use rustls_pki_types::pem::PemObject;
     use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-    let identity = authority.issue(names).unwrap();
     let chain = vec![CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -108,6 +111,65 @@ async fn a_wrong_name_and_an_untrusted_chain_are_told_apart() {
         .await
         .is_err()
     );
+}
+
+/// What a trust set of these files makes of a server that shows this certificate.
+async fn shown(trusted: &[&str], identity: &Identity) -> Result<(), String> {
+    let mut trust = TrustStore::new();
+    for pem in trusted {
+        trust.add_pem("test", pem.as_bytes()).unwrap();
+    }
+    let outbound = Outbound::new(Dialer::system(), trust);
+    let (port, _served) = serve(identity).await;
+    let options = TlsOptions::for_name("localhost").trusting("test");
+    let channel = connect(&outbound, port, &options).await;
+    channel.map(|_| ()).map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_trust_file_is_what_a_handshake_does_with_it() {
+    let authority = Authority::new().unwrap();
+    let issued = authority.issue(&["localhost"]).unwrap();
+    let own = Identity::self_signed(&["localhost"], false).unwrap();
+    let both = Identity::self_signed(&["localhost"], true).unwrap();
+
+    assert_eq!(examine(authority.pem().as_bytes()), Ok(()));
+    assert_eq!(shown(&[authority.pem()], &issued).await, Ok(()));
+
+    // A server's own that signed itself is trusted for that server alone.
+    assert_eq!(examine(own.certificate_pem.as_bytes()), Ok(()));
+    assert_eq!(shown(&[&own.certificate_pem], &own).await, Ok(()));
+
+    // One that an authority issued is no root: whoever has only that trusts nobody.
+    assert_eq!(
+        examine(issued.certificate_pem.as_bytes()),
+        Err(Unfit::NoAuthority)
+    );
+    let refused = shown(&[&issued.certificate_pem], &issued).await.unwrap_err();
+    assert!(
+        refused.contains("no authority that is trusted here issued it"),
+        "{refused}"
+    );
+    let chain = format!("{}{}", issued.certificate_pem, authority.pem());
+    assert_eq!(examine(chain.as_bytes()), Ok(()));
+    assert_eq!(shown(&[&chain], &issued).await, Ok(()));
+
+    // What `openssl req -x509` makes is an authority: it may sign a server's, and not be one.
+    assert_eq!(examine(both.certificate_pem.as_bytes()), Ok(()));
+    let refused = shown(&[&both.certificate_pem], &both).await.unwrap_err();
+    assert!(refused.contains("CA:TRUE"), "{refused}");
+
+    // Each file of a set counts.
+    let other = Authority::new().unwrap();
+    assert_eq!(shown(&[authority.pem(), other.pem()], &issued).await, Ok(()));
+    assert_eq!(shown(&[other.pem(), authority.pem()], &issued).await, Ok(()));
+    assert!(shown(&[other.pem()], &issued).await.is_err());
+
+    assert_eq!(examine(b""), Err(Unfit::Empty));
+    assert_eq!(examine(issued.key_pem.as_bytes()), Err(Unfit::Empty));
+    assert_eq!(examine(&authority.pem().as_bytes()[..200]), Err(Unfit::NotPem));
+    let text = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert_eq!(examine(text.as_bytes()), Err(Unfit::Unreadable));
 }
 
 #[tokio::test]

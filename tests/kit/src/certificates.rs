@@ -18,6 +18,28 @@ pub struct Identity {
     pub key_pem: String,
 }
 
+impl Identity {
+    /// A certificate for these DNS names that signed itself; with `authority` one that may sign others too, as `openssl req -x509` makes it.
+    ///
+    /// # Errors
+    /// When a key cannot be made.
+    pub fn self_signed(names: &[&str], authority: bool) -> Result<Self> {
+        let key = KeyPair::generate()?;
+        let mut params =
+            CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+        params
+            .distinguished_name
+            .push(DnType::CommonName, names.first().copied().unwrap_or("nobody"));
+        if authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        Ok(Self {
+            certificate_pem: params.self_signed(&key)?.pem(),
+            key_pem: key.serialize_pem(),
+        })
+    }
+}
+
 impl Authority {
     /// A new one; ECDSA P-256.
     ///

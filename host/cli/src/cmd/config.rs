@@ -53,7 +53,8 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 fn check(context: &Context) -> Result<ExitCode, Failure> {
-    let draft = Draft::open(&context.global.config)?;
+    let mut draft = Draft::open(&context.global.config)?;
+    draft.examine_trust(keywheel_engine::examine_trust_file);
     let found = folder::read(&draft.plugins().dir)?;
     for broken in &found.broken {
         context.output.warn(&broken.to_string());

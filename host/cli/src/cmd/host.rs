@@ -19,7 +19,8 @@ use crate::secret_input::Source;
 /// # Errors
 /// Every problem.
 pub(crate) fn checked_config(context: &Context) -> Result<Config, Failure> {
-    let draft = Draft::open(&context.global.config)?;
+    let mut draft = Draft::open(&context.global.config)?;
+    draft.examine_trust(keywheel_engine::examine_trust_file);
     let found = folder::read(&draft.plugins().dir)?;
     let policy = grants::read(draft.policies_dir())?;
     let checked = draft.check(&found.manifests, &grants::subjects(&policy));

@@ -43,6 +43,54 @@ fn every_problem_is_shown_with_place_line_and_hint() {
 }
 
 #[test]
+fn a_trust_file_that_verifies_nothing_is_refused_at_its_place() {
+    let place = with_plugin();
+    let trust = "\n[trust.own]\npem = [\"ca.pem\", \"more.pem\"]\n";
+    place.write("keywheel.toml", format!("{GOOD}{trust}"));
+    let authority = keywheel_kit::Authority::new().unwrap();
+    let issued = authority.issue(&["db"]).unwrap().certificate_pem;
+    let own = keywheel_kit::Identity::self_signed(&["db"], false).unwrap();
+    place.write("more.pem", authority.pem());
+    for (pem, what, hint) in [
+        (None, "cannot be read: No such file", "relative to the folder"),
+        (
+            Some("no certificate"),
+            "has no certificate in it",
+            "BEGIN CERTIFICATE",
+        ),
+        (
+            Some(issued.as_str()),
+            "has only a server's own certificate in it",
+            "-noout -issuer",
+        ),
+    ] {
+        if let Some(pem) = pem {
+            place.write("ca.pem", pem);
+        }
+        let ran = place.run("config check");
+        assert_eq!((ran.exit, ran.out.as_str()), (20, ""), "{what}");
+        for word in [
+            "error[config.trust]: \"ca.pem\" ",
+            what,
+            hint,
+            "keywheel.toml:15:8",
+            "1 problem",
+        ] {
+            assert!(ran.err.contains(word), "{word}:\n{}", ran.err);
+        }
+    }
+    for pem in [
+        authority.pem(),
+        &own.certificate_pem,
+        &format!("{issued}{}", authority.pem()),
+    ] {
+        place.write("ca.pem", pem);
+        let ran = place.run("config check");
+        assert_eq!(ran.exit, 0, "{}", ran.err);
+    }
+}
+
+#[test]
 fn a_planted_password_is_refused_and_never_printed() {
     let place = with_plugin();
     place.write("keywheel.toml", format!("{GOOD}password = \"planted-7f3a\"\n"));
