@@ -16,7 +16,9 @@ use crate::{plugins, process};
 pub(crate) struct Options {}
 
 pub(crate) fn run(root: &Path, _options: &Options) -> anyhow::Result<bool> {
-    say("build the host and the plugins");
+    say(
+        "build the host and the plugins (the first time about 10 minutes on two cores; the rest takes about one)",
+    );
     ensure!(
         process::cargo(root)
             .args(["build", "--locked", "-p", "keywheel-cli"])

@@ -20,7 +20,6 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     let mut explorer = process::cargo(root);
     explorer.args([
         "run",
-        "--quiet",
         "--locked",
         "-p",
         "keywheel-explorer",

@@ -1,6 +1,7 @@
 //! Dependencies point one way: `host/xtask/layers.toml` says which, cargo's metadata says what is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::Deserialize;
@@ -37,47 +38,64 @@ pub(super) fn check(repository: &Repository) -> anyhow::Result<Vec<Finding>> {
     Ok(layers.findings(&crates, &uses(&repository.host)))
 }
 
-/// Plugins stand on `wit/` alone: nothing of theirs comes from outside their workspace, and nothing outside uses them.
+/// Plugins stand on `wit/` alone: nothing of the host is built into them, and nothing of theirs into the host. Looked at is what
+/// cargo resolved, so that it does not matter how a dependency was written: by path, git, registry, under another name, or through others.
 pub(super) fn check_plugins(repository: &Repository) -> Vec<Finding> {
-    let folder = repository.root.join("plugins");
-    let mut findings = Vec::new();
-    for (metadata, inside) in [(&repository.plugins, true), (&repository.host, false)] {
-        for package in metadata.members() {
-            for dependency in &package.dependencies {
-                if dependency
-                    .path
-                    .as_ref()
-                    .is_some_and(|path| path.starts_with(&folder) != inside)
-                {
-                    let message = format!(
-                        "depends on {}: plugins and host share wit/ and nothing else",
-                        dependency.name
-                    );
-                    findings.push(Finding::new(
-                        place(repository, &package.name, inside),
-                        message,
-                        "say it in wit/ instead",
-                    ));
-                }
-            }
-        }
-    }
-    findings
+    let plugins = Workspace::of(&repository.plugins, repository.root.join("plugins"));
+    let host = Workspace::of(&repository.host, repository.root.clone());
+    let from_host = plugins.built_of(&host, |path| !path.starts_with(&plugins.folder));
+    let from_plugins = host.built_of(&plugins, |path| path.starts_with(&plugins.folder));
+    let say = |place: &str, names: Vec<String>| {
+        let findings = names.into_iter().map(|name| {
+            let message = format!("{name} is built into it: plugins and host share wit/ and nothing else");
+            Finding::new(
+                place,
+                message,
+                "say it in wit/ instead; `cargo tree -i` names who asks for it",
+            )
+        });
+        findings.collect::<Vec<_>>()
+    };
+    [
+        say("plugins/Cargo.toml", from_host),
+        say("Cargo.toml", from_plugins),
+    ]
+    .concat()
 }
 
-fn place(repository: &Repository, name: &str, plugin: bool) -> String {
-    let metadata = if plugin {
-        &repository.plugins
-    } else {
-        &repository.host
-    };
-    let manifest = metadata
-        .members()
-        .find(|package| package.name == name)
-        .map(|package| &package.manifest_path);
-    manifest
-        .and_then(|path| path.strip_prefix(&repository.root).ok())
-        .map_or_else(|| name.to_owned(), |path| path.display().to_string())
+/// What is built in a workspace, and which of it is its own.
+struct Workspace {
+    folder: PathBuf,
+    members: BTreeSet<String>,
+    /// Every package by name and manifest.
+    packages: Vec<(String, PathBuf)>,
+}
+
+impl Workspace {
+    fn of(metadata: &Metadata, folder: PathBuf) -> Self {
+        let packages = metadata.packages.iter();
+        Self {
+            folder,
+            members: metadata.members().map(|package| package.name.clone()).collect(),
+            packages: packages
+                .map(|package| (package.name.clone(), package.manifest_path.clone()))
+                .collect(),
+        }
+    }
+
+    /// The packages that are not its own and are `other`'s: by their name, wherever they come from, or by where they lie.
+    fn built_of(&self, other: &Self, lies_there: impl Fn(&Path) -> bool) -> Vec<String> {
+        let root = [&self.folder, &other.folder]
+            .into_iter()
+            .min_by_key(|folder| folder.as_os_str().len());
+        let foreign = self.packages.iter().filter(|(name, manifest)| {
+            let of_repository = root.is_some_and(|root| manifest.starts_with(root));
+            let lies_there = of_repository && lies_there(manifest);
+            let is_own = self.members.contains(name) && !lies_there;
+            !is_own && (lies_there || other.members.contains(name))
+        });
+        foreign.map(|(name, _)| name.clone()).collect()
+    }
 }
 
 fn short(name: &str) -> &str {
@@ -209,6 +227,49 @@ mod tests {
             findings(LAYERS, &[("model", "vault", true)]),
             ["crate model must not depend on vault"]
         );
+    }
+
+    #[test]
+    fn what_is_built_across_the_wall_is_found_however_it_was_asked_for() {
+        let workspace = |folder: &str, members: &[&str], packages: &[(&str, &str)]| Workspace {
+            folder: folder.into(),
+            members: members.iter().map(|name| (*name).to_owned()).collect(),
+            packages: packages
+                .iter()
+                .map(|(name, manifest)| ((*name).to_owned(), manifest.into()))
+                .collect(),
+        };
+        let host = workspace(
+            "/r",
+            &["keywheel-model"],
+            &[("keywheel-model", "/r/host/model/Cargo.toml")],
+        );
+        let built = |packages: &[(&str, &str)]| {
+            let own = ("keywheel-sdk", "/r/plugins/sdk/Cargo.toml");
+            let plugins = workspace("/r/plugins", &["keywheel-sdk"], &[&[own], packages].concat());
+            plugins.built_of(&host, |path| !path.starts_with("/r/plugins"))
+        };
+        assert!(built(&[("serde", "/registry/serde/Cargo.toml")]).is_empty());
+        for (name, manifest) in [
+            ("keywheel-model", "/r/host/model/Cargo.toml"),
+            ("keywheel-model", "/git/checkouts/x/host/model/Cargo.toml"),
+            ("keywheel-model", "/registry/keywheel-model/Cargo.toml"),
+            ("helper", "/r/tests/helper/Cargo.toml"),
+        ] {
+            assert_eq!(built(&[(name, manifest)]), [name], "{manifest}");
+        }
+        let plugins = workspace("/r/plugins", &["keywheel-sdk"], &[]);
+        let host = workspace(
+            "/r",
+            &["keywheel-model"],
+            &[
+                ("keywheel-model", "/r/host/model/Cargo.toml"),
+                ("keywheel-sdk", "/git/plugins/sdk/Cargo.toml"),
+                ("other", "/r/plugins/other/Cargo.toml"),
+            ],
+        );
+        let found = host.built_of(&plugins, |path| path.starts_with("/r/plugins"));
+        assert_eq!(found, ["keywheel-sdk", "other"]);
     }
 
     #[test]

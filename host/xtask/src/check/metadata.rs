@@ -29,8 +29,6 @@ pub(super) struct Dependency {
     pub(super) name: String,
     /// `dev` or `build`; none for a normal one.
     pub(super) kind: Option<String>,
-    /// The folder of a dependency by path.
-    pub(super) path: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

@@ -24,7 +24,6 @@ pub(super) fn lints(repository: &Repository) -> anyhow::Result<Vec<Finding>> {
         |cargo| {
             cargo.args([
                 "clippy",
-                "--quiet",
                 "--locked",
                 "--workspace",
                 "--all-targets",
@@ -44,7 +43,6 @@ pub(super) fn docs(repository: &Repository) -> anyhow::Result<Vec<Finding>> {
         |cargo| {
             cargo.args([
                 "doc",
-                "--quiet",
                 "--locked",
                 "--workspace",
                 "--no-deps",
