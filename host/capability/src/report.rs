@@ -19,6 +19,8 @@ pub enum LoginResult {
     Account,
     /// It was sent, and no answer tells.
     Unknown,
+    /// No connection came about: the target has seen nothing of it.
+    Unsent,
 }
 
 /// A fresh login that the host saw, under the user name that the credential is of.
@@ -71,6 +73,8 @@ pub struct StepReport {
     pub strongest: Option<ShapeEffect>,
     /// Fresh logins, in order.
     pub logins: Vec<LoginSeen>,
+    /// The code of the last connection or login that did not come about.
+    pub unopened: Option<String>,
     /// What was refused: code and message.
     pub denied: Vec<StepError>,
     /// Why the host ended the call, if it did.
@@ -111,12 +115,17 @@ impl StepReport {
 
     /// The result of the last fresh login with the subject; `None` if the host saw none.
     pub fn subject_login(&self) -> Option<LoginResult> {
+        self.subject_logins().next_back()
+    }
+
+    /// Whether the target has seen a login with the subject: only then can it have counted a failed one (rule P14).
+    pub fn subject_was_sent(&self) -> bool {
+        self.subject_logins().any(|result| result != LoginResult::Unsent)
+    }
+
+    fn subject_logins(&self) -> impl DoubleEndedIterator<Item = LoginResult> {
         let is_subject = |login: &&LoginSeen| login.roles.contains(&SecretRole::Run(Role::Subject));
-        self.logins
-            .iter()
-            .rev()
-            .find(is_subject)
-            .map(|login| login.result)
+        self.logins.iter().filter(is_subject).map(|login| login.result)
     }
 
     /// A verdict as far as the host can vouch for it (rule H7): `accepted` and `rejected` count only if a fresh login with the
@@ -137,6 +146,7 @@ impl StepReport {
                     LoginResult::Rejected => "rejected",
                     LoginResult::Account => "refused for the account's sake",
                     LoginResult::Unknown => "not answered",
+                    LoginResult::Unsent => "not sent",
                 };
                 Verdict::Unknown(format!(
                     "the plugin's answer is not what the host saw: the login was {seen}"

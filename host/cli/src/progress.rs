@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use keywheel_engine::{Observer, State, describe};
-use keywheel_model::Timestamp;
+use keywheel_engine::{DescribedStep, Description, Observer, State, describe};
+use keywheel_model::{StepName, Timestamp};
 
 use crate::output::Output;
 use crate::time;
@@ -22,12 +22,28 @@ pub(crate) struct Progress {
 struct Told {
     /// Whether the run's name was told.
     run: bool,
-    /// Steps whose end was told.
-    ended: usize,
-    /// Tries of the present step that were told.
-    tries: u32,
+    /// Where each step stood when it was told of.
+    steps: Vec<ToldStep>,
     /// Until when it waits, as told.
     waits_until: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct ToldStep {
+    step: StepName,
+    ended: Option<Timestamp>,
+    /// The failure that was told, by its try.
+    failure: Option<(u32, Option<String>)>,
+}
+
+impl ToldStep {
+    fn of(step: &DescribedStep) -> Self {
+        Self {
+            step: step.step,
+            ended: step.ended,
+            failure: step.failed.then(|| (step.tries, step.code.clone())),
+        }
+    }
 }
 
 impl Progress {
@@ -71,37 +87,119 @@ impl Observer for Progress {
         if !told.run {
             told.run = true;
             self.line(&format!("{} {}", state.settings.rotation, state.run));
+            // What an earlier command has told is not told again.
+            told.steps = described.steps.iter().map(ToldStep::of).collect();
         }
-        for step in described.steps.iter().skip(told.ended) {
-            let Some(ended) = step.ended else { break };
-            told.ended += 1;
-            told.tries = 0;
-            let spent = keywheel_config::show_duration(ended.saturating_since(step.began));
-            self.line(&format!(
-                "  {:<10} done  {}  {spent}",
-                step.step.as_str(),
-                step.safety
-            ));
+        let mut failure = None;
+        for step in &described.steps {
+            let now = ToldStep::of(step);
+            let before = told.steps.iter().position(|known| known.step == step.step);
+            let is_news = before.is_none_or(|at| told.steps[at] != now);
+            if is_news && let Some(text) = line_of(step) {
+                self.line(&text);
+                failure = now.failure.as_ref().and(step.message.as_ref()).or(failure);
+            }
+            match before {
+                Some(at) => told.steps[at] = now,
+                None => told.steps.push(now),
+            }
         }
-        let step = described.steps.get(told.ended);
-        if let Some(step) = step
-            && let Some(code) = step.code.as_ref().filter(|_| step.tries > told.tries)
+        if let Some(text) = wait_of(&described, failure)
+            && told.waits_until != described.waits_until
         {
-            told.tries = step.tries;
-            self.line(&format!(
-                "  {:<10} try {}: {code}  {}",
-                step.step.as_str(),
-                step.tries,
-                step.safety
-            ));
+            self.line(&text);
         }
-        if let (Some(until), Some(what)) = (described.waits_until, described.waits_for)
-            && told.waits_until.replace(until) != Some(until)
-        {
-            self.line(&format!("  waits until {}, for {what}", time::show(until)));
-        }
-        if let (Some(bar), Some(step)) = (&self.bar, step) {
+        told.waits_until = described.waits_until;
+        let open = described.steps.iter().find(|step| step.ended.is_none());
+        if let (Some(bar), Some(step)) = (&self.bar, open) {
             bar.set_message(format!("{:<10} {}", step.step.as_str(), step.safety));
         }
+    }
+}
+
+/// What is new of a step: its end, or a try that failed. Nothing while it is under way.
+fn line_of(step: &DescribedStep) -> Option<String> {
+    let name = step.step.as_str();
+    let cause = match (&step.code, &step.message) {
+        (Some(code), Some(message)) if step.failed && !message.is_empty() => format!(": {code}: {message}"),
+        (Some(code), _) if step.failed => format!(": {code}"),
+        _ => String::new(),
+    };
+    match step.ended {
+        Some(ended) => {
+            let word = if step.failed { "failed" } else { "done" };
+            let spent = keywheel_config::show_duration(ended.saturating_since(step.began));
+            Some(format!("  {name:<10} {word}  {}  {spent}{cause}", step.safety))
+        }
+        None if step.failed => Some(format!("  {name:<10} try {}{cause}", step.tries)),
+        None => None,
+    }
+}
+
+/// That it waits, until when, and for what. A cause that has just been told with its step is not repeated.
+fn wait_of(described: &Description, told: Option<&String>) -> Option<String> {
+    let (until, what) = (described.waits_until?, described.waits_for?);
+    let cause = match &described.trouble {
+        Some(trouble) if told != Some(&trouble.message) => format!(": {}: {}", trouble.code, trouble.message),
+        _ => String::new(),
+    };
+    Some(format!("  waits until {}, for {what}{cause}", time::show(until)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keywheel_engine::Trouble;
+    use keywheel_model::Safety;
+
+    fn step(ended: Option<u64>, failed: bool) -> DescribedStep {
+        DescribedStep {
+            step: StepName::Apply,
+            began: Timestamp::from_unix_ms(1_000),
+            ended: ended.map(Timestamp::from_unix_ms),
+            tries: 2,
+            code: Some("net.timeout".to_owned()),
+            message: Some("db:5432: no answer".to_owned()),
+            failed,
+            safety: Safety::OldValid,
+        }
+    }
+
+    #[test]
+    fn a_step_is_told_by_how_it_ended() {
+        let told = |ended, failed| line_of(&step(ended, failed));
+        assert_eq!(told(None, false), None);
+        assert_eq!(
+            told(None, true).as_deref(),
+            Some("  apply      try 2: net.timeout: db:5432: no answer")
+        );
+        // It came through after all: the failure of an earlier try is history.
+        assert_eq!(
+            told(Some(1_250), false).as_deref(),
+            Some("  apply      done  old-valid  250ms")
+        );
+        assert_eq!(
+            told(Some(1_250), true).as_deref(),
+            Some("  apply      failed  old-valid  250ms: net.timeout: db:5432: no answer")
+        );
+    }
+
+    #[test]
+    fn a_wait_names_its_cause_once() {
+        let described = Description {
+            word: keywheel_engine::RunWord::Waiting,
+            safety: Safety::OldValid,
+            waits_until: Some(Timestamp::from_unix_ms(1_795_571_930_000)),
+            waits_for: Some("the next try"),
+            trouble: Some(Trouble::new("net.timeout", "db:5432: no answer")),
+            steps: Vec::new(),
+        };
+        let words = "  waits until 2026-11-25 01:58:50Z, for the next try";
+        let message = "db:5432: no answer".to_owned();
+        assert_eq!(wait_of(&described, Some(&message)).as_deref(), Some(words));
+        assert_eq!(
+            wait_of(&described, None),
+            Some(format!("{words}: net.timeout: {message}"))
+        );
     }
 }

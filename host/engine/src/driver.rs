@@ -140,6 +140,10 @@ impl Driver<'_> {
             Effect::Sleep { until } => self.sleep(*until, state, held).await,
             _ if self.stop.is_requested() => Ok(Reaction::Leave(Left::Stopped)),
             effect => {
+                if effect.needs_fence() && !self.is_fenced(effect, state).await? {
+                    *held = None;
+                    return Ok(Reaction::Event(Event::FenceLost));
+                }
                 if matches!(effect, Effect::Call(_))
                     && let Some(what) = self.performer.withdrawn(self.inner).await?
                 {
@@ -162,6 +166,15 @@ impl Driver<'_> {
                 }
                 Ok(Reaction::Event(Event::Done { op: state.op, report }))
             }
+        }
+    }
+
+    /// Whether an effect begins under a live fence. One whose state had to be durable was checked in that very transaction.
+    async fn is_fenced(&self, effect: &Effect, state: &State) -> Result<bool, Error> {
+        match state.fence {
+            Some(_) if effect.needs_write_ahead(state.settings.class) => Ok(true),
+            Some(fence) => self.inner.journal.is_live(&state.run, fence).await,
+            None => Ok(false),
         }
     }
 
@@ -198,15 +211,14 @@ impl Driver<'_> {
         state: &State,
         held: &mut Option<Fence>,
     ) -> Result<Reaction, Error> {
-        let span = until.saturating_since(self.inner.clock.now());
-        if let Wait::AtMost(longest) = self.wait
-            && span > longest
-        {
+        let whole = until.saturating_since(self.inner.clock.now());
+        if !self.wait.allows(whole) {
             return Ok(Reaction::Leave(Left::Waiting(until)));
         }
         loop {
             let span = until.saturating_since(self.inner.clock.now());
             if span.is_zero() {
+                self.wait.spend(whole);
                 return Ok(Reaction::Event(Event::Timer));
             }
             if let Some(fence) = *held

@@ -220,7 +220,7 @@ impl Error {
             }
             Self::NoRun { .. } => "`keywheel run list` lists the runs".to_owned(),
             Self::OpenRun { run, .. } => format!(
-                "`keywheel run show {run}` tells where it stands, `keywheel run resume {run}` goes on with it"
+                "`keywheel run show {run}` tells where it stands, `keywheel run resume {run}` goes on with it, `keywheel run cancel {run}` gives it up"
             ),
             Self::PastNoReturn { run } => {
                 format!("it can only be brought to its end: `keywheel run resume {run}`")

@@ -91,7 +91,7 @@ impl Engine {
             );
             return attention(&subject, &what, "put the rotation back until its run is over");
         }
-        match (&run.parked, run.state) {
+        let mut entry = match (&run.parked, run.state) {
             (Some(parked), _) => attention(
                 &subject,
                 &format!(
@@ -107,9 +107,10 @@ impl Engine {
                 ..attention(
                     &subject,
                     &format!(
-                        "run {} waits for {}; nothing drives it until it is resumed",
+                        "run {} waits for {}{}; nothing drives it until it is resumed",
                         run.run,
-                        run.waits_for.unwrap_or("its time")
+                        run.waits_for.unwrap_or("its time"),
+                        trouble(run)
                     ),
                     &resume,
                 )
@@ -119,7 +120,11 @@ impl Engine {
                 &format!("run {} was left in the middle ({})", run.run, run.safety),
                 &resume,
             ),
+        };
+        if let Some(words) = run.configuration_words() {
+            entry.what = format!("{}; {words}", entry.what);
         }
+        entry
     }
 
     async fn attention_of_secrets(&self, list: &mut Vec<Attention>) -> Result<(), Error> {
@@ -352,6 +357,13 @@ impl Engine {
             });
         }
     }
+}
+
+/// What the next try is for.
+fn trouble(run: &RunView) -> String {
+    run.trouble.as_ref().map_or_else(String::new, |trouble| {
+        format!(" ({}: {})", trouble.code, trouble.message)
+    })
 }
 
 fn attention(subject: &str, what: &str, way_out: &str) -> Attention {

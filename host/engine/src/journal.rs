@@ -199,6 +199,7 @@ impl Journal {
                     keys,
                     until,
                 };
+                free_ghosts(tx, &request.keys)?;
                 let ours = request
                     .keys
                     .iter()
@@ -228,6 +229,20 @@ impl Journal {
             .await
     }
 
+    /// Whether this fence is the run's live one.
+    pub(crate) async fn is_live(&self, run: &RunId, fence: Fence) -> Result<bool, Error> {
+        let run = run.clone();
+        let live = self
+            .store
+            .read(move |reader| reader.check_fence(&run, fence))
+            .await;
+        match live {
+            Ok(()) => Ok(true),
+            Err(keywheel_store::Error::Stale { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Keeps the leases; `false`: they are lost.
     pub(crate) async fn renew(&self, run: &RunId, fence: Fence) -> Result<bool, Error> {
         let run = run.clone();
@@ -252,6 +267,22 @@ impl Journal {
             .write(move |tx| Ok::<_, Error>(tx.release_leases(&run, fence)?))
             .await
     }
+}
+
+/// Frees leases that have lapsed and whose holder no run answers for: a command that died between taking one and ending.
+pub(crate) fn free_ghosts(tx: &Transaction<'_>, keys: &[LeaseKey]) -> Result<(), keywheel_store::Error> {
+    for key in keys {
+        let Some(lease) = tx.lease(key)?.filter(|lease| lease.until <= tx.now()) else {
+            continue;
+        };
+        let Some(run) = lease.run.and_then(|run| run.parse::<RunId>().ok()) else {
+            continue;
+        };
+        if tx.run(&run)?.is_none_or(|run| run.finished.is_some()) {
+            tx.release_leases(&run, lease.fence)?;
+        }
+    }
+    Ok(())
 }
 
 /// Until when an effect that is about to begin may land on the target.

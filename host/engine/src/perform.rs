@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_capability::Cancel;
-use keywheel_model::{Effect as Reach, ErrorKind, Fence, SecretName, Stage, StepError, StepName, VersionId};
-use keywheel_plugin::{Plugin, StepValue};
+use keywheel_model::{
+    Effect as Reach, ErrorKind, Fence, SecretName, Stage, StepError, StepName, Verdict, VersionId,
+};
+use keywheel_plugin::{Plugin, StepEnd, StepValue};
 use keywheel_policy::Binding;
 use keywheel_store::LeaseKey;
 use keywheel_vault::{Author, Head as VaultHead, Origin, Promotion, Rider, Vault as _, VersionInfo};
@@ -174,16 +176,10 @@ impl Performer {
         let end = self.plugin.run(inner.capabilities.prepare(context)).await;
         port.settle().await?;
         if call.step == StepName::Test {
-            if matches!(
-                end.result,
-                Ok(StepValue::Verdict(keywheel_model::Verdict::Accepted))
-            ) {
+            if costs_nothing(&end) {
                 self.give_login_back(inner, state).await?;
             }
-            return Ok(Report::Verdict(end.result.and_then(|value| match value {
-                StepValue::Verdict(verdict) => Ok(verdict),
-                _ => Err(wrong_answer()),
-            })));
+            return Ok(Report::Verdict(verdict(end)));
         }
         let pending = port.pending();
         let current_valid_until = port.current_valid_until();
@@ -242,6 +238,22 @@ impl Performer {
             })
             .await
             .map_err(Error::from)
+    }
+}
+
+/// Whether a login has cost the account nothing: it was accepted, or the target has seen none.
+pub(crate) fn costs_nothing(end: &StepEnd) -> bool {
+    matches!(end.result, Ok(StepValue::Verdict(Verdict::Accepted))) || !end.seen.subject_was_sent()
+}
+
+/// What a login says, and why it says nothing: the code of what did not come about, where the host saw that.
+pub(crate) fn verdict(end: StepEnd) -> Result<Verdict, StepError> {
+    match (end.result?, end.seen.unopened) {
+        (StepValue::Verdict(Verdict::Unknown(why)), Some(code)) => {
+            Err(StepError::new(ErrorKind::Unavailable, code, why))
+        }
+        (StepValue::Verdict(verdict), _) => Ok(verdict),
+        _ => Err(wrong_answer()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a run would do, and what would stop it, before anything is written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keywheel_capability::Cancel;
 use keywheel_config::Rotation;
@@ -16,7 +17,7 @@ use keywheel_workflow::{Call, First, Roles, Settings, State};
 use crate::Error;
 use crate::engine::{Engine, Inner};
 use crate::journal::lease_keys;
-use crate::perform::{Performer, kept};
+use crate::perform::{Performer, costs_nothing, kept, verdict};
 use crate::pinned::Pinned;
 use crate::port::Port;
 use crate::settings;
@@ -124,14 +125,7 @@ impl Inner {
         let plugin = self.plugin(&rotation.plugin)?;
         let glance = Glance::new(self, rotation, &plugin).await?;
         let end = glance.ask(self, StepName::Test, Some(version.clone())).await?;
-        Ok(end.result.and_then(|value| match value {
-            StepValue::Verdict(verdict) => Ok(verdict),
-            _ => Err(StepError::new(
-                ErrorKind::Other,
-                "plugin.answer",
-                "the plugin answered another question",
-            )),
-        }))
+        Ok(verdict(end))
     }
 
     /// Has the plugin's own code look at the settings: before a run is begun, and before anything is asked of the target.
@@ -248,15 +242,17 @@ impl Glance {
         if step == StepName::Test
             && let Some(until) = self.performer.book_login(inner, &self.state).await?
         {
-            let message = format!("the account's budget of failed logins is used up until {until}");
+            let wait = until.saturating_since(inner.clock.now()).as_secs() + 1;
+            let wait = keywheel_config::show_duration(Duration::from_secs(wait));
+            let message = format!("the account's budget of failed logins is used up for another {wait}");
             let error = StepError::new(ErrorKind::Limit, "run.budget", message);
             return Ok(StepEnd {
                 result: Err(error),
                 effect: Effect::None,
                 seen: keywheel_capability::StepReport::default(),
                 stop: None,
-                cpu: std::time::Duration::ZERO,
-                guest: std::time::Duration::ZERO,
+                cpu: Duration::ZERO,
+                guest: Duration::ZERO,
             });
         }
         let by = Author {
@@ -276,7 +272,7 @@ impl Glance {
             .run(inner.capabilities.prepare(context))
             .await;
         port.settle().await?;
-        if matches!(end.result, Ok(StepValue::Verdict(Verdict::Accepted))) {
+        if step == StepName::Test && costs_nothing(&end) {
             self.performer.give_login_back(inner, &self.state).await?;
         }
         Ok(end)

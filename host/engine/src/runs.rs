@@ -17,7 +17,7 @@ use crate::journal::{Noted, Saved, ending_word, lease_keys, read_state};
 use crate::perform::Performer;
 use crate::pinned::Pinned;
 use crate::settings::Probes;
-use crate::view::{ParkedView, RunView, StepView};
+use crate::view::{ParkedView, RunView, StepView, StepWord};
 use crate::words::way_out;
 use crate::{Error, Observer, Wait, settings};
 
@@ -129,7 +129,7 @@ impl Engine {
             .store
             .read(move |reader| Ok::<_, Error>(reader.runs(rotation.as_ref(), limit)?))
             .await?;
-        rows.iter().map(view_of).collect()
+        self.inner.views(&rows).await
     }
 
     /// Runs that are not over, oldest first.
@@ -142,7 +142,7 @@ impl Engine {
             .store
             .read(|reader| Ok::<_, Error>(reader.open_runs()?))
             .await?;
-        rows.iter().map(view_of).collect()
+        self.inner.views(&rows).await
     }
 
     /// Whether the configuration still has the rotation of every run that is not over (rule P12): nothing new is begun while one is taken
@@ -164,7 +164,7 @@ impl Engine {
     /// [`Error::NoRun`].
     pub async fn run(&self, run: &RunId) -> Result<RunView, Error> {
         let (row, _) = self.inner.journal.load(run).await?;
-        view_of(&row)
+        self.inner.view(&row).await
     }
 
     /// The run of a secret that is not over.
@@ -301,9 +301,9 @@ impl Inner {
             wait: order.wait,
             observer: order.observer,
         };
-        let (_, left) = driver.drive(saved, events).await?;
+        let (_, left) = Box::pin(driver.drive(saved, events)).await?;
         let (row, _) = self.journal.load(&run).await?;
-        Ok((view_of(&row)?, left))
+        Ok((self.view(&row).await?, left))
     }
 
     async fn park(&self, mut saved: Saved, what: String) -> Result<RunView, Error> {
@@ -312,15 +312,65 @@ impl Inner {
         let notes = Noted::of(&next, now).collect();
         self.journal.save(&mut saved, &next, notes).await?;
         let (row, _) = self.journal.load(&saved.state.run).await?;
-        view_of(&row)
+        self.view(&row).await
+    }
+
+    /// Ends a run that has not begun, so that it is in nobody's way.
+    pub(crate) async fn drop_unbegun(&self, mut saved: Saved) -> Result<(), Error> {
+        let now = self.clock.now();
+        let next = keywheel_workflow::step(&saved.state, &Event::Cancel, now);
+        let notes = Noted::of(&next, now).collect();
+        self.journal.save(&mut saved, &next, notes).await.map(|_| ())
+    }
+
+    async fn views(&self, rows: &[Run]) -> Result<Vec<RunView>, Error> {
+        let mut views = Vec::with_capacity(rows.len());
+        for row in rows {
+            views.push(self.view(row).await?);
+        }
+        Ok(views)
+    }
+
+    /// A stored run, as a person sees it.
+    async fn view(&self, row: &Run) -> Result<RunView, Error> {
+        let state = read_state(row)?;
+        let other_configuration = !state.is_over() && self.is_configured_otherwise(&state).await?;
+        Ok(view_of(row, &state, other_configuration))
+    }
+
+    /// Whether the rotation stands otherwise in the configuration than the run has pinned it (rule P12). A rotation that is gone is another
+    /// matter, and another plugin file is no configuration.
+    async fn is_configured_otherwise(&self, state: &State) -> Result<bool, Error> {
+        let settings = &state.settings;
+        let Some(rotation) = self.config.rotation(&settings.rotation) else {
+            return Ok(false);
+        };
+        if rotation.plugin != settings.plugin
+            || Pinned::of(rotation) != self.journal.pinned(&state.run).await?
+        {
+            return Ok(true);
+        }
+        let Ok(plugin) = self.plugin(&rotation.plugin) else {
+            return Ok(false);
+        };
+        if plugin.digest().to_string() != settings.plugin_digest {
+            return Ok(false);
+        }
+        let now = settings::pin(
+            rotation,
+            plugin.manifest(),
+            &settings.plugin_digest,
+            settings.trigger,
+            settings.epoch,
+            settings.seed,
+        );
+        Ok(now.map_or(true, |now| now != **settings))
     }
 }
 
-/// A stored run, as a person sees it.
-pub(crate) fn view_of(row: &Run) -> Result<RunView, Error> {
-    let state = read_state(row)?;
-    let described = describe(&state);
-    Ok(RunView {
+fn view_of(row: &Run, state: &State, other_configuration: bool) -> RunView {
+    let described = describe(state);
+    RunView {
         run: row.id.clone(),
         rotation: row.rotation.clone(),
         secret: row.secret.clone(),
@@ -332,6 +382,8 @@ pub(crate) fn view_of(row: &Run) -> Result<RunView, Error> {
         finished_at: row.finished,
         waits_until: described.waits_until,
         waits_for: described.waits_for,
+        trouble: described.trouble,
+        other_configuration,
         parked: state.parked.as_ref().map(|parked| ParkedView {
             cause: parked.cause,
             detail: parked.detail.clone(),
@@ -351,6 +403,12 @@ pub(crate) fn view_of(row: &Run) -> Result<RunView, Error> {
                 ended_at: step.ended,
                 tries: step.tries,
                 code: step.code,
+                message: step.message,
+                state: match step.ended {
+                    None => StepWord::Open,
+                    Some(_) if step.failed => StepWord::Failed,
+                    Some(_) => StepWord::Done,
+                },
                 safety: step.safety,
             })
             .collect(),
@@ -358,5 +416,5 @@ pub(crate) fn view_of(row: &Run) -> Result<RunView, Error> {
         pending: state.roles.pending.clone(),
         previous: state.roles.previous.clone(),
         unproved: state.promoted && !state.proved,
-    })
+    }
 }

@@ -8,10 +8,11 @@ use keywheel_capability::handle::{Alphabet, Labels};
 use keywheel_model::{RunId, SecretBytes, SecretName, Trigger, Verdict, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest};
 use keywheel_vault::{Author, Origin, Pending, Promotion, Rider, SecretValue, Vault as _};
-use keywheel_workflow::{Event, Lease};
+use keywheel_workflow::Event;
 use serde_json::json;
 
 use crate::engine::{Engine, Inner, actor};
+use crate::journal::free_ghosts;
 use crate::labels::metadata;
 use crate::view::{RunView, SecretView, VersionView};
 use crate::{Error, Left, Order};
@@ -125,25 +126,13 @@ impl Engine {
         order.trigger = Trigger::Adopt;
         let run = RunId::fresh(inner.clock.now());
         let (saved, performer) = inner.begin(run.clone(), rotation, &plugin, &order).await?;
-        let Lease::Held { fence, .. } = inner.journal.lease(&run, performer.keys.clone(), None).await? else {
-            return Err(Error::OpenRun {
-                secret: import.name,
-                run,
-            });
-        };
-        let by = Author {
-            run: run.clone(),
-            fence,
-        };
-        inner
-            .vault
-            .import(
-                &by,
-                pending(&import)?,
-                audited("secret.import", &import.name, Some(&run)),
-            )
-            .await?;
-        inner.journal.release(&run, fence).await?;
+        if let Err(error) = inner.store_adopted(&run, &performer.keys, &import).await {
+            // The run has nothing to adopt. Where not even this can be kept, `run cancel` ends it.
+            if let Err(failure) = inner.drop_unbegun(saved).await {
+                tracing::warn!(%run, %failure, "the run of a failed import stays open");
+            }
+            return Err(error);
+        }
         let (view, left) = inner.drive(saved, performer, vec![Event::Start], order).await?;
         Ok(Imported::Adopted(Box::new(view), left))
     }
@@ -219,7 +208,7 @@ impl Engine {
             }
         }
         let run = RunId::fresh(inner.clock.now());
-        let by = inner.hold(&run, name).await?;
+        let by = inner.hold(&run, vec![LeaseKey::Secret(name.clone())]).await?;
         let current = head.current().map(|version| version.id.clone());
         let rider = audited("secret.rollback", name, Some(&run));
         let rolled = inner
@@ -234,10 +223,24 @@ impl Engine {
 }
 
 impl Inner {
+    /// The value that a run is to adopt, pending.
+    async fn store_adopted(&self, run: &RunId, keys: &[LeaseKey], import: &Import) -> Result<(), Error> {
+        let by = self.hold(run, keys.to_vec()).await?;
+        let rider = audited("secret.import", &import.name, Some(run));
+        let stored = match pending(import) {
+            Ok(pending) => self.vault.import(&by, pending, rider).await.map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        self.journal.release(run, by.fence).await?;
+        stored.map(|_| ())
+    }
+
     /// A secret that no rotation has: an administrator's credential. It becomes current at once.
     async fn store_import(&self, import: Import) -> Result<VersionId, Error> {
         let run = RunId::fresh(self.clock.now());
-        let by = self.hold(&run, &import.name).await?;
+        let by = self
+            .hold(&run, vec![LeaseKey::Secret(import.name.clone())])
+            .await?;
         let stored = self.import_and_promote(&by, &import).await;
         self.journal.release(&run, by.fence).await?;
         stored
@@ -263,16 +266,21 @@ impl Inner {
         Ok(version)
     }
 
-    /// A short lease on a name, for work outside of a run.
-    async fn hold(&self, run: &RunId, name: &SecretName) -> Result<Author, Error> {
-        let (name, holder) = (name.clone(), actor());
+    /// A short lease, for work outside of a driven run.
+    async fn hold(&self, run: &RunId, keys: Vec<LeaseKey>) -> Result<Author, Error> {
         let request = LeaseRequest {
             run: run.clone(),
-            holder,
-            keys: vec![LeaseKey::Secret(name)],
+            holder: actor(),
+            keys,
             until: self.clock.now() + HOLD,
         };
-        let fence = self.store.write(move |tx| tx.acquire_leases(&request)).await?;
+        let fence = self
+            .store
+            .write(move |tx| {
+                free_ghosts(tx, &request.keys)?;
+                tx.acquire_leases(&request)
+            })
+            .await?;
         Ok(Author {
             run: run.clone(),
             fence,

@@ -6,7 +6,7 @@ use keywheel_model::{
     Epoch, PluginName, RotationName, RunId, Safety, SecretName, SlotClass, Stage, StepName, Strategy,
     Timestamp, Trigger, VersionId,
 };
-use keywheel_workflow::{Cause, RunWord};
+use keywheel_workflow::{Cause, RunWord, Trouble};
 use serde::Serialize;
 
 /// A run, as a person sees it.
@@ -35,6 +35,10 @@ pub struct RunView {
     pub waits_until: Option<Timestamp>,
     /// What for, while it waits.
     pub waits_for: Option<&'static str>,
+    /// What went wrong last, until the run gets past it.
+    pub trouble: Option<Trouble>,
+    /// The rotation stands otherwise in the configuration now. The run goes on with what it has pinned.
+    pub other_configuration: bool,
     /// Why it waits for a person, and the way out.
     pub parked: Option<ParkedView>,
     /// How it ended, for people.
@@ -51,6 +55,26 @@ pub struct RunView {
     pub unproved: bool,
 }
 
+impl RunView {
+    /// What a person must know who has changed the rotation's configuration while its run is open.
+    pub fn configuration_words(&self) -> Option<String> {
+        if !self.other_configuration {
+            return None;
+        }
+        let way_out = if self.past_no_return {
+            "the next run uses the new one".to_owned()
+        } else {
+            format!(
+                "`keywheel run cancel {}` and start again to use the new one",
+                self.run
+            )
+        };
+        Some(format!(
+            "started with another configuration, which it keeps: {way_out}"
+        ))
+    }
+}
+
 /// Why a run waits for a person.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -61,6 +85,18 @@ pub struct ParkedView {
     pub detail: String,
     /// What the person can do.
     pub way_out: String,
+}
+
+/// How the last try of a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepWord {
+    /// It has not ended.
+    Open,
+    /// Well.
+    Done,
+    /// It failed, or the run went another way without having seen its end.
+    Failed,
 }
 
 /// A step of a run.
@@ -75,8 +111,12 @@ pub struct StepView {
     pub ended_at: Option<Timestamp>,
     /// Tries.
     pub tries: u32,
+    /// How its last try ended.
+    pub state: StepWord,
     /// The code of the last failure.
     pub code: Option<String>,
+    /// Its message.
+    pub message: Option<String>,
     /// The safety of the run when the step was over, or now.
     pub safety: Safety,
 }

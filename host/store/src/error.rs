@@ -205,9 +205,14 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::InUse { pid: Some(pid), .. } => {
-                format!("talk to the running host, or stop process {pid} first")
+                format!(
+                    "wait until process {pid} has ended, or stop it: `kill -INT {pid}` lets its run stop where it can go on"
+                )
             }
-            Self::InUse { pid: None, .. } => "talk to the running host, or stop it first".to_owned(),
+            Self::InUse { pid: None, .. } => {
+                "wait until the other command has ended, or stop it with Ctrl-C: its run stops where it can go on"
+                    .to_owned()
+            }
             Self::NotPrivate { path, .. } => {
                 format!(
                     "`chmod go-rwx {}`; it must belong to the user of the host",
@@ -223,6 +228,10 @@ impl Error {
             Self::Full(_) => "free some space; `keywheel run resume` goes on where a run stands".to_owned(),
             Self::Commit(_) => {
                 "see that the disk takes writes (space, quota, limits on files); `keywheel run resume` goes on where a run stands".to_owned()
+            }
+            Self::LeaseHeld { .. } => {
+                "`keywheel run list --open` names the run that is in the way; one that died holds it for a minute at most"
+                    .to_owned()
             }
             Self::Overloaded => "try again later, or lower the number of runs at once".to_owned(),
             _ => return None,

@@ -278,7 +278,11 @@ async fn connect_first(
         let left = u32::try_from(addresses.len() - tried).unwrap_or(1).max(1);
         let share = deadline.within(deadline.remaining() / left);
         match share
-            .run("connecting", Effect::None, TcpStream::connect(address))
+            .run(
+                crate::error::CONNECTING,
+                Effect::None,
+                TcpStream::connect(address),
+            )
             .await
         {
             Ok(Ok(stream)) => return Ok((stream, *address)),
@@ -293,7 +297,7 @@ async fn connect_first(
         }
     }
     Err(last.unwrap_or(Error::Timeout {
-        doing: "connecting",
+        doing: crate::error::CONNECTING,
         effect: Effect::None,
     }))
 }

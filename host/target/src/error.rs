@@ -5,6 +5,9 @@ use std::net::IpAddr;
 
 use keywheel_model::{Effect, ErrorKind, StepError};
 
+/// What a dial that runs out of time was doing.
+pub(crate) const CONNECTING: &str = "connecting";
+
 /// Why something on a target failed. [`Error::effect`] says whether the target may have changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -188,6 +191,27 @@ impl Error {
             | Self::Column { effect, .. } => *effect,
             Self::Sql(error) => error.effect,
             _ => Effect::None,
+        }
+    }
+
+    /// Whether no connection came about, so that no login can have been sent. A deadline that passed within the login is not sure of it.
+    pub fn is_before_login(&self) -> bool {
+        match self {
+            Self::NotAllowed { .. }
+            | Self::Host { .. }
+            | Self::Forbidden { .. }
+            | Self::PlaintextDenied { .. }
+            | Self::Unresolved { .. }
+            | Self::Unreachable { .. }
+            | Self::TlsName { .. }
+            | Self::TlsUntrusted { .. }
+            | Self::TlsMissing { .. }
+            | Self::Tls { .. }
+            | Self::UnsafeStream { .. } => true,
+            Self::Timeout { doing, .. } => *doing == CONNECTING,
+            // The server is starting or has no room: it has refused no password.
+            Self::Sql(error) => matches!(error.sqlstate.as_str(), "57P03" | "53300"),
+            _ => false,
         }
     }
 

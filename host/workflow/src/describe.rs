@@ -1,6 +1,6 @@
 use keywheel_model::{Effect as Reach, Safety, StepName, Strategy, Timestamp};
 
-use crate::{Effect, Ending, Entry, Phase, RunWord, State, StepLog};
+use crate::{Effect, Ending, Entry, Phase, RunWord, State, Trouble};
 
 /// A run in words: what lists and timelines show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Description {
     pub waits_until: Option<Timestamp>,
     /// What for, while it waits.
     pub waits_for: Option<&'static str>,
+    /// What went wrong last, until the run gets past it.
+    pub trouble: Option<Trouble>,
     /// The steps so far.
     pub steps: Vec<DescribedStep>,
 }
@@ -30,6 +32,10 @@ pub struct DescribedStep {
     pub tries: u32,
     /// The code of the last failure.
     pub code: Option<String>,
+    /// Its message.
+    pub message: Option<String>,
+    /// The last try failed, or was given up with its effect not known.
+    pub failed: bool,
     /// The safety when the step was over; of one that is not over, the run's.
     pub safety: Safety,
 }
@@ -45,7 +51,8 @@ pub fn describe(state: &State) -> Description {
         word: word(state),
         safety,
         waits_until,
-        waits_for: waits_until.map(|_| waits_for(state)),
+        waits_for: waits_until.map(|until| waits_for(state, until)),
+        trouble: state.trouble.clone(),
         steps: state
             .log
             .iter()
@@ -55,6 +62,8 @@ pub fn describe(state: &State) -> Description {
                 ended: entry.ended,
                 tries: entry.tries,
                 code: entry.code.clone(),
+                message: entry.message.clone(),
+                failed: entry.failed,
                 safety: if entry.ended.is_some() {
                     after(entry.step, state)
                 } else {
@@ -68,22 +77,29 @@ pub fn describe(state: &State) -> Description {
 /// The code of a login that was not made, because the account's budget of failed logins is used up (rule P14).
 pub(crate) const OVER_BUDGET: &str = "run.budget";
 
-fn waits_for(state: &State) -> &'static str {
-    let over_budget = |entry: &StepLog| entry.ended.is_none() && entry.code.as_deref() == Some(OVER_BUDGET);
-    if state.fence.is_none() && state.entry == Entry::Lease && state.attempt == 0 {
-        return "another run holds the account or the secret";
+/// The code of a lease that another run has.
+pub(crate) const LEASE_HELD: &str = "store.lease-held";
+
+/// The code of a login that told neither yes nor no.
+pub(crate) const UNKNOWN: &str = "test.unknown";
+
+/// The code of an imported credential that the target refuses.
+pub(crate) const REFUSED: &str = "test.refused";
+
+fn waits_for(state: &State, until: Timestamp) -> &'static str {
+    match state.trouble.as_ref().map(|trouble| trouble.code.as_str()) {
+        Some(LEASE_HELD) => return "another run holds the account or the secret",
+        Some(OVER_BUDGET) => return "the account's budget of failed logins is used up",
+        Some(_) => return "the next try",
+        None => {}
     }
-    if state.entry == Entry::Wait {
+    if state.entry == Entry::Wait || until == state.settled_at {
         return "what an earlier try has sent may still take effect";
     }
-    if state.attempt > 0 {
-        return if state.log.iter().any(over_budget) {
-            "the account's budget of failed logins is used up"
-        } else {
-            "the next try"
-        };
-    }
     match state.phase {
+        Phase::Create | Phase::Apply if state.stale_until == Some(until) => {
+            "consumers that may still use what an earlier run has left"
+        }
         Phase::Propagate => "consumers that may still use the old credential",
         Phase::Revoke | Phase::Retire => "the old credential's grace",
         Phase::ProveDead | Phase::Prove | Phase::ProveCurrent => "the target to believe it",

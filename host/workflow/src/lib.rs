@@ -20,6 +20,7 @@ pub use mutant::{Mutation, Mutations, step_mutated};
 pub use note::{Note, NoteKind};
 pub use settings::{BackOff, Consumer, First, Pinned, Principal, ProofPolicy, Settings};
 pub use state::{
-    Candidate, Cause, Check, Ended, Ending, Entry, FORMAT, Parked, Phase, RunWord, State, StepLog, Wish,
+    Candidate, Cause, Check, Ended, Ending, Entry, FORMAT, Parked, Phase, RunWord, State, StepLog, Trouble,
+    Wish,
 };
 pub use step::{Next, step};

@@ -70,6 +70,9 @@ pub struct State {
     pub check: Check,
     /// Why it waits for a person.
     pub parked: Option<Parked>,
+    /// What went wrong last, until the run gets past it: what its next try is for. For people; nothing is decided by it.
+    #[serde(default)]
+    pub trouble: Option<Trouble>,
     /// How it ended.
     pub ended: Option<Ended>,
     /// What happened in each step so far, for people.
@@ -314,6 +317,26 @@ impl Cause {
     }
 }
 
+/// A failure that the run has not got past yet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Trouble {
+    /// Stable, dotted, lower case.
+    pub code: String,
+    /// For people; masked before it came here.
+    pub message: String,
+}
+
+impl Trouble {
+    /// A failure by its code and message.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+        }
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -374,6 +397,12 @@ pub struct StepLog {
     pub tries: u32,
     /// The code of the last failure.
     pub code: Option<String>,
+    /// Its message.
+    #[serde(default)]
+    pub message: Option<String>,
+    /// The last try failed, or was given up with its effect not known.
+    #[serde(default)]
+    pub failed: bool,
 }
 
 impl State {
@@ -408,6 +437,7 @@ impl State {
             no_way_back: false,
             check: Check::default(),
             parked: None,
+            trouble: None,
             ended: None,
             log: Vec::new(),
         }
@@ -416,6 +446,11 @@ impl State {
     /// Whether the run is over.
     pub fn is_over(&self) -> bool {
         self.ended.is_some()
+    }
+
+    /// Whether the run only takes a credential over that is in use already: it changes nothing on the target.
+    pub fn adopts(&self) -> bool {
+        self.settings.trigger == keywheel_model::Trigger::Adopt
     }
 
     /// Whether the run can only go forward: it is promoted, or the target has made a credential that it cannot take back.

@@ -2,7 +2,7 @@ use keywheel_model::{Effect as Reach, StepName, Timestamp, VersionId};
 
 use crate::mutant::{Mutation, Mutations};
 use crate::{
-    Call, Cause, Effect, Ended, Ending, Entry, Event, Note, NoteKind, Parked, Phase, State, StepLog,
+    Call, Cause, Effect, Ended, Ending, Entry, Event, Note, NoteKind, Parked, Phase, State, Trouble,
 };
 
 mod act;
@@ -10,6 +10,7 @@ mod calls;
 mod entry;
 mod events;
 mod head;
+mod log;
 mod logins;
 mod writes;
 
@@ -68,11 +69,7 @@ impl Work {
 
     /// Moves on to a phase; its counters start anew. Before effects that cannot be taken back the head is read again (rule P3).
     fn go(&mut self, phase: Phase) {
-        if let Some(step) = step_of(self.state.phase)
-            && step_of(phase) != Some(step)
-        {
-            self.log_end(step);
-        }
+        self.log_leave(step_of(phase));
         let check = matches!(
             phase,
             Phase::Create
@@ -95,6 +92,7 @@ impl Work {
         self.state.attempt = 0;
         self.state.interrupted = false;
         self.state.pause_until = None;
+        self.state.trouble = None;
     }
 
     /// Goes to a phase by way of lease, settling and head: after anything whose effect is not known.
@@ -104,20 +102,23 @@ impl Work {
     }
 
     /// The same step again after a pause; the run parks when it has been tried often enough.
-    fn again(&mut self, cause: Cause, detail: &str, at_least_ms: u64) {
+    fn again(&mut self, cause: Cause, trouble: Trouble, at_least_ms: u64) {
         self.state.attempt += 1;
         if self.state.attempt >= self.state.settings.max_attempts {
-            self.park(cause, detail);
+            self.park(cause, format!("{}: {}", trouble.code, trouble.message));
+            self.state.trouble = Some(trouble);
             return;
         }
         let settings = &self.state.settings;
         let pause = settings.back_off.pause(self.state.attempt, settings.seed);
         let pause = pause.max(std::time::Duration::from_millis(at_least_ms));
         self.pause(self.now + pause);
+        self.state.trouble = Some(trouble);
     }
 
     fn pause(&mut self, until: Timestamp) {
         self.state.pause_until = Some(until);
+        self.state.trouble = None;
     }
 
     fn park(&mut self, cause: Cause, detail: impl Into<String>) {
@@ -135,6 +136,7 @@ impl Work {
         });
         self.state.phase = Phase::Parked;
         self.state.pause_until = None;
+        self.state.trouble = None;
         self.state.fence = None;
     }
 
@@ -177,52 +179,6 @@ impl Work {
             interrupted: self.state.interrupted || self.state.rounds > 0,
             deadline: self.now + self.state.settings.effect_deadline(),
         })
-    }
-
-    /// A login within another step, such as the one that proves the old credential dead, is part of that step.
-    fn log_call(&mut self, step: StepName) {
-        let shown = step_of(self.state.phase).unwrap_or(step);
-        let is_known = self.state.log.iter().any(|entry| entry.step == shown);
-        if shown == step || !is_known {
-            self.log_begin(shown);
-        }
-    }
-
-    fn log_begin(&mut self, step: StepName) {
-        let now = self.now;
-        if let Some(entry) = self.state.log.iter_mut().find(|entry| entry.step == step) {
-            entry.tries += 1;
-            entry.ended = None;
-        } else {
-            self.state.log.push(StepLog {
-                step,
-                began: now,
-                ended: None,
-                tries: 1,
-                code: None,
-            });
-            self.note(NoteKind::StepBegan(step), None, "");
-        }
-    }
-
-    fn log_end(&mut self, step: StepName) {
-        let now = self.now;
-        if let Some(entry) = self
-            .state
-            .log
-            .iter_mut()
-            .find(|entry| entry.step == step && entry.ended.is_none())
-        {
-            entry.ended = Some(now);
-            self.note(NoteKind::StepEnded(step), None, "");
-        }
-    }
-
-    fn log_failure(&mut self, step: StepName, code: &str) {
-        if let Some(entry) = self.state.log.iter_mut().find(|entry| entry.step == step) {
-            entry.code = Some(code.to_owned());
-        }
-        self.note(NoteKind::StepFailed(step), None, code);
     }
 
     /// Whether the target may have something of this run that would have to be taken back.

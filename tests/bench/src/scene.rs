@@ -113,7 +113,7 @@ impl Host {
         let rotation: RotationName = role.parse()?;
         let (run, left) = self
             .engine
-            .rotate(&rotation, order(Wait::AtMost(Duration::ZERO), stop))
+            .rotate(&rotation, order(Wait::at_most(Duration::ZERO), stop))
             .await?;
         ensure!(
             matches!(left, Left::Waiting(_)) && run.past_no_return,

@@ -252,6 +252,7 @@ impl Canonical<'_> {
             no_way_back,
             check,
             parked,
+            trouble: _,
             ended,
             log: _,
         } = state;

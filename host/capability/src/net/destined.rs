@@ -50,6 +50,7 @@ impl HostState {
 
     /// The same for a connection that did not come to be: which one is said too.
     pub(crate) async fn cannot_open(&mut self, peer: &Peer, error: TargetError) -> Error {
+        self.report.unopened = Some(error.code().into_owned());
         match self.failed(error).await {
             Error::Answer(mut answer) if !answer.message.contains(&peer.to_string()) => {
                 answer.message = format!("{peer}: {}", answer.message);

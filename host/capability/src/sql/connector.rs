@@ -239,6 +239,7 @@ fn login_result(error: &TargetError) -> LoginResult {
         TargetError::Sql(error) if error.sqlstate == "28P01" => LoginResult::Rejected,
         // The role may not log in, or no line of pg_hba.conf lets it: the password may be right.
         TargetError::Sql(error) if error.sqlstate == "28000" => LoginResult::Account,
+        error if error.is_before_login() => LoginResult::Unsent,
         _ => LoginResult::Unknown,
     }
 }

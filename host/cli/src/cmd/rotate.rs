@@ -3,10 +3,10 @@
 use clap::Args;
 use keywheel_config::Config;
 use keywheel_engine::view::RunView;
-use keywheel_engine::{Engine, Stop};
+use keywheel_engine::{Engine, Error, Left, Order};
 use keywheel_model::{RotationName, Trigger};
 
-use crate::cmd::run::{Waiting, exit_of, order, show, steer};
+use crate::cmd::run::{Waiting, exit_of, order, show};
 use crate::cmd::{Context, host, no_such_rotation, plan};
 use crate::errors::{Failure, counted};
 use crate::exit_code::ExitCode;
@@ -76,12 +76,23 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
             .confirm(&format!("rotate {}?", counted(names.len(), "credential")))?;
     }
     let stop = host::stop_on_signal(context.output)?;
-    let (mut views, mut worst) = (Vec::new(), ExitCode::Ok);
+    let wait = arguments.waiting.whole();
+    let (mut went, mut worst) = (Vec::new(), ExitCode::Ok);
     for name in &names {
-        match rotate(&engine, name, arguments, &stop, context).await {
-            Ok((view, exit)) => {
-                views.push(view);
-                worst = worse(worst, exit);
+        let progress = Progress::new(context.output);
+        let order = order(
+            Trigger::Manual,
+            arguments.reason.clone(),
+            wait.clone(),
+            &stop,
+            &progress,
+        );
+        let end = rotate(&engine, name, order).await;
+        drop(progress);
+        match end {
+            Ok((view, left)) => {
+                worst = worse(worst, exit_of(&view, left));
+                went.push((view, left));
             }
             Err(failure) if names.len() > 1 => {
                 context.output.fail(&failure);
@@ -93,33 +104,21 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
             break;
         }
     }
-    context.output.data(&views, |style| {
-        let texts: Vec<String> = views.iter().map(|view| show::text(view, style)).collect();
-        texts.join("\n")
-    })?;
+    show::all(&went, context)?;
     Ok(worst)
 }
 
-async fn rotate(
-    engine: &Engine,
-    name: &RotationName,
-    arguments: &Arguments,
-    stop: &Stop,
-    context: &Context,
-) -> Result<(RunView, ExitCode), Failure> {
-    let progress = Progress::new(context.output);
-    let order = order(
-        Trigger::Manual,
-        arguments.reason.clone(),
-        arguments.waiting.span(),
-        stop,
-        &progress,
-    );
-    let (view, left) = engine.rotate(name, order).await?;
-    drop(progress);
-    steer::say_next(&view, left, context);
-    let exit = exit_of(&view, left);
-    Ok((view, exit))
+async fn rotate(engine: &Engine, name: &RotationName, order: Order<'_>) -> Result<(RunView, Left), Failure> {
+    let error = match engine.rotate(name, order).await {
+        Ok(went) => return Ok(went),
+        Err(error) => error,
+    };
+    // Who has mended the configuration wonders why it makes no difference to the run that is open.
+    let words = match &error {
+        Error::OpenRun { run, .. } => engine.run(run).await?.configuration_words(),
+        _ => None,
+    };
+    Err(Failure::from(error).maybe_hint(words.map(|words| format!("it was {words}"))))
 }
 
 /// The one of two codes that a person should know of first.

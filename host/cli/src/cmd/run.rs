@@ -32,29 +32,30 @@ pub(crate) enum Verb {
     Cancel(steer::Target),
 }
 
-/// How long to wait for a run that sleeps.
+/// How long to wait for runs that sleep.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Waiting {
-    /// Leave a run that sleeps longer than this (a grace, a pause between tries) to a later `run resume`; or `end`
+    /// Sleep at most so long in all (a grace, pauses between tries), then leave the run to a later `run resume`; or `end`
     #[arg(long, value_name = "SPAN", default_value = "1m", value_parser = parse_wait)]
     wait: WaitSpan,
 }
 
-/// The value of `--wait`.
+/// The value of `--wait`; none: to the end.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct WaitSpan(Wait);
+pub(crate) struct WaitSpan(Option<Duration>);
 
 fn parse_wait(text: &str) -> Result<WaitSpan, String> {
     if text == "end" {
-        return Ok(WaitSpan(Wait::ToTheEnd));
+        return Ok(WaitSpan(None));
     }
     let span: Duration = keywheel_config::parse_duration(text).map_err(|error| error.to_string())?;
-    Ok(WaitSpan(Wait::AtMost(span)))
+    Ok(WaitSpan(Some(span)))
 }
 
 impl Waiting {
-    pub(crate) fn span(self) -> Wait {
-        self.wait.0
+    /// What a command may wait, all its runs together.
+    pub(crate) fn whole(self) -> Wait {
+        self.wait.0.map_or(Wait::ToTheEnd, Wait::at_most)
     }
 }
 

@@ -54,6 +54,7 @@ impl Work {
             Phase::Abandon => self.abandon(),
             Phase::Verify => self.try_next(),
             Phase::RollForward => {
+                self.log_begin(StepName::Promote);
                 let version = self.state.check.accepted.clone();
                 version.map(|version| Effect::Promote {
                     expected: roles.current,
@@ -79,6 +80,15 @@ impl Work {
 
     /// Turns back on a person's wish, as long as that is possible.
     fn heeds_wish(&mut self) -> bool {
+        if self.state.adopts() && matches!(self.state.phase, Phase::Plan | Phase::Verify) {
+            // Nothing was made on the target. The import must not stand in the way of a corrected one.
+            if self.state.roles.pending.is_some() {
+                self.go(Phase::Abandon);
+            } else {
+                self.end_undone("stopped: nothing is imported");
+            }
+            return true;
+        }
         if self.state.phase == Phase::Verify {
             self.end_undone("stopped");
             return true;

@@ -4,7 +4,10 @@ use keywheel_model::{Effect as Reach, ErrorKind, Outcome, SlotClass, StepError, 
 
 use super::Work;
 use crate::mutant::Mutation;
-use crate::{Call, Cause, Ending, Phase, StepOk};
+use crate::{Call, Cause, Ending, Phase, StepOk, Trouble};
+
+/// What `plan` found would stop a rotation.
+pub(super) const REFUSED: &str = "plan.refused";
 
 impl Work {
     pub(super) fn on_step(&mut self, call: &Call, result: &Result<StepOk, StepError>) {
@@ -67,11 +70,17 @@ impl Work {
         if !settings.can_ask() && settings.proof != crate::ProofPolicy::Accept {
             problems.push("the target cannot be asked: set proof = \"accept\"".to_owned());
         }
-        if problems.is_empty() {
+        if self.state.adopts() {
+            if !problems.is_empty() {
+                self.log_failure(StepName::Plan, REFUSED, &problems.join("; "));
+            }
+            self.begin_check();
+        } else if problems.is_empty() {
             self.go(Phase::Create);
         } else {
-            self.log_failure(StepName::Plan, "plan.refused");
-            self.end(Ending::Failed, problems.join("; "));
+            let problems = problems.join("; ");
+            self.log_failure(StepName::Plan, REFUSED, &problems);
+            self.end(Ending::Failed, problems);
         }
     }
 
@@ -151,13 +160,17 @@ impl Work {
 
     fn on_step_failed(&mut self, call: &Call, error: &StepError) {
         let shown = super::step_of(self.state.phase).unwrap_or(call.step);
-        self.log_failure(shown, &error.code);
+        self.log_failure(shown, &error.code, &error.message);
+        if self.state.adopts() && call.step == StepName::Plan {
+            // What stops a rotation does not stop an adoption: whether the credential is the right one is asked all the same.
+            return self.begin_check();
+        }
         if error.effect != Reach::None {
             self.call_in_doubt(call);
             if self.state.phase != Phase::Parked && self.state.phase != Phase::Prove {
                 let pause = error.retry_after_ms.unwrap_or(0).into();
                 let (entry, interrupted) = (self.state.entry, self.state.interrupted);
-                self.again(Cause::Target, &error.code, pause);
+                self.again(Cause::Target, Trouble::new(&error.code, &error.message), pause);
                 (self.state.entry, self.state.interrupted) = (entry, interrupted);
             }
             return;
@@ -183,7 +196,7 @@ impl Work {
             }
             _ => self.again(
                 Cause::Target,
-                &error.message,
+                Trouble::new(&error.code, &error.message),
                 error.retry_after_ms.unwrap_or(0).into(),
             ),
         }

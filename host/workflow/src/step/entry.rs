@@ -1,8 +1,9 @@
 //! Lease, settling, head: what is made sure of before a phase acts.
 
 use super::Work;
+use crate::describe::LEASE_HELD;
 use crate::mutant::Mutation;
-use crate::{Cause, Effect, Entry, Lease, Phase};
+use crate::{Cause, Effect, Entry, Lease, Phase, Trouble};
 
 /// Each turn moves the entry or the phase on; more than this many would be a loop.
 const MOST_TURNS: u32 = 16;
@@ -57,10 +58,22 @@ impl Work {
                 self.state.fence = Some(*fence);
                 self.in_flight_until(*settled_at);
                 self.state.entry = Entry::Settle;
+                if self
+                    .state
+                    .trouble
+                    .as_ref()
+                    .is_some_and(|trouble| trouble.code == LEASE_HELD)
+                {
+                    self.state.trouble = None;
+                }
             }
             Lease::Busy { until } => {
                 self.state.fence = None;
                 self.pause(*until);
+                self.state.trouble = Some(Trouble::new(
+                    LEASE_HELD,
+                    "another run holds the account or the secret",
+                ));
             }
         }
     }

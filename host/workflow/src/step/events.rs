@@ -194,18 +194,23 @@ impl Work {
             },
         );
         self.state.wish = Some(wish);
+        if self.state.op == 0 {
+            self.end_undone("stopped before it began");
+            return true;
+        }
         match self.state.doing {
             Some(Effect::Sleep { .. }) if !self.state.promoted => {
                 self.wake();
                 true
             }
-            // Without its grant the plugin cannot undo anything: the wish waits for the grant.
+            // Without its grant the plugin cannot undo anything: the wish waits for the grant. An adoption has nothing to undo.
             Some(Effect::Park)
-                if self
-                    .state
-                    .parked
-                    .as_ref()
-                    .is_none_or(|parked| parked.cause != Cause::Withdrawn) =>
+                if self.state.adopts()
+                    || self
+                        .state
+                        .parked
+                        .as_ref()
+                        .is_none_or(|parked| parked.cause != Cause::Withdrawn) =>
             {
                 self.unpark();
                 true
@@ -219,6 +224,7 @@ impl Work {
             return;
         };
         self.state.doing = None;
+        self.state.trouble = None;
         self.state.phase = parked.back_to;
         self.state.attempt = 0;
         self.state.rounds = 0;

@@ -4,7 +4,7 @@ use keywheel_model::{Effect as Reach, Stage, StepError, Trigger};
 
 use super::Work;
 use crate::mutant::Mutation;
-use crate::{Candidate, Cause, Check, Ending, Entry, First, Head, Phase, Wish};
+use crate::{Candidate, Cause, Check, Ending, Entry, First, Head, Phase, Trouble, Wish};
 
 impl Work {
     pub(super) fn on_unreadable(&mut self, error: &StepError) {
@@ -17,7 +17,7 @@ impl Work {
         }
         self.again(
             Cause::Vault,
-            &error.code,
+            Trouble::new(&error.code, &error.message),
             error.retry_after_ms.unwrap_or(0).into(),
         );
     }
@@ -41,7 +41,9 @@ impl Work {
             self.state.roles.current = head.current().cloned();
             self.state.roles.previous = head.newest(Stage::Previous).map(|kept| kept.version.clone());
             match self.state.settings.trigger {
-                Trigger::Adopt | Trigger::Drift | Trigger::Restore => {
+                // `plan` comes first (rule P15): what would stop a rotation is told now, not at the first one.
+                Trigger::Adopt => return self.head_of_adoption(head),
+                Trigger::Drift | Trigger::Restore => {
                     self.state.check.restored = self.state.settings.trigger == Trigger::Restore;
                     self.begin_check();
                     return self.head_of_check(head);
@@ -56,6 +58,19 @@ impl Work {
             if first_look {
                 self.spare_previous();
             }
+        }
+    }
+
+    /// What there is to adopt: the version that was imported.
+    fn head_of_adoption(&mut self, head: &Head) {
+        self.state.roles.pending = head.newest(Stage::Pending).map(|kept| kept.version.clone());
+        if head.current().is_some() {
+            self.end(Ending::Cancelled, "the secret has a current version already");
+        } else if self.state.roles.pending.is_none() && self.state.wish.is_none() {
+            self.park(
+                Cause::AdoptionRequired,
+                "nothing is imported: import the credential in use",
+            );
         }
     }
 
@@ -288,14 +303,20 @@ impl Work {
         self.state.check.queue = probing_order(head);
         self.state.believe_at = self.now + self.state.settings.belief_delay();
         self.state.seen = true;
-        let adopting = self.state.settings.trigger == Trigger::Adopt;
-        if self.state.roles.pending.is_none() && !adopting {
+        if self.state.adopts() {
+            // Only what was imported: a value that was refused and given up before is not what the person means now.
+            let pending = head.newest(Stage::Pending).map(|kept| kept.version.clone());
+            self.state
+                .check
+                .queue
+                .retain(|candidate| pending.as_ref() == Some(&candidate.version));
+            return self.head_of_adoption(head);
+        }
+        if self.state.roles.pending.is_none() {
             // Whoever made it: putting current on again does away with it, see `repaired`.
             self.state.roles.pending = head.newest(Stage::Pending).map(|kept| kept.version.clone());
         }
-        if self.state.check.queue.is_empty()
-            || !adopting && head.current().is_none() && !self.state.check.restored
-        {
+        if self.state.check.queue.is_empty() || head.current().is_none() && !self.state.check.restored {
             self.park(
                 Cause::AdoptionRequired,
                 "nothing is current yet: import the credential in use",

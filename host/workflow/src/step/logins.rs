@@ -1,21 +1,20 @@
 //! What a login, or a login that was not made, means.
 
-use keywheel_model::{
-    Effect as Reach, SlotClass, StepError, StepName, Timestamp, Trigger, Verdict, VersionId,
-};
+use keywheel_model::{Effect as Reach, SlotClass, StepError, StepName, Timestamp, Verdict, VersionId};
 
 use super::Work;
-use crate::describe::OVER_BUDGET;
+use crate::describe::{OVER_BUDGET, REFUSED, UNKNOWN};
 use crate::mutant::Mutation;
-use crate::{Call, Cause, Ending, NoteKind, Phase};
+use crate::{Call, Cause, Ending, NoteKind, Phase, Trouble};
 
 impl Work {
     pub(super) fn on_over_budget(&mut self, until: Timestamp) {
-        self.log_failure(StepName::Test, OVER_BUDGET);
+        let message = "the account's budget of failed logins is used up";
+        self.login_failed(OVER_BUDGET, message);
         let wait = until.saturating_since(self.now);
         self.again(
             Cause::Budget,
-            "the account's budget of failed logins is used up",
+            Trouble::new(OVER_BUDGET, message),
             u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         );
     }
@@ -28,13 +27,24 @@ impl Work {
             Ok(Verdict::Rejected) => self.on_rejected(),
             Ok(Verdict::Account(text)) => self.park(Cause::Account, text.clone()),
             Ok(Verdict::Unknown(_)) | Err(_) if self.wrong(Mutation::UnreachableIsDenied) => self.refused(),
-            Ok(Verdict::Unknown(text)) => self.again(Cause::Target, text, 0),
-            Err(error) => self.again(
-                Cause::Target,
-                &error.message,
-                error.retry_after_ms.unwrap_or(0).into(),
-            ),
+            Ok(Verdict::Unknown(text)) => {
+                self.login_failed(UNKNOWN, text);
+                self.again(Cause::Target, Trouble::new(UNKNOWN, text), 0);
+            }
+            Err(error) => {
+                self.login_failed(&error.code, &error.message);
+                self.again(
+                    Cause::Target,
+                    Trouble::new(&error.code, &error.message),
+                    error.retry_after_ms.unwrap_or(0).into(),
+                );
+            }
         }
+    }
+
+    fn login_failed(&mut self, code: &str, message: &str) {
+        let shown = super::step_of(self.state.phase).unwrap_or(StepName::Test);
+        self.log_failure(shown, code, message);
     }
 
     fn on_limited(&mut self, text: &str) {
@@ -49,6 +59,7 @@ impl Work {
     fn on_accepted(&mut self, subject: Option<&VersionId>) {
         match self.state.phase {
             Phase::Prove => {
+                self.log_done_after_all(StepName::Apply);
                 self.state.reach = Reach::Applied;
                 self.state.proved = true;
                 self.go(Phase::Promote);
@@ -164,7 +175,7 @@ impl Work {
             .queue
             .first()
             .is_some_and(|candidate| candidate.newer);
-        let adopting = self.state.settings.trigger == Trigger::Adopt;
+        let adopting = self.state.adopts();
         if subject == self.state.roles.current.as_ref() {
             let shifts = self.state.settings.class == SlotClass::B;
             if shifts && self.state.check.restored && self.state.roles.pending.is_some() {
@@ -197,7 +208,9 @@ impl Work {
         if self.state.roles.current.as_ref() == Some(&refused.version) {
             self.state.check.current_refused = true;
         }
-        if self.state.settings.trigger == Trigger::Adopt && self.state.check.queue.is_empty() {
+        if self.state.adopts() && self.state.check.queue.is_empty() {
+            let message = "the target refuses the imported credential";
+            self.login_failed(REFUSED, message);
             self.state.roles.pending = Some(refused.version);
             self.go(Phase::Abandon);
         }

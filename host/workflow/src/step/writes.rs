@@ -1,10 +1,10 @@
 //! What the result of a write to the vault, or of telling consumers, means.
 
-use keywheel_model::{Effect as Reach, StepError, Trigger, VersionId};
+use keywheel_model::{Effect as Reach, StepError, StepName, VersionId};
 
 use super::Work;
 use crate::mutant::Mutation;
-use crate::{Cause, Ending, NoteKind, Phase, StoreFailure};
+use crate::{Cause, Ending, NoteKind, Phase, StepLog, StoreFailure, Trouble};
 
 impl Work {
     pub(super) fn on_mirrored(&mut self, result: &Result<(), StoreFailure>) {
@@ -18,14 +18,14 @@ impl Work {
         match result {
             Ok(()) => self.go(Phase::Apply),
             Err(error) => {
-                self.log_failure(keywheel_model::StepName::Announce, &error.code);
+                self.log_failure(StepName::Announce, &error.code, &error.message);
                 let last = self.state.attempt + 1 >= self.state.settings.max_attempts;
                 match (last, self.state.settings.gap_accepted) {
                     (true, true) => self.go(Phase::Apply),
                     (true, false) => self.give_up("consumers could not be told of the pending version"),
                     _ => self.again(
                         Cause::Target,
-                        &error.code,
+                        Trouble::new(&error.code, &error.message),
                         error.retry_after_ms.unwrap_or(0).into(),
                     ),
                 }
@@ -35,16 +35,16 @@ impl Work {
 
     /// A write that failed. The head is read again before anything else: it may have been written after all.
     fn write_failed(&mut self, failure: &StoreFailure) {
-        let detail = match failure {
-            StoreFailure::Conflict => "the head has changed",
+        let trouble = match failure {
+            StoreFailure::Conflict => Trouble::new("vault.head-moved", "the head has changed"),
             StoreFailure::Failed(error) => {
                 if error.effect != Reach::None {
                     self.in_flight_until(self.now + self.state.settings.effect_deadline());
                 }
-                error.code.as_str()
+                Trouble::new(&error.code, &error.message)
             }
         };
-        self.again(Cause::Vault, detail, 0);
+        self.again(Cause::Vault, trouble, 0);
         self.state.entry = crate::Entry::Lease;
     }
 
@@ -101,11 +101,33 @@ impl Work {
             self.state.roles.current.clone(),
             "",
         );
-        let detail = match self.state.settings.trigger {
-            Trigger::Adopt => "adopted",
-            _ => "a version that had landed late is current now",
-        };
-        self.end(Ending::Succeeded, detail);
+        if self.state.adopts() {
+            self.state.roles.pending = None;
+            let detail = self.adopted();
+            return self.end(Ending::Succeeded, detail);
+        }
+        self.end(Ending::Succeeded, "a version that had landed late is current now");
+    }
+
+    /// An adoption is not refused for what would stop a rotation, but it is not silent about it either.
+    fn adopted(&self) -> String {
+        let plan = self.state.log.iter().find(|entry| entry.step == StepName::Plan);
+        match plan {
+            Some(StepLog {
+                failed: true,
+                code: Some(code),
+                message: Some(message),
+                ..
+            }) => {
+                let found = if code == super::calls::REFUSED {
+                    message.clone()
+                } else {
+                    format!("{code}: {message}")
+                };
+                format!("adopted; it cannot be rotated yet: {found}")
+            }
+            _ => "adopted".to_owned(),
+        }
     }
 
     pub(super) fn on_told(&mut self, reported: &[String]) {
@@ -129,7 +151,9 @@ impl Work {
         match result {
             Ok(()) => {
                 self.note(NoteKind::Abandoned, self.state.roles.pending.clone(), "");
-                if self.state.settings.trigger == Trigger::Adopt {
+                if self.state.adopts() && self.state.wish.is_some() {
+                    self.end_undone("the imported value was given up; nothing was changed on the target");
+                } else if self.state.adopts() {
                     self.end(
                         Ending::Failed,
                         "the target refuses the imported credential; nothing was changed",

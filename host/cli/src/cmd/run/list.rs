@@ -43,7 +43,7 @@ fn table(runs: &[RunView], style: Style) -> String {
     if runs.is_empty() {
         return "no runs; `keywheel rotate NAME` starts one\n".to_owned();
     }
-    let mut table = Table::new(["RUN", "ROTATION", "STATE", "SAFETY", "STARTED", "STEP"]);
+    let mut table = Table::new(["RUN", "ROTATION", "STATE", "SAFETY", "STARTED", "STEP", "WHY"]);
     for run in runs {
         let step = run
             .steps
@@ -57,7 +57,17 @@ fn table(runs: &[RunView], style: Style) -> String {
             run.safety.to_string(),
             time::show(run.started_at),
             step,
+            why(run),
         ]);
     }
     table.to_text(style)
+}
+
+/// Why it does not go on: in a word, so that the table stays narrow.
+fn why(run: &RunView) -> String {
+    match (&run.parked, &run.trouble) {
+        (Some(parked), _) => word_of(&parked.cause),
+        (None, Some(trouble)) => trouble.code.clone(),
+        (None, None) => run.waits_for.unwrap_or_default().to_owned(),
+    }
 }

@@ -1,9 +1,11 @@
 //! `keywheel run show`, and the picture of a run that other commands print too.
 
 use clap::Args;
-use keywheel_engine::RunWord;
 use keywheel_engine::view::RunView;
+use keywheel_engine::{Left, RunWord};
+use keywheel_model::Trigger;
 
+use crate::cmd::run::steer;
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
@@ -31,9 +33,56 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     })
 }
 
-/// Where a run stands, for people.
+/// Where a run stands, step by step, for people.
 pub(crate) fn text(run: &RunView, style: Style) -> String {
     let mut text = Text::default();
+    headline(run, style, &mut text);
+    text.fact(
+        "started",
+        format_args!("{} by {}", time::show(run.started_at), word_of(&run.trigger)),
+    );
+    if let Some(finished) = run.finished_at {
+        text.fact("finished", time::show(finished));
+    }
+    facts(run, &mut text);
+    if run.finished_at.is_none() {
+        text.fact("way", way(run));
+    }
+    if let Some(words) = run.configuration_words() {
+        text.fact("configuration", words);
+    }
+    text.line("");
+    text.lines(&steps(run, style));
+    ending(run, style, &mut text);
+    text.finish()
+}
+
+/// The same without its steps: they were told while they were made.
+pub(crate) fn summary(run: &RunView, style: Style) -> String {
+    let mut text = Text::default();
+    headline(run, style, &mut text);
+    facts(run, &mut text);
+    ending(run, style, &mut text);
+    text.finish()
+}
+
+/// How the runs of a command ended, and then what to do next about each.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub(crate) fn all(went: &[(RunView, Left)], context: &Context) -> Result<(), Failure> {
+    let views: Vec<&RunView> = went.iter().map(|(view, _)| view).collect();
+    context.output.data(&views, |style| {
+        let texts: Vec<String> = views.iter().map(|view| summary(view, style)).collect();
+        texts.join("\n")
+    })?;
+    for (view, left) in went {
+        steer::say_next(view, *left, context);
+    }
+    Ok(())
+}
+
+fn headline(run: &RunView, style: Style, text: &mut Text) {
     let word = word_of(&run.state);
     let word = match run.state {
         RunWord::Succeeded => style.good(&word),
@@ -44,24 +93,18 @@ pub(crate) fn text(run: &RunView, style: Style) -> String {
         "{} of {} ({}): {word}, {}",
         run.run, run.rotation, run.secret, run.safety
     ));
-    text.fact(
-        "started",
-        format_args!("{} by {}", time::show(run.started_at), word_of(&run.trigger)),
-    );
-    if let Some(finished) = run.finished_at {
-        text.fact("finished", time::show(finished));
-    }
+}
+
+fn facts(run: &RunView, text: &mut Text) {
     if let Some(until) = run.waits_until {
         let what = run.waits_for.unwrap_or("its time");
         text.fact("waits until", format_args!("{}, for {what}", time::show(until)));
     }
-    let way = if run.past_no_return {
-        "forward only: the new credential was promoted"
-    } else {
-        "can be rolled back"
-    };
-    if run.finished_at.is_none() {
-        text.fact("way", way);
+    if let Some(trouble) = run.trouble.as_ref().filter(|_| run.parked.is_none()) {
+        text.fact(
+            "last failure",
+            format_args!("{}: {}", trouble.code, trouble.message),
+        );
     }
     if run.unproved {
         text.fact("unproved", "no login has proved the new credential yet");
@@ -69,14 +112,25 @@ pub(crate) fn text(run: &RunView, style: Style) -> String {
     if !run.detail.is_empty() {
         text.fact("detail", &run.detail);
     }
-    text.line("");
-    text.lines(&steps(run, style));
+}
+
+fn way(run: &RunView) -> &'static str {
+    match (run.past_no_return, run.trigger) {
+        (true, _) => "forward only: the new credential was promoted",
+        (false, Trigger::Adopt) => "nothing is changed on the target; `run cancel` gives the import up",
+        (false, _) => "can be rolled back",
+    }
+}
+
+fn ending(run: &RunView, style: Style, text: &mut Text) {
     if run.state == RunWord::Failed {
+        let words = if run.trigger == Trigger::Adopt {
+            "the target is untouched; import the credential that is in use"
+        } else {
+            "the old credential is valid; mend what the detail says and rotate again"
+        };
         text.line("");
-        text.line(format_args!(
-            "{} the old credential is valid; mend what the detail says and rotate again",
-            style.hint("hint:")
-        ));
+        text.line(format_args!("{} {words}", style.hint("hint:")));
     }
     if let Some(parked) = &run.parked {
         text.line("");
@@ -88,24 +142,17 @@ pub(crate) fn text(run: &RunView, style: Style) -> String {
         ));
         text.line(format_args!("{} {}", style.hint("hint:"), parked.way_out));
     }
-    text.finish()
 }
 
 fn steps(run: &RunView, style: Style) -> String {
     let mut table = Table::new(["STEP", "STATE", "SAFETY", "BEGAN", "TOOK", "TRIES", "CODE"]);
-    let failed = (run.state == RunWord::Failed).then_some(run.steps.len());
-    for (number, step) in (1..).zip(&run.steps) {
-        let state = match step.ended_at {
-            _ if failed == Some(number) => "failed",
-            Some(_) => "done",
-            None => "open",
-        };
+    for step in &run.steps {
         let took = step
             .ended_at
             .map(|ended| keywheel_config::show_duration(ended.saturating_since(step.began_at)));
         table.row([
             step.step.to_string(),
-            state.to_owned(),
+            word_of(&step.state),
             step.safety.to_string(),
             time::show(step.began_at),
             took.unwrap_or_else(|| "-".to_owned()),

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use keywheel_engine::view::RunView;
-use keywheel_engine::{Left, RunWord, Wish};
-use keywheel_model::Trigger;
+use keywheel_engine::{Engine, Left, RunWord, Wish};
+use keywheel_model::{RunId, Trigger};
 
 use crate::cmd::rotate::worse;
 use crate::cmd::run::{Waiting, exit_of, find, order, show};
@@ -68,24 +68,25 @@ pub(crate) async fn resume(arguments: &Resume, context: &Context) -> Result<Exit
 async fn resume_all(how: &How, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open_unsealed(context).await?;
     let stop = host::stop_on_signal(context.output)?;
-    let (mut views, mut worst) = (Vec::new(), ExitCode::Ok);
+    let (mut went, mut worst) = (Vec::new(), ExitCode::Ok);
+    let wait = how.waiting.whole();
     let runs = engine.open_runs().await?;
     for run in runs.iter().filter(|run| run.parked.is_none()) {
+        warn_of_configuration(&engine, &run.run, context).await?;
         let progress = Progress::new(context.output);
         let order = order(
             Trigger::Manual,
             how.reason.clone(),
-            how.waiting.span(),
+            wait.clone(),
             &stop,
             &progress,
         );
-        let went = engine.go_on(&run.run, Wish::Resume, order).await;
+        let end = engine.go_on(&run.run, Wish::Resume, order).await;
         drop(progress);
-        match went {
+        match end {
             Ok((view, left)) => {
-                say_next(&view, left, context);
                 worst = worse(worst, exit_of(&view, left));
-                views.push(view);
+                went.push((view, left));
             }
             Err(error) => {
                 let failure = Failure::from(error);
@@ -97,10 +98,7 @@ async fn resume_all(how: &How, context: &Context) -> Result<ExitCode, Failure> {
             break;
         }
     }
-    context.output.data(&views, |style| {
-        let texts: Vec<String> = views.iter().map(|view| show::text(view, style)).collect();
-        texts.join("\n")
-    })?;
+    show::all(&went, context)?;
     Ok(worst)
 }
 
@@ -114,17 +112,20 @@ async fn go_on(run: &str, how: &How, wish: Wish, context: &Context) -> Result<Ex
     let engine = host::open_unsealed(context).await?;
     let run = find(&engine, run).await?;
     let stop = host::stop_on_signal(context.output)?;
+    if wish == Wish::Resume {
+        warn_of_configuration(&engine, &run, context).await?;
+    }
     let progress = Progress::new(context.output);
     let order = order(
         Trigger::Manual,
         how.reason.clone(),
-        how.waiting.span(),
+        how.waiting.whole(),
         &stop,
         &progress,
     );
     let (view, left) = engine.go_on(&run, wish, order).await?;
     drop(progress);
-    context.output.data(&view, |style| show::text(&view, style))?;
+    context.output.data(&view, |style| show::summary(&view, style))?;
     say_next(&view, left, context);
     let wanted_back = matches!(wish, Wish::RollBack | Wish::Cancel);
     let is_back = left == Left::Ended && matches!(view.state, RunWord::RolledBack | RunWord::Cancelled);
@@ -135,23 +136,28 @@ async fn go_on(run: &str, how: &How, wish: Wish, context: &Context) -> Result<Ex
     })
 }
 
-/// What to do next about a run that was left.
+/// What to do next about a run that was left. The way out of a parked one stands below its cause.
 pub(crate) fn say_next(view: &RunView, left: Left, context: &Context) {
     let output = context.output;
-    let run = &view.run;
-    match left {
-        Left::Ended if view.state == RunWord::Succeeded => {
-            output.next(&format!("keywheel secret history {}", view.secret));
+    let (run, adopts) = (&view.run, view.trigger == Trigger::Adopt);
+    match (left, view.state) {
+        (Left::Parked, _) => {}
+        (Left::Ended, RunWord::Succeeded) if adopts => {
+            output.next(&format!("keywheel plan {}", view.rotation));
         }
-        Left::Ended | Left::Parked => output.next(&format!("keywheel run show {run}")),
-        Left::Waiting(until) => {
-            output.say(&format!(
-                "the run sleeps until {}; it is safe to leave it",
-                time::show(until)
-            ));
+        (Left::Ended, RunWord::Succeeded) => output.next(&format!("keywheel secret history {}", view.secret)),
+        (Left::Ended, _) if adopts => output.next(&format!("keywheel secret import {}", view.secret)),
+        (Left::Ended, _) => output.next(&format!("keywheel plan {}", view.rotation)),
+        (Left::Waiting(until), _) => {
+            let until = time::show(until);
+            output.say(&if view.past_no_return {
+                format!("the new credential is current; the run sleeps until {until} before the old one is revoked")
+            } else {
+                format!("the run sleeps until {until}; it is safe to leave it")
+            });
             output.next(&format!("keywheel run resume {run}"));
         }
-        Left::Stopped => {
+        (Left::Stopped, _) => {
             output.say(&format!(
                 "the run stands at a journalled point; safety: {}",
                 view.safety
@@ -159,4 +165,12 @@ pub(crate) fn say_next(view: &RunView, left: Left, context: &Context) {
             output.next(&format!("keywheel run resume {run}"));
         }
     }
+}
+
+/// Says beforehand that a run goes on with a configuration that is not the present one.
+async fn warn_of_configuration(engine: &Engine, run: &RunId, context: &Context) -> Result<(), Failure> {
+    if let Some(words) = engine.run(run).await?.configuration_words() {
+        context.output.warn(&format!("run {run} was {words}"));
+    }
+    Ok(())
 }

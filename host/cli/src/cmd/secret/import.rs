@@ -67,7 +67,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     };
     let stop = host::stop_on_signal(context.output)?;
     let progress = Progress::new(context.output);
-    let order = order(Trigger::Adopt, None, arguments.waiting.span(), &stop, &progress);
+    let order = order(Trigger::Adopt, None, arguments.waiting.whole(), &stop, &progress);
     let imported = engine.import(import, order).await?;
     drop(progress);
     let name = arguments.name.clone();
@@ -87,19 +87,14 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
             Ok(ExitCode::Ok)
         }
         Imported::Adopted(view, left) => {
-            let exit = exit_of(&view, left);
-            steer::say_next(&view, left, context);
             let done = Done {
                 name,
                 version: None,
-                run: Some(*view),
+                run: Some((*view).clone()),
             };
-            context.output.data(&done, |style| {
-                done.run
-                    .as_ref()
-                    .map_or_else(String::new, |run| show::text(run, style))
-            })?;
-            Ok(exit)
+            context.output.data(&done, |style| show::summary(&view, style))?;
+            steer::say_next(&view, left, context);
+            Ok(exit_of(&view, left))
         }
     }
 }

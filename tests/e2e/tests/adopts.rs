@@ -1,0 +1,238 @@
+//! Adoption (rule P15): `plan`, `test`, `promote`; and the ways out of one that does not come to its end.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test says what went wrong by panicking, and its helpers are its own"
+)]
+
+use std::sync::OnceLock;
+
+use keywheel_e2e::{Host, Output, Rotation, rotation};
+use keywheel_kit::{Postgres, PostgresOptions, free_port, random_password};
+use serde_json::Value;
+
+/// One server for all cases: each has a role of its own.
+fn server() -> &'static Postgres {
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    SERVER.get_or_init(|| Postgres::start(PostgresOptions::default()).unwrap())
+}
+
+/// A role of the server, and a host whose administrator's credential is imported and whose role's is not.
+struct Subject {
+    host: Host,
+    role: &'static str,
+    password: String,
+    /// `keywheel.toml` without a rotation.
+    bare: String,
+    /// Where nobody listens.
+    nobody: u16,
+}
+
+impl Subject {
+    fn new(role: &'static str, attributes: &str) -> Self {
+        let password = random_password();
+        server()
+            .sql(&format!(
+                "CREATE ROLE {role} LOGIN {attributes} PASSWORD '{password}'"
+            ))
+            .unwrap();
+        let host = Host::init();
+        let nobody = free_port().unwrap();
+        let bare = std::fs::read_to_string(host.file("keywheel.toml")).unwrap();
+        let subject = Self {
+            host,
+            role,
+            password,
+            bare,
+            nobody,
+        };
+        subject.configure(server().port(), server().admin_user());
+        subject.host.add_plugin("postgres", &[server().port(), nobody]);
+        let _ = subject.host.import("admin/db", server().admin_password()).ends(0);
+        subject
+    }
+
+    /// The rotation `app-db` of the role, on the server's port or another.
+    fn configure(&self, port: u16, admin: &str) {
+        let text = rotation(&Rotation {
+            name: "app-db",
+            plugin: "postgres",
+            secret: "app/db",
+            admin_secret: "admin/db",
+            grace: "0s",
+            ca: &server().ca_file(),
+            config: &format!(
+                "mode = \"role\"\nhost = \"localhost\"\nport = {port}\ntrust = \"app-db\"\nadmin = \"{admin}\"\nrole = \"{}\"",
+                self.role
+            ),
+        });
+        let text = text
+            .replace("consumers = [{ name = \"shop\", staleness = \"1s\" }]\n", "")
+            .replace("{ step = \"3s\" }", "{ step = \"3s\", run = \"1s\" }");
+        std::fs::write(self.host.file("keywheel.toml"), format!("{}\n{text}", self.bare)).unwrap();
+    }
+
+    fn import(&self, value: &str) -> Output {
+        self.host.import("app/db", value)
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.host.run(words, "")
+    }
+
+    fn shown(&self) -> Value {
+        self.run(&["run", "show", "app-db", "-o", "json"]).json()
+    }
+
+    fn stages(&self) -> Vec<String> {
+        let versions = self.host.versions("app/db").into_iter();
+        versions.map(|(_, stage)| stage).collect()
+    }
+}
+
+fn steps(run: &Value) -> Vec<(&str, &str)> {
+    let steps = run["steps"].as_array().unwrap().iter();
+    steps
+        .map(|step| (step["step"].as_str().unwrap(), step["state"].as_str().unwrap()))
+        .collect()
+}
+
+#[test]
+fn an_adoption_is_plan_test_promote() {
+    let subject = Subject::new("adopts_well", "");
+    let output = subject.import(&subject.password).ends(0);
+    let output = output.says(&["plan       done", "test       done", "next: keywheel plan app-db"]);
+    assert!(output.stdout.contains("detail:  adopted\n"), "{output:?}");
+    let run = subject.shown();
+    assert_eq!(
+        steps(&run),
+        [("plan", "done"), ("test", "done"), ("promote", "done")],
+        "{run:#}"
+    );
+    assert_eq!(run["pending"], Value::Null, "{run:#}");
+    assert_eq!(subject.stages(), ["current"]);
+}
+
+#[test]
+fn what_would_stop_a_rotation_is_told_by_an_adoption_and_the_credential_is_not_lost() {
+    let boss = Subject::new("adopts_boss", "SUPERUSER");
+    let output = boss
+        .import(&boss.password)
+        .ends(0)
+        .says(&["plan       failed", "postgres.superuser"]);
+    assert!(
+        output
+            .stdout
+            .contains("adopted; it cannot be rotated yet: postgres.superuser: "),
+        "{output:?}"
+    );
+    assert_eq!(steps(&boss.shown())[0], ("plan", "failed"));
+    assert_eq!(boss.stages(), ["current"]);
+
+    // The administrator cannot even log in.
+    let wrong = Subject::new("adopts_wrong_admin", "");
+    let _ = wrong.host.import("admin/db", &random_password()).ends(0);
+    let output = wrong.import(&wrong.password).ends(0);
+    assert!(
+        output
+            .stdout
+            .contains("adopted; it cannot be rotated yet: sql.28p01: "),
+        "{output:?}"
+    );
+    assert_eq!(wrong.stages(), ["current"]);
+
+    // It can, and may not change anybody.
+    let weak = Subject::new("adopts_weak", "");
+    let password = random_password();
+    server()
+        .sql(&format!("CREATE ROLE adopts_clerk LOGIN PASSWORD '{password}'"))
+        .unwrap();
+    weak.configure(server().port(), "adopts_clerk");
+    let _ = weak.host.import("admin/db", &password).ends(0);
+    let output = weak.import(&weak.password).ends(0);
+    assert!(
+        output
+            .stdout
+            .contains("adopted; it cannot be rotated yet: postgres.createrole: "),
+        "{output:?}"
+    );
+}
+
+#[test]
+fn a_refused_import_leaves_the_way_open_however_often_it_is_tried() {
+    let subject = Subject::new("adopts_refused", "");
+    for tries in 1..=3 {
+        let output = subject.import(&random_password()).ends(40);
+        let output = output.says(&["test       failed", "next: keywheel secret import app/db"]);
+        assert!(
+            output.stdout.contains("import the credential that is in use"),
+            "{output:?}"
+        );
+        assert_eq!(subject.stages(), vec!["abandoned"; tries]);
+    }
+    let _ = subject.import(&subject.password).ends(0);
+    assert_eq!(subject.stages()[0], "current");
+    assert_eq!(subject.host.read("app/db", None), subject.password);
+}
+
+#[test]
+fn a_cancelled_adoption_gives_the_import_up_and_a_corrected_one_is_taken() {
+    let subject = Subject::new("adopts_late", "");
+    subject.configure(subject.nobody, server().admin_user());
+    let output = subject.import("not-the-password").ends(41);
+    assert!(output.stdout.contains("net.unreachable: "), "{output:?}");
+    let open = subject.shown();
+    assert_eq!(open["parked"]["cause"], "target", "{open:#}");
+    let run = open["run"].as_str().unwrap();
+
+    // Another import is refused; it says by which run and what can be done, and leaves everything as it is.
+    let (before, runs) = (subject.stages(), subject.host.json(&["run", "list"]));
+    assert_eq!(before, ["pending"]);
+    let _ = subject.import(&subject.password).ends(24).says(&[
+        "run.open",
+        run,
+        &format!("keywheel run cancel {run}"),
+        &format!("keywheel run resume {run}"),
+    ]);
+    assert_eq!(subject.stages(), before);
+    assert_eq!(subject.host.json(&["run", "list"]), runs);
+
+    let _ = subject.run(&["run", "cancel", run]).ends(0);
+    assert_eq!(subject.shown()["state"], "cancelled");
+    assert_eq!(subject.stages(), ["abandoned"]);
+    subject.configure(server().port(), server().admin_user());
+    let _ = subject.import(&subject.password).ends(0);
+    assert_eq!(subject.stages(), ["current", "abandoned"]);
+    assert_eq!(subject.host.read("app/db", None), subject.password);
+}
+
+/// Also while its plugin has no grant any more: nothing on the target has to be undone.
+#[test]
+fn an_adoption_without_its_grant_can_be_cancelled() {
+    let subject = Subject::new("adopts_withdrawn", "");
+    let grant = subject.host.file("policies/postgres.toml");
+    let granted = std::fs::read(&grant).unwrap();
+    subject.configure(subject.nobody, server().admin_user());
+    let _ = subject.import(&subject.password).ends(41);
+    std::fs::remove_file(&grant).unwrap();
+    let _ = subject.run(&["run", "resume", "app-db"]).ends(41);
+    assert_eq!(subject.shown()["parked"]["cause"], "withdrawn");
+    let _ = subject.run(&["run", "cancel", "app-db"]).ends(0);
+    assert_eq!(subject.stages(), ["abandoned"]);
+    std::fs::write(&grant, granted).unwrap();
+    subject.configure(server().port(), server().admin_user());
+    let _ = subject.import(&subject.password).ends(0);
+}
+
+/// An import that fails before its run begins leaves none behind.
+#[test]
+fn an_import_that_cannot_be_stored_leaves_no_run_open() {
+    let subject = Subject::new("adopts_unstored", "");
+    let too_long = "x".repeat(65 * 1024);
+    let _ = subject.import(&too_long).ends(2);
+    let open = subject.host.json(&["run", "list", "--open"]);
+    assert_eq!(open.as_array().unwrap().len(), 0, "{open:#}");
+    let _ = subject.import(&subject.password).ends(0);
+}
