@@ -20,7 +20,7 @@ pub enum ExitCode {
     ConfigInvalid = 20,
     /// A policy denies it; nothing was done.
     Denied = 21,
-    /// A credential was refused: the vault's key, an administrator's login.
+    /// A credential was refused: the vault's key, an administrator's login; `target test`: the current credential.
     Auth = 22,
     /// What was named does not exist.
     NotFound = 23,
@@ -95,7 +95,9 @@ impl ExitCode {
             Self::Attention => "Advisory: something needs attention, or a plan would change something.",
             Self::ConfigInvalid => "The configuration, a grant or a manifest is invalid.",
             Self::Denied => "A policy denies it; nothing was done.",
-            Self::Auth => "A credential was refused: the vault's key, an administrator's login.",
+            Self::Auth => {
+                "A credential was refused: the vault's key, an administrator's login; `target test`: the current credential."
+            }
             Self::NotFound => "What was named does not exist.",
             Self::Conflict => {
                 "The state excludes it: another run is open, another host holds the state, a precondition fails."

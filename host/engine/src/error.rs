@@ -148,6 +148,15 @@ pub enum Error {
     /// The audit trail does not hold together.
     #[error("the audit trail does not hold together")]
     Audit(#[from] keywheel_audit::Error),
+    /// The audit trail does not have a head that was exported from it: the state is older than that, or was changed.
+    #[error("the state is older than an exported head, or was changed; the restore epoch is {} now", epoch.0)]
+    Behind {
+        /// The restore epoch, raised for it.
+        epoch: keywheel_model::Epoch,
+        /// What is missing.
+        #[source]
+        source: keywheel_audit::Error,
+    },
     /// A file.
     #[error("cannot {what} \"{}\"", path.display())]
     File {
@@ -197,6 +206,7 @@ impl Error {
             Self::State { .. } => "run.state",
             Self::NewerState { .. } => "run.newer-state",
             Self::Audit(_) => "audit.broken",
+            Self::Behind { .. } => "audit.behind",
             Self::File { .. } => "host.file",
             Self::Exists { .. } => "file.exists",
             Self::Defect(_) => "host.defect",
@@ -243,6 +253,10 @@ impl Error {
             Self::NewerState { .. } => "use the newer keywheel".to_owned(),
             Self::Audit(_) => {
                 "keep the state directory as it is and compare it with a backup and its checkpoints"
+                    .to_owned()
+            }
+            Self::Behind { .. } => {
+                "if a copy of the state was put back, `keywheel rotate` each rotation: the first run only verifies; if not, keep the state directory as it is and compare it with a backup"
                     .to_owned()
             }
             Self::Exists { .. } => "`init` never overwrites: use another folder".to_owned(),

@@ -138,6 +138,13 @@ impl Engine {
                     &format!("keywheel secret import {}", rotation.secret),
                 )),
                 Some(current) => {
+                    if self.is_to_be_verified(&rotation.secret).await? {
+                        list.push(attention(
+                            &subject,
+                            "the state was restored, and this secret has not been verified since",
+                            &format!("keywheel rotate {}", rotation.name),
+                        ));
+                    }
                     if let Some(expires) = current.metadata.expires {
                         let what = "its current version expires";
                         let way_out = format!("keywheel rotate {}", rotation.name);
@@ -226,14 +233,18 @@ impl Engine {
             Some(self.inner.vault.sub_key("audit")?)
         };
         let count = checkpoints.len();
-        let (report, head) = self
+        let (report, head, checkpoints) = self
             .inner
             .store
             .read(move |reader| {
                 let report = reader.audit_verify(key.as_ref(), &checkpoints)?;
-                Ok::<_, Error>((report?, reader.audit_checkpoint()?))
+                Ok::<_, Error>((report, reader.audit_checkpoint()?, checkpoints))
             })
             .await?;
+        let report = match report {
+            Ok(report) => report,
+            Err(error) => return Err(self.inner.trail_is_broken(error, &checkpoints).await?),
+        };
         Ok(AuditReport {
             rows: report.rows,
             sealed_to: report.sealed_to,

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::pinned::Pinned as PinnedRotation;
+use crate::restore::note_verified;
 
 /// How long a lease lives unless it is renewed. The holder renews it at a third of that.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -157,6 +158,9 @@ impl Journal {
                 }
                 if let Some(ended) = &state.ended {
                     tx.finish_run(&state.run, ending_word(ended.ending))?;
+                    if ended.ending == Ending::Succeeded {
+                        note_verified(tx, &state)?;
+                    }
                 }
                 Ok::<_, keywheel_store::Error>(version)
             })

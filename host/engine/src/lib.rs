@@ -20,6 +20,7 @@ mod pinned;
 mod plan;
 mod plugins;
 mod port;
+mod restore;
 mod runs;
 mod secrets;
 mod settings;

@@ -214,7 +214,7 @@ impl Inner {
         plugin: &Arc<Plugin>,
         order: &Order<'_>,
     ) -> Result<(Saved, Performer), Error> {
-        let epoch = self.store.read(|reader| Ok::<_, Error>(reader.epoch()?)).await?;
+        let epoch = self.epoch_of_run(&rotation.secret, order.trigger).await?;
         let settings = Self::settings(rotation, plugin, order.trigger, epoch)?;
         let state = State::new(run, settings);
         let principals = settings::principals(rotation, plugin.manifest());

@@ -48,6 +48,8 @@ pub struct State {
     pub believe_at: Timestamp,
     /// A login has proved the version that is being rotated in.
     pub proved: bool,
+    /// It slept, or lost sight of the target, since a login proved what is current for it. It does not end well before another one has.
+    pub proof_is_old: bool,
     /// The promotion has happened. Never undone.
     pub promoted: bool,
     /// Consumers may use the previous version until then: this run's after the promotion, an earlier run's before it.
@@ -62,7 +64,7 @@ pub struct State {
     pub rounds: u32,
     /// A person's wish that has not been fulfilled yet.
     pub wish: Option<Wish>,
-    /// A later run has rotated the secret: this one only takes back what it has left on the target.
+    /// A later run has rotated the secret, or is about to: this one only takes back what it has left on the target.
     pub superseded: bool,
     /// The plugin said that going back is impossible: the only way is forward.
     pub no_way_back: bool,
@@ -426,6 +428,7 @@ impl State {
             settled_at: Timestamp::default(),
             believe_at: Timestamp::default(),
             proved: false,
+            proof_is_old: false,
             promoted: false,
             stale_until: None,
             reported: Vec::new(),

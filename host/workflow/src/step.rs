@@ -154,6 +154,18 @@ impl Work {
         self.state.ended = Some(Ended { ending, detail });
     }
 
+    /// Ends well. While the run slept somebody may have changed the credential on the target: then current has to show itself once more.
+    fn succeed(&mut self, detail: &str) {
+        let asks = self.state.proof_is_old && self.state.settings.can_ask();
+        if !asks || self.wrong(Mutation::EndsUnproved) {
+            self.end(Ending::Succeeded, detail);
+        } else if self.state.promoted {
+            self.go(Phase::ProveCurrent);
+        } else {
+            self.begin_check();
+        }
+    }
+
     /// The ending that the wish asks for, or `Failed` when nobody asked.
     fn end_undone(&mut self, detail: &str) {
         let ending = match self.state.wish {

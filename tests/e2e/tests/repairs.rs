@@ -1,4 +1,5 @@
-//! A target that was set back after the promotion gets the vault's current credential again (rule P10).
+//! A target that was set back, or changed by hand, after the promotion gets the vault's current credential again (rule P10): no run ends well while
+//! its target refuses current.
 
 #![allow(
     clippy::unwrap_used,
@@ -138,8 +139,9 @@ impl<const PAIR: bool> Target for Roles<PAIR> {
     }
 }
 
-/// Stops after the promotion, with the new credential in use; then somebody sets the account's password back.
-fn set_back<T: Target>(target: &T, may_log_in: bool) -> (Host, String) {
+/// Stops after the promotion, with the new credential in use; then somebody sets the account's password by hand: back to what it was, or to one that
+/// nobody else knows.
+fn change<T: Target>(target: &T, back: bool, may_log_in: bool) -> (Host, String) {
     let password = random_password();
     let old = target.first(&password);
     let host = Host::init();
@@ -154,8 +156,14 @@ fn set_back<T: Target>(target: &T, may_log_in: bool) -> (Host, String) {
     let run = host.run(&["run", "show", T::ROTATION, "-o", "json"], "").json();
     assert_eq!(run["state"], "waiting", "{run:#}");
 
+    let password = if back { password } else { random_password() };
     target.set_by_hand(&T::account(&new).0, &password, may_log_in);
     assert!(!target.accepts(&new));
+    if may_log_in {
+        // The drift check that a person can make at any time.
+        let drift = host.run(&["target", "test", T::ROTATION, "-o", "json"], "");
+        assert_eq!(drift.clone().ends(22).json()["verdict"], "rejected", "{drift:?}");
+    }
     (host, old)
 }
 
@@ -169,9 +177,9 @@ fn ends_well<T: Target>(target: &T, host: &Host, old: &str, new: &str) {
     let _ = host.run(&["audit", "verify"], "").ends(0);
 }
 
-fn is_put_on_again<T: Target>() {
+fn is_put_on_again<T: Target>(back: bool) {
     let target = T::start();
-    let (host, old) = set_back(&target, true);
+    let (host, old) = change(&target, back, true);
     let new = host.read(T::SECRET, None);
     let _ = host
         .run(&["run", "resume", T::ROTATION, "--wait", "end"], "")
@@ -182,7 +190,7 @@ fn is_put_on_again<T: Target>() {
 /// A locked account parks the run; a person says then that the vault's credential goes on the target.
 fn is_put_on_again_on_demand<T: Target>() {
     let target = T::start();
-    let (host, old) = set_back(&target, false);
+    let (host, old) = change(&target, true, false);
     let new = host.read(T::SECRET, None);
     let _ = host
         .run(&["run", "resume", T::ROTATION, "--wait", "end"], "")
@@ -203,7 +211,12 @@ fn is_put_on_again_on_demand<T: Target>() {
 
 #[test]
 fn a_redis_user_that_was_set_back() {
-    is_put_on_again::<Users>();
+    is_put_on_again::<Users>(true);
+}
+
+#[test]
+fn a_redis_user_that_was_changed_by_hand_in_the_grace() {
+    is_put_on_again::<Users>(false);
 }
 
 #[test]
@@ -213,7 +226,12 @@ fn a_redis_user_on_demand() {
 
 #[test]
 fn one_postgres_role_that_was_set_back() {
-    is_put_on_again::<Roles<false>>();
+    is_put_on_again::<Roles<false>>(true);
+}
+
+#[test]
+fn one_postgres_role_that_was_changed_by_hand_in_the_grace() {
+    is_put_on_again::<Roles<false>>(false);
 }
 
 #[test]
@@ -223,7 +241,7 @@ fn one_postgres_role_on_demand() {
 
 #[test]
 fn two_postgres_roles_of_which_the_new_one_was_set_back() {
-    is_put_on_again::<Roles<true>>();
+    is_put_on_again::<Roles<true>>(true);
 }
 
 #[test]

@@ -94,6 +94,13 @@ impl Canonical<'_> {
         }
         for worker in &world.workers {
             self.plain((worker.run, worker.mode));
+            // Only what was seen just now tells anything.
+            self.cred_if(
+                worker
+                    .saw
+                    .filter(|(_, at)| *at == world.now)
+                    .map(|(cred, _)| cred),
+            );
             if matches!(worker.mode, Mode::Up | Mode::Stalled) {
                 self.state(&worker.state);
             }
@@ -241,6 +248,7 @@ impl Canonical<'_> {
             settled_at,
             believe_at,
             proved,
+            proof_is_old,
             promoted,
             stale_until,
             reported,
@@ -258,7 +266,16 @@ impl Canonical<'_> {
         } = state;
         let alive = fence.map(|fence| fence.0 == self.world.lease.fence);
         self.plain((phase, entry, *op == 0, alive, epoch, reach, interrupted, attempt));
-        self.plain((proved, promoted, seen, rounds, wish, superseded, no_way_back));
+        self.plain((
+            proved,
+            proof_is_old,
+            promoted,
+            seen,
+            rounds,
+            wish,
+            superseded,
+            no_way_back,
+        ));
         self.plain(reported.len());
         self.plain(parked.as_ref().map(|parked| (parked.cause, parked.back_to)));
         self.plain(ended.as_ref().map(|ended| ended.ending));

@@ -73,7 +73,7 @@ impl Driver<'_> {
         Ok(match effect {
             Effect::Lease => self.lease(world, worker),
             Effect::EndSessions => {
-                if self.scene.ends_sessions {
+                if self.scene.ends_sessions && !self.wrong.has(Fault::SessionsLeft) {
                     world
                         .flights
                         .retain(|flight| flight.until.is_none() || matches!(flight.what, Sent::Promote(_)));
@@ -135,7 +135,7 @@ impl Driver<'_> {
             }
             // This host was down or stood still: its own effects of before are as strange to it as another's.
             (Some(holder), _) if holder == worker => world.now + span::EFFECT_DEADLINE,
-            (Some(_), _) if early => 0,
+            (Some(_), _) if early || self.wrong.has(Fault::DeadlineForgotten) => 0,
             (Some(_), lapses) => lapses.unwrap_or(world.now) + span::EFFECT_DEADLINE,
             (None, _) => world.lease.settled,
         };
@@ -158,7 +158,7 @@ impl Driver<'_> {
             );
         }
         if call.step == StepName::Test {
-            return Ok(self.login(world, call));
+            return Ok(self.login(world, worker, call));
         }
         if call.step == StepName::Revoke {
             let current = call.roles.current.as_ref().map(cred_of);
@@ -196,7 +196,7 @@ impl Driver<'_> {
         }
     }
 
-    fn login(&self, world: &mut World, call: &Call) -> Report {
+    fn login(&self, world: &mut World, worker: usize, call: &Call) -> Report {
         let Some(cred) = call.subject.as_ref().map(cred_of) else {
             return Report::Verdict(Err(failure(Reach::None)));
         };
@@ -208,7 +208,14 @@ impl Driver<'_> {
                 until: Timestamp::from_unix_ms(world.failed_logins.1),
             };
         }
-        if world.target.shows(cred, world.now) {
+        let shown = world.target.shows(cred, world.now);
+        let saw = &mut world.workers[worker].saw;
+        if shown {
+            *saw = Some((cred, world.now));
+        } else {
+            *saw = saw.filter(|(other, _)| *other != cred);
+        }
+        if shown {
             if let Err(place) = world.proved.binary_search(&cred) {
                 world.proved.insert(place, cred);
             }

@@ -46,6 +46,8 @@ pub enum Invariant {
     BothRejectedIsPutBack,
     /// Without any fault a run succeeds.
     FaultlessRunsSucceed,
+    /// A run that succeeded ended with current accepted, as its last login saw it: no time had passed since.
+    SucceededEndsAccepted,
 }
 
 /// What was found.
@@ -200,6 +202,21 @@ pub fn both_rejected_is_put_back(scene: &Scene, world: &World, state: &State) ->
     violated(
         Invariant::BothRejectedIsPutBack,
         "parked while the target refuses current, which the host could have put back",
+    )
+}
+
+/// A run ends well only when its last login has just shown that the version is accepted which the vault had as current when it was read. One that a later
+/// run has overtaken leaves that to the later run.
+pub fn succeeded_ends_accepted(world: &World, worker: usize, state: &State) -> Check {
+    let current = state.roles.current.as_ref().map(cred_of);
+    let succeeds = state.ended.as_ref().map(|ended| ended.ending) == Some(Ending::Succeeded);
+    let proved = current.is_some_and(|current| world.workers[worker].saw == Some((current, world.now)));
+    if !succeeds || state.superseded || proved {
+        return Ok(());
+    }
+    violated(
+        Invariant::SucceededEndsAccepted,
+        "succeeded, and since the last login that saw current accepted time has passed",
     )
 }
 

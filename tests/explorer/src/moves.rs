@@ -10,7 +10,7 @@ use keywheel_workflow::{Cause, Choice, Effect, Event, Report, step_mutated};
 use crate::driver::Driver;
 use crate::invariant::{
     Check, Violation, at_every_instant, at_rest, both_rejected_is_put_back, current_is_accepted,
-    delivered_twice_counts_once, faultless_runs_succeed,
+    delivered_twice_counts_once, faultless_runs_succeed, succeeded_ends_accepted,
 };
 use crate::scene::{Fault, Scene, Wrong};
 use crate::world::{DRIFT_RUN, Mode, World};
@@ -49,7 +49,7 @@ pub enum Way {
     Late,
     /// It may land even after that.
     LateBeyondDeadline,
-    /// It arrives twice.
+    /// It is delivered twice: the plugin runs twice on the same call, or the vault gets the same write twice.
     Twice,
     /// The target silently takes another value than it was given.
     Mangled,
@@ -218,7 +218,9 @@ impl Rig<'_> {
         let mut can = |way| into.push(Move::Effect(worker, way));
         let class = self.scene.class;
         match effect {
-            Effect::ReadHead | Effect::EndSessions | Effect::Announce { .. } => can(Way::Fails),
+            Effect::ReadHead | Effect::EndSessions => can(Way::Fails),
+            Effect::Announce { .. } => [Way::Fails, Way::Twice].into_iter().for_each(&mut can),
+            Effect::Propagate { .. } => can(Way::Twice),
             Effect::Call(call) if matches!(call.step, StepName::Test | StepName::Plan) => can(Way::Fails),
             Effect::Call(call) => {
                 [
@@ -240,18 +242,13 @@ impl Rig<'_> {
                 if self.scene.kinds.outside && slots && call.step == StepName::Apply {
                     can(Way::Mangled);
                 }
-                if matches!(class, SlotClass::A | SlotClass::C | SlotClass::H)
-                    && call.step != StepName::Create
-                    || class == SlotClass::E
-                {
-                    can(Way::Twice);
-                }
+                can(Way::Twice);
             }
             Effect::Mirror { .. }
             | Effect::Abandon { .. }
             | Effect::MarkRevoked { .. }
             | Effect::Promote { .. } => {
-                [Way::Fails, Way::ReplyLost, Way::RequestLost]
+                [Way::Fails, Way::ReplyLost, Way::RequestLost, Way::Twice]
                     .into_iter()
                     .for_each(&mut can);
                 if self.scene.weak_vault && matches!(effect, Effect::Promote { .. }) {
@@ -385,6 +382,9 @@ impl Rig<'_> {
         let mut state = next.state;
         state.log.clear();
         let parks = matches!(state.doing, Some(Effect::Park));
+        if !world.workers[worker].state.is_over() {
+            succeeded_ends_accepted(world, worker, &state)?;
+        }
         if world.workers[worker].state.parked.is_none() {
             both_rejected_is_put_back(self.scene, world, &state)?;
         }

@@ -172,7 +172,7 @@ fn rules() -> Vec<Mutant> {
             "P12 locked by name",
             Fault::LockedByName,
             few(0, Scene::two("mutant", C::B)),
-            I::NoConsumerIsRefused,
+            I::NothingIsGeneratedAnew,
         ),
         machine(
             "P12 a withdrawn grant is overlooked",
@@ -240,8 +240,8 @@ fn protocol() -> Vec<Mutant> {
         machine(
             "unreachable is denied",
             Mutation::UnreachableIsDenied,
-            inside(C::B),
-            I::NoConsumerIsRefused,
+            inside(C::F),
+            I::RunsComeToTheirEnd,
         ),
         machine(
             "regenerate on retry",
@@ -274,6 +274,21 @@ fn protocol() -> Vec<Mutant> {
             "previous dropped early",
             Mutation::PreviousDroppedEarly,
             inside(C::A),
+            I::NoConsumerIsRefused,
+        ),
+        fake(
+            "takeover without the holder's deadline",
+            Fault::DeadlineForgotten,
+            Scene {
+                ends_sessions: false,
+                ..Scene::two("mutant", C::B)
+            },
+            I::NoConsumerIsRefused,
+        ),
+        fake(
+            "takeover without ending sessions",
+            Fault::SessionsLeft,
+            Scene::two("mutant", C::B),
             I::NoConsumerIsRefused,
         ),
         fake(
@@ -323,6 +338,12 @@ fn protocol() -> Vec<Mutant> {
             Mutation::RevokedUnproved,
             deferred,
             I::NothingIsRevokedUnproved,
+        ),
+        machine(
+            "ends well unproved after the wait",
+            Mutation::EndsUnproved,
+            few(1, Scene::one("mutant", C::C)),
+            I::SucceededEndsAccepted,
         ),
     ]
 }

@@ -45,7 +45,7 @@ impl Plugin<'_> {
     ) -> Result<Stepped, crate::invariant::Violation> {
         match call.step {
             StepName::Create => self.create(world, call, cut),
-            StepName::Apply => Ok(Self::apply(world, call)),
+            StepName::Apply => Ok(self.apply(world, call)),
             StepName::Revoke => Ok(Self::revoke(world, call)),
             StepName::Rollback => self.rollback(world, call),
             _ => Ok(ended(Outcome::Done)),
@@ -60,6 +60,13 @@ impl Plugin<'_> {
     ) -> Result<Stepped, crate::invariant::Violation> {
         let fresh = world.fresh();
         let now = world.now;
+        if let Some(cred) = self.made_already(world) {
+            // Called again: the same state, and nothing new on the target.
+            return Ok(Ok(StepOk {
+                pending: Some(version_id(cred)),
+                ..StepOk::done()
+            }));
+        }
         // What a person pasted, or an authority issued, is not stored a second time once it was promoted or given up.
         let vault = &world.vault;
         let open = |cred: Cred| {
@@ -156,6 +163,17 @@ impl Plugin<'_> {
         Ok(Ok(ok))
     }
 
+    /// What the target has issued for this run, by its marker there, and the vault has pending. A request that is on its way does not look.
+    fn made_already(&self, world: &World) -> Option<Cred> {
+        let issued = match &world.target {
+            Target::Keys(keys) => keys.iter().find(|key| key.run == Some(self.run))?.cred,
+            Target::Clock { newest, .. } if newest.run == Some(self.run) => newest.cred,
+            _ => return None,
+        };
+        let stage = world.vault.get(issued)?.stage;
+        (!self.late && stage == Stage::Pending).then_some(issued)
+    }
+
     fn store_pending(&self, world: &mut World, cred: Cred) -> Check {
         if let Some(version) = world.vault.get(cred) {
             if version.stage == Stage::Pending {
@@ -238,10 +256,14 @@ impl Plugin<'_> {
         Ok(())
     }
 
-    fn apply(world: &mut World, call: &Call) -> Stepped {
+    fn apply(&self, world: &mut World, call: &Call) -> Stepped {
         let Some(subject) = call.subject.as_ref().map(cred_of) else {
             return Err(error(ErrorKind::Invalid, Reach::None));
         };
+        if !self.late && matches!(world.target, Target::Pair(primary, _) if primary == subject) {
+            // It looks before it shifts: a second delivery would push the old one out. A statement that is on its way does not look.
+            return ended(Outcome::Done);
+        }
         put(world, subject, call);
         ended(Outcome::Done)
     }

@@ -7,8 +7,8 @@ use keywheel_workflow::{BackOff, Consumer, First, Mutation, Mutations, Principal
 pub mod span {
     /// After this an effect cannot land any more.
     pub const EFFECT_DEADLINE: u64 = 11;
-    /// A lease that is not renewed lapses after this.
-    pub const LEASE: u64 = 13;
+    /// A lease that is not renewed lapses after this: before what was sent under it can no longer land.
+    pub const LEASE: u64 = 7;
     /// What a slow target takes to believe.
     pub const BELIEF: u64 = 5;
     /// A consumer may be this far behind.
@@ -50,9 +50,12 @@ pub enum Fault {
     NoBudget,
     /// The driver starts effects without looking at the fence, and a host that stood still goes on as if nothing had happened.
     FenceUnchecked,
-    /// A lease is taken over before it has lapsed, and without word of when effects of its holder before have landed or never will. Either alone
-    /// is harmless here: a lease lives longer than any effect.
+    /// A lease is taken over before it has lapsed, and without word of when effects of its holder before have landed or never will.
     TakeoverAtOnce,
+    /// P1: a lease that has lapsed is taken over without word of when effects of its holder before can no longer land.
+    DeadlineForgotten,
+    /// P1: at a takeover the old sessions are said to have ended, and have not.
+    SessionsLeft,
     /// The plugin changes the target before its value is stored.
     SetBeforeStored,
     /// The vault keeps no previous version.

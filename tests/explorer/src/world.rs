@@ -33,6 +33,8 @@ pub struct Worker {
     pub durable: Arc<State>,
     /// How it is.
     pub mode: Mode,
+    /// What its last login showed to be accepted, and when.
+    pub saw: Option<(Cred, u64)>,
 }
 
 /// A request on its way, whose sender knows no more about it.
@@ -153,6 +155,7 @@ impl World {
                 state: Arc::clone(&state),
                 durable: state,
                 mode: Mode::Down,
+                saw: None,
             }
         });
         let target = first_target(scene);

@@ -398,3 +398,25 @@ fn faultless_runs_succeed() {
     assert_eq!(ended(Ending::Succeeded), None);
     assert_eq!(ended(Ending::Failed), Some(Invariant::FaultlessRunsSucceed));
 }
+
+#[test]
+fn a_run_that_succeeded_ended_with_current_accepted_at_its_last_proof() {
+    let mut world = World::new(&scene(SlotClass::A));
+    with_state(&mut world, 0, |state| {
+        state.roles.current = Some(version_id(FIRST));
+        state.ended = Some(Ended {
+            ending: Ending::Succeeded,
+            detail: String::new(),
+        });
+    });
+    let state = Arc::clone(&world.workers[0].state);
+    let unproved = Some(Invariant::SucceededEndsAccepted);
+    let check = |world: &World| caught(invariant::succeeded_ends_accepted(world, 0, &state));
+    assert_eq!(check(&world), unproved);
+    world.workers[0].saw = Some((NEW, world.now));
+    assert_eq!(check(&world), unproved, "another version was accepted");
+    world.workers[0].saw = Some((FIRST, world.now));
+    assert_eq!(check(&world), None);
+    world.now += 1;
+    assert_eq!(check(&world), unproved, "it may have been changed since");
+}

@@ -1,5 +1,6 @@
-//! `keywheel vault`: how the vault stands, and whether a key opens it.
+//! `keywheel vault`: how the vault stands, whether a key opens it, and that a copy of it was put back.
 
+pub(crate) mod restored;
 pub(crate) mod slot;
 pub(crate) mod status;
 pub(crate) mod unseal;
@@ -17,6 +18,8 @@ pub(crate) enum Verb {
     Status,
     /// Open it with a passphrase or the recovery identity
     Unseal(unseal::Arguments),
+    /// Say that a copy of the state was put back: from now on each secret is verified before it is rotated
+    Restored(restored::Arguments),
     /// List, add and remove the keys that open it
     #[command(subcommand)]
     Slot(slot::Verb),
@@ -28,6 +31,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
     match verb {
         Verb::Status => status::run(context).await,
         Verb::Unseal(arguments) => unseal::run(&arguments, context).await,
+        Verb::Restored(arguments) => restored::run(arguments, context).await,
         Verb::Slot(verb) => slot::run(verb, context).await,
     }
 }

@@ -132,7 +132,13 @@ const CODES: [(ExitCode, &[&str]); 10] = [
     (ExitCode::TimedOut, &["store.timeout"]),
     (
         ExitCode::VerifyFailed,
-        &["vault.damaged", "store.damaged", "plugin.digest", "audit.broken"],
+        &[
+            "vault.damaged",
+            "store.damaged",
+            "plugin.digest",
+            "audit.broken",
+            "audit.behind",
+        ],
     ),
 ];
 

@@ -4,7 +4,7 @@ use keywheel_model::{Effect as Reach, StepName};
 
 use super::Work;
 use crate::mutant::Mutation;
-use crate::{Cause, Effect, Ending, Phase, ProofPolicy};
+use crate::{Cause, Effect, Phase, ProofPolicy};
 
 impl Work {
     /// The effect of the phase; none when it has moved on without one.
@@ -39,7 +39,7 @@ impl Work {
                 Some(self.call(StepName::Test, roles.current))
             }
             Phase::Revoke if roles.previous.is_none() => {
-                self.end(Ending::Succeeded, "");
+                self.succeed("");
                 None
             }
             Phase::Revoke => Some(self.call(StepName::Revoke, roles.previous)),
@@ -177,7 +177,8 @@ impl Work {
         let settings = &self.state.settings;
         let asks = settings.can_ask() && !self.wrong(Mutation::RevokedUnproved);
         // Where revoking changes the target the new credential is proved once more: it may have died while consumers were waited for.
-        if asks && !(self.state.proved && settings.overwrites()) {
+        let is_fresh = self.state.proved && !self.state.proof_is_old;
+        if asks && !(is_fresh && settings.overwrites()) {
             self.go(Phase::ProveCurrent);
         } else {
             self.go(Phase::Revoke);

@@ -74,6 +74,7 @@ impl Work {
 
     /// After a pause the lease, the settling and the head come first.
     fn wake(&mut self) {
+        self.state.proof_is_old = true;
         self.state.doing = None;
         self.state.pause_until = None;
         self.state.entry = Entry::Lease;
@@ -95,6 +96,7 @@ impl Work {
     }
 
     fn lost_track(&mut self) {
+        self.state.proof_is_old = true;
         if let Some(effect) = self.state.doing.take() {
             self.interrupted_in(&effect);
         }
@@ -223,6 +225,7 @@ impl Work {
         let Some(parked) = self.state.parked.take() else {
             return;
         };
+        self.state.proof_is_old = true;
         self.state.doing = None;
         self.state.trouble = None;
         self.state.phase = parked.back_to;

@@ -1,6 +1,6 @@
 //! What the vault's head means for the run (rules P2, P3, P15, P16).
 
-use keywheel_model::{Effect as Reach, Stage, StepError, Trigger};
+use keywheel_model::{Effect as Reach, Stage, StepError, Trigger, VersionId};
 
 use super::Work;
 use crate::mutant::Mutation;
@@ -199,6 +199,7 @@ impl Work {
             if self.state.phase == Phase::Promote {
                 self.promotion_is_done();
             } else if self.state.phase == Phase::Revoke && self.is_overtaken(head) {
+                self.state.superseded = true;
                 self.end(
                     Ending::Succeeded,
                     "a later run is under way and revokes what is left",
@@ -208,7 +209,7 @@ impl Work {
             }
             return;
         }
-        if found.is_some() && found == self.state.roles.previous.as_ref() {
+        if found.is_some() && (found == self.state.roles.previous.as_ref() || self.is_of_before(head)) {
             // A promotion from before landed late, or was written over: the right head is written again (rule P3).
             if self.state.phase != Phase::Promote {
                 self.go(Phase::Promote);
@@ -217,6 +218,18 @@ impl Work {
             return;
         }
         self.head_is_foreign(head);
+    }
+
+    /// Whether a run has made the head before this run's version was made.
+    fn is_of_before(&self, head: &Head) -> bool {
+        let place = |version: Option<&VersionId>| {
+            head.versions
+                .iter()
+                .position(|kept| Some(&kept.version) == version)
+        };
+        let (found, own) = (place(head.current()), place(self.state.roles.current.as_ref()));
+        let by_run = head.newest(Stage::Current).is_some_and(|kept| kept.run.is_some());
+        by_run && own.is_some() && found > own
     }
 
     /// The head is neither what the run found nor what it made.
@@ -244,12 +257,12 @@ impl Work {
             .as_ref()
             .is_some_and(|version| head.stage_of(version) == Some(Stage::Pending));
         self.state.roles.current = head.current().cloned();
+        self.state.superseded = true;
         if self.state.promoted {
             return self.end(Ending::Succeeded, "superseded by a later run");
         }
         self.state.roles.previous = None;
         self.state.wish = Some(Wish::Cancel);
-        self.state.superseded = true;
         if !own {
             self.state.roles.pending = None;
         }
@@ -274,7 +287,7 @@ impl Work {
     fn next_previous(&mut self, head: &Head) {
         match head.newest(Stage::Previous) {
             Some(kept) => self.state.roles.previous = Some(kept.version.clone()),
-            None => self.end(Ending::Succeeded, ""),
+            None => self.succeed(""),
         }
     }
 

@@ -57,6 +57,10 @@ impl Work {
     }
 
     fn on_accepted(&mut self, subject: Option<&VersionId>) {
+        self.state.proof_is_old &= !matches!(
+            self.state.phase,
+            Phase::Prove | Phase::ProveCurrent | Phase::ProveRepair | Phase::Verify
+        );
         match self.state.phase {
             Phase::Prove => {
                 self.log_done_after_all(StepName::Apply);
@@ -182,7 +186,12 @@ impl Work {
                 // A pending version of before the restore may be in either slot: promoted by a later run, the revocation would hit current.
                 return self.go_in_doubt(Phase::Repair);
             }
-            return self.end(Ending::Succeeded, "the target accepts the current version");
+            let detail = if self.state.check.restored {
+                "the state was restored: the target accepts the current version; nothing was rotated"
+            } else {
+                "the target accepts the current version"
+            };
+            return self.end(Ending::Succeeded, detail);
         }
         self.state.check.accepted = subject.cloned();
         if newer || adopting || self.wrong(Mutation::OlderPromoted) {

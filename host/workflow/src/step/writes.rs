@@ -96,6 +96,9 @@ impl Work {
             roles.previous = roles.current.take();
             roles.current = self.state.check.accepted.take();
         }
+        if roles.pending == roles.current {
+            roles.pending = None;
+        }
         self.note(
             NoteKind::Promoted { proved: true },
             self.state.roles.current.clone(),
@@ -104,9 +107,9 @@ impl Work {
         if self.state.adopts() {
             self.state.roles.pending = None;
             let detail = self.adopted();
-            return self.end(Ending::Succeeded, detail);
+            return self.succeed(&detail);
         }
-        self.end(Ending::Succeeded, "a version that had landed late is current now");
+        self.succeed("a version that had landed late is current now");
     }
 
     /// An adoption is not refused for what would stop a rotation, but it is not silent about it either.
@@ -159,7 +162,7 @@ impl Work {
                         "the target refuses the imported credential; nothing was changed",
                     );
                 } else if self.state.check.begun {
-                    self.end(Ending::Succeeded, "current was put on the target again");
+                    self.succeed("current was put on the target again");
                 } else {
                     self.end_undone("undone");
                 }

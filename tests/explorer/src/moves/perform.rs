@@ -131,6 +131,7 @@ impl Rig<'_> {
             host.durable = Arc::clone(state);
         }
         host.mode = Mode::Down;
+        host.saw = None;
         host.state = Arc::clone(&host.durable);
         if world.lease.holder == Some(worker) {
             world.lease.lapses = Some(world.now + crate::scene::span::LEASE);
@@ -237,6 +238,7 @@ impl Rig<'_> {
             durable: Arc::clone(&state),
             state,
             mode: Mode::Up,
+            saw: None,
         };
         world.workers[0] = worker;
         world.lease.holder = None;
@@ -274,6 +276,7 @@ impl Rig<'_> {
                 host.durable = Arc::clone(&snapshot.durable);
                 host.state = Arc::clone(&snapshot.durable);
                 host.mode = Mode::Down;
+                host.saw = None;
                 world.lease.lapses = world.lease.holder.map(|_| world.now);
             }
             Move::LoseDisk => {
@@ -293,6 +296,7 @@ impl Rig<'_> {
                     state: Arc::clone(&state),
                     durable: state,
                     mode: Mode::Down,
+                    saw: None,
                 };
                 if world.lease.holder.is_some() {
                     world.lease.lapses = Some(world.now);

@@ -113,6 +113,7 @@ impl Life {
             state: Arc::clone(&state),
             durable: state,
             mode: Mode::Down,
+            saw: None,
         };
     }
 
