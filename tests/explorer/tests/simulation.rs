@@ -52,14 +52,14 @@ fn a_seed_repeats_itself() {
 /// A wrong protocol is found, and its seed tells the same history each time.
 #[test]
 fn a_failing_seed_repeats_its_history() {
-    let wrong = Wrong::machine(Mutation::ApplyReplayed);
+    let wrong = Wrong::machine(Mutation::RevokeBeforePropagate);
     let failing = (0..100)
-        .map(|number| 1 + 8 * number)
+        .map(|number| 8 * number)
         .find_map(|seed| simulate(seed, TURNS, wrong).err())
-        .expect("RETAIN replayed is found in class B");
+        .expect("a revocation before the consumers know is found in class A");
     assert_eq!(failing.violation.invariant, Invariant::NoConsumerIsRefused);
     let again = simulate(failing.seed, TURNS, wrong).expect_err("the same violation");
     assert_eq!(again.violation, failing.violation);
     assert_eq!(again.history, failing.history);
-    assert!(failing.history.contains("Apply"), "{failing}");
+    assert!(failing.history.contains("Revoke"), "{failing}");
 }
