@@ -7,7 +7,8 @@ use keywheel_capability::Cancel;
 use keywheel_config::Rotation;
 use keywheel_manifest::Manifest;
 use keywheel_model::{
-    Effect, ErrorKind, Fence, RotationName, RunId, Safety, StepError, StepName, Trigger, Verdict, VersionId,
+    Effect, ErrorKind, Fence, RotationName, RunId, Safety, SecretName, StepError, StepName, Trigger, Verdict,
+    VersionId,
 };
 use keywheel_plugin::{Plan, Plugin, StepEnd, StepValue};
 use keywheel_policy::{Grant, Policy};
@@ -35,29 +36,27 @@ impl Engine {
         let plugin = inner.plugin(&rotation.plugin)?;
         inner.check_settings(rotation, &plugin).await?;
         let glance = Glance::new(inner, rotation, &plugin).await?;
+        let missing = inner.missing_inputs(rotation).await?;
         let mut problems = inner.own_problems(rotation, &glance.state).await?;
-        let asked = if problems.is_empty() {
-            Some(glance.ask(inner, StepName::Plan, None).await?)
+        // Before an adoption too: what the administrator sees of the target does not depend on the subject's credential.
+        let answer = if missing.is_empty() {
+            let asked = glance.ask(inner, StepName::Plan, None).await?;
+            look(rotation, asked, &mut problems)?
         } else {
             None
         };
-        let answer = match asked.map(|end| end.result) {
-            None => Plan {
-                steps: Vec::new(),
-                problems: Vec::new(),
-                warnings: Vec::new(),
-                gap: None,
-            },
-            Some(Ok(StepValue::Plan(plan))) => plan,
-            Some(Ok(_)) => return Err(Error::Defect("a plan was answered by something else")),
-            Some(Err(error)) => {
-                return Err(Error::Plan {
-                    rotation: rotation.name.clone(),
-                    code: error.code,
-                    message: error.message,
-                });
-            }
-        };
+        let not_asked = (!missing.is_empty()).then(|| {
+            format!(
+                "nothing was asked of the target: it takes {}, which has no value yet",
+                words(&missing)
+            )
+        });
+        let answer = answer.unwrap_or_else(|| Plan {
+            steps: Vec::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            gap: None,
+        });
         problems.extend(
             answer
                 .problems
@@ -89,6 +88,7 @@ impl Engine {
                 .iter()
                 .map(|found| worded(&found.code, &found.message, found.hint.as_deref()))
                 .chain(ungranted_calls(&policy, rotation, plugin.manifest()))
+                .chain(not_asked)
                 .collect(),
             gap: gap(settings, &answer),
             revoke_after_ms: u64::try_from(settings.longest_staleness().as_millis())
@@ -162,19 +162,32 @@ impl Inner {
         })
     }
 
+    /// The secrets that the plugin needs beside the rotated one, and that have no value.
+    async fn missing_inputs(&self, rotation: &Rotation) -> Result<Vec<SecretName>, Error> {
+        let mut missing = Vec::new();
+        for secret in rotation.inputs.values() {
+            if self.vault.head(secret).await?.current().is_none() && !missing.contains(secret) {
+                missing.push(secret.clone());
+            }
+        }
+        Ok(missing)
+    }
+
     /// What the host knows by itself that would stop a run.
     async fn own_problems(&self, rotation: &Rotation, state: &State) -> Result<Vec<String>, Error> {
-        let mut problems = Vec::new();
+        let mut problems: Vec<String> = self
+            .missing_inputs(rotation)
+            .await?
+            .into_iter()
+            .map(|secret| {
+                format!("secret.not-found: the input {secret} has no value (first `keywheel secret import {secret}`)")
+            })
+            .collect();
         if state.roles.current.is_none() && state.settings.first == First::Adopt {
             problems.push(format!(
-                "run.adoption-required: {} has no current version; import the credential in use (`keywheel secret import {}`)",
+                "run.adoption-required: {} is not adopted yet, it has no current version (`keywheel secret import {}` takes over the credential in use)",
                 rotation.secret, rotation.secret
             ));
-        }
-        for (input, secret) in &rotation.inputs {
-            if self.vault.head(secret).await?.current().is_none() {
-                problems.push(format!("secret.not-found: input {input} is {secret}, which has no value; `keywheel secret import {secret}`"));
-            }
         }
         if state.settings.class.has_gap() && !state.settings.gap_accepted && !state.settings.announces() {
             problems.push(
@@ -321,54 +334,84 @@ pub(crate) fn worded(code: &str, message: &str, hint: Option<&str>) -> String {
     }
 }
 
+fn words(names: &[SecretName]) -> String {
+    names
+        .iter()
+        .map(SecretName::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// What the plugin saw. That it could not look is one problem more where there are some, and else the only one.
+fn look(rotation: &Rotation, asked: StepEnd, problems: &mut Vec<String>) -> Result<Option<Plan>, Error> {
+    match asked.result {
+        Ok(StepValue::Plan(plan)) => Ok(Some(plan)),
+        Ok(_) => Err(Error::Defect("a plan was answered by something else")),
+        Err(error) if problems.is_empty() => Err(Error::Plan {
+            rotation: rotation.name.clone(),
+            code: error.code,
+            message: error.message,
+        }),
+        Err(error) => {
+            problems.push(worded(&error.code, &error.message, None));
+            Ok(None)
+        }
+    }
+}
+
 /// The gap of a one-slot target: the plugin's words, or the host's.
 fn gap(settings: &Settings, answer: &Plan) -> Option<String> {
+    let is_covered = settings.announces() && !settings.has_gap();
     answer.gap.clone().or_else(|| {
-        settings.has_gap().then(|| {
-            "from apply to promote, and then until each consumer has read the new version, consumers hold only the dead credential".to_owned()
+        (settings.overwrites() && !is_covered).then(|| {
+            "from apply on consumers with the old credential are refused, until each has read the new one after promote"
+                .to_owned()
         })
     })
 }
 
-/// The steps in the order in which the machine takes them, with the safety while each runs.
+/// The steps in the order in which the machine takes them, with the safety when each is over, as a run shows it.
 fn planned_steps(settings: &Settings, answer: &Plan) -> Vec<PlannedStep> {
-    let one_slot = settings.class.has_gap();
-    let after_apply = if one_slot {
-        Safety::NewValid
-    } else {
-        Safety::BothValid
-    };
-    let mut steps = vec![
-        (StepName::Plan, Safety::OldValid),
-        (StepName::Create, Safety::OldValid),
-    ];
-    if settings.announces() {
-        steps.push((StepName::Announce, Safety::OldValid));
-    }
-    steps.push((StepName::Apply, after_apply));
-    steps.push((StepName::Test, after_apply));
-    steps.push((StepName::Promote, after_apply));
-    steps.push((StepName::Propagate, after_apply));
-    steps.push((StepName::Revoke, Safety::NewValid));
-    let said = |step| {
-        answer
-            .steps
-            .iter()
-            .find(|planned| planned.step == step)
-            .map(|planned| planned.text.clone())
-    };
-    steps
+    use StepName::{Announce, Apply, Create, Plan, Promote, Propagate, Revoke, Test};
+    let all = [Plan, Create, Announce, Apply, Test, Promote, Propagate, Revoke];
+    let taken = all
         .into_iter()
-        .map(|(step, safety)| PlannedStep {
-            step,
-            what: said(step).unwrap_or_else(|| host_words(step, settings).to_owned()),
-            safety,
-            point_of_no_return: step == StepName::Promote,
+        .filter(|step| *step != Announce || settings.announces());
+    let said = |step| answer.steps.iter().find(|planned| planned.step == step);
+    taken
+        .map(|step| {
+            let own = said(step).map_or_else(|| host_words(step, settings), |planned| planned.text.clone());
+            PlannedStep {
+                step,
+                what: own + fate_of_old(step, settings),
+                safety: safety_after(step, settings),
+                point_of_no_return: step == Promote,
+            }
         })
         .collect()
 }
 
-fn host_words(step: StepName, settings: &Settings) -> &'static str {
+fn safety_after(step: StepName, settings: &Settings) -> Safety {
+    match step {
+        StepName::Plan | StepName::Create | StepName::Announce | StepName::Rollback => Safety::OldValid,
+        StepName::Revoke => Safety::NewValid,
+        _ if settings.overwrites() => Safety::NewValid,
+        _ => Safety::BothValid,
+    }
+}
+
+/// What a step means for the old credential where the target keeps one: no plugin needs to say it, and none can leave it out.
+fn fate_of_old(step: StepName, settings: &Settings) -> &'static str {
+    match step {
+        StepName::Apply if settings.overwrites() => "; the old one is dead from here on",
+        StepName::Test if settings.overwrites() => "; refused, the old one is set again",
+        StepName::Revoke if settings.overwrites() => "; proved by a login that must be refused",
+        _ => "",
+    }
+}
+
+fn host_words(step: StepName, settings: &Settings) -> String {
+    let longest = keywheel_config::show_duration(settings.longest_staleness());
     match step {
         StepName::Plan => "look at the target; nothing is written",
         StepName::Create if settings.class.target_issues() => {
@@ -378,9 +421,20 @@ fn host_words(step: StepName, settings: &Settings) -> &'static str {
         StepName::Announce => "consumers that can hold two get the pending one",
         StepName::Apply => "make the target accept it",
         StepName::Test => "log in with it",
-        StepName::Promote => "pending becomes current in the vault",
-        StepName::Propagate => "tell the consumers, and wait for their declared staleness",
-        StepName::Revoke => "make the target refuse the previous one, and prove it",
+        StepName::Promote => "pending becomes current in the vault: consumers can read it from here on",
+        StepName::Propagate if settings.overwrites() => {
+            return format!(
+                "wait {longest} for the consumers: until one has read the new one, it is refused"
+            );
+        }
+        StepName::Propagate => {
+            return format!(
+                "wait {longest} for the consumers: until then one may use the old one, which is accepted"
+            );
+        }
+        StepName::Revoke if settings.overwrites() => "nothing to take away",
+        StepName::Revoke => "make the target refuse the old one, and prove it",
         StepName::Rollback => "undo",
     }
+    .to_owned()
 }

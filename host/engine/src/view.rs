@@ -165,7 +165,7 @@ pub struct PlannedStep {
     pub step: StepName,
     /// What it does, in words (the plugin's where it is the plugin's).
     pub what: String,
-    /// The safety while it runs.
+    /// The safety when it is over.
     pub safety: Safety,
     /// After this step there is no way back.
     pub point_of_no_return: bool,

@@ -55,26 +55,18 @@ impl Config {
 mod tests {
     use super::*;
 
-    fn of(json: &str) -> Config {
-        serde_json::from_str(json).unwrap()
+    fn of(rest: &str) -> Config {
+        serde_json::from_str(&format!(r#"{{"host":"db","port":5432,{rest}}}"#)).unwrap()
     }
 
     #[test]
-    fn the_least_of_each_mode_is_a_configuration_with_tls() {
-        let role = of(r#"{"mode":"role","host":"db","port":5432,"admin":"keywheel","role":"app"}"#);
-        assert!(!role.is_plaintext() && role.problems().is_empty());
-        assert_eq!(role.database(), "postgres");
-        let pair = of(
-            r#"{"mode":"alternating","host":"db","port":5432,"admin":"keywheel","roles":["a","b"],"transport":"plaintext"}"#,
-        );
+    fn the_least_of_each_mode_is_taken_and_one_role_twice_or_the_administrator_itself_is_not() {
+        let role = of(r#""mode":"role","admin":"keywheel","role":"app""#);
+        assert!(!role.is_plaintext() && role.problems().is_empty() && role.database() == "postgres");
+        let pair = of(r#""mode":"alternating","admin":"keywheel","roles":["a","b"],"transport":"plaintext""#);
         assert!(pair.is_plaintext() && pair.problems().is_empty());
-    }
-
-    #[test]
-    fn one_role_twice_and_the_administrator_itself_are_refused() {
-        let twice = of(r#"{"mode":"alternating","host":"db","port":5432,"admin":"keywheel","roles":["a","a"]}"#);
+        let twice = of(r#""mode":"alternating","admin":"keywheel","roles":["a","a"]"#);
         assert_eq!(twice.problems()[0].0, "/roles/1");
-        let itself = of(r#"{"mode":"role","host":"db","port":5432,"admin":"app","role":"app"}"#);
-        assert_eq!(itself.problems()[0].0, "/admin");
+        assert_eq!(of(r#""mode":"role","admin":"app","role":"app""#).problems()[0].0, "/admin");
     }
 }

@@ -19,6 +19,7 @@ use config::{Config, Mode};
 
 /// Letters, digits, `-` and `_`: 192 bits.
 const PASSWORD_LENGTH: u16 = 32;
+const NO_PASSWORD: &[Piece<'_>] = &[Piece::Text(" PASSWORD NULL")];
 
 enum Postgres {}
 
@@ -68,7 +69,7 @@ impl Plugin for Postgres {
         let role = accounts.name(run, Version::Subject)?;
         // A role holds one password: where a newer version has the role, the subject's is overwritten. The host proves it.
         let newer = [accounts.name_if_any(run, Version::Current)?, accounts.name_if_any(run, Version::Pending)?];
-        if newer.contains(&Some(role)) { Ok(Outcome::Done) } else { clear_password(run, config, role) }
+        if newer.contains(&Some(role)) { Ok(Outcome::Done) } else { alter(run, config, role, NO_PASSWORD) }
     }
 
     fn rollback(run: &Run, config: &Config) -> Result<Outcome, Error> {
@@ -76,7 +77,7 @@ impl Plugin for Postgres {
         match (accounts.name_if_any(run, Version::Pending)?, accounts.name_if_any(run, Version::Current)?) {
             (None, _) => Ok(Outcome::Done),
             (Some(pending), Some(current)) if pending == current => set_password(run, config, Version::Current),
-            (Some(pending), _) => clear_password(run, config, pending),
+            (Some(pending), _) => alter(run, config, pending, NO_PASSWORD),
         }
     }
 }
@@ -87,10 +88,6 @@ fn set_password(run: &Run, config: &Config, version: Version) -> Result<Outcome,
     let verifier = accounts.password(run, version)?.derive("postgres.scram-sha-256", "")?;
     let password = [Piece::Text(" PASSWORD "), Piece::Secret(&verifier), Piece::Text(" VALID UNTIL 'infinity'")];
     alter(run, config, role, &password)
-}
-
-fn clear_password(run: &Run, config: &Config, role: &str) -> Result<Outcome, Error> {
-    alter(run, config, role, &[Piece::Text(" PASSWORD NULL")])
 }
 
 fn alter(run: &Run, config: &Config, role: &str, change: &[Piece<'_>]) -> Result<Outcome, Error> {
@@ -110,9 +107,7 @@ fn connector(config: &Config, user: &str) -> Connector {
     connector.host(&config.host, config.port);
     connector.database(config.database());
     connector.user(user);
-    if let Some(trust) = &config.trust {
-        connector.trust(trust);
-    }
+    config.trust.iter().for_each(|trust| connector.trust(trust));
     if config.is_plaintext() {
         connector.plaintext();
     }

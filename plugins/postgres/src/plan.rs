@@ -57,12 +57,12 @@ pub(crate) fn look(admin: &Session, config: &Config, current: Option<&str>) -> R
 
 fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &Table) {
     let admin = &config.admin;
-    if name == admin {
-        plan.problem("postgres.self-target", format!("{name} would change itself"), "use another role as `admin`");
-    }
     if role.is_empty() {
-        let hint = format!("CREATE ROLE {name} LOGIN");
-        return plan.problem("postgres.role-missing", format!("the role {name} does not exist"), hint);
+        let message = format!("the server at {}:{} has no role {name}", config.host, config.port);
+        let hint = format!(
+            "is it this server, and this name? Else there: CREATE ROLE {name} LOGIN PASSWORD …, and import that"
+        );
+        return plan.problem("postgres.role-missing", message, hint);
     }
     if !role.flag("login") {
         let hint = format!("ALTER ROLE {name} LOGIN");
@@ -80,11 +80,8 @@ fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &
     }
     if !role.text("until").is_empty() {
         let message = format!("the password of {name} is valid until {}", role.text("until"));
-        plan.warning(
-            "postgres.valid-until",
-            message,
-            "the new one has no such end: the rotation's schedule takes its place",
-        );
+        let hint = "the new one has no such end: the rotation's schedule takes its place";
+        plan.warning("postgres.valid-until", message, hint);
     }
     if matches!(config.mode, Mode::Alternating { .. }) && role.number("owned") + role.number("defaults") > 0 {
         let (owned, defaults) = (role.number("owned"), role.number("defaults"));
@@ -99,12 +96,8 @@ fn describe(plan: &mut Plan, config: &Config, current: Option<&str>) {
     plan.step("create", format!("a random password for {next}"));
     plan.step("apply", format!("ALTER ROLE {next} PASSWORD 'SCRAM-SHA-256$…' VALID UNTIL 'infinity'"));
     plan.step("test", format!("log in as {next}"));
-    match (&config.mode, current) {
-        (Mode::Role { .. }, _) => {
-            plan.step("revoke", "nothing to do: the old password was overwritten");
-            plan.gap("clients with only the old password are refused from `apply` until they have read the new one");
-        }
-        (_, Some(current)) => plan.step("revoke", format!("ALTER ROLE {current} PASSWORD NULL")),
-        (_, None) => {}
+    // Of one role the host knows what becomes of the old password: it is overwritten.
+    if let (Mode::Alternating { .. }, Some(current)) = (&config.mode, current) {
+        plan.step("revoke", format!("ALTER ROLE {current} PASSWORD NULL"));
     }
 }

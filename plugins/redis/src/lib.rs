@@ -105,9 +105,7 @@ impl Plugin for Redis {
             if admin.user(config)? == Reply::Null {
                 return Ok(());
             }
-            if let Some(current) = &current {
-                admin.set_user(config, "#", current)?.accepted()?;
-            }
+            current.iter().try_for_each(|current| admin.set_user(config, "#", current)?.accepted().map(drop))?;
             if keep { Ok(()) } else { remove(admin, config, &pending) }
         })
     }
@@ -119,8 +117,8 @@ fn on_each(run: &Run, config: &Config, change: impl Fn(&Admin) -> Result<(), Err
         let admin = Admin::connect(run, config, node)?;
         change(&admin)?;
         admin.persist(config).map_err(ErrorExt::after_an_effect)
-    })?;
-    Ok(Outcome::Done)
+    })
+    .map(|()| Outcome::Done)
 }
 
 /// Removes a password. The server calls it an error when there is no such password: then it is done.
@@ -164,7 +162,7 @@ mod tests {
     #[test]
     fn the_administrator_does_not_rotate_itself() {
         let text = r#"{"nodes":[{"host":"r","port":6379}],"user":"app","admin":"app"}"#;
-        let config: Config = serde_json::from_str(text).unwrap();
+        let config = serde_json::from_str(text).unwrap();
         assert_eq!(Redis::check(&config)[0].0, "/admin");
     }
 }

@@ -5,8 +5,7 @@ use keywheel_sdk::nodes::Node;
 use keywheel_sdk::resp::Reply;
 use keywheel_sdk::{Error, Plan, Run};
 
-use crate::Config;
-use crate::node::Admin;
+use crate::{Config, node::Admin};
 
 pub(crate) fn look(run: &Run, config: &Config) -> Result<Plan, Error> {
     let mut plan = Plan::default();
@@ -29,7 +28,8 @@ fn examine(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> Resu
     let name = &config.user;
     let user = admin.user(config)?;
     if user == Reply::Null {
-        plan.problem("redis.user-missing", format!("{node}: no user {name}"), format!("ACL SETUSER {name} on ..."));
+        let hint = format!("is it this server, and this name? Else there: ACL SETUSER {name} on >… and its rights");
+        plan.problem("redis.user-missing", format!("the server at {node} has no user {name}"), hint);
     }
     if user.lists("flags", "off") {
         plan.problem("redis.user-off", format!("{node}: the user {name} is off"), format!("ACL SETUSER {name} on"));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use keywheel_engine::view::PlanView;
+use keywheel_model::Strategy;
 
 use crate::cmd::rotate::Which;
 use crate::cmd::{Context, host};
@@ -57,7 +58,8 @@ pub(crate) fn text(plan: &PlanView, style: Style) -> String {
         plan.rotation, plan.secret, plan.plugin
     ));
     text.fact("digest", &plan.digest);
-    text.fact("target", format_args!("{} account {}", plan.target, plan.account));
+    text.fact("target", label(&plan.target));
+    text.fact("account", label(&plan.account));
     text.fact("strategy", strategy(plan));
     text.fact("hosts", plan.hosts.join(", "));
     text.fact("capabilities", plan.capabilities.join(", "));
@@ -65,19 +67,16 @@ pub(crate) fn text(plan: &PlanView, style: Style) -> String {
         text.fact("gap", style.attention(gap));
     }
     let after = keywheel_config::show_duration(Duration::from_millis(plan.revoke_after_ms));
-    text.fact(
-        "old credential",
-        format_args!("lives {after} after the promotion"),
-    );
+    text.fact("old credential", fate(plan, &after));
     text.line("");
-    let mut table = Table::new(["STEP", "SAFETY", "WHAT"]);
+    let mut table = Table::new(["STEP", "SAFETY AFTER IT", "WHAT"]);
     for step in &plan.steps {
         table.row([step.step.to_string(), step.safety.to_string(), step.what.clone()]);
         if step.point_of_no_return {
             table.row([
                 "--".into(),
                 "--".into(),
-                "point of no return: from here on only forward".into(),
+                "point of no return: until here `keywheel run rollback` goes back to the old one, from here on only forward".into(),
             ]);
         }
     }
@@ -91,6 +90,65 @@ pub(crate) fn text(plan: &PlanView, style: Style) -> String {
     text.finish()
 }
 
+/// What becomes of the old credential, and when.
+fn fate(plan: &PlanView, after: &str) -> String {
+    if plan.class.has_gap() && plan.strategy == Strategy::OneSlot {
+        format!("dead from `apply` on; that is proved {after} after the promotion at the earliest")
+    } else {
+        format!("accepted for {after} after the promotion at least, then revoked")
+    }
+}
+
+/// A target or account as a person writes it: `postgres["db","5432"]` is `postgres db:5432`. What is of another form is left as it is.
+fn label(canonical: &str) -> String {
+    let mut labels = Vec::new();
+    let mut rest = canonical;
+    while let Some(at) = rest.find('[') {
+        let mut values = serde_json::Deserializer::from_str(&rest[at..]).into_iter::<Vec<String>>();
+        let Some(Ok(parts)) = values.next() else {
+            return canonical.to_owned();
+        };
+        let end = at + values.byte_offset();
+        let words = [rest[..at].trim(), &parts.join(":")];
+        labels.push(
+            words
+                .into_iter()
+                .filter(|word| !word.is_empty())
+                .collect::<Vec<_>>()
+                .join(" "),
+        );
+        rest = &rest[end..];
+    }
+    if labels.is_empty() {
+        canonical.to_owned()
+    } else {
+        labels.join(", ")
+    }
+}
+
 fn strategy(plan: &PlanView) -> String {
     format!("{} (class {:?})", word_of(&plan.strategy), plan.class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_and_an_account_are_shown_as_a_person_writes_them() {
+        for (canonical, shown) in [
+            (r#"postgres["localhost","5432"]"#, "postgres localhost:5432"),
+            (
+                r#"redis["a","6379"] redis["b","6379"]"#,
+                "redis a:6379, redis b:6379",
+            ),
+            (r#"["app"]"#, "app"),
+            (r#"["app_a"] ["app_b"]"#, "app_a, app_b"),
+            (r#"["with [brackets]"]"#, "with [brackets]"),
+            ("something else", "something else"),
+            ("broken[\"", "broken[\""),
+        ] {
+            assert_eq!(label(canonical), shown);
+        }
+    }
 }

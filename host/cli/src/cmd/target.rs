@@ -92,7 +92,7 @@ fn text(tested: &Tested, style: Style) -> String {
             style.bad(&error.code),
             error.message
         )),
-        (None, None) => text.line(format_args!("{label} not asked")),
+        (None, None) => text.line(format_args!("{label} not asked: first the problems above")),
     }
     text.finish()
 }

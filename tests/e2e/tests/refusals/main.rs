@@ -12,6 +12,7 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
+mod adoption;
 mod config;
 mod denials;
 mod full;

@@ -69,7 +69,7 @@ fn a_target_that_is_not_fit_stops_a_rotation_before_its_first_write() {
             assert!(said.contains(word), "{what}: {command:?}: {said}");
             let way_out = [
                 "hint: ",
-                "(CREATE ROLE ",
+                "(is it this server, ",
                 "(ALTER ROLE ",
                 "(give the application a role",
             ];
