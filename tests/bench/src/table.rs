@@ -37,7 +37,10 @@ impl Row {
     /// On one line, without the columns that are empty.
     pub(crate) fn as_line(&self) -> String {
         let cells = self.cells().into_iter().map(str::trim);
-        cells.filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join(" | ")
+        cells
+            .filter(|cell| !cell.is_empty())
+            .collect::<Vec<_>>()
+            .join(" | ")
     }
 
     fn cells(&self) -> [&str; 6] {

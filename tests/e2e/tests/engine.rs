@@ -12,21 +12,27 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keywheel_engine::{
-    Engine, Import, Imported, Left, Order, RecoveryIdentity, Setup, Silent, Stop, SystemClock, Wait,
+    Engine, Import, Imported, Left, Observer, Order, RecoveryIdentity, Setup, Silent, State, Stop,
+    SystemClock, Wait,
 };
 use keywheel_kit::{Postgres, PostgresOptions, random_password};
-use keywheel_model::{SecretBytes, Trigger};
-use keywheel_workflow::RunWord;
+use keywheel_model::{Clock, SecretBytes, StepName, Timestamp, Trigger};
+use keywheel_workflow::{Effect, RunWord};
 
 fn plugins() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins")
 }
 
 fn order() -> Order<'static> {
+    watched(&Silent)
+}
+
+fn watched(observer: &dyn Observer) -> Order<'_> {
     let (stopper, stop) = Stop::pair();
     // Never asked to stop: the other end lives as long as the test.
     std::mem::forget(stopper);
@@ -35,7 +41,7 @@ fn order() -> Order<'static> {
         reason: None,
         wait: Wait::ToTheEnd,
         stop,
-        observer: &Silent,
+        observer,
     }
 }
 
@@ -49,6 +55,10 @@ struct Scene {
 }
 
 async fn scene() -> Scene {
+    scene_at(Arc::new(SystemClock)).await
+}
+
+async fn scene_at(clock: Arc<dyn Clock>) -> Scene {
     let server = Postgres::start(PostgresOptions::default()).unwrap();
     let (old, admin) = (random_password(), random_password());
     server
@@ -62,7 +72,7 @@ async fn scene() -> Scene {
         passphrase: None,
         key_file: true,
         recovery: RecoveryIdentity::generate().unwrap(),
-        clock: Arc::new(SystemClock),
+        clock: Arc::clone(&clock),
     }
     .run()
     .await
@@ -102,7 +112,7 @@ role = "app"
     ));
     std::fs::write(&config, text).unwrap();
     let config = keywheel_config::load(&config).unwrap_or_else(|problems| panic!("{problems:?}"));
-    let engine = Engine::open(config, Arc::new(SystemClock)).await.unwrap();
+    let engine = Engine::open(config, clock).await.unwrap();
     let name = "postgres".parse().unwrap();
     let hosts = [
         format!("localhost:{} tls", server.port()).parse().unwrap(),
@@ -206,4 +216,73 @@ async fn sessions_of_an_administrator_end_when_its_next_version_is_current() {
     assert!(server.login("rotator", &before).unwrap().is_refused());
     let (run, _) = engine.rotate(&rotation, order()).await.unwrap();
     assert_eq!(run.state, RunWord::Succeeded, "{run:#?}");
+}
+
+/// The system's clock, put forward.
+#[derive(Default)]
+struct Ahead(AtomicU64);
+
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Lets the lease of a run lapse at the very moment at which an effect is about to begin, once, and notes what is asked for from there on.
+struct Lapse {
+    clock: Arc<Ahead>,
+    at: fn(&Effect) -> bool,
+    effects: Mutex<Vec<Effect>>,
+}
+
+impl Observer for Lapse {
+    fn changed(&self, state: &State) {
+        let Some(effect) = &state.doing else { return };
+        let mut effects = self.effects.lock().unwrap();
+        if effects.is_empty() && (self.at)(effect) {
+            self.clock.0.fetch_add(31_000, Ordering::SeqCst);
+            effects.push(effect.clone());
+        } else if !effects.is_empty() {
+            effects.push(effect.clone());
+        }
+    }
+}
+
+fn calls(effect: &Effect, step: StepName) -> bool {
+    matches!(effect, Effect::Call(call) if call.step == step)
+}
+
+/// Also of those whose state need not be durable before they begin.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_effect_begins_under_a_lease_that_has_lapsed() {
+    let clock = Arc::new(Ahead::default());
+    let Scene {
+        server: _server,
+        engine,
+        _folder,
+        ..
+    } = Box::pin(scene_at(clock.clone())).await;
+    let rotation = "app-db".parse().unwrap();
+    let moments: [fn(&Effect) -> bool; 4] = [
+        |effect| calls(effect, StepName::Plan),
+        |effect| calls(effect, StepName::Create),
+        |effect| calls(effect, StepName::Test),
+        |effect| matches!(effect, Effect::Propagate { .. }),
+    ];
+    for at in moments {
+        let lapse = Lapse {
+            clock: Arc::clone(&clock),
+            at,
+            effects: Mutex::default(),
+        };
+        let (run, _) = engine.rotate(&rotation, watched(&lapse)).await.unwrap();
+        assert_eq!(run.state, RunWord::Succeeded, "{run:#?}");
+        let effects = lapse.effects.lock().unwrap();
+        assert!(
+            matches!(effects.get(1), Some(Effect::Lease)),
+            "it began without the lease: {effects:#?}"
+        );
+        let again = effects.iter().skip(1).any(at);
+        assert!(again, "it came to it under a new lease: {effects:#?}");
+    }
 }

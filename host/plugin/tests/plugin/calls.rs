@@ -1,13 +1,16 @@
 //! What one call may use, and how it ends.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keywheel_model::{Effect, ErrorKind, Outcome, StepName, Verdict};
+use keywheel_capability::handle::{Alphabet, Labels};
+use keywheel_capability::port::Loaded;
+use keywheel_model::{Effect, ErrorKind, Outcome, SecretBytes, StepName, Verdict};
 use keywheel_plugin::{Limits, StepEnd, StepValue, Stop};
 use serde_json::json;
 
 use crate::guest::{Guest, answer_plan, manifest};
-use crate::world::{World, state};
+use crate::world::{World, state, state_with};
 
 const MINUTE: Duration = Duration::from_mins(1);
 const LOOP: &str = "(loop $for_ever (br $for_ever)) (unreachable)";
@@ -239,4 +242,83 @@ async fn a_configuration_is_checked_by_the_schema_and_then_by_the_plugin_which_m
         ..Guest::default()
     });
     assert_eq!(plugin.check_config(&good).await.unwrap_err().code, "plugin.cpu");
+}
+
+/// A guest that logs a line in `create`, and what the host's own log had after it.
+async fn logged(line: &str, watched: Vec<Loaded>) -> (StepEnd, String) {
+    let mut body = String::new();
+    for (at, byte) in line.bytes().enumerate() {
+        body += &format!("(i32.store8 (i32.const {}) (i32.const {byte}))\n", 2048 + at);
+    }
+    // Level 3 is `warn`.
+    let call = format!(
+        "(call $log (i32.const 3) (i32.const 2048) (i32.const {}) (i32.const 0) (i32.const 0))",
+        line.len()
+    );
+    let guest = Guest {
+        create: format!("{body} {call} (i32.const 0)"),
+        imports: r#"(import "keywheel:core/runtime@0.1.0" "log" (func $log (param i32 i32 i32 i32 i32)))"#
+            .into(),
+        ..Guest::default()
+    };
+    let world = World::with(quick());
+    let plugin = world.plugin(&guest.plugin(&manifest("probe", "1.0.0", r#""core""#, "")));
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&written);
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || Sink(Arc::clone(&sink)))
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    let end = plugin
+        .run(state_with(&plugin, StepName::Create, MINUTE, watched))
+        .await;
+    drop(guard);
+    let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+    (end, text)
+}
+
+struct Sink(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_a_plugin_logs_is_an_event_of_the_host_and_one_with_a_secret_is_not() {
+    let secret = "correct-horse-battery-staple";
+    let watched = || {
+        vec![Loaded {
+            identity: "ver-1".into(),
+            roles: Vec::new(),
+            value: SecretBytes::copy_of(secret.as_bytes()),
+            labels: Labels::imported("text/plain", Alphabet::of_foreign(secret.as_bytes())),
+            stored: None,
+        }]
+    };
+    let (end, text) = logged("the role is about to change", watched()).await;
+    assert_eq!(end.result.unwrap(), StepValue::Outcome(Outcome::Done));
+    let line = text
+        .lines()
+        .find(|line| line.contains("the role is about to change"));
+    let line = line.unwrap_or_else(|| panic!("no such event in {text}"));
+    assert!(line.contains("WARN") && line.contains("probe create: "), "{line}");
+
+    let (end, text) = logged(&format!("it is {secret}, in fact"), watched()).await;
+    assert!(
+        !text.contains(secret) && !format!("{end:?}").contains(secret),
+        "{text}"
+    );
+    assert!(
+        text.contains("a step of a plugin ended"),
+        "events were heard: {text}"
+    );
 }

@@ -139,6 +139,11 @@ impl Clock for System {
 
 /// Everything that a call of a plugin may see, for so long.
 pub fn state(plugin: &Plugin, step: StepName, within: Duration) -> HostState {
+    state_with(plugin, step, within, Vec::new())
+}
+
+/// The same with secrets that nothing which the guest writes may hold.
+pub fn state_with(plugin: &Plugin, step: StepName, within: Duration, watched: Vec<Loaded>) -> HostState {
     let outbound = Arc::new(Outbound::new(Dialer::system(), TrustStore::new()));
     let sql = SqlSettings {
         outbound: outbound.clone(),
@@ -166,7 +171,7 @@ pub fn state(plugin: &Plugin, step: StepName, within: Duration) -> HostState {
         policy: Arc::new(Policy::default()),
         inputs: std::collections::BTreeMap::new(),
         sub_key: SecretBytes::copy_of(&[7; 32]),
-        watched: Vec::new(),
+        watched,
         port: Arc::new(Nowhere),
         clock: Arc::new(System),
         cancel: Cancel::new().1,

@@ -116,7 +116,8 @@ impl Work {
             };
         }
         // Settled and refused: it has not landed. The same value again; a version inherited from a run that died may not be mirrored or
-        // announced yet.
+        // announced yet. A rollback that the plugin could not do has nothing to do any more: whoever wants back gets it.
+        self.state.no_way_back = false;
         self.state.rounds += 1;
         if self.state.rounds >= self.state.settings.max_attempts {
             self.park_to(

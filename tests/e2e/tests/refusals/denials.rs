@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::Subject;
+use keywheel_e2e::plugin_file;
+
+use crate::{Subject, server};
 
 /// Writes the lines that a refusal printed into the grant that it names.
 #[track_caller]
@@ -94,5 +96,46 @@ fn a_plugin_that_calls_more_than_was_granted_does_not_run_until_it_is_granted() 
     assert_eq!(fs::read_to_string(&grant).unwrap(), whole);
     let _ = subject.rotate().ends(0);
     subject.has_rotated();
+    subject.leaves_no_trace();
+}
+
+/// A plugin whose code makes another statement than its manifest declares.
+fn undeclared() -> Vec<u8> {
+    let mut bytes = fs::read(plugin_file("postgres")).unwrap();
+    let manifest = memchr::memmem::rfind(&bytes, b"keywheel:manifest").unwrap();
+    let (from, to) = (b" VALID UNTIL 'infinity'", b" VALID UNTIL '21000101'");
+    let places: Vec<usize> = memchr::memmem::find_iter(&bytes[..manifest], from).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
+    bytes
+}
+
+#[test]
+fn a_call_that_the_manifest_does_not_declare_parks_the_run_and_says_what_to_add() {
+    let subject = Subject::new("undeclared");
+    fs::write(subject.host.file("plugins/postgres.wasm"), undeclared()).unwrap();
+    let port = server().port();
+    let rules = [format!("localhost:{port} tls"), format!("127.0.0.1:{port} tls")];
+    let add = [
+        "plugin", "add", "postgres", "--yes", "--host", &rules[0], "--host", &rules[1],
+    ];
+    let _ = subject.host.run(&add, "").ends(0);
+    let _ = subject.host.import("admin/db", server().admin_password()).ends(0);
+    let _ = subject.host.import("app/db", &subject.old).ends(0);
+    let output = subject.rotate().ends(41).says(&["shape.none"]);
+    for words in [
+        "parked: impossible: ",
+        "add to manifest.toml:",
+        "VALID UNTIL '21000101'",
+        "keywheel run cancel run-",
+    ] {
+        assert!(output.stdout.contains(words), "{words}: {output:?}");
+    }
+    assert!(subject.takes(&subject.old));
+    let _ = subject.host.run(&["run", "cancel", "app-db"], "").ends(0);
+    assert!(subject.takes(&subject.old));
+    assert_eq!(subject.host.read("app/db", None), subject.old);
     subject.leaves_no_trace();
 }

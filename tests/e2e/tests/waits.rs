@@ -1,0 +1,272 @@
+//! A run that waits says why, and a person who mends the cause is told whether it helps.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test says what went wrong by panicking, and its helpers are its own"
+)]
+
+use std::fs;
+
+use keywheel_e2e::{Host, Output, postgres_role};
+use keywheel_kit::{Authority, Postgres, PostgresOptions, random_password};
+use serde_json::Value;
+
+/// A server with the role `app`, and a host that rotates it as `app-db`.
+struct Scene {
+    server: Postgres,
+    host: Host,
+    old: String,
+    bare: String,
+}
+
+impl Scene {
+    /// Pinned, granted, and with the administrator's credential.
+    fn new() -> Self {
+        let server = Postgres::start(PostgresOptions::default()).unwrap();
+        let old = random_password();
+        server
+            .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
+            .unwrap();
+        let host = Host::init();
+        let bare = fs::read_to_string(host.file("keywheel.toml")).unwrap();
+        let scene = Self {
+            server,
+            host,
+            old,
+            bare,
+        };
+        scene.configure(&[]);
+        scene.host.add_plugin("postgres", &[scene.server.port()]);
+        let admin = scene.server.admin_password();
+        let _ = scene.host.import("admin/db", admin).ends(0);
+        scene
+    }
+
+    /// The same with the role's credential adopted.
+    fn adopted() -> Self {
+        let scene = Self::new();
+        let _ = scene.host.import("app/db", &scene.old).ends(0);
+        scene
+    }
+
+    /// The rotation as the harness writes it, but for these changes.
+    fn configure(&self, changes: &[(&str, &str)]) {
+        let mut text = postgres_role(&self.server, "1s");
+        for (from, to) in changes {
+            assert!(text.contains(from), "{from}");
+            text = text.replace(from, to);
+        }
+        fs::write(self.host.file("keywheel.toml"), format!("{}\n{text}", self.bare)).unwrap();
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.host.run(words, "")
+    }
+
+    fn shown(&self) -> Value {
+        self.run(&["run", "show", "app-db", "-o", "json"]).json()
+    }
+
+    fn import(&self, value: &str, wait: &str) -> Output {
+        self.host
+            .run(&["secret", "import", "app/db", "-", "--wait", wait], value)
+    }
+
+    fn refused_logins(&self) -> usize {
+        let log = self.server.log();
+        log.matches("password authentication failed for user \"app\"")
+            .count()
+    }
+}
+
+#[test]
+fn an_untrusted_certificate_is_told_wherever_the_run_is_shown() {
+    let scene = Scene::adopted();
+    let other = scene.host.outside("other.pem");
+    fs::write(&other, Authority::new().unwrap().pem()).unwrap();
+    let (right, wrong) = (
+        scene.server.ca_file().display().to_string(),
+        other.display().to_string(),
+    );
+    scene.configure(&[(right.as_str(), wrong.as_str())]);
+    let output = scene.run(&["rotate", "app-db", "--wait", "0s"]).ends(124);
+    let output = output.says(&[
+        "  plan       try 1: tls.untrusted: ",
+        "  waits until ",
+        ", for the next try",
+    ]);
+    assert_eq!(output.stderr.matches("tls.untrusted").count(), 1, "{output:?}");
+    assert!(
+        output.stdout.contains("last failure:  tls.untrusted: "),
+        "{output:?}"
+    );
+
+    let run = scene.shown();
+    assert_eq!(run["trouble"]["code"], "tls.untrusted", "{run:#}");
+    assert!(
+        run["trouble"]["message"].as_str().unwrap().contains("localhost"),
+        "{run:#}"
+    );
+    for (words, code) in [
+        (&["run", "show", "app-db"][..], 0),
+        (&["run", "list"], 0),
+        (&["status"], 10),
+    ] {
+        let output = scene.run(words).ends(code);
+        assert!(output.stdout.contains("tls.untrusted"), "{words:?}: {output:?}");
+    }
+
+    // Which authorities are trusted is read anew: the mended configuration is enough.
+    scene.configure(&[]);
+    assert_eq!(scene.shown()["other-configuration"], false);
+    let output = scene.run(&["run", "resume", "app-db", "--wait", "end"]).ends(0);
+    assert_eq!(scene.shown()["trouble"], Value::Null);
+    // Each step is told once, and nothing that an earlier command has told.
+    for step in ["plan ", "create ", "apply ", "promote ", "revoke "] {
+        let lines = output
+            .stderr
+            .lines()
+            .filter(|line| line.trim_start().starts_with(step));
+        assert_eq!(lines.count(), 1, "{step}: {}", output.stderr);
+    }
+    assert!(
+        !output.stdout.contains("STEP"),
+        "the steps were told already: {output:?}"
+    );
+}
+
+#[test]
+fn a_run_keeps_its_configuration_and_says_so_to_whoever_has_mended_it() {
+    let scene = Scene::adopted();
+    scene.configure(&[
+        ("role = \"app\"", "role = \"ap\""),
+        ("{ step = \"3s\" }", "{ step = \"3s\", run = \"1h\" }"),
+    ]);
+    scene.server.sql("CREATE ROLE ap LOGIN").unwrap();
+    // The server is away, so that the run waits.
+    let Scene {
+        mut server,
+        host,
+        old,
+        bare,
+    } = scene;
+    server.stop().unwrap();
+    let _ = host.run(&["rotate", "app-db", "--wait", "0s"], "").ends(124);
+    server.restart().unwrap();
+    let scene = Scene {
+        server,
+        host,
+        old,
+        bare,
+    };
+    assert_eq!(scene.shown()["other-configuration"], false);
+    scene.configure(&[]);
+    let run = scene.shown();
+    assert_eq!(run["other-configuration"], true, "{run:#}");
+    let cancel = format!("keywheel run cancel {}", run["run"].as_str().unwrap());
+    for (words, code) in [(&["run", "show", "app-db"][..], 0), (&["status"], 10)] {
+        let output = scene.run(words).ends(code);
+        assert!(
+            output.stdout.contains("another configuration") && output.stdout.contains(&cancel),
+            "{words:?}: {output:?}"
+        );
+    }
+    let refused = scene.run(&["rotate", "app-db"]).ends(24);
+    let _ = refused.says(&["run.open", "another configuration", &cancel]);
+    let _ = scene.run(&["run", "cancel", "app-db"]).ends(0);
+    let _ = scene.run(&["rotate", "app-db", "--wait", "end"]).ends(0);
+    assert!(scene.server.login("app", &scene.old).unwrap().is_refused());
+}
+
+#[test]
+fn the_time_to_wait_is_for_all_pauses_together() {
+    let scene = Scene::adopted();
+    scene.configure(&[("{ step = \"3s\" }", "{ step = \"3s\", run = \"1h\" }")]);
+    let Scene { mut server, host, .. } = scene;
+    server.stop().unwrap();
+    // The pauses are 0.5, 1, 2, 4 s, each less up to a quarter: the fourth is below 4 s, but it is not left of them.
+    let _ = host.run(&["rotate", "app-db", "--wait", "4s"], "").ends(124);
+    let run = host.json(&["run", "show", "app-db"]);
+    assert_eq!(run["steps"][0]["tries"], 4, "{run:#}");
+}
+
+#[test]
+fn logins_that_the_server_refused_are_counted_and_none_is_made_beyond_the_budget() {
+    let scene = Scene::new();
+    let budget = (
+        "probes = { logins = 100, per = \"1h\" }",
+        "probes = { logins = 2, per = \"1h\" }",
+    );
+    scene.configure(&[budget]);
+    for tries in 1..=2 {
+        let _ = scene.import(&random_password(), "0s").ends(40);
+        assert_eq!(scene.refused_logins(), tries);
+    }
+    // Even the right one is not tried: the server may be about to lock the account.
+    let output = scene.import(&scene.old, "0s").ends(124);
+    let _ = output.says(&[
+        "test       try 1: run.budget: ",
+        "budget of failed logins is used up",
+    ]);
+    let output = scene.run(&["status"]).ends(10);
+    assert!(output.stdout.contains("run.budget"), "{output:?}");
+    for again in [
+        &["run", "resume", "app-db", "--wait", "0s"][..],
+        &["run", "show", "app-db"],
+    ] {
+        let output = scene.run(again);
+        assert!(
+            output.stdout.contains("last failure:  run.budget: ")
+                && output
+                    .stdout
+                    .contains("for the account's budget of failed logins is used up"),
+            "{output:?}"
+        );
+    }
+    let _ = scene.run(&["run", "cancel", "app-db"]).ends(0);
+    assert_eq!(scene.refused_logins(), 2);
+}
+
+#[test]
+fn logins_that_never_reached_the_server_cost_nothing() {
+    let scene = Scene::new();
+    scene.configure(&[
+        (
+            "probes = { logins = 100, per = \"1h\" }",
+            "probes = { logins = 1, per = \"1h\" }",
+        ),
+        ("{ step = \"3s\" }", "{ step = \"3s\", run = \"2s\" }"),
+    ]);
+    let Scene {
+        mut server,
+        host,
+        old,
+        bare,
+    } = scene;
+    server.stop().unwrap();
+    let words = ["secret", "import", "app/db", "-", "--wait", "end"];
+    let output = host.run(&words, &old).ends(41);
+    assert!(
+        output.stdout.contains("parked: target: net.unreachable: "),
+        "{output:?}"
+    );
+    let run = host.run(&["run", "show", "app-db", "-o", "json"], "").json();
+    let test = run["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|step| step["step"] == "test")
+        .unwrap();
+    assert!(test["tries"].as_u64().unwrap() > 2, "{run:#}");
+    server.restart().unwrap();
+    let scene = Scene {
+        server,
+        host,
+        old,
+        bare,
+    };
+    let _ = scene.run(&["run", "resume", "app-db", "--wait", "end"]).ends(0);
+    assert_eq!(scene.host.read("app/db", None), scene.old);
+}
