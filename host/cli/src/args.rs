@@ -1,10 +1,12 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd;
+use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::to_stderr;
 
@@ -120,35 +122,75 @@ pub(crate) enum Command {
     Completion(cmd::completion::Arguments),
 }
 
+/// The longest line that is repeated of what somebody typed.
+const LINE_CHARS_MAX: usize = 400;
+
 /// Prints why a command line was not taken, or the help that it asked for. What is wrong is repeated in a message: a text that
 /// could paint on the terminal or fill it is not.
 pub(crate) fn refused(error: &clap::Error) -> ExitCode {
-    const LINE_CHARS_MAX: usize = 400;
-    let text = error.to_string();
-    let is_plain = |character: char| character == '\n' || !character.is_control() && !reorders(character);
-    if text.chars().all(is_plain) && text.lines().all(|line| line.chars().count() <= LINE_CHARS_MAX) {
+    if error.exit_code() == 0 {
         // Nobody is left to be told when the stream is gone.
+        let _ = error.print();
+        return ExitCode::Ok;
+    }
+    let text = error.to_string();
+    if wants_json(std::env::args_os()) {
+        to_stderr(&usage(error.kind(), &text).to_json());
+    } else if text.chars().all(is_plain) && text.lines().all(|line| line.chars().count() <= LINE_CHARS_MAX) {
         let _ = error.print();
     } else {
         for line in text.lines() {
-            let shown: String = line
-                .chars()
-                .map(|c| if is_plain(c) { c } else { '?' })
-                .take(LINE_CHARS_MAX)
-                .collect();
-            let cut = if line.chars().count() > LINE_CHARS_MAX {
-                "…"
-            } else {
-                ""
-            };
-            to_stderr(&format!("{shown}{cut}\n"));
+            to_stderr(&format!("{}\n", harmless(line)));
         }
     }
-    if error.exit_code() == 0 {
-        ExitCode::Ok
-    } else {
-        ExitCode::Usage
+    ExitCode::Usage
+}
+
+/// Whether `-o json` was among the words, although they were not taken as a whole.
+fn wants_json(words: impl Iterator<Item = OsString>) -> bool {
+    let mut is_format = false;
+    for word in words.skip(1).take_while(|word| word != "--") {
+        let word = word.to_string_lossy();
+        if is_format && word == "json" || ["-ojson", "-o=json", "--output=json"].contains(&word.as_ref()) {
+            return true;
+        }
+        is_format = word == "-o" || word == "--output";
     }
+    false
+}
+
+/// A refused command line as the failure that every other command ends with: what is wrong is clap's first paragraph, its tips and the
+/// usage are the way out.
+fn usage(kind: clap::error::ErrorKind, text: &str) -> Failure {
+    let one_line = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut parts = text.split("\n\n").map(one_line).filter(|part| !part.is_empty());
+    let mut message = parts.next().unwrap_or_default();
+    if kind == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        "a command is missing".clone_into(&mut message);
+    }
+    let message = harmless(message.strip_prefix("error: ").unwrap_or(&message));
+    let failure = Failure::new(ExitCode::Usage, "usage.invalid", message);
+    let told = parts.filter_map(|part| {
+        part.strip_prefix("tip: ")
+            .map(str::to_owned)
+            .or(part.starts_with("Usage: ").then_some(part))
+    });
+    let failure = told.fold(failure, |failure, hint| failure.hint(harmless(&hint)));
+    failure.hint("`--help` after a command describes it")
+}
+
+fn is_plain(character: char) -> bool {
+    character == '\n' || !character.is_control() && !reorders(character)
+}
+
+/// A line that cannot paint on the terminal, and does not fill it.
+fn harmless(line: &str) -> String {
+    let shown = line.chars().map(|c| if is_plain(c) { c } else { '?' });
+    let mut shown: String = shown.take(LINE_CHARS_MAX).collect();
+    if line.chars().count() > LINE_CHARS_MAX {
+        shown.push('…');
+    }
+    shown
 }
 
 /// Marks that show text in another order than it has, and what cannot be seen at all.

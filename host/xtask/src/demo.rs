@@ -60,7 +60,7 @@ fn postgres(host: &Host, scene: &Scene, built: &Path) -> anyhow::Result<()> {
     say("a new host: folders, an encrypted vault, a recovery identity to be kept off this machine");
     host.run(&["init", ".", "--recovery-to", "recovery-identity"], None)?;
     host.drop_plugin(&built.join("postgres.wasm"))?;
-    host.configure(&scene.trust(), &scene.postgres_rotation())?;
+    host.configure(&scene.postgres_rotation())?;
     say("a plugin runs only after a person has seen what it asks for");
     host.run(&["plugin", "list"], None)?;
     host.run(&["plugin", "add", "postgres", "--yes"], None)?;
@@ -100,23 +100,24 @@ fn redis(host: &Host, scene: &Scene, built: &Path) -> anyhow::Result<()> {
     host.drop_plugin(&built.join("redis.wasm"))?;
     host.run(&["plugin", "list"], None)?;
     host.run(&["plugin", "add", "redis", "--yes"], None)?;
-    host.configure(
-        &scene.trust(),
-        &format!("{}{}", scene.postgres_rotation(), scene.redis_rotation()),
-    )?;
+    host.configure(&format!(
+        "{}{}",
+        scene.postgres_rotation(),
+        scene.redis_rotation()
+    ))?;
     host.run(
-        &["secret", "import", "admin/cache", "-"],
+        &["secret", "import", "admin/redis", "-"],
         Some(scene.redis.admin_password()),
     )?;
     host.run(
-        &["secret", "import", "app/cache", "-"],
+        &["secret", "import", "app/redis", "-"],
         Some(&scene.user_password),
     )?;
-    host.run(&["plan", "app-cache"], None)?;
-    host.run(&["rotate", "app-cache", "--wait", "end"], None)?;
-    host.run(&["run", "show", "app-cache"], None)?;
+    host.run(&["plan", "app-redis"], None)?;
+    host.run(&["rotate", "app-redis", "--wait", "end"], None)?;
+    host.run(&["run", "show", "app-redis"], None)?;
     say("prove it with redis-cli");
-    scene.user_opens_with(&host.value("app/cache")?, "the new password")?;
+    scene.user_opens_with(&host.value("app/redis")?, "the new password")?;
     scene.user_refuses(&scene.user_password, "the old password")
 }
 

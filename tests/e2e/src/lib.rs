@@ -12,10 +12,9 @@
     reason = "a harness for tests: whatever goes wrong in it is a failure of the test"
 )]
 
-mod rotations;
 mod traces;
 
-pub use rotations::{Rotation, postgres_pair, postgres_role, redis_user, rotation};
+pub use keywheel_kit::{Rotation, postgres_pair, postgres_role, redis_user, rotation};
 
 use std::fs::{self, File};
 use std::io::Write as _;

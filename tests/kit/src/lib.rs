@@ -1,4 +1,4 @@
-//! Real servers and fixtures for tests and the demo: found or installed, started on free ports, stopped again.
+//! Real servers and fixtures for tests and the demo: found or installed, started on free ports, stopped again; and their rotations.
 //!
 //! Everything here blocks: call it from a test's own thread, or from `spawn_blocking`. A server stops when its value is dropped, on a
 //! panic too; and when the process dies without dropping it (`kill -9`, a `static`), a watcher stops it and removes its folder.
@@ -13,6 +13,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod redis;
+mod rotations;
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub use install::{Installed, Server};
 pub use postgres::{Postgres, PostgresOptions};
 pub use proxy::{BlackHole, Proxy};
 pub use redis::{AclStore, Redis, RedisOptions};
+pub use rotations::{Rotation, postgres_pair, postgres_role, redis_user, rotation};
 
 /// How long a server may take to come up or to stop.
 pub(crate) const SERVER_DEADLINE: Duration = Duration::from_mins(1);

@@ -50,15 +50,19 @@ pub(crate) fn manifest_failure(message: String, error: &keywheel_manifest::Error
 /// The failure for a plugin that is not in the folder; names what is there.
 pub(crate) fn no_such_plugin(name: &str, found: &folder::Found, dir: &Path) -> Failure {
     let names: Vec<&str> = found.files.keys().map(PluginName::as_str).collect();
-    let hint = if names.is_empty() {
-        format!("put its `.wasm` file into \"{}\"", dir.display())
-    } else {
-        format!("there are {}", names.join(", "))
+    let dir = dir.display();
+    let hint = match keywheel_config::nearest(name, &names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if names.is_empty() => format!("put its `.wasm` file into \"{dir}\", which has no plugin yet"),
+        None => format!(
+            "put its `.wasm` file into \"{dir}\", which has only {}",
+            names.join(", ")
+        ),
     };
     Failure::new(
         ExitCode::NotFound,
         "plugin.not-found",
-        format!("there is no plugin `{name}`"),
+        format!("no file in the plugin folder is the plugin `{name}`"),
     )
     .hint(hint)
 }

@@ -88,6 +88,64 @@ fn with_json_an_error_is_one_line_of_json_on_standard_error() {
 }
 
 #[test]
+fn with_json_a_wrong_command_line_is_one_line_of_json_too() {
+    for (words, message, hint) in [
+        (
+            "-o json frobnicate",
+            "unrecognized subcommand 'frobnicate'",
+            "Usage: keywheel",
+        ),
+        ("-o json", "requires a subcommand", "Usage: keywheel"),
+        ("-o json config", "a command is missing", "Usage: keywheel"),
+        (
+            "--output=json config chek",
+            "unrecognized subcommand 'chek'",
+            "'check'",
+        ),
+        (
+            "secret import -ojson",
+            "required arguments were not provided: <NAME>",
+            "Usage: keywheel secret import",
+        ),
+        (
+            "-o json config check --nope\u{202e}x",
+            "unexpected argument '--nope?x'",
+            "--help",
+        ),
+    ] {
+        let ran = Place::new().run(words);
+        assert_eq!(
+            (ran.exit, ran.out.as_str(), ran.err.lines().count()),
+            (2, "", 1),
+            "{words}"
+        );
+        let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
+        let error = &error["error"];
+        assert_eq!(
+            (&error["exit"], &error["code"]),
+            (&"usage".into(), &"usage.invalid".into())
+        );
+        assert!(
+            error["message"].as_str().unwrap().contains(message),
+            "{words}: {error}"
+        );
+        let hints = error["hints"].as_array().unwrap();
+        assert!(
+            hints.iter().any(|told| told.as_str().unwrap().contains(hint)),
+            "{words}: {error}"
+        );
+    }
+    // Whoever asks for help is a person.
+    assert!(
+        Place::new()
+            .run("-o json --help")
+            .out
+            .starts_with("Rotates credentials")
+    );
+    assert!(!Place::new().run("frobnicate -- -o json").err.starts_with('{'));
+}
+
+#[test]
 fn colours_are_used_only_when_asked_for_outside_of_a_terminal() {
     let place = Place::new();
     assert!(!place.run("config check").err.contains('\u{1b}'));

@@ -1,8 +1,12 @@
-//! A file that is too long to read is two files.
+//! A file that is too long to read is two files; a plugin that is too long to read before it is trusted does too much.
+
+use std::collections::BTreeMap;
 
 use super::{Finding, Repository};
 
 const MOST_LINES: usize = 500;
+/// Of all sources of one plugin.
+const MOST_LINES_OF_PLUGIN: usize = 299;
 const KINDS: [&str; 14] = [
     "rs", "wit", "py", "ts", "tsx", "js", "mjs", "go", "c", "h", "sql", "sh", "css", "html",
 ];
@@ -11,15 +15,42 @@ const GENERATED: &str = "@generated";
 
 pub(super) fn check(repository: &Repository) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
+    let mut plugins = BTreeMap::new();
     for file in &repository.files {
         let is_source = file
             .rsplit_once('.')
             .is_some_and(|(_, ending)| KINDS.contains(&ending));
         if is_source && let Some(text) = repository.text(file)? {
             findings.extend(measure(file, &text));
+            if let Some(plugin) = plugin_of(file, &repository.files) {
+                *plugins.entry(plugin).or_insert(0) += text.lines().count();
+            }
         }
     }
+    findings.extend(
+        plugins
+            .into_iter()
+            .filter_map(|(plugin, lines)| measure_plugin(plugin, lines)),
+    );
     Ok(findings)
+}
+
+/// The folder of the plugin that a file is a source of: it has a manifest.
+fn plugin_of<'f>(file: &'f str, files: &[String]) -> Option<&'f str> {
+    let (folder, _) = file.split_once("/src/")?;
+    let manifest = format!("{folder}/manifest.toml");
+    (folder.starts_with("plugins/") && files.contains(&manifest)).then_some(folder)
+}
+
+fn measure_plugin(plugin: &str, lines: usize) -> Option<Finding> {
+    (lines > MOST_LINES_OF_PLUGIN).then(|| {
+        let message = format!("its sources have {lines} lines, at most {MOST_LINES_OF_PLUGIN} are allowed");
+        Finding::new(
+            plugin,
+            message,
+            "what other plugins need too belongs into plugins/sdk",
+        )
+    })
 }
 
 fn measure(file: &str, text: &str) -> Option<Finding> {
@@ -38,6 +69,20 @@ fn measure(file: &str, text: &str) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_sources_beside_a_manifest_are_a_plugins() {
+        let files = [
+            "plugins/x/manifest.toml",
+            "plugins/x/src/lib.rs",
+            "plugins/sdk/src/lib.rs",
+        ]
+        .map(str::to_owned);
+        assert_eq!(plugin_of(&files[1], &files), Some("plugins/x"));
+        assert_eq!(plugin_of(&files[2], &files), None);
+        assert_eq!(measure_plugin("plugins/x", 299), None);
+        assert!(measure_plugin("plugins/x", 300).is_some());
+    }
 
     #[test]
     fn the_line_too_many_is_found_unless_a_tool_wrote_the_file() {

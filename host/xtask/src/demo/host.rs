@@ -50,16 +50,13 @@ impl Host {
     }
 
     /// The whole configuration, after the part that `init` wrote.
-    pub(super) fn configure(&self, trust: &str, rotations: &str) -> anyhow::Result<()> {
+    pub(super) fn configure(&self, rotations: &str) -> anyhow::Result<()> {
         let path = self.folder.join("keywheel.toml");
         let first = self.folder.join("keywheel.toml.of-init");
         if !first.exists() {
             fs::copy(&path, &first)?;
         }
-        fs::write(
-            &path,
-            format!("{}\n{trust}{rotations}", fs::read_to_string(first)?),
-        )?;
+        fs::write(&path, format!("{}\n{rotations}", fs::read_to_string(first)?))?;
         self.run(&["config", "check"], None)
     }
 

@@ -1,7 +1,12 @@
 //! The servers of the demo, an account on each, and logins by the servers' own clients.
 
 use anyhow::ensure;
-use keywheel_kit::{Postgres, PostgresOptions, Redis, RedisOptions, random_password};
+use keywheel_kit::{
+    Postgres, PostgresOptions, Redis, RedisOptions, postgres_role, random_password, redis_user,
+};
+
+/// Longer than the consumer's staleness, and short enough to watch.
+const GRACE: &str = "2s";
 
 /// Two servers with one account each.
 pub(super) struct Scene {
@@ -31,63 +36,14 @@ impl Scene {
         })
     }
 
-    pub(super) fn trust(&self) -> String {
-        format!(
-            "[trust.postgres]\npem = [\"{}\"]\n\n[trust.redis]\npem = [\"{}\"]\n",
-            self.postgres.ca_file().display(),
-            self.redis.ca_file().display()
-        )
-    }
-
+    /// `app-db`: the role's secret is `app/db`, the administrator's `admin/db`.
     pub(super) fn postgres_rotation(&self) -> String {
-        format!(
-            r#"
-[[rotation]]
-name = "app-db"
-plugin = "postgres"
-secret = "app/db"
-inputs = {{ admin = "admin/db" }}
-grace = "2s"
-gap = "accept"
-deadlines = {{ step = "4s" }}
-consumers = [{{ name = "shop", staleness = "1s" }}]
-
-[rotation.config]
-mode = "role"
-host = "{}"
-port = {}
-trust = "postgres"
-admin = "{}"
-role = "app"
-"#,
-            self.postgres.host(),
-            self.postgres.port(),
-            self.postgres.admin_user()
-        )
+        postgres_role(&self.postgres, GRACE)
     }
 
+    /// `app-redis`: the user's secret is `app/redis`, the administrator's `admin/redis`.
     pub(super) fn redis_rotation(&self) -> String {
-        format!(
-            r#"
-[[rotation]]
-name = "app-cache"
-plugin = "redis"
-secret = "app/cache"
-inputs = {{ admin = "admin/cache" }}
-grace = "2s"
-deadlines = {{ step = "4s" }}
-consumers = [{{ name = "shop", staleness = "1s" }}]
-
-[rotation.config]
-nodes = [{{ host = "{}", port = {} }}]
-trust = "redis"
-admin = "{}"
-user = "app"
-"#,
-            self.redis.host(),
-            self.redis.port(),
-            self.redis.admin_user()
-        )
+        redis_user(&self.redis, GRACE)
     }
 
     pub(super) fn role_opens_with(&self, password: &str, what: &str) -> anyhow::Result<()> {

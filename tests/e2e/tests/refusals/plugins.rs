@@ -199,3 +199,39 @@ fn a_plugin_that_is_dropped_in_later_rotates_without_a_new_host() {
     subject.has_rotated();
     subject.leaves_no_trace();
 }
+
+#[test]
+fn what_add_shows_has_each_call_once_and_tells_those_with_a_secret_apart() {
+    let host = Host::init();
+    host.drop_plugin("redis");
+    let output = host.run(&["plugin", "add", "redis", "--yes"], "").ends(0);
+    let shown = &output.stderr;
+    let with = shown.find("Every call with a secret in it:").unwrap();
+    let without = shown.find("Every call without one:").unwrap();
+    for (call, is_secret) in [
+        ("auth-admin", true),
+        ("remove", true),
+        ("rewrite", false),
+        ("kill", false),
+    ] {
+        let lines: Vec<usize> = shown
+            .match_indices(&format!("\n+  {call} "))
+            .map(|(at, _)| at)
+            .collect();
+        assert_eq!(lines.len(), 1, "{call}: {shown}");
+        assert!(
+            with < lines[0] && (lines[0] < without) == is_secret,
+            "{call}: {shown}"
+        );
+        assert!(!shown.contains(&format!("`{call}`")), "{call}: {shown}");
+    }
+    let output = host.run(&["plugin", "add", "postgres", "--yes"], "").ends(23);
+    let _ = output.says(&[
+        "plugin.not-found",
+        "no file in the plugin folder is the plugin `postgres`",
+        "hint: put its `.wasm` file into",
+        "which has only redis",
+    ]);
+    let output = host.run(&["plugin", "add", "rediss", "--yes"], "").ends(23);
+    let _ = output.says(&["hint: did you mean `redis`?"]);
+}

@@ -7,6 +7,7 @@ use keywheel_model::PluginName;
 use keywheel_policy::HostRule;
 use serde::Serialize;
 
+use crate::cmd::plugin::{folder, no_such_plugin};
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
@@ -48,7 +49,7 @@ struct Added {
     secrets: Vec<String>,
     /// The secrets that it may read in the clear.
     reveal: Vec<String>,
-    /// Every call that it may make with a secret, as the manifest writes it.
+    /// Every call that it may make, as the manifest writes it.
     calls: Vec<Call>,
     /// The grant file.
     file: String,
@@ -63,6 +64,8 @@ struct Call {
     kind: &'static str,
     effect: &'static str,
     text: String,
+    /// The secrets in it; none: it is declared because such a call may follow one that has a secret.
+    secrets: Vec<String>,
     /// `+` new, `~` in another form than was granted, `=` as granted.
     change: char,
 }
@@ -72,7 +75,17 @@ struct Call {
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open_unsealed(context).await?;
     let mut hosts = arguments.hosts.clone();
-    let manifest = engine.manifest(&arguments.plugin)?;
+    let manifest = match engine.manifest(&arguments.plugin) {
+        Err(error) if error.code() == "plugin.unknown" => {
+            let dir = &engine.config().plugins.dir;
+            return Err(no_such_plugin(
+                arguments.plugin.as_str(),
+                &folder::read(dir)?,
+                dir,
+            ));
+        }
+        manifest => manifest?,
+    };
     if hosts.is_empty() {
         hosts.extend(target_rule(&manifest.to_canonical()));
     }
@@ -122,6 +135,7 @@ fn describe(addition: &Addition, manifest: &Manifest) -> Added {
             kind: shape.kind(),
             effect: shape.effect().as_str(),
             text: shape.text().to_owned(),
+            secrets: words(shape.secrets()),
             change: match (
                 difference.new_shapes.contains(&id),
                 difference.changed_shapes.contains(&id),
@@ -168,15 +182,35 @@ fn text(added: &Added, style: Style) -> String {
     text.fact("may use", nothing_or(&added.secrets));
     text.fact("may read in the clear", nothing_or(&added.reveal));
     text.line("");
-    text.line("Against what it is granted now:");
-    for line in &added.asks {
+    text.line("Against what it is granted now (`+` new, `~` in another form, `=` as it is, `-` no longer):");
+    // Its calls stand below, each with its mark.
+    let stands_below =
+        |line: &str| line.starts_with("+ makes the call") || line.starts_with("~ makes the call");
+    let asks: Vec<_> = added.asks.iter().filter(|line| !stands_below(line)).collect();
+    for line in &asks {
         text.line(format_args!("  {line}"));
     }
-    text.line("");
-    text.line("Every call that it may make with a secret in it:");
-    let mut calls = Table::new(["", "CALL", "KIND", "EFFECT", "WHAT IS SENT"]);
-    for call in &added.calls {
-        calls.row([
+    if asks.is_empty() {
+        text.line("  only calls, below");
+    }
+    let (with, without): (Vec<_>, Vec<_>) = added.calls.iter().partition(|call| !call.secrets.is_empty());
+    for (title, calls) in [
+        ("Every call with a secret in it:", with),
+        ("Every call without one:", without),
+    ] {
+        if !calls.is_empty() {
+            text.line("");
+            text.line(title);
+            text.lines(&table(&calls, style));
+        }
+    }
+    text.finish()
+}
+
+fn table(calls: &[&Call], style: Style) -> String {
+    let mut table = Table::new(["", "CALL", "KIND", "EFFECT", "WHAT IS SENT"]);
+    for call in calls {
+        table.row([
             call.change.to_string(),
             call.id.clone(),
             call.kind.to_owned(),
@@ -184,8 +218,7 @@ fn text(added: &Added, style: Style) -> String {
             call.text.clone(),
         ]);
     }
-    text.lines(&calls.to_text(style));
-    text.finish()
+    table.to_text(style)
 }
 
 fn words<T: ToString>(items: impl IntoIterator<Item = T>) -> Vec<String> {

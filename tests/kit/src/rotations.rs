@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keywheel_kit::{Postgres, Redis};
+use crate::{Postgres, Redis};
 
 /// The configuration of a rotation of one PostgreSQL role, `app`, whose secret is `app/db` and whose administrator's is `admin/db`.
 pub fn postgres_role(server: &Postgres, grace: &str) -> String {
