@@ -404,8 +404,8 @@ fn safety_after(step: StepName, settings: &Settings) -> Safety {
 fn fate_of_old(step: StepName, settings: &Settings) -> &'static str {
     match step {
         StepName::Apply if settings.overwrites() => "; the old one is dead from here on",
-        StepName::Test if settings.overwrites() => "; refused, the old one is set again",
-        StepName::Revoke if settings.overwrites() => "; proved by a login that must be refused",
+        StepName::Test if settings.overwrites() => "; if that is refused, the old one is set again",
+        StepName::Revoke if settings.overwrites() => "; a login with the old one must be refused",
         _ => "",
     }
 }

@@ -89,7 +89,7 @@ fn what_is_planned_for_one_role_is_what_becomes_of_it() {
             "from apply on consumers with the old credential are refused",
             "VALID UNTIL 'infinity'; the old one is dead from here on",
             "point of no return: until here `keywheel run rollback` goes back",
-            "nothing to take away; proved by a login that must be refused",
+            "nothing to take away; a login with the old one must be refused",
         ],
     );
     // The word beside each step is the one that the run then shows.
