@@ -80,6 +80,16 @@ pub enum Error {
         /// The run.
         run: RunId,
     },
+    /// The run is parked for a reason that this answer does not fit.
+    #[error("run {run} is parked ({cause}), and {option} is no answer to that")]
+    Choice {
+        /// The run.
+        run: RunId,
+        /// Why it is parked.
+        cause: &'static str,
+        /// What was asked for.
+        option: &'static str,
+    },
     /// The rotation of an open run stands in the configuration no more.
     #[error("run {run} belongs to rotation {rotation}, which the configuration does not have")]
     RotationGone {
@@ -197,6 +207,7 @@ impl Error {
             Self::OpenRun { .. } => "run.open",
             Self::Over { .. } => "run.over",
             Self::PastNoReturn { .. } => "run.past-no-return",
+            Self::Choice { .. } => "run.choice",
             Self::RotationGone { .. } => "run.rotation-gone",
             Self::Mode { .. } => "rotation.mode",
             Self::Refused { .. } => "plan.refused",
@@ -235,6 +246,7 @@ impl Error {
             Self::PastNoReturn { run } => {
                 format!("it can only be brought to its end: `keywheel run resume {run}`")
             }
+            Self::Choice { run, .. } => format!("`keywheel run show {run}` says what to do"),
             Self::RotationGone { run, rotation } => format!(
                 "bring its run to an end (`keywheel run resume {run}`, `keywheel run cancel {run}`), or put rotation {rotation} back until it is over"
             ),

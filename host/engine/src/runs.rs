@@ -51,6 +51,15 @@ pub enum Wish {
 }
 
 impl Wish {
+    /// The answer to a parked run that not every cause takes, and its option on the command line.
+    fn choice(self) -> Option<(Choice, &'static str)> {
+        match self {
+            Self::ApplyCurrent => Some((Choice::ApplyCurrent, "--apply-current")),
+            Self::AcceptHead => Some((Choice::AcceptHead, "--accept-head")),
+            _ => None,
+        }
+    }
+
     /// Under which it stands in the audit trail.
     fn action(self) -> &'static str {
         match self {
@@ -87,7 +96,7 @@ impl Engine {
     /// Goes on with a run that stands: after a crash, a stop, a long wait, or parked.
     ///
     /// # Errors
-    /// [`Error::NoRun`], [`Error::Over`], [`Error::PastNoReturn`] for a roll-back after the promotion.
+    /// [`Error::NoRun`], [`Error::Over`], [`Error::PastNoReturn`] for a roll-back after the promotion, [`Error::Choice`] for an answer that does not fit.
     pub async fn go_on(&self, run: &RunId, wish: Wish, order: Order<'_>) -> Result<(RunView, Left), Error> {
         let inner = &self.inner;
         inner.vault.sub_key("plugin-derivations")?;
@@ -100,6 +109,15 @@ impl Engine {
         }
         if wish == Wish::RollBack && saved.state.past_no_return() {
             return Err(Error::PastNoReturn { run: run.clone() });
+        }
+        if let (Some(parked), Some((choice, option))) = (&saved.state.parked, wish.choice())
+            && !saved.state.takes(choice)
+        {
+            return Err(Error::Choice {
+                run: run.clone(),
+                cause: parked.cause.as_str(),
+                option,
+            });
         }
         let entry = keywheel_audit::Entry::of_host(wish.action(), row.rotation.as_str(), "ok")
             .by(actor())

@@ -48,7 +48,7 @@ pub enum Choice {
     Retry,
     /// Put the vault's current version on the target again (the target or the vault was restored, or changed by hand).
     ApplyCurrent,
-    /// The vault's head is right as it is, whoever wrote it: take it as the truth and verify it.
+    /// The vault's head is right as it is, though a person wrote it: take it as the truth and verify it. For [`Cause::ByHand`](crate::Cause::ByHand) only.
     AcceptHead,
 }
 

@@ -1,7 +1,7 @@
 use keywheel_model::{Effect as Reach, Epoch, Fence, RunId, StepName, Timestamp, VersionId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Effect, Pinned, Roles, Settings};
+use crate::{Choice, Effect, Pinned, Roles, Settings};
 
 /// The format of a journalled [`State`]. A reader refuses a greater one.
 pub const FORMAT: u32 = 1;
@@ -454,6 +454,22 @@ impl State {
     /// Whether the run only takes a credential over that is in use already: it changes nothing on the target.
     pub fn adopts(&self) -> bool {
         self.settings.trigger == keywheel_model::Trigger::Adopt
+    }
+
+    /// Whether a person may answer the parked run like this.
+    pub fn takes(&self, choice: Choice) -> bool {
+        let cause = self.parked.as_ref().map(|parked| parked.cause);
+        match choice {
+            Choice::Retry => cause.is_some(),
+            Choice::ApplyCurrent => cause.is_some() && self.can_apply_current(),
+            // Anywhere else the head is not in doubt, and what the run has left on the target would be forgotten.
+            Choice::AcceptHead => cause == Some(Cause::ByHand),
+        }
+    }
+
+    /// Whether the host can put a value it holds on the target.
+    pub(crate) fn can_apply_current(&self) -> bool {
+        self.roles.current.is_some() && !self.settings.class.target_issues()
     }
 
     /// Whether the run can only go forward: it is promoted, or the target has made a credential that it cannot take back.

@@ -108,6 +108,10 @@ fn a_copy_that_is_older_than_its_target_is_found_verified_and_mended() {
         "a run that verifies changes nothing"
     );
 
+    let odd = host
+        .run(&["run", "resume", "app-db", "--accept-head"], "")
+        .ends(24);
+    let _ = odd.says(&["run.choice", "parked (restored)"]);
     let resume = ["run", "resume", "app-db", "--apply-current", "--wait", "end"];
     let _ = host.run(&resume, "").ends(0);
     assert!(is_accepted(&server, &host.read("app/db", None)));

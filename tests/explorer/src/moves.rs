@@ -5,7 +5,7 @@ mod perform;
 use std::sync::Arc;
 
 use keywheel_model::{Fence, SlotClass, StepName};
-use keywheel_workflow::{Cause, Choice, Effect, Event, Report, step_mutated};
+use keywheel_workflow::{Cause, Choice, Effect, Ending, Event, Report, Wish, step_mutated};
 
 use crate::driver::Driver;
 use crate::invariant::{
@@ -80,6 +80,8 @@ pub enum Move {
     Withdraw(usize),
     /// A person resumes.
     Resume(usize, Choice),
+    /// A person answers a parked run: it is to stop, or to be rolled back.
+    Turn(usize, Wish),
     /// Somebody changes the credential on the target.
     ChangeByHand,
     /// The target is set back to the start.
@@ -126,7 +128,9 @@ impl Rig<'_> {
         if resting {
             // What lives longer than its deadline may land at any later time, or never.
             (0..world.flights.len()).for_each(|flight| into.push(Move::Vanish(flight)));
-            let waits = into.iter().any(|what| matches!(what, Move::Resume(..)));
+            let waits = into
+                .iter()
+                .any(|what| matches!(what, Move::Resume(..) | Move::Turn(..)));
             if !waits
                 && world.flights.is_empty()
                 && !world.drifted
@@ -267,6 +271,9 @@ impl Rig<'_> {
         if world.resumes >= MOST_RESUMES {
             return;
         }
+        if self.scene.kinds.people && world.resumes < self.scene.free_choices {
+            return self.choices(world, worker, into);
+        }
         let choice = match parked.cause {
             Cause::AdoptionRequired => return,
             Cause::ByHand => Choice::AcceptHead,
@@ -276,6 +283,20 @@ impl Rig<'_> {
             _ => Choice::Retry,
         };
         into.push(Move::Resume(worker, choice));
+    }
+
+    /// Everything that `run resume`, `run cancel` and `run rollback` take for a parked run, whatever its cause.
+    fn choices(&self, world: &World, worker: usize, into: &mut Vec<Move>) {
+        let state = &world.workers[worker].state;
+        let all = [Choice::Retry, Choice::ApplyCurrent, Choice::AcceptHead];
+        let taken = all.into_iter().filter(|choice| state.takes(*choice));
+        into.extend(taken.map(|choice| Move::Resume(worker, choice)));
+        if state.wish.is_none() {
+            into.push(Move::Turn(worker, Wish::Cancel));
+            if !state.past_no_return() {
+                into.push(Move::Turn(worker, Wish::RollBack));
+            }
+        }
     }
 
     fn outside_moves(&self, world: &World, into: &mut Vec<Move>) {
@@ -357,7 +378,18 @@ impl Rig<'_> {
                     }
                 }
             }
-            Move::Resume(worker, choice) => self.resume(&mut world, worker, choice)?,
+            Move::Resume(worker, choice) => {
+                self.resume(&mut world, worker, &Event::Resume(choice))?;
+            }
+            Move::Turn(worker, wish) => {
+                let event = match wish {
+                    Wish::Cancel => Event::Cancel,
+                    Wish::RollBack => Event::RollBack,
+                };
+                // The drift check asks again.
+                world.drifted = false;
+                self.resume(&mut world, worker, &event)?;
+            }
             Move::DriftCheck => self.start_drift_check(&mut world)?,
             outside => self.from_outside(&mut world, outside),
         }
@@ -416,7 +448,16 @@ impl Rig<'_> {
     ///
     /// The invariant that does not hold.
     pub fn check_rest(&self, world: &World) -> Check {
-        if world.faults == self.scene.faults {
+        // A person who stops a run gets no success.
+        let is_obeyed = |ending| matches!(ending, Ending::Cancelled | Ending::RolledBack);
+        let stopped = world.resumes > 0
+            && world.workers.iter().any(|host| {
+                host.state
+                    .ended
+                    .as_ref()
+                    .is_some_and(|ended| is_obeyed(ended.ending))
+            });
+        if world.faults == self.scene.faults && !stopped {
             faultless_runs_succeed(self.scene, &world.workers)?;
         }
         at_rest(self.scene, world)

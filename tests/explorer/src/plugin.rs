@@ -260,8 +260,7 @@ impl Plugin<'_> {
         let Some(subject) = call.subject.as_ref().map(cred_of) else {
             return Err(error(ErrorKind::Invalid, Reach::None));
         };
-        if !self.late && matches!(world.target, Target::Pair(primary, _) if primary == subject) {
-            // It looks before it shifts: a second delivery would push the old one out. A statement that is on its way does not look.
+        if !self.late && is_done_already(world, call) {
             return ended(Outcome::Done);
         }
         put(world, subject, call);
@@ -323,6 +322,13 @@ impl Plugin<'_> {
         }
         Ok(ended(Outcome::Done))
     }
+}
+
+/// Class B looks before it shifts: a second delivery would push the old one out. A statement that is on its way does not look any more.
+pub fn is_done_already(world: &World, call: &Call) -> bool {
+    let subject = call.subject.as_ref().map(cred_of);
+    call.step == StepName::Apply
+        && matches!(world.target, Target::Pair(primary, _) if Some(primary) == subject)
 }
 
 /// The account of a version has no password any more, whatever it had: it is the one with that version, else the one that current does not use.

@@ -161,6 +161,8 @@ pub struct Scene {
     pub adopting: bool,
     /// No version at all is in the vault at the start, though the target has a credential in use.
     pub nothing_imported: bool,
+    /// In so many answers to parked runs, the first ones, a person may say whatever the product takes; later what the way out says.
+    pub free_choices: u8,
     /// Hosts.
     pub workers: usize,
     /// Faults in one history.
@@ -189,6 +191,7 @@ impl Scene {
             trigger: Trigger::Manual,
             adopting: false,
             nothing_imported: false,
+            free_choices: 1,
             workers: 1,
             faults: 3,
             kinds: Kinds::ALL,

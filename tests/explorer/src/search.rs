@@ -199,6 +199,7 @@ pub(crate) fn goes_on(what: Move) -> bool {
     matches!(
         what,
         Move::Resume(..)
+            | Move::Turn(..)
             | Move::DriftCheck
             | Move::Effect(_, crate::moves::Way::Well)
             | Move::Recover(_)

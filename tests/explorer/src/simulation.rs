@@ -151,6 +151,7 @@ fn scene_of(seed: u64, dice: &mut StdRng) -> Scene {
             ProofPolicy::Login
         },
         reports: dice.random_bool(0.3),
+        free_choices: crate::moves::MOST_RESUMES,
         workers: if two { 2 } else { 1 },
         // Faults are handed out day by day.
         faults: u8::MAX,
@@ -226,6 +227,8 @@ impl Simulation<'_> {
                 self.today.faulty = true;
                 self.today.calm = 0;
             }
+            // A person stops a run: it need not succeed any more.
+            Turn::Move(Move::Turn(..)) => self.today.faulty = true,
             Turn::Day { .. } => self.figures.recoveries += 1,
             Turn::Anew => self.figures.anew += 1,
             Turn::Move(_) | Turn::Wait(_) => {}

@@ -111,6 +111,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "run.open",
             "run.over",
             "run.past-no-return",
+            "run.choice",
             "run.rotation-gone",
             "run.newer-state",
             "secret.already-current",

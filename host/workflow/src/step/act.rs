@@ -229,6 +229,6 @@ impl Work {
 
     /// Whether the host can put a value it holds on the target.
     pub(super) fn can_apply_current(&self) -> bool {
-        self.state.roles.current.is_some() && !self.state.settings.class.target_issues()
+        self.state.can_apply_current()
     }
 }

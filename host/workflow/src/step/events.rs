@@ -1,6 +1,6 @@
 //! What an event changes. Each returns whether a next effect is to be chosen.
 
-use keywheel_model::{Effect as Reach, StepName};
+use keywheel_model::{Effect as Reach, SlotClass, StepName};
 
 use super::Work;
 use crate::mutant::Mutation;
@@ -236,8 +236,7 @@ impl Work {
     }
 
     fn on_resume(&mut self, choice: Choice) -> bool {
-        let possible = choice != Choice::ApplyCurrent || self.can_apply_current();
-        if !matches!(self.state.doing, Some(Effect::Park)) || !possible {
+        if !matches!(self.state.doing, Some(Effect::Park)) || !self.state.takes(choice) {
             return false;
         }
         self.note(
@@ -255,7 +254,11 @@ impl Work {
             Choice::ApplyCurrent => {
                 self.state.check.restored = false;
                 self.state.check.park_after = false;
-                self.state.phase = Phase::Repair;
+                // Put on by shifting, current would push the pending version into the other slot, where a run that inherits it takes it for the newer
+                // one and revokes current: undoing empties that slot.
+                let shifts = self.state.settings.class == SlotClass::B;
+                let undoes = shifts && !self.state.promoted && self.touched();
+                self.state.phase = if undoes { Phase::Undo } else { Phase::Repair };
             }
             Choice::AcceptHead => {
                 self.state.check.head_accepted = true;

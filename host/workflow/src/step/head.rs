@@ -295,6 +295,19 @@ impl Work {
         if self.state.phase == Phase::RollForward && head.current() == self.state.check.accepted.as_ref() {
             return self.rolled_forward();
         }
+        let check = &self.state.check;
+        let lost = !self.state.promoted && !check.begun && !check.restored;
+        if lost && self.state.roles.pending.is_some() && head.current() == self.state.roles.pending.as_ref() {
+            // The promotion whose reply was lost has happened, whatever a person has answered since: from here on the run only goes forward.
+            return self.promotion_is_done();
+        }
+        if self.state.phase == Phase::Repair && self.state.promoted && self.is_overtaken(head) {
+            self.state.superseded = true;
+            return self.end(
+                Ending::Succeeded,
+                "a later run is under way: what is put on the target now would push out its version",
+            );
+        }
         let acts = matches!(
             self.state.phase,
             Phase::Repair | Phase::ProveRepair | Phase::RollForward
@@ -308,6 +321,9 @@ impl Work {
         }
         let found = head.current().cloned();
         let changed = found != self.state.roles.current;
+        if self.state.roles.pending == found {
+            self.state.roles.pending = None;
+        }
         self.state.roles.current = found;
         if self.state.check.begun && !changed {
             return;

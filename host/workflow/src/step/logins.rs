@@ -230,7 +230,13 @@ impl Work {
         self.note(NoteKind::Repaired, self.state.roles.current.clone(), "");
         if self.state.promoted && !self.state.check.begun {
             self.state.proved = true;
-            return self.go(Phase::Revoke);
+            // Put on again before consumers have left the old one: they are still waited for.
+            let grace = std::time::Duration::from_millis(self.state.settings.grace_ms);
+            let waits = self
+                .state
+                .stale_until
+                .is_some_and(|until| self.now < until + grace);
+            return self.go(if waits { Phase::Propagate } else { Phase::Revoke });
         }
         // Put on after what is pending, current may have pushed that where the next run would not look for it: that one makes its own.
         let back_to = if self.state.check.begun && self.state.roles.pending.is_none() {

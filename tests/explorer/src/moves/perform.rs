@@ -5,7 +5,7 @@ use crate::invariant::{Check, at_every_instant};
 use crate::vault::{cred_of, run_id};
 use crate::world::{DRIFT_RUN, Flight, Mode, Sent, Worker, World, drift_check};
 use keywheel_model::{Effect as Reach, Fence, Stage};
-use keywheel_workflow::{Cause, Choice, Effect, Event, Phase, State};
+use keywheel_workflow::{Cause, Effect, Event, Phase, State};
 use std::sync::Arc;
 
 use super::{Move, Rig, Way};
@@ -106,6 +106,11 @@ impl Rig<'_> {
     /// Puts a request on its way.
     pub(super) fn send(&self, world: &mut World, worker: usize, effect: &Effect, beyond: bool) {
         self.touch(world, effect);
+        if let Effect::Call(call) = effect
+            && crate::plugin::is_done_already(world, call)
+        {
+            return;
+        }
         let deadline = world.now + crate::scene::span::EFFECT_DEADLINE;
         let what = match effect {
             Effect::Call(call) => Sent::Call(
@@ -200,7 +205,8 @@ impl Rig<'_> {
         world.target.ripen(until, fresh);
     }
 
-    pub(super) fn resume(&self, world: &mut World, worker: usize, choice: Choice) -> Check {
+    /// A person has done what the way out says, and answers.
+    pub(super) fn resume(&self, world: &mut World, worker: usize, answer: &Event) -> Check {
         world.resumes += 1;
         world.withdrawn = false;
         let asks = world.workers[worker]
@@ -227,7 +233,7 @@ impl Rig<'_> {
                 }
             }
         }
-        self.deliver(world, worker, &Event::Resume(choice))
+        self.deliver(world, worker, answer)
     }
 
     pub(super) fn start_drift_check(&self, world: &mut World) -> Check {
@@ -277,7 +283,9 @@ impl Rig<'_> {
                 host.state = Arc::clone(&snapshot.durable);
                 host.mode = Mode::Down;
                 host.saw = None;
+                // The epoch is part of the fencing token: whoever else was at work has lost its own.
                 world.lease.lapses = world.lease.holder.map(|_| world.now);
+                world.lease.fence += 1;
             }
             Move::LoseDisk => {
                 world.disk_lost = true;
