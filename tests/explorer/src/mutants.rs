@@ -309,9 +309,18 @@ fn protocol() -> Vec<Mutant> {
             inside(C::A),
             I::NoConsumerIsRefused,
         ),
-        machine(
-            "RETAIN replayed",
-            Mutation::ApplyReplayed,
+        Mutant {
+            rule: "RETAIN replayed",
+            wrong: Wrong {
+                fake: Some(Fault::AppliedBlindly),
+                ..Wrong::machine(Mutation::ApplyReplayed)
+            },
+            scene: inside(C::B),
+            caught_by: I::NoConsumerIsRefused,
+        },
+        fake(
+            "RETAIN delivered twice",
+            Fault::AppliedBlindly,
             inside(C::B),
             I::NoConsumerIsRefused,
         ),

@@ -260,7 +260,7 @@ impl Plugin<'_> {
         let Some(subject) = call.subject.as_ref().map(cred_of) else {
             return Err(error(ErrorKind::Invalid, Reach::None));
         };
-        if !self.late && is_done_already(world, call) {
+        if !self.late && is_done_already(world, call, self.wrong) {
             return ended(Outcome::Done);
         }
         put(world, subject, call);
@@ -325,9 +325,10 @@ impl Plugin<'_> {
 }
 
 /// Class B looks before it shifts: a second delivery would push the old one out. A statement that is on its way does not look any more.
-pub fn is_done_already(world: &World, call: &Call) -> bool {
+pub fn is_done_already(world: &World, call: &Call, wrong: Wrong) -> bool {
     let subject = call.subject.as_ref().map(cred_of);
     call.step == StepName::Apply
+        && !wrong.has(Fault::AppliedBlindly)
         && matches!(world.target, Target::Pair(primary, _) if Some(primary) == subject)
 }
 

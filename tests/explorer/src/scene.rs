@@ -56,6 +56,8 @@ pub enum Fault {
     DeadlineForgotten,
     /// P1: at a takeover the old sessions are said to have ended, and have not.
     SessionsLeft,
+    /// The plugin of class B shifts without looking whether it has shifted already.
+    AppliedBlindly,
     /// The plugin changes the target before its value is stored.
     SetBeforeStored,
     /// The vault keeps no previous version.

@@ -107,7 +107,7 @@ impl Rig<'_> {
     pub(super) fn send(&self, world: &mut World, worker: usize, effect: &Effect, beyond: bool) {
         self.touch(world, effect);
         if let Effect::Call(call) = effect
-            && crate::plugin::is_done_already(world, call)
+            && crate::plugin::is_done_already(world, call, self.wrong)
         {
             return;
         }
