@@ -12,7 +12,7 @@ use crate::Error;
 use crate::engine::{Engine, Inner, actor};
 
 /// The exported heads for which the epoch was raised, so that the same one raises it once.
-const HEADS: &str = "restored.heads";
+const HEADS: &str = "restored-heads";
 
 impl Engine {
     /// Begins the next restore epoch, because a person says that a copy of the state was put back. Fencing tokens and idempotency keys of before are
@@ -105,7 +105,7 @@ fn begin_epoch(tx: &Transaction<'_>, why: &serde_json::Value) -> Result<Epoch, k
 }
 
 fn key_of(secret: &SecretName) -> String {
-    format!("verified.{secret}")
+    format!("verified-{secret}")
 }
 
 /// The restore epoch in which a run of the secret has ended well.
