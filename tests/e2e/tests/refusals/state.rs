@@ -185,7 +185,9 @@ fn the_wrong_password_of_an_existing_role_is_not_adopted() {
         "{output:?}"
     );
     assert!(
-        output.stdout.contains("hint: the old credential is valid"),
+        output
+            .stdout
+            .contains("hint: the target is untouched; import the credential that is in use"),
         "{output:?}"
     );
     assert_eq!(verifier(), before);
