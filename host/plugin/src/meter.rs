@@ -13,14 +13,33 @@ use wasmtime::CallHook;
 struct Spent {
     before: Duration,
     since: Option<Instant>,
-    /// What host functions have computed, and what the call had when it entered the one that it is in.
+    /// What host functions have computed, and what the call had when the one began that it is in.
     host: Duration,
     entered: Option<Duration>,
+    /// How many calls into the guest are open: a host function that returns a list calls the guest for room.
+    calls: u32,
 }
 
 impl Spent {
     fn total(&self) -> Duration {
         self.before + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Of a total.
+    fn in_host(&self, total: Duration) -> Duration {
+        let open = self
+            .entered
+            .map_or(Duration::ZERO, |entered| total.saturating_sub(entered));
+        self.host + open
+    }
+
+    fn host_begins(&mut self) {
+        self.entered = Some(self.total());
+    }
+
+    fn host_ends(&mut self) {
+        self.host = self.in_host(self.total());
+        self.entered = None;
     }
 }
 
@@ -41,23 +60,25 @@ impl Meter {
     pub(crate) fn spent_in_guest(&self) -> Duration {
         self.with(|spent| {
             let total = spent.total();
-            let current = spent
-                .entered
-                .map_or(Duration::ZERO, |entered| total.saturating_sub(entered));
-            total.saturating_sub(spent.host + current)
+            total.saturating_sub(spent.in_host(total))
         })
     }
 
-    /// Notes that the guest calls the host, or goes on.
+    /// Notes that the guest calls the host or the host the guest, or that one of them goes on.
     pub(crate) fn crossed(&self, hook: CallHook) {
         self.with(|spent| match hook {
-            CallHook::CallingHost => spent.entered = Some(spent.total()),
-            CallHook::ReturningFromHost => {
-                if let Some(entered) = spent.entered.take() {
-                    spent.host += spent.total().saturating_sub(entered);
+            CallHook::CallingHost => spent.host_begins(),
+            CallHook::ReturningFromHost => spent.host_ends(),
+            CallHook::CallingWasm => {
+                spent.host_ends();
+                spent.calls += 1;
+            }
+            CallHook::ReturningFromWasm => {
+                spent.calls = spent.calls.saturating_sub(1);
+                if spent.calls > 0 {
+                    spent.host_begins();
                 }
             }
-            CallHook::CallingWasm | CallHook::ReturningFromWasm => {}
         });
     }
 
@@ -103,19 +124,34 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_host_function_computes_is_not_the_guests() {
+        const LONG: Duration = Duration::from_millis(20);
         let meter = Meter::default();
         meter
             .run(async {
+                meter.crossed(CallHook::CallingWasm);
+                std::thread::sleep(LONG);
                 meter.crossed(CallHook::CallingHost);
                 let before = meter.spent_in_guest();
-                std::thread::sleep(Duration::from_millis(20));
+                std::thread::sleep(LONG);
                 assert_eq!(meter.spent_in_guest(), before, "nor while it is under way");
+                // It asks the guest for room, which asks for more memory.
+                for hook in [
+                    CallHook::CallingWasm,
+                    CallHook::CallingHost,
+                    CallHook::ReturningFromHost,
+                ] {
+                    meter.crossed(hook);
+                }
+                std::thread::sleep(LONG);
+                meter.crossed(CallHook::ReturningFromWasm);
+                std::thread::sleep(LONG);
                 meter.crossed(CallHook::ReturningFromHost);
-                std::thread::sleep(Duration::from_millis(5));
+                meter.crossed(CallHook::ReturningFromWasm);
+                std::thread::sleep(LONG);
             })
             .await;
         let (all, guest) = (meter.spent(), meter.spent_in_guest());
-        assert!(guest >= Duration::from_millis(5), "{guest:?}");
-        assert!(all >= guest + Duration::from_millis(20), "{all:?}, {guest:?}");
+        assert!(guest >= 3 * LONG, "{guest:?}");
+        assert!(all >= guest + 2 * LONG, "{all:?}, {guest:?}");
     }
 }

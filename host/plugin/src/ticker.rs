@@ -1,6 +1,7 @@
-//! The tick that lets the host interrupt a computing guest. It beats only while some guest runs: an idle host does not wake up.
+//! The tick that lets the host interrupt a computing guest. It beats while some guest runs and a little longer, because the next call soon
+//! follows and waking a thread costs more than some beats; an idle host does not wake up.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -9,9 +10,16 @@ use wasmtime::Engine;
 /// How often a running guest can be interrupted.
 const TICK: Duration = Duration::from_millis(10);
 
+/// Beats after the last guest.
+const IDLE_BEATS: u32 = 100;
+
 #[derive(Default)]
 struct State {
     running: usize,
+    /// Beats since a guest was seen.
+    idle: u32,
+    /// Whether the thread waits for a guest.
+    parked: bool,
     stopped: bool,
 }
 
@@ -22,19 +30,40 @@ struct Shared {
 }
 
 impl Shared {
-    fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
-        let result = change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self) {
+        let mut state = self.lock();
+        state.running += 1;
+        if state.parked {
+            self.changed.notify_all();
+        }
+    }
+
+    fn end(&self) {
+        self.lock().running -= 1;
+    }
+
+    fn stop(&self) {
+        self.lock().stopped = true;
         self.changed.notify_all();
-        result
     }
 
     /// Waits for the next beat. False: stop.
     fn next(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = self
-            .changed
-            .wait_while(state, |state| state.running == 0 && !state.stopped)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        state.idle = if state.running > 0 { 0 } else { state.idle + 1 };
+        if state.idle > IDLE_BEATS {
+            state.parked = true;
+            state = self
+                .changed
+                .wait_while(state, |state| state.running == 0 && !state.stopped)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.parked = false;
+            state.idle = 0;
+        }
         let (state, _) = self
             .changed
             .wait_timeout_while(state, TICK, |state| !state.stopped)
@@ -69,14 +98,14 @@ impl Ticker {
 
     /// Keeps the tick beating until it is dropped.
     pub(crate) fn running(&self) -> Running {
-        self.shared.with(|state| state.running += 1);
+        self.shared.begin();
         Running(Arc::clone(&self.shared))
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.shared.with(|state| state.stopped = true);
+        self.shared.stop();
         if let Some(thread) = self.thread.take() {
             // It panicked: then there is nothing left to stop.
             let _ = thread.join();
@@ -89,6 +118,38 @@ pub(crate) struct Running(Arc<Shared>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.with(|state| state.running -= 1);
+        self.0.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Beats by hand: `next` is what the thread of a ticker calls.
+    #[test]
+    fn it_beats_on_after_the_last_guest_and_parks_then_until_the_next() {
+        let shared = Arc::<Shared>::default();
+        shared.begin();
+        assert!(shared.next());
+        shared.end();
+        let beat = Arc::clone(&shared);
+        let beats = std::thread::spawn(move || {
+            let mut beats = 0_u32;
+            while beat.next() {
+                beats += 1;
+            }
+            beats
+        });
+        let parked = || shared.lock().parked;
+        while !parked() {
+            std::thread::sleep(TICK);
+        }
+        shared.begin();
+        while parked() {
+            std::thread::sleep(TICK);
+        }
+        shared.stop();
+        assert!(beats.join().unwrap() >= IDLE_BEATS);
     }
 }
