@@ -6,7 +6,7 @@ use std::time::Duration;
 use keywheel_model::{PluginName, RotationName, SecretName};
 
 use crate::document::{At, Document};
-use crate::problem::Problems;
+use crate::problem::{Place, Problems};
 
 /// The typed configuration. Every path is absolute or relative to the folder of the configuration file, already joined.
 #[derive(Clone, Debug)]
@@ -29,6 +29,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where `state.dir` stands in the file; `None` where the default counts.
+    pub fn state_dir_place(&self) -> Option<Place> {
+        self.document.place_of("/state/dir")
+    }
+
     /// The rotation of that name.
     pub fn rotation(&self, name: &RotationName) -> Option<&Rotation> {
         self.rotations.iter().find(|rotation| rotation.name == *name)

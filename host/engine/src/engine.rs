@@ -34,15 +34,15 @@ pub(crate) struct Inner {
 }
 
 impl Engine {
-    /// Opens the state directory of a configuration. A second host on it is refused.
+    /// Opens the state directory of a configuration. A second host on it is refused. Where there is none, none is made: that is for
+    /// [`crate::Setup`] alone.
     ///
     /// # Errors
+    /// [`Error::NoState`];
     /// [`Error::Store`] (in use, newer format, damaged), [`Error::Vault`] (not initialised, wrong key), [`Error::Plugin`] when the plugin
     /// folder itself cannot be trusted. A single bad plugin is listed and stops nothing.
     pub async fn open(config: Config, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let dir = config.state_dir.clone();
-        let options = Options::new(Arc::clone(&clock));
-        let store = blocking(move || Store::open(&dir, options)).await??;
+        let store = open_store(&config, Options::new(Arc::clone(&clock))).await?;
         let vault = Embedded::open(store.clone(), key_file(&config)).await?;
         Self::assemble(config, clock, store, vault).await
     }
@@ -179,6 +179,21 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| Error::Defect("a blocking task died"))
+}
+
+async fn open_store(config: &Config, options: Options) -> Result<Store, Error> {
+    let dir = std::path::absolute(&config.state_dir).unwrap_or_else(|_| config.state_dir.clone());
+    let opened = blocking(move || Store::open_existing(&dir, options)).await?;
+    opened.map_err(|source| match source {
+        source @ keywheel_store::Error::NoState { .. } => Error::NoState {
+            named: match config.state_dir_place() {
+                Some(place) => format!("`state.dir` at {place}"),
+                None => "the default of `state.dir`".to_owned(),
+            },
+            source,
+        },
+        source => source.into(),
+    })
 }
 
 fn key_file(config: &Config) -> Option<&Path> {

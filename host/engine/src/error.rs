@@ -11,6 +11,15 @@ pub enum Error {
     /// The journal.
     #[error("the store failed")]
     Store(#[from] keywheel_store::Error),
+    /// There is no state where the configuration says.
+    #[error("the state cannot be opened: its folder is {named}")]
+    NoState {
+        /// Where its folder is named.
+        named: String,
+        /// What is missing.
+        #[source]
+        source: keywheel_store::Error,
+    },
     /// The vault.
     #[error("the vault failed")]
     Vault(#[from] keywheel_vault::Error),
@@ -194,7 +203,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Config(problems) => problems.code(),
-            Self::Store(error) => error.code(),
+            Self::Store(error) | Self::NoState { source: error, .. } => error.code(),
             Self::Vault(error) => error.code(),
             Self::Plugin(error) => error.code(),
             Self::PluginUnusable { source, .. } => source.code(),
@@ -227,7 +236,7 @@ impl Error {
     /// The way out.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Store(error) => return error.hint(),
+            Self::Store(error) | Self::NoState { source: error, .. } => return error.hint(),
             Self::Vault(error) => return error.hint(),
             Self::Plugin(error) => return error.hint(),
             Self::PluginUnusable { source, .. } => return source.hint(),

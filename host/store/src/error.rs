@@ -31,6 +31,14 @@ pub enum Error {
         /// The kind of file system.
         kind: &'static str,
     },
+    /// There is no state there, and none was to be made.
+    #[error("there is no state in \"{}\": {what}", dir.display())]
+    NoState {
+        /// The directory.
+        dir: PathBuf,
+        /// What is missing.
+        what: &'static str,
+    },
     /// Written by a newer keywheel.
     #[error("the state is of format {found}, this keywheel knows formats up to {known}")]
     NewerFormat {
@@ -177,6 +185,7 @@ impl Error {
             Self::InUse { .. } => "store.in-use",
             Self::NotPrivate { .. } => "store.not-private",
             Self::FileSystem { .. } => "store.file-system",
+            Self::NoState { .. } => "store.no-state",
             Self::NewerFormat { .. } => "store.newer-format",
             Self::NotOurs { .. } => "store.not-ours",
             Self::Damaged { .. } => "store.damaged",
@@ -220,6 +229,9 @@ impl Error {
                 )
             }
             Self::FileSystem { .. } => "put the state directory on a local disk".to_owned(),
+            Self::NoState { .. } => {
+                "is its volume mounted, and `state.dir` spelled right? `keywheel init FOLDER` makes a new host in a new folder".to_owned()
+            }
             Self::NewerFormat { .. } => {
                 "use the newer keywheel, or restore a backup made by this version".to_owned()
             }

@@ -1,5 +1,5 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,21 @@ pub(crate) struct Files {
     _lock: File,
 }
 
-/// Creates the directory (0700) where it is missing, takes its lock, and sees that the database file is private (0600).
-pub(crate) fn claim(dir: &Path) -> Result<Files, Error> {
+/// What to do where there is no state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Make it.
+    Make,
+    /// Leave the disk as it is: a mistyped folder must not become a state.
+    Refuse,
+}
+
+/// Takes the directory's lock, and sees that directory (0700) and database file (0600) are private. Where they are missing they are
+/// made, or refused.
+pub(crate) fn claim(dir: &Path, missing: Missing) -> Result<Files, Error> {
+    if missing == Missing::Refuse {
+        exists(dir)?;
+    }
     private_directory(dir)?;
     local_disk(dir)?;
     let lock = lock(dir)?;
@@ -26,6 +39,23 @@ pub(crate) fn claim(dir: &Path) -> Result<Files, Error> {
         database,
         _lock: lock,
     })
+}
+
+/// Before anything is touched: the directory, and a database in it.
+fn exists(dir: &Path) -> Result<(), Error> {
+    let no_state = |what| Error::NoState {
+        dir: dir.to_owned(),
+        what,
+    };
+    let look = |path: &Path, what| match fs::symlink_metadata(path) {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(no_state(what))
+        }
+        Err(error) => Err(failed("inspect", path)(error)),
+    };
+    look(dir, "there is no such folder")?;
+    look(&dir.join("keywheel.db"), "the folder has no keywheel.db")
 }
 
 /// Makes new entries of the directory durable.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use keywheel_model::{Clock, SecretBytes};
 use rusqlite::{Connection, OpenFlags};
 
-use crate::files::{self, Files};
+use crate::files::{self, Files, Missing};
 use crate::readers::Readers;
 use crate::writer::{AuditKey, Statistics, Writer};
 use crate::{Error, FORMAT, Reader, Transaction, meta, schema};
@@ -64,19 +64,37 @@ impl Store {
     /// [`Error::InUse`] while another host has it, [`Error::NotPrivate`], [`Error::FileSystem`], [`Error::NewerFormat`],
     /// [`Error::NotOurs`], [`Error::Damaged`], [`Error::Setting`].
     pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
+        Self::open_or(Missing::Make, dir, options)
+    }
+
+    /// The same where there is a state; where there is none, nothing is made.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`Error::NoState`].
+    pub fn open_existing(dir: &Path, options: Options) -> Result<Self, Error> {
+        Self::open_or(Missing::Refuse, dir, options)
+    }
+
+    fn open_or(missing: Missing, dir: &Path, options: Options) -> Result<Self, Error> {
         let library = rusqlite::version_number();
         if library < OLDEST_SAFE_SQLITE {
             return Err(Error::Library { found: library });
         }
-        let files = files::claim(dir)?;
-        Self::open_claimed(files, options)
+        let files = files::claim(dir, missing)?;
+        Self::open_claimed(files, dir, missing, options)
     }
 
-    fn open_claimed(files: Files, options: Options) -> Result<Self, Error> {
+    fn open_claimed(files: Files, dir: &Path, missing: Missing, options: Options) -> Result<Self, Error> {
         let path = files.database.clone();
         let explain = |error| explain(error, &path);
         let mut connection = connect(&path).map_err(explain)?;
         let format = format_of(&connection, &path).map_err(explain)?;
+        if format == 0 && missing == Missing::Refuse {
+            return Err(Error::NoState {
+                dir: dir.to_owned(),
+                what: "its keywheel.db is empty",
+            });
+        }
         configure(&connection).map_err(explain)?;
         schema::migrate(&mut connection, format).map_err(explain)?;
         let id: Arc<str> = meta::establish(&mut connection, options.clock.now())

@@ -83,6 +83,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "run.not-found",
             "vault.no-version",
             "store.not-found",
+            "store.no-state",
             "plugin.unknown",
             "plugin.gone",
         ],

@@ -10,3 +10,4 @@ mod kit;
 mod plugin;
 mod policy;
 mod rotation;
+mod state;
