@@ -41,6 +41,7 @@ pub fn run() -> ExitCode {
             return ExitCode::Unexpected;
         }
     };
+    outlive_file_limits(&runtime);
     match runtime.block_on(cmd::run(command, &Context { global, output })) {
         Ok(exit) => exit,
         Err(failure) => {
@@ -48,4 +49,13 @@ pub fn run() -> ExitCode {
             failure.exit()
         }
     }
+}
+
+/// A write beyond the limit on the size of files (`ulimit -f`) is an error that is told, not the end of the process.
+fn outlive_file_limits(runtime: &tokio::runtime::Runtime) {
+    // `SIGXFSZ` has this number on Linux (but for MIPS) and on the BSDs.
+    const FILE_SIZE: i32 = 25;
+    let _runtime = runtime.enter();
+    // Once heard, it never ends the process again, also when nobody listens any more. Unheard, it only ends it as before.
+    let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(FILE_SIZE));
 }

@@ -7,10 +7,9 @@ use crate::kit::Place;
 
 /// `init` where no file may grow beyond so many bytes; whether it ended with 0, and what it said.
 fn init_within(place: &Place, bytes: u64) -> (bool, String) {
-    let output = Command::new("sh")
-        // Ignored, the signal becomes an error of the write.
-        .args(["-c", "trap '' XFSZ; exec prlimit --fsize=\"$0\" -- \"$@\""])
-        .arg(bytes.to_string())
+    let output = Command::new("prlimit")
+        .arg(format!("--fsize={bytes}"))
+        .arg("--")
         .arg(env!("CARGO_BIN_EXE_keywheel"))
         .args(["init", "new/host", "--recovery-to", "recovery"])
         .current_dir(place.path())

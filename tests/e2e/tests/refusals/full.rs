@@ -40,11 +40,10 @@ fn log_of(host: &Host) -> PathBuf {
 /// `rotate` where no file may grow beyond so many bytes.
 fn rotate_within(subject: &Subject, bytes: u64) -> Output {
     let rotate = subject.host.command(&["rotate", "app-db", "--wait", "end"]);
-    let mut limited = Command::new("sh");
+    let mut limited = Command::new("prlimit");
     limited
-        // Ignored, the signal becomes an error of the write.
-        .args(["-c", "trap '' XFSZ; exec prlimit --fsize=\"$0\" -- \"$@\""])
-        .arg(bytes.to_string())
+        .arg(format!("--fsize={bytes}"))
+        .arg("--")
         .arg(rotate.get_program())
         .args(rotate.get_args())
         .current_dir(subject.host.folder());
