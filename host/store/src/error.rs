@@ -1,8 +1,9 @@
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use keywheel_model::{Fence, RunId, Timestamp};
+use rusqlite::ffi;
 
 /// Why the store could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +75,9 @@ pub enum Error {
     /// The disk is full; nothing of this write was kept.
     #[error("no space left for the state; nothing of this write was kept")]
     Full(#[source] Arc<rusqlite::Error>),
+    /// The state may be read and not written.
+    #[error("the state cannot be written")]
+    ReadOnly(#[source] Arc<rusqlite::Error>),
     /// The group's commit failed; nothing of it was kept.
     #[error("the commit failed; nothing of it was kept")]
     Commit(#[source] Arc<rusqlite::Error>),
@@ -174,6 +178,9 @@ pub enum Error {
     Sql(#[source] rusqlite::Error),
 }
 
+const FULL: &str = "free some space; `keywheel run resume` goes on where a run stands";
+const READ_ONLY: &str = "the state folder (`state.dir`) must be mounted read-write, belong to the host's user and have mode 0700: `chmod u+rwx` it";
+
 fn holder(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" by process {pid}")).unwrap_or_default()
 }
@@ -191,6 +198,7 @@ impl Error {
             Self::Damaged { .. } => "store.damaged",
             Self::Setting { .. } => "store.setting",
             Self::Full(_) => "store.full",
+            Self::ReadOnly(_) => "store.read-only",
             Self::Commit(_) => "store.commit",
             Self::Timeout { .. } => "store.timeout",
             Self::Overloaded => "store.overloaded",
@@ -204,6 +212,8 @@ impl Error {
             Self::NotFound { .. } => "store.not-found",
             Self::Limit { .. } => "store.limit",
             Self::Unreadable { .. } => "store.unreadable",
+            Self::File { source, .. } if is_read_only(source) => "store.read-only",
+            Self::File { source, .. } if is_full(source) => "store.full",
             Self::File { .. } => "store.file",
             Self::Library { .. } => "store.sqlite-version",
             Self::Sql(_) => "store.sql",
@@ -237,7 +247,14 @@ impl Error {
             }
             Self::NotOurs { .. } => "give another state directory".to_owned(),
             Self::Damaged { .. } => "keep the file, and restore the newest backup".to_owned(),
-            Self::Full(_) => "free some space; `keywheel run resume` goes on where a run stands".to_owned(),
+            Self::Full(_) => FULL.to_owned(),
+            Self::ReadOnly(_) => READ_ONLY.to_owned(),
+            Self::File { source, .. } if is_read_only(source) => READ_ONLY.to_owned(),
+            Self::File { source, .. } if is_full(source) => FULL.to_owned(),
+            Self::File { .. } => {
+                "the state folder (`state.dir`) must be one of the host's user, with mode 0700, on a disk that takes writes"
+                    .to_owned()
+            }
             Self::Commit(_) => {
                 "see that the disk takes writes (space, quota, limits on files); `keywheel run resume` goes on where a run stands".to_owned()
             }
@@ -258,9 +275,43 @@ impl Error {
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
-        match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::Full(Arc::new(error)),
-            _ => Self::Sql(error),
+        match of_disk(&error) {
+            Some(make) => make(Arc::new(error)),
+            None => Self::Sql(error),
         }
     }
+}
+
+/// What SQLite's words mean where the disk does not take a write.
+pub(crate) fn of_disk(error: &rusqlite::Error) -> Option<fn(Arc<rusqlite::Error>) -> Error> {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => return Some(Error::Full),
+        Some(rusqlite::ErrorCode::ReadOnly) => return Some(Error::ReadOnly),
+        _ => {}
+    }
+    Some(match error.sqlite_error()?.extended_code {
+        // The index of the log is the first file that grows.
+        ffi::SQLITE_IOERR_SHMOPEN | ffi::SQLITE_IOERR_SHMSIZE | ffi::SQLITE_IOERR_SHMMAP => Error::Full,
+        // SQLite says "full" for `ENOSPC` alone: a limit on files or a quota looks like this, and so does a broken disk.
+        ffi::SQLITE_IOERR_WRITE
+        | ffi::SQLITE_IOERR_FSYNC
+        | ffi::SQLITE_IOERR_DIR_FSYNC
+        | ffi::SQLITE_IOERR_TRUNCATE => Error::Commit,
+        _ => return None,
+    })
+}
+
+/// A file of the state that cannot be written because the folder or its disk says so.
+fn is_read_only(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied
+    )
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+    )
 }

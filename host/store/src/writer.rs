@@ -9,6 +9,7 @@ use rusqlite::{Connection, ffi};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::error::of_disk;
 use crate::open::Options;
 use crate::{Error, Reader, Transaction};
 
@@ -36,10 +37,7 @@ struct Failure(Arc<rusqlite::Error>);
 
 impl From<Failure> for Error {
     fn from(Failure(error): Failure) -> Self {
-        match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Self::Full(error),
-            _ => Self::Commit(error),
-        }
+        of_disk(&error).unwrap_or(Self::Commit)(error)
     }
 }
 

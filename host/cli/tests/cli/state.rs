@@ -1,6 +1,140 @@
 //! A state that is not there, cannot be written, or has no room.
 
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use crate::kit::Place;
+
+fn host() -> Place {
+    let place = Place::new();
+    let ran = place.run("init --recovery-to recovery");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    place
+}
+
+/// A file system of its own that holds a copy of a folder, and is unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// `None`: this needs root, and a machine that lets it mount.
+    fn over(folder: &Path) -> Option<Self> {
+        let kept = folder.with_extension("kept");
+        fs::rename(folder, &kept).unwrap();
+        fs::create_dir(folder).unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=4m,mode=0700", "keywheel-test"])
+            .arg(folder)
+            .output();
+        let disk = mount
+            .is_ok_and(|output| output.status.success())
+            .then(|| Self(folder.to_owned()))?;
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(kept.join("."))
+            .arg(folder)
+            .status();
+        assert!(copied.unwrap().success());
+        Some(disk)
+    }
+
+    fn leave(&self, bytes: u64) {
+        let mut file = fs::File::create(self.0.join("ballast")).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+        let length = file.metadata().unwrap().len();
+        file.set_len(length - bytes).unwrap();
+    }
+
+    fn remount(&self, how: &str) {
+        let done = Command::new("mount").args(["-o", how]).arg(&self.0).status();
+        assert!(done.unwrap().success());
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).output();
+    }
+}
+
+#[test]
+fn a_disk_without_room_or_without_writes_is_said_before_anything_is_begun() {
+    let place = host();
+    let Some(disk) = SmallDisk::over(&place.path().join("state")) else {
+        println!("skipped: only root can mount a small disk, and not everywhere");
+        return;
+    };
+    for kib in [0, 4, 16] {
+        disk.leave(kib * 1024);
+        let ran = place.run("rotate --all");
+        assert_eq!(ran.exit, 1, "{kib} KiB: {}", ran.err);
+        assert!(ran.err.contains("error[store.full]"), "{kib} KiB: {}", ran.err);
+        assert!(
+            ran.err.contains("hint: free some space"),
+            "{kib} KiB: {}",
+            ran.err
+        );
+    }
+    fs::remove_file(disk.0.join("ballast")).unwrap();
+    disk.remount("remount,ro");
+    let ran = place.run("status");
+    assert_eq!(ran.exit, 1, "{}", ran.err);
+    assert!(ran.err.contains("error[store.read-only]"), "{}", ran.err);
+    assert!(
+        ran.err.contains("hint: ") && ran.err.contains("mounted read-write"),
+        "{}",
+        ran.err
+    );
+    disk.remount("remount,rw");
+    assert_eq!(place.run("run list").exit, 0);
+}
+
+#[test]
+fn a_folder_whose_mode_forbids_writing_is_named_with_its_mode() {
+    let place = host();
+    let state = place.path().join("state");
+    // Root may write everywhere: there the host is somebody else's.
+    let root = rustix::process::geteuid().is_root();
+    let binary = place.path().join("keywheel");
+    fs::copy(env!("CARGO_BIN_EXE_keywheel"), &binary).unwrap();
+    let mut command = if root {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--clear-groups"]).arg(&binary);
+        for path in ["", "state", "state/lock", "state/keywheel.db", "vault.key"] {
+            chown(place.path().join(path), Some(65534), None).unwrap();
+        }
+        command
+    } else {
+        Command::new(&binary)
+    };
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o500)).unwrap();
+    let output = command.arg("status").current_dir(place.path()).output().unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(
+        err.contains("error[store.read-only]") && err.contains("chmod u+rwx"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_limit_on_files_is_an_error_that_is_told() {
+    let place = host();
+    let output = Command::new("prlimit")
+        .arg("--fsize=4096")
+        .arg("--")
+        .arg(env!("CARGO_BIN_EXE_keywheel"))
+        .args(["secret", "import", "a/b"])
+        .current_dir(place.path())
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{err}");
+    assert!(err.contains("error[store.") && err.contains("hint: "), "{err}");
+}
 
 #[test]
 fn only_init_makes_a_state_and_what_misses_one_says_where_it_looked() {
