@@ -1,3 +1,4 @@
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use keywheel_model::{PluginName, RotationName, RunId, SecretName, VersionId};
@@ -193,6 +194,12 @@ pub enum Error {
         /// What.
         path: PathBuf,
     },
+    /// Another `init` works in the folder.
+    #[error("another `init` is at work in \"{}\"", path.display())]
+    InitAtWork {
+        /// Its own folder.
+        path: PathBuf,
+    },
     /// A defect of the host itself; the run is safe and goes on when it is resumed.
     #[error("defect: {0}")]
     Defect(&'static str),
@@ -229,6 +236,7 @@ impl Error {
             Self::Behind { .. } => "audit.behind",
             Self::File { .. } => "host.file",
             Self::Exists { .. } => "file.exists",
+            Self::InitAtWork { .. } => "init.at-work",
             Self::Defect(_) => "host.defect",
         }
     }
@@ -281,6 +289,15 @@ impl Error {
                     .to_owned()
             }
             Self::Exists { .. } => "`init` never overwrites: use another folder".to_owned(),
+            Self::InitAtWork { .. } => "wait until it has ended, or use another folder".to_owned(),
+            Self::File { source, .. } => match source.kind() {
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                    "the folder it is in must be writable for the user who runs this"
+                }
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => "free some space",
+                _ => "look at the path, its owner and its mode",
+            }
+            .to_owned(),
             _ => return None,
         })
     }

@@ -42,5 +42,5 @@ pub use keywheel_workflow::{DescribedStep, Description, RunWord, State, Trouble,
 pub use observe::{Observer, Patience, Silent, Wait};
 pub use runs::{Order, Wish};
 pub use secrets::{Import, Imported};
-pub use setup::{Setup, SetupDone};
+pub use setup::{Begun, Setup, SetupDone};
 pub use trust::examine_trust_file;

@@ -1,7 +1,8 @@
 //! A new host: folders, a configuration to start from, the vault and its key.
 
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+mod staging;
+
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use keywheel_vault::{Embedded, NewSlot, RecoveryIdentity, Rider};
 
 use crate::Error;
 use crate::engine::{actor, blocking};
+use crate::setup::staging::Staging;
 
 /// What a new host is made of.
 pub struct Setup {
@@ -67,13 +69,13 @@ dir = "policies"
 "#;
 
 impl Setup {
-    /// Whether there is room for it: [`Setup::run`] asks too.
-    ///
-    /// # Errors
-    /// [`Error::Exists`] naming what is in its way.
-    pub fn check(&self) -> Result<(), Error> {
-        match self
-            .fresh()
+    fn check(&self) -> Result<(), Error> {
+        let in_its_way = if Staging::was_interrupted(&self.folder) {
+            vec![self.config()]
+        } else {
+            self.fresh()
+        };
+        match in_its_way
             .into_iter()
             .find(|path| path.symlink_metadata().is_ok())
         {
@@ -102,18 +104,26 @@ impl Setup {
     /// Makes it. Nothing that exists is overwritten, and what was begun is taken away again when it cannot be ended.
     ///
     /// # Errors
-    /// [`Error::Exists`], [`Error::File`], [`Error::Store`], [`Error::Vault`].
+    /// As [`Setup::begin`] and [`Begun::finish`].
     pub async fn run(self) -> Result<SetupDone, Error> {
+        self.begin().await?.finish().await
+    }
+
+    /// Sees that there is room for it and takes the folder. What an `init` that was interrupted left there goes; a host that was made
+    /// is never touched.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] naming what is in its way, [`Error::InitAtWork`], [`Error::File`].
+    pub async fn begin(self) -> Result<Begun, Error> {
         self.check()?;
-        let done = SetupDone {
-            config: self.config(),
-            key_file: self.key_file_path(),
-        };
-        let state = self.state();
         let mut undo = Undo::default();
-        undo.whole.extend(self.fresh());
-        match self.make(&done, &state, &mut undo).await {
-            Ok(()) => Ok(done),
+        undo.note_missing(&self.folder);
+        match self.take(&mut undo).await {
+            Ok(staging) => Ok(Begun {
+                setup: self,
+                staging,
+                undo,
+            }),
             Err(error) => {
                 undo.run();
                 Err(error)
@@ -121,31 +131,93 @@ impl Setup {
         }
     }
 
-    async fn make(self, done: &SetupDone, state: &Path, undo: &mut Undo) -> Result<(), Error> {
-        for folder in [
-            self.folder.clone(),
-            self.folder.join("plugins"),
-            self.folder.join("policies"),
-        ] {
-            undo.note_missing(&folder);
-            make_folder(&folder, 0o755)?;
+    async fn take(&self, undo: &mut Undo) -> Result<Staging, Error> {
+        make_folder(&self.folder, 0o755)?;
+        let staging = Staging::take(&self.folder)?;
+        // Another one may have ended just now.
+        self.check()?;
+        if Staging::was_interrupted(&self.folder) {
+            let made = [self.state(), self.folder.join("vault.key")];
+            staging
+                .clear(&made, &self.state(), Arc::clone(&self.clock))
+                .await?;
         }
-        make_folder(state, 0o700)?;
-        let (options, dir) = (Options::new(self.clock), state.to_owned());
-        let store = blocking(move || Store::open(&dir, options)).await??;
-        let mut slots: Vec<_> = done.key_file.clone().map(NewSlot::KeyFile).into_iter().collect();
-        slots.extend(self.passphrase.map(NewSlot::Passphrase));
-        let entry = Entry::of_host("vault.init", "vault", "ok").by(actor());
-        let rider = Rider::new(move |tx| tx.audit(&entry).map(|_| ()));
-        Embedded::init(store, &self.recovery, slots, rider).await?;
-        // Last, so that an interrupted `init` leaves no configuration that points at half a host.
+        undo.whole.extend(self.fresh());
+        undo.whole.push(Staging::dir(&self.folder));
         let line = if self.key_file {
             "key_file = \"vault.key\"\n"
         } else {
             ""
         };
-        write_new(&done.config, &CONFIG.replace("{key_file}", line))
+        staging.put_config(&CONFIG.replace("{key_file}", line))?;
+        staging::sync(&self.folder)?;
+        Ok(staging)
     }
+}
+
+/// A host that is being made: the folder is taken, and has neither state nor key yet. Whatever ends the process from here on, the next
+/// `init` of the folder begins anew.
+pub struct Begun {
+    setup: Setup,
+    staging: Staging,
+    undo: Undo,
+}
+
+impl Begun {
+    /// To be called before the recovery identity is written into a file, so that a later `init` knows that file again.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn note_recovery(&self, path: &Path, identity: &SecretBytes) -> Result<(), Error> {
+        self.staging.put_recovery(path, identity)
+    }
+
+    /// Takes everything away again.
+    pub fn give_up(self) {
+        self.undo.run();
+    }
+
+    /// Makes the host.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Store`], [`Error::Vault`]; then nothing of it is left.
+    pub async fn finish(self) -> Result<SetupDone, Error> {
+        let Self {
+            setup,
+            staging,
+            mut undo,
+        } = self;
+        let done = SetupDone {
+            config: setup.config(),
+            key_file: setup.key_file_path(),
+        };
+        match make(setup, staging, &done, &mut undo).await {
+            Ok(()) => Ok(done),
+            Err(error) => {
+                undo.run();
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn make(setup: Setup, staging: Staging, done: &SetupDone, undo: &mut Undo) -> Result<(), Error> {
+    for folder in ["plugins", "policies"].map(|name| setup.folder.join(name)) {
+        undo.note_missing(&folder);
+        make_folder(&folder, 0o755)?;
+    }
+    let state = setup.state();
+    make_folder(&state, 0o700)?;
+    let (options, dir) = (Options::new(setup.clock), state);
+    let store = blocking(move || Store::open(&dir, options)).await??;
+    let mut slots: Vec<_> = done.key_file.clone().map(NewSlot::KeyFile).into_iter().collect();
+    slots.extend(setup.passphrase.map(NewSlot::Passphrase));
+    let entry = Entry::of_host("vault.init", "vault", "ok").by(actor());
+    let rider = Rider::new(move |tx| tx.audit(&entry).map(|_| ()));
+    Embedded::init(store, &setup.recovery, slots, rider).await?;
+    staging::sync(&setup.folder)?;
+    // Last, so that an interrupted `init` leaves no configuration that points at half a host.
+    staging.finish(&done.config)
 }
 
 /// What goes again when a host cannot be made: a second try finds the folder as the first one did.
@@ -186,26 +258,10 @@ impl Undo {
 
 fn make_folder(path: &Path, mode: u32) -> Result<(), Error> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
-    made.map_err(|source| Error::File {
-        what: "make the folder",
-        path: path.to_owned(),
-        source,
-    })
+    made.map_err(failed("make the folder", path))
 }
 
-fn write_new(path: &Path, text: &str) -> Result<(), Error> {
-    let failed = |source| Error::File {
-        what: "write",
-        path: path.to_owned(),
-        source,
-    };
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o644)
-        .open(path)
-        .map_err(failed)?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(failed)
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { what, path, source }
 }

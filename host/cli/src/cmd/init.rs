@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use keywheel_engine::{RecoveryIdentity, Setup, SystemClock};
+use keywheel_engine::{Begun, RecoveryIdentity, Setup, SystemClock};
 use keywheel_model::SecretBytes;
 use serde::Serialize;
 
@@ -63,9 +63,15 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         recovery,
         clock: Arc::new(SystemClock),
     };
-    setup.check()?;
-    let handed_over = HandedOver::give(&text_of_it, arguments)?;
-    let done = match setup.run().await {
+    let begun = setup.begin().await?;
+    let handed_over = match HandedOver::give(&text_of_it, arguments, &begun) {
+        Ok(handed_over) => handed_over,
+        Err(failure) => {
+            begun.give_up();
+            return Err(failure);
+        }
+    };
+    let done = match begun.finish().await {
         Ok(done) => done,
         Err(error) => return Err(handed_over.take_back(error.into())),
     };
@@ -88,11 +94,12 @@ enum HandedOver<'a> {
 }
 
 impl<'a> HandedOver<'a> {
-    fn give(recovery: &SecretBytes, arguments: &'a Arguments) -> Result<Self, Failure> {
+    fn give(recovery: &SecretBytes, arguments: &'a Arguments, begun: &Begun) -> Result<Self, Failure> {
         let Some(path) = arguments.recovery_to.as_deref() else {
             show_recovery(recovery)?;
             return Ok(Self::Terminal);
         };
+        begun.note_recovery(path, recovery)?;
         let mut file = new_private_file(path)?;
         let written = file
             .write_all(recovery.expose())
@@ -112,7 +119,7 @@ impl<'a> HandedOver<'a> {
         match self {
             Self::File(path) => {
                 let _ = std::fs::remove_file(path);
-                failure.hint("no host was made and nothing of it is left; see that the disk has room, and run `init` again")
+                failure.hint("no host was made and nothing of it is left: mend that, and run `init` again")
             }
             Self::Terminal => failure.hint(
                 "no host was made and nothing of it is left: the recovery identity above opens nothing",
@@ -136,10 +143,13 @@ fn new_private_file(path: &Path) -> Result<std::fs::File, Failure> {
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> Failure {
-    let exit = if error.kind() == io::ErrorKind::AlreadyExists {
-        ExitCode::Conflict
-    } else {
-        ExitCode::Unexpected
+    let (exit, way_out) = match error.kind() {
+        io::ErrorKind::AlreadyExists => (ExitCode::Conflict, "name a file that is not there yet"),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            (ExitCode::Unexpected, "name a file in a folder that you may write")
+        }
+        io::ErrorKind::NotFound => (ExitCode::Unexpected, "name a file in a folder that is there"),
+        _ => (ExitCode::Unexpected, "name a file on a disk with room"),
     };
     Failure::because(
         exit,
@@ -147,7 +157,7 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
         format!("cannot write \"{}\"", path.display()),
         error,
     )
-    .hint("no host was made; name a file that is not there yet, on a disk with room")
+    .hint(format!("no host was made; {way_out}"))
 }
 
 fn text(made: &Made<'_>) -> String {

@@ -119,6 +119,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "plan.refused",
             "plugin.downgrade",
             "file.exists",
+            "init.at-work",
         ],
     ),
     (

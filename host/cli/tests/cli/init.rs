@@ -1,7 +1,8 @@
 //! `init`: a vault is made only after its recovery identity is in somebody's hands, and whatever fails leaves nothing behind.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::kit::Place;
 
@@ -51,7 +52,7 @@ fn a_full_disk_at_any_write_leaves_nothing_and_a_second_init_works() {
         assert!(bytes < 4 << 20, "{said}");
     }
     assert!(refused > 10, "{refused}");
-    for code in ["init.recovery-file", "store."] {
+    for code in ["host.file", "store."] {
         assert!(
             said.contains(&format!("error[{code}")),
             "{code} is not in:\n{said}"
@@ -104,4 +105,111 @@ fn a_recovery_file_that_exists_is_kept_and_no_host_is_made() {
     assert!(ran.err.contains("error[init.recovery-file]"), "{}", ran.err);
     assert_eq!(place.read("recovery"), b"of another host");
     assert!(!place.path().join("host").exists());
+}
+
+/// Starts `init` and kills it after a while. Whether it had ended by itself.
+fn killed_init(place: &Place, after: Duration) -> bool {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_keywheel"))
+        .args(["init", "host", "--recovery-to", "recovery"])
+        .current_dir(place.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(after);
+    // One that is gone already is no error here.
+    let _ = child.kill();
+    child.wait().unwrap().success()
+}
+
+#[test]
+fn an_init_that_is_killed_at_any_time_is_followed_by_one_that_works() {
+    let (mut again, mut after) = (0, Duration::ZERO);
+    loop {
+        let place = Place::new();
+        let ended = killed_init(&place, after);
+        let made = place.path().join("host/keywheel.toml").exists();
+        let ran = place.run("init host --recovery-to recovery");
+        if made {
+            // With a configuration there is a whole host, and `init` leaves it alone.
+            assert!(
+                ran.exit == 24 && ran.err.contains("file.exists"),
+                "{after:?}: {}",
+                ran.err
+            );
+        } else {
+            assert_eq!(ran.exit, 0, "{after:?}: {}", ran.err);
+            assert!(!place.path().join("host/.keywheel-init").exists(), "{after:?}");
+            again += 1;
+        }
+        recovers(&place, &place.path().join("host"), "recovery");
+        if ended {
+            break;
+        }
+        after += Duration::from_millis(5);
+        assert!(after < Duration::from_secs(20));
+    }
+    assert!(again > 0);
+}
+
+/// A host as `init` leaves it when it is killed before its last step.
+fn interrupted() -> Place {
+    let place = Place::new();
+    assert_eq!(place.run("init host --recovery-to recovery").exit, 0);
+    let host = place.path().join("host");
+    std::fs::create_dir(host.join(".keywheel-init")).unwrap();
+    std::fs::rename(
+        host.join("keywheel.toml"),
+        host.join(".keywheel-init/keywheel.toml"),
+    )
+    .unwrap();
+    place
+}
+
+#[test]
+fn what_an_interrupted_init_left_goes_and_what_somebody_uses_stays() {
+    let place = interrupted();
+    // It is not known as the one that was written: it stays.
+    let ran = place.run("init host --recovery-to recovery");
+    assert!(
+        ran.exit == 24 && ran.err.contains("init.recovery-file"),
+        "{}",
+        ran.err
+    );
+    let ran = place.run("init host --recovery-to other");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    recovers(&place, &place.path().join("host"), "other");
+
+    let place = interrupted();
+    let config = place.write(
+        "mine.toml",
+        "[state]\ndir = \"host/state\"\n[vault]\nkind = \"embedded\"\nkey_file = \"host/vault.key\"\n[plugins]\ndir = \"host/plugins\"\n",
+    );
+    let words = [
+        "--config",
+        &config.display().to_string(),
+        "secret",
+        "import",
+        "a/b",
+    ]
+    .map(str::to_owned);
+    let ran = place.run_words(&words.each_ref().map(String::as_str), "a value of somebody");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let ran = place.run("init host --recovery-to other");
+    assert!(
+        ran.exit == 24 && ran.err.contains("error[file.exists]"),
+        "{}",
+        ran.err
+    );
+    assert!(place.path().join("host/vault.key").exists() && !place.path().join("other").exists());
+}
+
+#[test]
+fn a_state_without_a_configuration_that_no_init_left_is_never_touched() {
+    let place = Place::new();
+    assert_eq!(place.run("init host --recovery-to recovery").exit, 0);
+    std::fs::remove_file(place.path().join("host/keywheel.toml")).unwrap();
+    let ran = place.run("init host --recovery-to other");
+    assert!(ran.exit == 24 && ran.err.contains("host/state"), "{}", ran.err);
+    assert!(!place.path().join("host/.keywheel-init").exists());
 }
