@@ -127,6 +127,14 @@ pub enum Error {
         /// Whether something had been sent that may have taken effect.
         effect: Effect,
     },
+    /// A login that was to prove a password was let in before the server asked for one: it proves nothing.
+    #[error(
+        "the server let {user} in without asking for the password, which proves nothing of it; let pg_hba.conf ask for it (scram-sha-256, not trust, peer or cert)"
+    )]
+    NotAsked {
+        /// As whom.
+        user: String,
+    },
     /// The server reported an error.
     #[error(transparent)]
     Sql(#[from] SqlError),
@@ -194,7 +202,7 @@ impl Error {
         }
     }
 
-    /// Whether no connection came about, so that no login can have been sent. A deadline that passed within the login is not sure of it.
+    /// Whether no connection came about, or none that took the password, so that no login can have been sent. A deadline that passed within the login is not sure of it.
     pub fn is_before_login(&self) -> bool {
         match self {
             Self::NotAllowed { .. }
@@ -207,7 +215,8 @@ impl Error {
             | Self::TlsUntrusted { .. }
             | Self::TlsMissing { .. }
             | Self::Tls { .. }
-            | Self::UnsafeStream { .. } => true,
+            | Self::UnsafeStream { .. }
+            | Self::NotAsked { .. } => true,
             Self::Timeout { doing, .. } => *doing == CONNECTING,
             // The server is starting or has no room: it has refused no password.
             Self::Sql(error) => matches!(error.sqlstate.as_str(), "57P03" | "53300"),
@@ -244,6 +253,7 @@ impl Error {
             Self::TlsName { .. }
             | Self::TlsUntrusted { .. }
             | Self::TlsMissing { .. }
+            | Self::NotAsked { .. }
             | Self::Protocol { .. }
             | Self::OpenTransaction => ErrorKind::Other,
             Self::Timeout { .. } => ErrorKind::Timeout,
@@ -269,6 +279,7 @@ impl Error {
             Self::UnsafeStream { .. } => "net.unsafe-stream",
             Self::Lost { .. } => "net.lost",
             Self::Protocol { .. } => "net.protocol",
+            Self::NotAsked { .. } => "login.not-asked",
             Self::Invalid { .. } => "target.invalid",
             Self::Limit { .. } => "target.limit",
             Self::Column { .. } => "sql.column-type",
@@ -289,6 +300,7 @@ impl Error {
             Self::TlsName { .. } => "use the name that is in the certificate, or give the server one for this name".to_owned(),
             Self::TlsUntrusted { .. } => "name the authority that issued it in a trust set: docs/operators.md, Certificates".to_owned(),
             Self::TlsMissing { .. } => "switch TLS on in the server, or allow plaintext for it in words".to_owned(),
+            Self::NotAsked { user } => format!("let pg_hba.conf of the server ask {user} for its password (scram-sha-256)"),
             _ => return None,
         })
     }

@@ -3,6 +3,7 @@
 //! A session pins what changes quoting (`standard_conforming_strings`, the encoding), an empty search path beside `pg_catalog`, and the
 //! deadlines on the server's side (rule P1): the server gives up before we do, also when we are dead.
 
+mod asked;
 mod connect;
 mod failure;
 mod meter;
@@ -47,6 +48,8 @@ pub struct ConnectOptions {
     pub security: Security,
     /// What the server shows of us; a takeover ends the sessions of one name. 1 to 63 of `a-z A-Z 0-9 . _ : / -` and spaces.
     pub application_name: String,
+    /// Whether the login is to prove the password: then one that the server lets in without asking for it is [`crate::Error::NotAsked`].
+    pub proof: bool,
 }
 
 impl ConnectOptions {
@@ -60,6 +63,7 @@ impl ConnectOptions {
             password,
             security: Security::Tls(TlsOptions::for_name(host)),
             application_name: "keywheel".to_owned(),
+            proof: false,
         }
     }
 }

@@ -9,6 +9,7 @@ use tokio_postgres::tls::{MakeTlsConnect, NoTls};
 use tokio_postgres::{CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::asked::{Asked, Watched, Watching};
 use super::meter::{Allowance, Metered};
 use super::{ConnectOptions, Security, failure};
 use crate::dial::{Allow, Dialled};
@@ -119,6 +120,23 @@ async fn log_in(
     options: &ConnectOptions,
     tls: Option<(MakeRustlsConnect, String)>,
 ) -> Result<(Client, oneshot::Sender<()>), Error> {
+    let asked = Asked::default();
+    let entered = enter(stream, options, tls, &asked).await;
+    // What comes after it says nothing of the password either: a role that is let in unasked may lack the right to connect.
+    if options.proof && asked.was_let_in_unasked() {
+        return Err(Error::NotAsked {
+            user: options.user.clone(),
+        });
+    }
+    entered.map_err(|error| failure::of_login(&options.host, error))
+}
+
+async fn enter(
+    stream: Metered<TcpStream>,
+    options: &ConnectOptions,
+    tls: Option<(MakeRustlsConnect, String)>,
+    asked: &Asked,
+) -> Result<(Client, oneshot::Sender<()>), tokio_postgres::Error> {
     let mut config = Config::new();
     config
         .user(&options.user)
@@ -127,17 +145,18 @@ async fn log_in(
     if let Some(password) = &options.password {
         config.password(password.expose());
     }
-    let failed = |error| failure::of_login(&options.host, error);
     let (alive, gone) = oneshot::channel();
     let client = if let Some((mut tls, name)) = tls {
         config.ssl_mode(SslMode::Require);
-        let Ok(tls) = MakeTlsConnect::<Metered<TcpStream>>::make_tls_connect(&mut tls, &name);
-        let (client, connection) = config.connect_raw(stream, tls).await.map_err(failed)?;
+        let Ok(inner) = MakeTlsConnect::<Metered<TcpStream>>::make_tls_connect(&mut tls, &name);
+        let asked = asked.clone();
+        let (client, connection) = config.connect_raw(stream, Watching { inner, asked }).await?;
         tokio::spawn(drive(connection, gone));
         client
     } else {
         config.ssl_mode(SslMode::Disable);
-        let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(failed)?;
+        let stream = Watched::new(stream, asked.clone());
+        let (client, connection) = config.connect_raw(stream, NoTls).await?;
         tokio::spawn(drive(connection, gone));
         client
     };

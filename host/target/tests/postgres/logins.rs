@@ -169,6 +169,62 @@ async fn a_client_certificate_is_shown_to_a_server_that_asks() {
     );
 }
 
+#[tokio::test]
+async fn a_login_that_nobody_asked_for_its_password_proves_nothing_of_it() {
+    let mut server = Postgres::start(PostgresOptions {
+        plaintext: true,
+        ..PostgresOptions::default()
+    })
+    .unwrap();
+    server
+        .sql("CREATE ROLE trusted LOGIN PASSWORD 'right'; CREATE ROLE asked LOGIN PASSWORD 'right'; CREATE ROLE clear LOGIN PASSWORD 'right'; REVOKE CONNECT ON DATABASE template1 FROM PUBLIC")
+        .unwrap();
+    let hba = server.sql("SHOW hba_file").unwrap();
+    std::fs::write(&hba, "local all all scram-sha-256\nhost all trusted 127.0.0.1/32 trust\nhost all clear 127.0.0.1/32 password\nhost all all 127.0.0.1/32 scram-sha-256\n").unwrap();
+    server.restart().unwrap();
+    let in_words = vec![format!("localhost:{} plaintext", server.port()).parse().unwrap()];
+    for plaintext in [false, true] {
+        for (user, proof, code) in [
+            ("trusted", true, Some("login.not-asked")),
+            ("trusted", false, None),
+            ("asked", true, None),
+            ("clear", true, None),
+        ] {
+            for password in ["right", "wrong"] {
+                let mut there = options(server.port(), user, password);
+                there.proof = proof;
+                let rules = if plaintext {
+                    there.security = Security::Plaintext;
+                    in_words.clone()
+                } else {
+                    rules(server.port())
+                };
+                let opened = Session::open(&outbound(&server), &rules, &there, deadline()).await;
+                let seen = opened.map(drop).map_err(|error| error.code().into_owned());
+                let wanted = code.or((user != "trusted" && password == "wrong").then_some("sql.28p01"));
+                assert_eq!(
+                    seen.err().as_deref(),
+                    wanted,
+                    "{user} {password} {proof} {plaintext}"
+                );
+            }
+        }
+    }
+    // Whoever is let in unasked is told so, also where a right is missing after that.
+    for (user, code) in [("trusted", "login.not-asked"), ("asked", "sql.42501")] {
+        let mut there = options(server.port(), user, "right");
+        (there.proof, there.database) = (true, "template1".to_owned());
+        let error = Session::open(&outbound(&server), &rules(server.port()), &there, deadline())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.code().as_ref(), error.effect()),
+            (code, Effect::None),
+            "{error}"
+        );
+    }
+}
+
 /// What people and machines write that quoting has to survive.
 const HOSTILE: [&str; 9] = [
     "plain",
