@@ -15,6 +15,8 @@ pub enum LoginResult {
     Accepted,
     /// It did not.
     Rejected,
+    /// It is the right one, and the account may not go further for want of a right.
+    Limited,
     /// The account is locked, disabled or expired: proves nothing about the credential.
     Account,
     /// It was sent, and no answer tells.
@@ -134,6 +136,7 @@ impl StepReport {
         let seen = self.subject_login();
         match (&claimed, seen) {
             (Verdict::Accepted | Verdict::Limited(_), Some(LoginResult::Accepted))
+            | (Verdict::Limited(_), Some(LoginResult::Limited))
             | (Verdict::Rejected, Some(LoginResult::Rejected))
             | (Verdict::Account(_), Some(LoginResult::Account | LoginResult::Rejected))
             | (Verdict::Unknown(_), _) => claimed,
@@ -144,6 +147,7 @@ impl StepReport {
                 let seen = match seen {
                     LoginResult::Accepted => "accepted",
                     LoginResult::Rejected => "rejected",
+                    LoginResult::Limited => "taken, and refused for want of a right",
                     LoginResult::Account => "refused for the account's sake",
                     LoginResult::Unknown => "not answered",
                     LoginResult::Unsent => "not sent",
@@ -210,6 +214,12 @@ mod tests {
             unanswered.vouched(Verdict::Rejected),
             Verdict::Unknown(_)
         ));
+        let limited = report(vec![login(Role::Subject, LoginResult::Limited)]);
+        let claimed = Verdict::Limited("no CONNECT".to_owned());
+        assert_eq!(limited.vouched(claimed.clone()), claimed);
+        for claimed in [Verdict::Accepted, Verdict::Rejected] {
+            assert!(matches!(limited.vouched(claimed), Verdict::Unknown(_)));
+        }
     }
 
     #[test]

@@ -80,6 +80,9 @@ pub(crate) const OVER_BUDGET: &str = "run.budget";
 /// The code of a lease that another run has.
 pub(crate) const LEASE_HELD: &str = "store.lease-held";
 
+/// The code of a login that the target let in without asking for the credential.
+pub(crate) const NOT_ASKED: &str = "login.not-asked";
+
 /// The code of a login that told neither yes nor no.
 pub(crate) const UNKNOWN: &str = "test.unknown";
 

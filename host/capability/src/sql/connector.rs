@@ -177,7 +177,7 @@ impl HostState {
         let deadline = timeout.map_or(self.deadline(), |timeout| self.deadline().within(timeout));
         let destination = self.permit_destination(&described.peer).await?;
         let destined = Destined::new(&described.peer, destination, &self.sql.outbound)?;
-        let options = described.options(super::application_name(&self.step.run));
+        let mut options = described.options(super::application_name(&self.step.run));
         let Some(password) = &described.password else {
             let session = Session::open(&destined.outbound, &destined.rules, &options, deadline).await;
             let session = match session {
@@ -198,6 +198,8 @@ impl HostState {
             described.pooled_as(&permitted),
             described.session_facts(&permitted),
         );
+        // An administrator works as well where nobody asks for its password.
+        options.proof = permitted.effect == ShapeEffect::Login;
         let begun = self.begin(permitted, &described.peer).await?;
         let opened = match pooled_as {
             Some(version) => {
@@ -239,6 +241,8 @@ fn login_result(error: &TargetError) -> LoginResult {
         TargetError::Sql(error) if error.sqlstate == "28P01" => LoginResult::Rejected,
         // The role may not log in, or no line of pg_hba.conf lets it: the password may be right.
         TargetError::Sql(error) if error.sqlstate == "28000" => LoginResult::Account,
+        // The server looks at the right to connect after the password; where it asked for none, this is another error.
+        TargetError::Sql(error) if error.sqlstate == "42501" => LoginResult::Limited,
         error if error.is_before_login() => LoginResult::Unsent,
         _ => LoginResult::Unknown,
     }

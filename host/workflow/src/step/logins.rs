@@ -3,7 +3,7 @@
 use keywheel_model::{Effect as Reach, SlotClass, StepError, StepName, Timestamp, Verdict, VersionId};
 
 use super::Work;
-use crate::describe::{OVER_BUDGET, REFUSED, UNKNOWN};
+use crate::describe::{NOT_ASKED, OVER_BUDGET, REFUSED, UNKNOWN};
 use crate::mutant::Mutation;
 use crate::{Call, Cause, Ending, NoteKind, Phase, Trouble};
 
@@ -30,6 +30,12 @@ impl Work {
             Ok(Verdict::Unknown(text)) => {
                 self.login_failed(UNKNOWN, text);
                 self.again(Cause::Target, Trouble::new(UNKNOWN, text), 0);
+            }
+            // Only a person can have the target ask: another try would see the same.
+            Err(error) if error.code == NOT_ASKED => {
+                self.login_failed(&error.code, &error.message);
+                self.park(Cause::Target, format!("{}: {}", error.code, error.message));
+                self.state.trouble = Some(Trouble::new(&error.code, &error.message));
             }
             Err(error) => {
                 self.login_failed(&error.code, &error.message);
