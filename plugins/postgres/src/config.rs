@@ -40,12 +40,8 @@ impl Config {
     pub(crate) fn problems(&self) -> Vec<(String, String)> {
         let problem = |place: &str, message: &str| vec![(place.to_owned(), message.to_owned())];
         match self.accounts().names() {
-            [first, second] if first == second => {
-                problem("/roles/1", "the two roles must differ: each keeps one password")
-            }
-            names if names.contains(&self.admin) => {
-                problem("/admin", "must be another role than the one that is rotated")
-            }
+            [first, second] if first == second => problem("/roles/1", "must be another role: each keeps one password"),
+            names if names.contains(&self.admin) => problem("/admin", "must be another role than what is rotated"),
             _ => Vec::new(),
         }
     }
@@ -55,18 +51,15 @@ impl Config {
 mod tests {
     use super::*;
 
-    fn of(rest: &str) -> Config {
-        serde_json::from_str(&format!(r#"{{"host":"db","port":5432,{rest}}}"#)).unwrap()
-    }
-
     #[test]
     fn the_least_of_each_mode_is_taken_and_one_role_twice_or_the_administrator_itself_is_not() {
+        let of =
+            |rest: &str| serde_json::from_str::<Config>(&format!(r#"{{"host":"db","port":5432,{rest}}}"#)).unwrap();
         let role = of(r#""mode":"role","admin":"keywheel","role":"app""#);
         assert!(!role.is_plaintext() && role.problems().is_empty() && role.database() == "postgres");
         let pair = of(r#""mode":"alternating","admin":"keywheel","roles":["a","b"],"transport":"plaintext""#);
         assert!(pair.is_plaintext() && pair.problems().is_empty());
-        let twice = of(r#""mode":"alternating","admin":"keywheel","roles":["a","a"]"#);
-        assert_eq!(twice.problems()[0].0, "/roles/1");
+        assert_eq!(of(r#""mode":"alternating","admin":"keywheel","roles":["a","a"]"#).problems()[0].0, "/roles/1");
         assert_eq!(of(r#""mode":"role","admin":"app","role":"app""#).problems()[0].0, "/admin");
     }
 }

@@ -12,7 +12,7 @@ mod config;
 mod plan;
 
 use keywheel_sdk::error::ErrorExt;
-use keywheel_sdk::sql::{Connector, Piece, Session};
+use keywheel_sdk::sql::{self, Connector, Piece, Session};
 use keywheel_sdk::{Accounts, Error, Outcome, Plan, Plugin, Run, Verdict, Version};
 
 use config::{Config, Mode};
@@ -33,8 +33,7 @@ impl Plugin for Postgres {
     }
 
     fn plan(run: &Run, config: &Config) -> Result<Plan, Error> {
-        let current = config.accounts().name_if_any(run, Version::Current)?;
-        plan::look(&administrator(run, config)?, config, current)
+        plan::look(&administrator(run, config)?, run, config)
     }
 
     fn create(run: &Run, config: &Config) -> Result<Outcome, Error> {
@@ -103,15 +102,8 @@ fn administrator(run: &Run, config: &Config) -> Result<Session, Error> {
 }
 
 fn connector(config: &Config, user: &str) -> Connector {
-    let connector = Connector::new("postgres");
-    connector.host(&config.host, config.port);
-    connector.database(config.database());
-    connector.user(user);
-    config.trust.iter().for_each(|trust| connector.trust(trust));
-    if config.is_plaintext() {
-        connector.plaintext();
-    }
-    connector
+    let (at, who) = ((config.host.as_str(), config.port), (user, config.database()));
+    sql::connector("postgres", at, config.is_plaintext(), config.trust.as_deref(), who)
 }
 
 impl Config {

@@ -1,9 +1,10 @@
 //! What stands in the way, seen from the administrator's session.
 
 use keywheel_sdk::sql::{Piece, Session, Table};
-use keywheel_sdk::{Error, Plan};
+use keywheel_sdk::{Error, Plan, Run, Version};
 
 use crate::config::{Config, Mode};
+use crate::connector;
 
 const SERVER: &str = "SELECT current_setting('server_version_num')::bigint AS version, pg_is_in_recovery() AS standby, \
     r.rolsuper AS super, r.rolcreaterole AS createrole FROM pg_roles r WHERE r.rolname = current_user";
@@ -11,8 +12,10 @@ const SERVER: &str = "SELECT current_setting('server_version_num')::bigint AS ve
 const ROLE: &str = "SELECT r.rolsuper AS super, r.rolcanlogin AS login, coalesce(r.rolvaliduntil < now(), false) AS expired, \
     coalesce(nullif(r.rolvaliduntil, 'infinity')::text, '') AS until, \
     pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS administered, \
-    (SELECT count(*) FROM pg_class c WHERE c.relowner = r.oid) AS owned, \
-    (SELECT count(*) FROM pg_default_acl d WHERE d.defaclrole = r.oid) AS defaults, \
+    has_database_privilege(r.oid, current_database(), 'CONNECT') AS connect, (SELECT count(*) FROM pg_stat_activity \
+    WHERE usesysid = r.oid AND application_name NOT LIKE 'keywheel %') AS sessions, \
+    (SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS owned, \
+    (SELECT count(*) FROM pg_default_acl WHERE defaclrole = r.oid) AS defaults, \
     coalesce((SELECT string_agg(g.rolname::text, ', ' ORDER BY g.rolname) FROM pg_auth_members m \
     JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), '') AS groups FROM pg_roles r WHERE r.rolname = ";
 
@@ -32,8 +35,10 @@ pub(crate) fn why_locked(admin: &Session, name: &str) -> Result<Option<String>, 
     })
 }
 
-pub(crate) fn look(admin: &Session, config: &Config, current: Option<&str>) -> Result<Plan, Error> {
+pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, Error> {
     let mut plan = Plan::default();
+    let current = config.accounts().name_if_any(run, Version::Current)?;
+    let stranger = config.accounts().stranger(run)?;
     describe(&mut plan, config, current);
     let server = admin.query(&[Piece::Text(SERVER)])?;
     if server.flag("standby") {
@@ -47,6 +52,14 @@ pub(crate) fn look(admin: &Session, config: &Config, current: Option<&str>) -> R
         let role = role(admin, name)?;
         examine(&mut plan, config, &server, name, &role);
         groups.push(role.text("groups").to_owned());
+        if stranger == Some(name) {
+            plan.replaces(["postgres.replaces", "postgres.in-use"], name, role.number("sessions"));
+        }
+        // A role of which the vault has a password has shown that it is asked for it.
+        if (current.is_none() || stranger == Some(name)) && Session::open(connector(config, name)).is_ok() {
+            let message = format!("the server lets {name} in without asking for its password: no login proves one");
+            plan.problem("postgres.not-asked", message, "let pg_hba.conf ask for it: scram-sha-256");
+        }
     }
     if groups.windows(2).any(|pair| pair[0] != pair[1]) {
         let message = format!("the two roles are members of different groups: {}", groups.join(" / "));
@@ -56,7 +69,6 @@ pub(crate) fn look(admin: &Session, config: &Config, current: Option<&str>) -> R
 }
 
 fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &Table) {
-    let admin = &config.admin;
     if role.is_empty() {
         let message = format!("the server at {}:{} has no role {name}", config.host, config.port);
         let hint = format!(
@@ -65,18 +77,21 @@ fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &
         return plan.problem("postgres.role-missing", message, hint);
     }
     if !role.flag("login") {
-        let hint = format!("ALTER ROLE {name} LOGIN");
-        plan.problem("postgres.role-locked", format!("the role {name} is locked (NOLOGIN)"), hint);
+        plan.problem("postgres.role-locked", format!("{name} is locked (NOLOGIN)"), format!("ALTER ROLE {name} LOGIN"));
+    }
+    if !role.flag("connect") {
+        let hint = format!("GRANT CONNECT ON DATABASE {} TO {name}", config.database());
+        plan.problem("postgres.connect", format!("{name} may not connect to the database"), hint);
     }
     if role.flag("super") {
         let hint = "give the application a role without SUPERUSER and rotate that";
         plan.problem("postgres.superuser", format!("the role {name} is a superuser"), hint);
     } else if !server.flag("super") && !server.flag("createrole") {
-        let hint = format!("ALTER ROLE {admin} CREATEROLE");
-        plan.problem("postgres.createrole", format!("{admin} may not alter other roles"), hint);
+        let hint = format!("ALTER ROLE {} CREATEROLE", config.admin);
+        plan.problem("postgres.createrole", format!("{} may not alter other roles", config.admin), hint);
     } else if !server.flag("super") && server.number("version") >= 160_000 && !role.flag("administered") {
-        let hint = format!("GRANT {name} TO {admin} WITH ADMIN OPTION");
-        plan.problem("postgres.admin-option", format!("{admin} has no ADMIN OPTION on {name}"), hint);
+        let hint = format!("GRANT {name} TO {} WITH ADMIN OPTION", config.admin);
+        plan.problem("postgres.admin-option", format!("{} has no ADMIN OPTION on {name}", config.admin), hint);
     }
     if !role.text("until").is_empty() {
         let message = format!("the password of {name} is valid until {}", role.text("until"));

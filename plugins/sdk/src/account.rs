@@ -7,6 +7,8 @@ use crate::{Error, ErrorKind, Outcome, Run, Secret};
 const USERNAME: &str = "/username";
 const PASSWORD: &str = "/password";
 const ANNOTATION: &str = "username";
+/// The account that clients used before this version.
+const BEFORE: &str = "username-before";
 
 /// A version of the rotated secret, as a step sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +93,11 @@ impl<'a> Accounts<'a> {
         if run.pending()?.is_some() {
             return Ok(Outcome::Done);
         }
-        let name = self.next(self.name_if_any(run, Version::Current)?);
+        let current = self.name_if_any(run, Version::Current)?;
+        let name = self.next(current);
         let password = password(password_length)?;
         run.annotate(ANNOTATION, name)?;
+        current.filter(|current| *current != name).map_or(Ok(()), |current| run.annotate(BEFORE, current))?;
         if self.document {
             run.set_pending(&credential(name, &password, run.current()?.as_ref())?)?;
         } else {
@@ -109,6 +113,19 @@ impl<'a> Accounts<'a> {
             [first, ..] => first,
             [] => "",
         }
+    }
+
+    /// The account whose turn it is, if the vault never had its password: of two, the one that is not the imported one, or that the
+    /// configuration named only now. Nobody can give back what it has.
+    ///
+    /// # Errors
+    /// As [`Accounts::name_if_any`].
+    pub fn stranger(&self, run: &Run) -> Result<Option<&'a str>, Error> {
+        let Some(current) = self.name_if_any(run, Version::Current)? else { return Ok(None) };
+        let next = self.next(Some(current));
+        let before = run.annotation(Version::Current.as_str(), BEFORE)?;
+        let known = [Some(current), before.as_deref(), self.name_if_any(run, Version::Pending)?];
+        Ok((!known.contains(&Some(next))).then_some(next))
     }
 
     /// The account that a version is the password of. `None` if there is no such version.

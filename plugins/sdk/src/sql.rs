@@ -19,6 +19,21 @@ pub enum Piece<'a> {
     Secret(&'a Secret),
 }
 
+/// A connector with what most targets have. `trust` is a trust set of the host's configuration.
+pub fn connector(driver: &str, at: (&str, u16), plaintext: bool, trust: Option<&str>, who: (&str, &str)) -> Connector {
+    let connector = Connector::new(driver);
+    connector.host(at.0, at.1);
+    connector.user(who.0);
+    connector.database(who.1);
+    if let Some(trust) = trust {
+        connector.trust(trust);
+    }
+    if plaintext {
+        connector.plaintext();
+    }
+    connector
+}
+
 /// A connection that is used for whole statements.
 pub struct Session(Connection);
 

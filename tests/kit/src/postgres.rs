@@ -1,6 +1,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
@@ -165,6 +165,36 @@ impl Postgres {
         } else {
             Login::Unreachable(said)
         })
+    }
+
+    /// Opens a session of a user and waits until the server counts it. It ends when the pipe to it is dropped.
+    ///
+    /// # Errors
+    /// When psql cannot be run or is not let in.
+    pub fn hold(&self, user: &str, password: &str) -> Result<ChildStdin> {
+        let mut psql = self.psql(user, password, "postgres");
+        let mut child = psql.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        let pipe = child.stdin.take().context("psql has no input")?;
+        let begun = std::time::Instant::now();
+        while self.sessions(user)? == 0 {
+            if child.try_wait()?.is_some() || begun.elapsed() > SERVER_DEADLINE {
+                bail!("no session of {user}");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        std::thread::spawn(move || child.wait());
+        Ok(pipe)
+    }
+
+    /// How many sessions a user has.
+    ///
+    /// # Errors
+    /// With psql's words.
+    pub fn sessions(&self, user: &str) -> Result<u32> {
+        let count = self.sql(&format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = '{user}'"
+        ))?;
+        Ok(count.parse()?)
     }
 
     /// Stops it as an administrator would: fast, with a checkpoint.

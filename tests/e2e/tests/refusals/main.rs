@@ -20,6 +20,7 @@ mod plugins;
 mod state;
 mod stops;
 mod targets;
+mod unproved;
 
 use std::fs;
 use std::sync::OnceLock;
