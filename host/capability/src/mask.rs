@@ -5,20 +5,23 @@
 //! it comes through says nothing about the secret.
 //!
 //! One-way forms are not scanned for: targets list them. Values shorter than [`MIN_SCANNED_BYTES`] are not either: they are in
-//! every answer, and no secret to speak of.
+//! every answer, and no secret to speak of. Nor is an imported one that anybody would write without knowing it: a plain word
+//! ([`is_weak`]), or what stands in the plugin's own configuration. A value that was generated or captured always is.
 
 mod forms;
 mod hold;
+mod weak;
 
 use keywheel_model::SecretBytes;
 use memchr::memmem::Finder;
 
 use crate::error::{Error, Stop};
-use crate::handle::{Handle, Origin, Part};
+use crate::handle::{Handle, Labels, Origin, Part};
 use crate::json;
 use crate::state::HostState;
 
 pub use hold::{Hit, HoldBack};
+pub use weak::{holds_weak, is_weak};
 
 /// The shortest value that is scanned for, in bytes.
 pub const MIN_SCANNED_BYTES: usize = 4;
@@ -31,6 +34,7 @@ pub struct Mask {
     handles: Vec<Handle>,
     watched: Vec<Watched>,
     longest: usize,
+    configuration: Vec<u8>,
 }
 
 struct Watched {
@@ -40,6 +44,14 @@ struct Watched {
 }
 
 impl Mask {
+    /// For a plugin that was given this configuration.
+    pub fn beside(configuration: &serde_json::Value) -> Self {
+        Self {
+            configuration: configuration.to_string().into_bytes(),
+            ..Self::default()
+        }
+    }
+
     /// Scans for a secret from now on; for a composed document also for the secrets in it.
     pub fn watch(&mut self, handle: &Handle) {
         let labels = handle.labels();
@@ -49,26 +61,29 @@ impl Mask {
         }
         self.handles.push(handle.clone());
         let value = handle.value().expose();
-        self.watch_value(handle.id(), labels.known_to_guest, value);
+        self.watch_value(handle.id(), labels, value);
         let parts = labels.structure.iter().flat_map(|structure| &structure.parts);
         for (pointer, part) in parts {
             if let (Part::Secret(labels), Some(inner)) = (part, json::string_at(value, pointer)) {
-                self.watch_value(
-                    &format!("{}#{pointer}", handle.id()),
-                    labels.known_to_guest,
-                    inner.expose(),
-                );
+                self.watch_value(&format!("{}#{pointer}", handle.id()), labels, inner.expose());
             }
         }
     }
 
-    fn watch_value(&mut self, id: &str, known: bool, value: &[u8]) {
-        if value.len() < MIN_SCANNED_BYTES {
+    fn watch_value(&mut self, id: &str, labels: &Labels, value: &[u8]) {
+        let is_imported = labels.origin == Origin::Imported;
+        if value.len() < MIN_SCANNED_BYTES || is_imported && is_weak(value) {
             return;
         }
+        let known = labels.known_to_guest;
         let forms = forms::of(value);
+        let patterns: Vec<Finder<'static>> =
+            forms.iter().map(|form| Finder::new(form).into_owned()).collect();
+        let is_written = |pattern: &Finder<'_>| pattern.find(&self.configuration).is_some();
+        if is_imported && patterns.iter().any(is_written) {
+            return;
+        }
         self.longest = forms.iter().map(Vec::len).fold(self.longest, usize::max);
-        let patterns = forms.iter().map(|form| Finder::new(form).into_owned()).collect();
         self.watched.push(Watched {
             id: id.to_owned(),
             known,
@@ -219,7 +234,7 @@ mod tests {
     use base64::Engine as _;
 
     use super::*;
-    use crate::handle::{Alphabet, Labels};
+    use crate::handle::Alphabet;
 
     const VALUE: &str = "pl/nted+7f3\"<q>&w";
 
@@ -279,6 +294,37 @@ mod tests {
             );
         }
         assert!(mask.find(b"an answer that holds nothing of it").is_empty());
+    }
+
+    #[test]
+    fn an_imported_word_is_not_scanned_for_and_a_generated_value_always_is() {
+        let configuration = serde_json::json!({"role": "shop-eu-1-production"});
+        let found = |value: &str, labels: Labels| {
+            let mut mask = Mask::beside(&configuration);
+            mask.watch(&Handle::stored(
+                "ver-1".to_owned(),
+                SecretBytes::copy_of(value.as_bytes()),
+                labels,
+                None,
+            ));
+            !mask
+                .find(format!("the role {value} is no superuser").as_bytes())
+                .is_empty()
+        };
+        for value in ["shop", "superuser", "shop-eu-1-production", "eu-1-production"] {
+            assert!(
+                !found(value, Labels::imported("text/plain", Alphabet::Text)),
+                "{value}"
+            );
+            assert!(
+                found(value, Labels::generated("text/plain", Alphabet::Text)),
+                "{value}"
+            );
+        }
+        assert!(found(
+            "shop-eu-2-production",
+            Labels::imported("text/plain", Alphabet::Text)
+        ));
     }
 
     #[test]

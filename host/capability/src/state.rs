@@ -149,13 +149,14 @@ impl HostState {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
         let watched = std::mem::take(&mut step.watched);
+        let mask = Mask::beside(&step.config);
         let mut state = Self {
             step,
             table,
             sql,
             net,
             report: StepReport::default(),
-            mask: Mask::default(),
+            mask,
             collected: Collected::default(),
             concealed_bytes: 0,
             placements: BTreeMap::new(),

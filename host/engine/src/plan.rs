@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_capability::Cancel;
+use keywheel_capability::mask::holds_weak;
 use keywheel_config::Rotation;
 use keywheel_manifest::Manifest;
 use keywheel_model::{
@@ -12,7 +13,7 @@ use keywheel_model::{
 };
 use keywheel_plugin::{Plan, Plugin, StepEnd, StepValue};
 use keywheel_policy::{Grant, Policy};
-use keywheel_vault::{Author, Vault as _};
+use keywheel_vault::{Author, Origin, Vault as _, VersionInfo};
 use keywheel_workflow::{Call, First, Roles, Settings, State};
 
 use crate::Error;
@@ -51,6 +52,7 @@ impl Engine {
                 words(&missing)
             )
         });
+        let weak = inner.weak_current(rotation).await?;
         let answer = answer.unwrap_or_else(|| Plan {
             steps: Vec::new(),
             problems: Vec::new(),
@@ -89,6 +91,7 @@ impl Engine {
                 .map(|found| worded(&found.code, &found.message, found.hint.as_deref()))
                 .chain(ungranted_calls(&policy, rotation, plugin.manifest()))
                 .chain(not_asked)
+                .chain(weak)
                 .collect(),
             gap: gap(settings, &answer),
             revoke_after_ms: u64::try_from(settings.longest_staleness().as_millis())
@@ -116,6 +119,20 @@ impl Engine {
 }
 
 impl Inner {
+    /// What to say of a current credential that is weak and was imported.
+    async fn weak_current(&self, rotation: &Rotation) -> Result<Option<String>, Error> {
+        let head = self.vault.head(&rotation.secret).await?;
+        let imported = |version: &&VersionInfo| version.metadata.labels.origin == Origin::Imported;
+        let Some(current) = head.current().filter(imported) else {
+            return Ok(None);
+        };
+        let value = self.vault.read(&rotation.secret, &current.id).await?;
+        Ok(holds_weak(value.expose()).then(|| {
+            "the current credential is weak (short, or a plain word): what the plugin reads cannot be watched for it until it is rotated"
+                .to_owned()
+        }))
+    }
+
     /// Asks the target whether it accepts a version, outside of a run.
     pub(crate) async fn test_version(
         self: &Arc<Self>,

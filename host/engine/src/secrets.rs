@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keywheel_audit::Entry;
 use keywheel_capability::handle::{Alphabet, Labels};
+use keywheel_capability::mask::holds_weak;
 use keywheel_model::{RunId, SecretBytes, SecretName, Trigger, Verdict, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest};
 use keywheel_vault::{Author, Origin, Pending, Promotion, Rider, SecretValue, Vault as _};
@@ -31,6 +32,13 @@ pub struct Import {
     pub value: SecretBytes,
     /// Facts that go with it and are no secret.
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Import {
+    /// Whether the value, or the password in it, is one that cannot be watched for in what a plugin reads.
+    pub fn is_weak(&self) -> bool {
+        holds_weak(self.value.expose())
+    }
 }
 
 /// What became of an import.

@@ -236,3 +236,49 @@ fn an_import_that_cannot_be_stored_leaves_no_run_open() {
     assert_eq!(open.as_array().unwrap().len(), 0, "{open:#}");
     let _ = subject.import(&subject.password).ends(0);
 }
+
+/// Words that stand in every text about the rotation: its role, its host, the server's own words.
+#[test]
+fn a_password_that_is_a_plain_word_is_adopted_planned_and_rotated_to_the_end() {
+    for (role, password) in [
+        ("shop", "shop"),
+        ("shop_eu_1_production", "shop_eu_1_production"),
+        ("word_super", "super"),
+        ("word_host", "localhost"),
+        ("word_word", "password"),
+        ("word_admin", "administrator"),
+    ] {
+        let mut subject = Subject::new(role, "");
+        server()
+            .sql(&format!("ALTER ROLE {role} PASSWORD '{password}'"))
+            .unwrap();
+        password.clone_into(&mut subject.password);
+        let output = subject.import(password).ends(0);
+        assert_eq!(
+            output.stderr.contains("is weak"),
+            role != "shop_eu_1_production",
+            "{output:?}"
+        );
+        let plan = subject
+            .host
+            .run(&["plan", "app-db", "-o", "json"], "")
+            .ends(10)
+            .json();
+        assert_eq!(
+            plan[0]["warnings"].to_string().contains("is weak"),
+            role != "shop_eu_1_production",
+            "{plan:#}"
+        );
+        let _ = subject.run(&["rotate", "app-db", "--wait", "end"]).ends(0);
+        assert_eq!(subject.stages(), ["current", "revoked"]);
+        assert!(!server().login(role, password).unwrap().is_accepted());
+        let new = subject.host.read("app/db", None);
+        assert!(server().login(role, &new).unwrap().is_accepted());
+        let plan = subject
+            .host
+            .run(&["plan", "app-db", "-o", "json"], "")
+            .ends(10)
+            .json();
+        assert!(!plan[0]["warnings"].to_string().contains("is weak"), "{plan:#}");
+    }
+}

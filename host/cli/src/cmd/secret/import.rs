@@ -65,6 +65,12 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         value,
         annotations,
     };
+    if import.is_weak() {
+        context.output.warn(&format!(
+            "the value of {} is weak (short, or a plain word): what a plugin reads cannot be watched for it; rotate it soon",
+            arguments.name
+        ));
+    }
     let stop = host::stop_on_signal(context.output)?;
     let progress = Progress::new(context.output);
     let order = order(Trigger::Adopt, None, arguments.waiting.whole(), &stop, &progress);
