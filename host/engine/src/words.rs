@@ -51,6 +51,9 @@ pub(crate) fn way_out(cause: Cause, run: &RunId) -> String {
         Cause::Impossible => format!(
             "read the message: before the promotion `keywheel run cancel {run}`; after it put the vault's current value on the target by hand, then `{resume}`"
         ),
+        Cause::Reflection => format!(
+            "a live secret was withheld from the plugin: see which and where in the message; before the promotion `keywheel run cancel {run}`; once the target or the plugin shows it no more, `{resume}`"
+        ),
         Cause::Slots => format!(
             "look at the target's two keys: neither is what the vault or this run holds; then `{resume}`"
         ),

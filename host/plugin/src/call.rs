@@ -19,6 +19,8 @@ use crate::stop::Stop;
 
 /// Host functions give up at the deadline by themselves and the guest may still say so; then the call is cut off.
 const GRACE: Duration = Duration::from_millis(200);
+/// The code of an answer that held a live secret.
+const REFLECTION: &str = "plugin.reflection";
 /// The most problems of a configuration that are listed.
 const PROBLEMS: usize = 100;
 
@@ -239,7 +241,7 @@ fn end(called: Called, mut host: HostState, meter: &Meter) -> StepEnd {
         other => other,
     };
     StepEnd {
-        result: result.map_err(|error| error.with_effect(effect)),
+        result: result.map_err(|error| placed(error, &seen).with_effect(effect)),
         effect,
         seen,
         stop,
@@ -272,6 +274,19 @@ fn worded(error: StepError, host: &mut HostState) -> StepError {
         code: host.last_words(&code, "the plugin's error"),
         ..error
     }
+}
+
+/// Says of a withheld answer which secret was in it, and what it was an answer to.
+fn placed(mut error: StepError, seen: &StepReport) -> StepError {
+    if let Some(found) = seen.reflected.as_ref().filter(|_| error.code == REFLECTION) {
+        error.message = format!(
+            "{} ({} in {})",
+            error.message,
+            found.secrets.join(", "),
+            found.place
+        );
+    }
+    error
 }
 
 fn stop_error(stop: &Stop, effect: Effect) -> StepError {

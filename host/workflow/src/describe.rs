@@ -86,6 +86,9 @@ pub(crate) const NOT_ASKED: &str = "login.not-asked";
 /// The code of a login that told neither yes nor no.
 pub(crate) const UNKNOWN: &str = "test.unknown";
 
+/// The code of a step that was ended because it would have shown a live secret (rule H4).
+pub(crate) const REFLECTION: &str = "plugin.reflection";
+
 /// The code of an imported credential that the target refuses.
 pub(crate) const REFUSED: &str = "test.refused";
 

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cause;
 mod describe;
 mod effect;
 mod event;
@@ -12,6 +13,7 @@ mod settings;
 mod state;
 mod step;
 
+pub use cause::Cause;
 pub use describe::{DescribedStep, Description, describe};
 pub use effect::{Call, Effect, Roles};
 pub use event::{Choice, Event, Head, Kept, Lease, Report, StepOk, StoreFailure};
@@ -20,7 +22,6 @@ pub use mutant::{Mutation, Mutations, step_mutated};
 pub use note::{Note, NoteKind};
 pub use settings::{BackOff, Consumer, First, Pinned, Principal, ProofPolicy, Settings};
 pub use state::{
-    Candidate, Cause, Check, Ended, Ending, Entry, FORMAT, Parked, Phase, RunWord, State, StepLog, Trouble,
-    Wish,
+    Candidate, Check, Ended, Ending, Entry, FORMAT, Parked, Phase, RunWord, State, StepLog, Trouble, Wish,
 };
 pub use step::{Next, step};

@@ -282,3 +282,31 @@ fn a_password_that_is_a_plain_word_is_adopted_planned_and_rotated_to_the_end() {
         assert!(!plan[0]["warnings"].to_string().contains("is weak"), "{plan:#}");
     }
 }
+
+/// Rule H4: a group of the role is named like its password, and the administrator's session lists groups.
+#[test]
+fn a_run_that_was_shown_a_live_secret_parks_with_its_cause_and_can_be_cancelled() {
+    let subject = Subject::new("adopts_shown", "");
+    let _ = subject.import(&subject.password).ends(0);
+    server()
+        .sql(&format!(
+            "CREATE ROLE \"{0}\"; GRANT \"{0}\" TO adopts_shown",
+            subject.password
+        ))
+        .unwrap();
+    for (wish, ends) in [("cancel", "cancelled"), ("rollback", "rolled-back")] {
+        let _ = subject.run(&["rotate", "app-db", "--wait", "end"]).ends(41);
+        let run = subject.shown();
+        assert_eq!(run["parked"]["cause"], "reflection", "{run:#}");
+        let detail = run["parked"]["detail"].as_str().unwrap();
+        assert!(detail.contains(" in ") && detail.contains("ver-"), "{detail}");
+        assert_eq!(run["steps"][0]["tries"], 1, "{run:#}");
+        let _ = subject.run(&["run", wish, "app-db"]).ends(0);
+        assert_eq!(subject.shown()["state"], ends);
+        assert_eq!(subject.stages(), ["current"]);
+    }
+    server()
+        .sql(&format!("DROP ROLE \"{}\"", subject.password))
+        .unwrap();
+    let _ = subject.run(&["rotate", "app-db", "--wait", "end"]).ends(0);
+}

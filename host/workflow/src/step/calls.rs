@@ -3,6 +3,7 @@
 use keywheel_model::{Effect as Reach, ErrorKind, Outcome, SlotClass, StepError, StepName};
 
 use super::Work;
+use crate::describe::REFLECTION;
 use crate::mutant::Mutation;
 use crate::{Call, Cause, Ending, Phase, StepOk, Trouble};
 
@@ -161,6 +162,9 @@ impl Work {
     fn on_step_failed(&mut self, call: &Call, error: &StepError) {
         let shown = super::step_of(self.state.phase).unwrap_or(call.step);
         self.log_failure(shown, &error.code, &error.message);
+        if error.code == REFLECTION {
+            return self.reflected(call, error);
+        }
         if self.state.adopts() && call.step == StepName::Plan {
             // What stops a rotation does not stop an adoption: whether the credential is the right one is asked all the same.
             return self.begin_check();
@@ -200,6 +204,14 @@ impl Work {
                 error.retry_after_ms.unwrap_or(0).into(),
             ),
         }
+    }
+
+    /// Each try would tell the plugin something about the secret: never again by itself (rule H4).
+    fn reflected(&mut self, call: &Call, error: &StepError) {
+        if error.effect != Reach::None {
+            self.call_in_doubt(call);
+        }
+        self.park(Cause::Reflection, error.message.clone());
     }
 
     /// Whether nothing at all has happened yet, so that the run may simply fail.

@@ -3,7 +3,7 @@
 use keywheel_model::{Effect as Reach, SlotClass, StepError, StepName, Timestamp, Verdict, VersionId};
 
 use super::Work;
-use crate::describe::{NOT_ASKED, OVER_BUDGET, REFUSED, UNKNOWN};
+use crate::describe::{NOT_ASKED, OVER_BUDGET, REFLECTION, REFUSED, UNKNOWN};
 use crate::mutant::Mutation;
 use crate::{Call, Cause, Ending, NoteKind, Phase, Trouble};
 
@@ -31,21 +31,26 @@ impl Work {
                 self.login_failed(UNKNOWN, text);
                 self.again(Cause::Target, Trouble::new(UNKNOWN, text), 0);
             }
-            // Only a person can have the target ask: another try would see the same.
-            Err(error) if error.code == NOT_ASKED => {
-                self.login_failed(&error.code, &error.message);
-                self.park(Cause::Target, format!("{}: {}", error.code, error.message));
-                self.state.trouble = Some(Trouble::new(&error.code, &error.message));
-            }
-            Err(error) => {
-                self.login_failed(&error.code, &error.message);
-                self.again(
-                    Cause::Target,
-                    Trouble::new(&error.code, &error.message),
-                    error.retry_after_ms.unwrap_or(0).into(),
-                );
-            }
+            Err(error) => self.login_not_made(error),
         }
+    }
+
+    fn login_not_made(&mut self, error: &StepError) {
+        self.login_failed(&error.code, &error.message);
+        if error.code == REFLECTION {
+            return self.park(Cause::Reflection, error.message.clone());
+        }
+        // Only a person can have the target ask: another try would see the same.
+        if error.code == NOT_ASKED {
+            self.park(Cause::Target, format!("{}: {}", error.code, error.message));
+            self.state.trouble = Some(Trouble::new(&error.code, &error.message));
+            return;
+        }
+        self.again(
+            Cause::Target,
+            Trouble::new(&error.code, &error.message),
+            error.retry_after_ms.unwrap_or(0).into(),
+        );
     }
 
     fn login_failed(&mut self, code: &str, message: &str) {

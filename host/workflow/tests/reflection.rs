@@ -1,0 +1,208 @@
+//! Rule H4: a step that would have shown a live secret is never tried again by itself, whichever it is.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test says what went wrong by panicking, and its helpers are its own"
+)]
+
+use keywheel_model::{
+    Effect as Reach, Epoch, ErrorKind, Fence, Proof, RunId, SlotClass, Stage, StepError, StepName, Strategy,
+    Timestamp, Trigger, Verdict, VersionId,
+};
+use keywheel_workflow::{
+    BackOff, Call, Cause, Effect, Ending, Event, First, Head, Kept, Lease, Principal, ProofPolicy, Report,
+    Settings, State, StepOk, step,
+};
+
+fn settings() -> Settings {
+    Settings {
+        rotation: "fake".parse().unwrap(),
+        secret: "fake".parse().unwrap(),
+        plugin: "fake".parse().unwrap(),
+        plugin_digest: String::new(),
+        principal: Principal {
+            target: String::new(),
+            account: String::new(),
+        },
+        trigger: Trigger::Manual,
+        class: SlotClass::A,
+        strategy: Strategy::OneSlot,
+        evidence: Proof::Login,
+        proof: ProofPolicy::Login,
+        gap_accepted: true,
+        first: First::Adopt,
+        consumers: Vec::new(),
+        grace_ms: 0,
+        belief_delay_ms: 0,
+        effect_deadline_ms: 10,
+        horizon_ms: 100,
+        deferred_proof_ms: 0,
+        server_grace_ms: None,
+        remote_vault: false,
+        max_attempts: 3,
+        back_off: BackOff {
+            first_ms: 1,
+            cap_ms: 1,
+        },
+        epoch: Epoch(0),
+        seed: 0,
+    }
+}
+
+/// A run whose plugin is shown a live secret in one step, with the effect that this has had.
+struct Run {
+    state: State,
+    now: u64,
+    shown_in: StepName,
+    effect: Reach,
+    tries: u32,
+    stages: Vec<(VersionId, Stage)>,
+}
+
+impl Run {
+    fn new(shown_in: StepName, effect: Reach) -> Self {
+        let run = RunId::fresh(Timestamp::from_unix_ms(1));
+        Self {
+            state: State::new(run, settings()),
+            now: 1,
+            shown_in,
+            effect,
+            tries: 0,
+            stages: vec![(VersionId::fresh(Timestamp::from_unix_ms(1)), Stage::Current)],
+        }
+    }
+
+    /// Goes on until the run rests.
+    fn drive(&mut self, mut event: Event) {
+        for _ in 0..200 {
+            self.state = step(&self.state, &event, Timestamp::from_unix_ms(self.now)).state;
+            let Some(effect) = self.state.doing.clone() else {
+                return;
+            };
+            event = match effect {
+                Effect::Park | Effect::Release => return,
+                Effect::Sleep { until } => {
+                    self.now = until.as_unix_ms();
+                    Event::Timer
+                }
+                effect => Event::Done {
+                    op: self.state.op,
+                    report: self.report(&effect),
+                },
+            };
+        }
+        panic!("it never rests: {:?}", self.state);
+    }
+
+    fn report(&mut self, effect: &Effect) -> Report {
+        match effect {
+            Effect::Lease => Report::Lease(Lease::Held {
+                fence: Fence::default(),
+                settled_at: Timestamp::default(),
+            }),
+            Effect::EndSessions => Report::Sessions { ended: true },
+            Effect::ReadHead => Report::Head(Head {
+                epoch: Epoch(0),
+                versions: self.kept(),
+            }),
+            Effect::Call(call) => self.call(call),
+            Effect::Promote { version, .. } => {
+                self.mark(&self.stages[0].0.clone(), Stage::Previous);
+                self.mark(version, Stage::Current);
+                Report::Stored(Ok(()))
+            }
+            Effect::Propagate { .. } => Report::Told { reported: Vec::new() },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn call(&mut self, call: &Call) -> Report {
+        if call.step == self.shown_in {
+            self.tries += 1;
+            let error =
+                StepError::new(ErrorKind::Denied, "plugin.reflection", "withheld").with_effect(self.effect);
+            return match call.step {
+                StepName::Test => Report::Verdict(Err(error)),
+                _ => Report::Step(Err(error)),
+            };
+        }
+        match call.step {
+            StepName::Test => Report::Verdict(Ok(Verdict::Accepted)),
+            StepName::Create => {
+                let version = VersionId::fresh(Timestamp::from_unix_ms(2));
+                self.stages.push((version.clone(), Stage::Pending));
+                Report::Step(Ok(StepOk {
+                    pending: Some(version),
+                    ..StepOk::done()
+                }))
+            }
+            _ => Report::Step(Ok(StepOk::done())),
+        }
+    }
+
+    fn kept(&self) -> Vec<Kept> {
+        let kept = |(version, stage): &(VersionId, Stage)| Kept {
+            version: version.clone(),
+            stage: *stage,
+            run: (*version != self.stages[0].0).then(|| self.state.run.clone()),
+        };
+        self.stages.iter().rev().map(kept).collect()
+    }
+
+    fn mark(&mut self, version: &VersionId, stage: Stage) {
+        for (known, kept) in &mut self.stages {
+            if known == version {
+                *kept = stage;
+            }
+        }
+    }
+}
+
+#[test]
+fn whichever_step_it_is_the_run_parks_after_one_try_and_no_time_wakes_it() {
+    for shown_in in [
+        StepName::Plan,
+        StepName::Create,
+        StepName::Apply,
+        StepName::Test,
+        StepName::Revoke,
+    ] {
+        for effect in [Reach::None, Reach::Maybe] {
+            let mut run = Run::new(shown_in, effect);
+            run.drive(Event::Start);
+            let parked = run.state.parked.clone().unwrap();
+            assert_eq!(
+                parked.cause,
+                Cause::Reflection,
+                "{shown_in} {effect:?}: {parked:?}"
+            );
+            assert_eq!(run.state.doing, Some(Effect::Park), "{shown_in} {effect:?}");
+            run.now += 1_000_000;
+            run.drive(Event::Timer);
+            assert_eq!(run.tries, 1, "{shown_in} {effect:?}");
+        }
+    }
+}
+
+#[test]
+fn a_run_that_has_changed_nothing_is_cancelled_without_another_call() {
+    let mut run = Run::new(StepName::Plan, Reach::None);
+    run.drive(Event::Start);
+    run.drive(Event::Cancel);
+    assert_eq!(run.state.ended.as_ref().unwrap().ending, Ending::Cancelled);
+    assert_eq!(run.tries, 1);
+}
+
+/// Also while its plugin has no grant any more: it is needed for nothing.
+#[test]
+fn so_is_one_without_its_grant() {
+    let mut run = Run::new(StepName::Plan, Reach::None);
+    run.drive(Event::Start);
+    run.drive(Event::Withdrawn {
+        what: "no grant".to_owned(),
+    });
+    assert_eq!(run.state.parked.as_ref().unwrap().cause, Cause::Withdrawn);
+    run.drive(Event::RollBack);
+    assert_eq!(run.state.ended.as_ref().unwrap().ending, Ending::RolledBack);
+}
