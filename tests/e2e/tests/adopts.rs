@@ -9,7 +9,7 @@
 
 use std::sync::OnceLock;
 
-use keywheel_e2e::{Host, Output, Rotation, rotation};
+use keywheel_e2e::{Host, Output, Rotation, postgres_pair, rotation};
 use keywheel_kit::{Postgres, PostgresOptions, free_port, random_password};
 use serde_json::Value;
 
@@ -235,6 +235,44 @@ fn an_import_that_cannot_be_stored_leaves_no_run_open() {
     let open = subject.host.json(&["run", "list", "--open"]);
     assert_eq!(open.as_array().unwrap().len(), 0, "{open:#}");
     let _ = subject.import(&subject.password).ends(0);
+}
+
+/// What is no document of the rotation's two users is bad input, and no outage.
+#[test]
+fn a_malformed_import_for_two_users_ends_at_once_and_a_corrected_one_is_taken() {
+    let password = random_password();
+    let roles = format!("CREATE ROLE app_a LOGIN PASSWORD '{password}'; CREATE ROLE app_b LOGIN");
+    server().sql(&roles).unwrap();
+    let host = Host::init();
+    host.configure(&postgres_pair(server(), "1s"));
+    host.add_plugin("postgres", &[server().port()]);
+    let _ = host.import("admin/db", server().admin_password()).ends(0);
+    let stranger = format!("{{\"username\":\"zz\",\"password\":\"{password}\"}}");
+    for (tries, value) in ["nojson", "{\"username\":\"app_a\"}", &stranger]
+        .into_iter()
+        .enumerate()
+    {
+        let output = host
+            .import("pair/db", value)
+            .ends(40)
+            .says(&["test       failed"]);
+        assert!(
+            output
+                .stdout
+                .contains("the imported value is not what the rotation needs"),
+            "{output:?}"
+        );
+        let open = host.json(&["run", "list", "--open"]);
+        assert_eq!(open.as_array().unwrap().len(), 0, "{open:#}");
+        let stages: Vec<String> = host
+            .versions("pair/db")
+            .into_iter()
+            .map(|(_, stage)| stage)
+            .collect();
+        assert_eq!(stages, vec!["abandoned"; tries + 1]);
+    }
+    let right = format!("{{\"username\":\"app_a\",\"password\":\"{password}\"}}");
+    let _ = host.import("pair/db", &right).ends(0);
 }
 
 /// Words that stand in every text about the rotation: its role, its host, the server's own words.

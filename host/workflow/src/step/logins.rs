@@ -1,6 +1,8 @@
 //! What a login, or a login that was not made, means.
 
-use keywheel_model::{Effect as Reach, SlotClass, StepError, StepName, Timestamp, Verdict, VersionId};
+use keywheel_model::{
+    Effect as Reach, ErrorKind, SlotClass, StepError, StepName, Timestamp, Verdict, VersionId,
+};
 
 use super::Work;
 use crate::describe::{NOT_ASKED, OVER_BUDGET, REFLECTION, REFUSED, UNKNOWN};
@@ -46,11 +48,27 @@ impl Work {
             self.state.trouble = Some(Trouble::new(&error.code, &error.message));
             return;
         }
+        let is_malformed = matches!(error.kind, ErrorKind::Invalid | ErrorKind::NotFound);
+        if is_malformed && self.state.adopts() && self.state.phase == Phase::Verify {
+            // Another try would find the same value: the import is given up, so that a corrected one can be made.
+            return self.give_import_up();
+        }
         self.again(
             Cause::Target,
             Trouble::new(&error.code, &error.message),
             error.retry_after_ms.unwrap_or(0).into(),
         );
+    }
+
+    fn give_import_up(&mut self) {
+        let candidate = self
+            .state
+            .check
+            .queue
+            .first()
+            .map(|candidate| candidate.version.clone());
+        self.state.roles.pending = candidate;
+        self.go(Phase::Abandon);
     }
 
     fn login_failed(&mut self, code: &str, message: &str) {

@@ -3,6 +3,7 @@
 use keywheel_model::{Effect as Reach, StepError, StepName, VersionId};
 
 use super::Work;
+use crate::describe::REFUSED;
 use crate::mutant::Mutation;
 use crate::{Cause, Ending, NoteKind, Phase, StepLog, StoreFailure, Trouble};
 
@@ -157,10 +158,17 @@ impl Work {
                 if self.state.adopts() && self.state.wish.is_some() {
                     self.end_undone("the imported value was given up; nothing was changed on the target");
                 } else if self.state.adopts() {
-                    self.end(
-                        Ending::Failed,
-                        "the target refuses the imported credential; nothing was changed",
-                    );
+                    let refused = self
+                        .state
+                        .log
+                        .iter()
+                        .any(|entry| entry.code.as_deref() == Some(REFUSED));
+                    let why = if refused {
+                        "the target refuses the imported credential; nothing was changed"
+                    } else {
+                        "the imported value is not what the rotation needs; nothing was changed"
+                    };
+                    self.end(Ending::Failed, why);
                 } else if self.state.check.begun {
                     self.succeed("current was put on the target again");
                 } else {
