@@ -145,6 +145,10 @@ fn both_or_new(state: &State) -> Safety {
 
 /// The safety after a step that ended well.
 fn after(step: StepName, state: &State) -> Safety {
+    if state.adopts() {
+        // There is one credential, and it stays.
+        return Safety::OldValid;
+    }
     match step {
         StepName::Apply | StepName::Promote | StepName::Propagate => both_or_new(state),
         StepName::Test if state.proved || displaces(state) && state.reach != Reach::None => {
