@@ -49,7 +49,18 @@ impl Config {
     /// # Errors
     /// What was found, if anything was.
     pub fn objections(&self, rotation: &Rotation, found: Vec<(String, String)>) -> Result<(), Problems> {
-        let problem = |(pointer, message): (String, String)| {
+        self.all_objections(found.into_iter().map(|found| (rotation, found)))
+    }
+
+    /// The same for several rotations at once.
+    ///
+    /// # Errors
+    /// What was found, if anything was.
+    pub fn all_objections<'a>(
+        &self,
+        found: impl IntoIterator<Item = (&'a Rotation, (String, String))>,
+    ) -> Result<(), Problems> {
+        let problem = |(rotation, (pointer, message)): (&Rotation, (String, String))| {
             let at = format!("/rotation/{}/config{pointer}", rotation.index);
             let hint = format!(
                 "the plugin itself says so; `keywheel plugin show {} --schema` describes every setting",

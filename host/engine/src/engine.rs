@@ -203,12 +203,6 @@ fn key_file(config: &Config) -> Option<&Path> {
 }
 
 fn start_runtime(config: &Config, vault: &Embedded) -> Result<Arc<Runtime>, Error> {
-    let limits = keywheel_plugin::Limits {
-        memory_bytes: usize::try_from(config.limits.memory_bytes).unwrap_or(usize::MAX),
-        cpu: config.limits.cpu,
-        wall_clock: config.limits.step,
-        ..keywheel_plugin::Limits::default()
-    };
     // Without its key nothing in the cache can be believed: a sealed host compiles.
     let cache = match vault.sub_key("plugin-cache") {
         Ok(key) => Some(CacheOptions {
@@ -218,7 +212,17 @@ fn start_runtime(config: &Config, vault: &Embedded) -> Result<Arc<Runtime>, Erro
         Err(keywheel_vault::Error::Sealed) => None,
         Err(error) => return Err(error.into()),
     };
+    let limits = limits(config);
     Ok(Runtime::new(RuntimeOptions { limits, cache })?)
+}
+
+pub(crate) fn limits(config: &Config) -> keywheel_plugin::Limits {
+    keywheel_plugin::Limits {
+        memory_bytes: usize::try_from(config.limits.memory_bytes).unwrap_or(usize::MAX),
+        cpu: config.limits.cpu,
+        wall_clock: config.limits.step,
+        ..keywheel_plugin::Limits::default()
+    }
 }
 
 async fn scan(config: &Config, runtime: &Arc<Runtime>) -> Result<Registry, Error> {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod capabilities;
+mod check;
 mod clock;
 mod driver;
 mod engine;
@@ -31,6 +32,7 @@ mod trust;
 pub mod view;
 mod words;
 
+pub use check::check_settings;
 pub use clock::SystemClock;
 pub use driver::{Left, Stop, Stopper};
 pub use engine::Engine;

@@ -20,6 +20,7 @@ mod error;
 mod instance;
 mod keep;
 mod limits;
+mod look;
 mod meter;
 mod plan;
 mod plugin;

@@ -44,15 +44,15 @@ struct Checked {
 
 /// # Errors
 /// Every problem of the configuration.
-pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
+pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
     match verb {
-        Verb::Check => check(context),
+        Verb::Check => check(context).await,
         Verb::Schema => schema(),
         Verb::Show(arguments) => show(&arguments, context),
     }
 }
 
-fn check(context: &Context) -> Result<ExitCode, Failure> {
+async fn check(context: &Context) -> Result<ExitCode, Failure> {
     let mut draft = Draft::open(&context.global.config)?;
     draft.examine_trust(keywheel_engine::examine_trust_file);
     let found = folder::read(&draft.plugins().dir)?;
@@ -61,6 +61,7 @@ fn check(context: &Context) -> Result<ExitCode, Failure> {
     }
     let policy = grants::read(draft.policies_dir())?;
     let config = draft.check(&found.manifests, &grants::subjects(&policy))?;
+    keywheel_engine::check_settings(&config).await?;
     let checked = Checked {
         rotations: config.rotations.len(),
         plugins: found.manifests.keys().map(ToString::to_string).collect(),

@@ -299,6 +299,38 @@ fn what_is_not_there_ends_with_23_and_says_what_is() {
 }
 
 #[test]
+fn config_check_runs_the_check_of_a_pinned_plugin_and_shows_all_that_it_finds() {
+    let place = ready("cli_self");
+    assert_eq!(place.run("config check").exit, 0);
+    let text = String::from_utf8(place.read("keywheel.toml")).unwrap();
+    let start = text.find("\n[[rotation]]\nname").unwrap();
+    let first = text.replace(
+        "role = \"cli_self\"",
+        &format!("role = \"{}\"", server().admin_user()),
+    );
+    let second = first[start..]
+        .replace("app-db", "other-db")
+        .replace("app/db", "other/db")
+        .replace("host = \"localhost\"", "host = \"127.0.0.1\"");
+    place.write("keywheel.toml", first + &second);
+    // A look needs no state, and makes none.
+    std::fs::rename(place.path().join("state"), place.path().join("away")).unwrap();
+    let ran = place.run("config check");
+    assert_eq!(ran.exit, 20, "{}{}", ran.out, ran.err);
+    assert!(!place.path().join("state").exists());
+    let found = ran.err.matches("error[config.plugin-setting]").count();
+    assert_eq!(
+        (found, ran.err.matches("--> keywheel.toml:").count()),
+        (2, 2),
+        "{}",
+        ran.err
+    );
+    // Bytes that nobody pinned run nothing.
+    std::fs::remove_file(place.path().join("plugins.lock")).unwrap();
+    assert_eq!(place.run("config check").exit, 0);
+}
+
+#[test]
 fn an_unreachable_server_and_a_wrong_administrator_have_their_own_exit_codes() {
     let old = role("cli_down");
     let place = ready("cli_down");
