@@ -71,7 +71,11 @@ impl Engine {
                         .name
                         .map_or_else(|| plugin.file.display().to_string(), |name| name.to_string())
                 );
-                list.push(attention(&subject, plugin.status, &plugin.detail));
+                let what = match plugin.status {
+                    "refused" => "its file is refused",
+                    word => word,
+                };
+                list.push(attention(&subject, what, &plugin.detail));
             }
         }
         if !self.inner.vault.is_sealed() {

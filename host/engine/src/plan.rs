@@ -21,6 +21,7 @@ use crate::engine::{Engine, Inner};
 use crate::journal::lease_keys;
 use crate::perform::{Performer, costs_nothing, kept, verdict};
 use crate::pinned::Pinned;
+use crate::plugins::not_the_file;
 use crate::port::Port;
 use crate::settings;
 use crate::view::{PlanView, PlannedStep};
@@ -92,6 +93,7 @@ impl Engine {
                 .chain(ungranted_calls(&policy, rotation, plugin.manifest()))
                 .chain(not_asked)
                 .chain(weak)
+                .chain(not_the_file(&inner.registry(), &rotation.plugin))
                 .collect(),
             gap: gap(settings, &answer),
             revoke_after_ms: u64::try_from(settings.longest_staleness().as_millis())

@@ -2,7 +2,7 @@
 
 use keywheel_manifest::Manifest;
 use keywheel_model::PluginName;
-use keywheel_plugin::{Addition, Listed, Status};
+use keywheel_plugin::{Addition, Listed, Registry, Status};
 use keywheel_policy::HostRule;
 use serde_json::json;
 
@@ -23,7 +23,11 @@ impl Engine {
                     .as_ref()
                     .and_then(|name| registry.candidate(name))
                     .map(|plugin| plugin.manifest().clone());
-                view(listed, manifest.as_deref())
+                let mut view = view(listed, manifest.as_deref());
+                if let Some(words) = goes_on(&registry, listed) {
+                    view.detail = format!("{}; {words}", view.detail);
+                }
+                view
             })
             .collect()
     }
@@ -81,6 +85,34 @@ impl Engine {
             .audit_as("plugin.add", name.as_str(), "ok", details)
             .await?;
         self.rescan().await
+    }
+}
+
+/// What runs instead of a file that does not.
+fn goes_on(registry: &Registry, listed: &Listed) -> Option<&'static str> {
+    let name = listed.name.as_ref()?;
+    let refused = matches!(listed.status, Status::Refused(_));
+    (refused && registry.plugin(name).is_ok())
+        .then_some("until then the pinned bytes go on, from the host's copy")
+}
+
+/// What a person should know of a plugin whose file is not what runs, before one of its rotations is started.
+pub(crate) fn not_the_file(registry: &Registry, name: &PluginName) -> Option<String> {
+    let listed = registry
+        .listed()
+        .iter()
+        .find(|listed| listed.name.as_ref() == Some(name))?;
+    match &listed.status {
+        Status::Refused(error) => {
+            let words = goes_on(registry, listed)?;
+            let hint = error.hint().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            Some(format!(
+                "{}: {}{hint}; {words}",
+                error.code(),
+                with_causes(&**error)
+            ))
+        }
+        _ => None,
     }
 }
 

@@ -229,6 +229,27 @@ fn a_changed_plugin_file_fails_the_verification() {
 }
 
 #[test]
+fn other_bytes_than_were_pinned_are_said_wherever_the_plugin_is_looked_at() {
+    let place = ready("cli_bytes");
+    let mut bytes = place.read("plugins/postgres.wasm");
+    // One more custom section: it is a plugin still, and of the same version.
+    bytes.extend_from_slice(b"\x00\x05\x04abcd");
+    place.write("plugins/postgres.wasm", bytes);
+    for (words, exit) in [("plugin list", 0), ("status", 10), ("plan app-db", 24)] {
+        let ran = place.run(words);
+        assert_eq!(ran.exit, exit, "{words}: {}{}", ran.out, ran.err);
+        for part in [
+            "plugin.digest",
+            "with other bytes",
+            "put the pinned file back",
+            "the pinned bytes go on",
+        ] {
+            assert!(ran.out.contains(part), "{words}: {part}: {}", ran.out);
+        }
+    }
+}
+
+#[test]
 fn init_overwrites_nothing_and_never_hides_the_recovery_identity() {
     let place = Place::new();
     let ran = place.run("init");
