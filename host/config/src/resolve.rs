@@ -1,6 +1,7 @@
 //! From the raw file to the typed configuration: names, units, paths, and what must be unique.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -42,21 +43,31 @@ impl Draft {
     /// It does not exist, is too large, or is no UTF-8 text.
     pub fn open(path: &Path) -> Result<Self, Problems> {
         let unreadable = |error: &std::io::Error| {
-            let hint = (error.kind() == std::io::ErrorKind::NotFound)
-                .then(|| "`keywheel init` writes one; `--config FILE` names another".to_owned());
+            let hint = match error.kind() {
+                std::io::ErrorKind::NotFound => "`keywheel init` writes one; `--config FILE` names another",
+                _ => "it must be a file that the host's user may read; `--config FILE` names another",
+            };
             Problems::of_file(
                 path,
                 "config.unreadable",
                 format!("cannot read the configuration: {error}"),
-                hint,
+                Some(hint.to_owned()),
             )
         };
-        let length = std::fs::metadata(path).map_err(|error| unreadable(&error))?.len();
-        if length > FILE_BYTES_MAX {
-            let message = format!("the file has {length} bytes, more than {FILE_BYTES_MAX}");
-            return Err(Problems::of_file(path, "config.too-large", message, None));
+        // A pipe or a device may give nothing, or never end.
+        let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
+        if !metadata.is_file() {
+            return Err(unreadable(&std::io::Error::other("it is not a regular file")));
         }
-        let bytes = std::fs::read(path).map_err(|error| unreadable(&error))?;
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+            .map_err(|error| unreadable(&error))?;
+        if bytes.len() as u64 > FILE_BYTES_MAX {
+            let message = format!("the file has more than {FILE_BYTES_MAX} bytes");
+            let hint = "is it the right file? `--config FILE` names another".to_owned();
+            return Err(Problems::of_file(path, "config.too-large", message, Some(hint)));
+        }
         let text = String::from_utf8(bytes).map_err(|error| {
             let message = format!(
                 "not UTF-8 text: byte {} is wrong",

@@ -157,6 +157,22 @@ fn show_prints_what_stands_in_the_file_and_with_effective_the_defaults_too() {
 }
 
 #[test]
+fn what_is_no_file_or_has_no_end_is_refused_with_the_way_out() {
+    let place = Place::new();
+    place.write("long.toml", vec![b'#'; 9 << 20]);
+    for (file, code) in [
+        ("/dev/zero", "config.unreadable"),
+        (".", "config.unreadable"),
+        ("long.toml", "config.too-large"),
+    ] {
+        let ran = place.run_words(&["--config", file, "config", "check"], "");
+        assert_eq!(ran.exit, 20, "{file}: {}", ran.err);
+        assert!(ran.err.contains(&format!("error[{code}]")), "{file}: {}", ran.err);
+        assert!(ran.err.contains("hint: "), "{file}: {}", ran.err);
+    }
+}
+
+#[test]
 fn schema_prints_the_committed_schema_without_any_file() {
     let ran = Place::new().run("config schema");
     assert_eq!(ran.exit, 0);
