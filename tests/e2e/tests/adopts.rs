@@ -111,6 +111,11 @@ fn an_adoption_is_plan_test_promote() {
         [("plan", "done"), ("test", "done"), ("promote", "done")],
         "{run:#}"
     );
+    // There is one credential, before and after.
+    assert_eq!(run["safety"], "old-valid", "{run:#}");
+    for step in run["steps"].as_array().unwrap() {
+        assert_eq!(step["safety"], "old-valid", "{run:#}");
+    }
     assert_eq!(run["pending"], Value::Null, "{run:#}");
     assert_eq!(subject.stages(), ["current"]);
 }
