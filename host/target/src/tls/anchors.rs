@@ -85,7 +85,7 @@ pub fn examine(pem: &[u8]) -> Result<(), Unfit> {
 /// Shows the verifier the certificate as a server's. A name that no certificate has is looked for last: whoever comes to it has a
 /// chain that leads into the set.
 fn verifies(verifier: &WebPkiServerVerifier, certificate: &CertificateDer<'_>) -> bool {
-    let Ok(name) = ServerName::try_from("nobody.invalid") else {
+    let Ok(name) = ServerName::try_from("nobody") else {
         return false;
     };
     let mut at = UnixTime::now();
