@@ -193,16 +193,3 @@ fn a_run_that_has_changed_nothing_is_cancelled_without_another_call() {
     assert_eq!(run.state.ended.as_ref().unwrap().ending, Ending::Cancelled);
     assert_eq!(run.tries, 1);
 }
-
-/// Also while its plugin has no grant any more: it is needed for nothing.
-#[test]
-fn so_is_one_without_its_grant() {
-    let mut run = Run::new(StepName::Plan, Reach::None);
-    run.drive(Event::Start);
-    run.drive(Event::Withdrawn {
-        what: "no grant".to_owned(),
-    });
-    assert_eq!(run.state.parked.as_ref().unwrap().cause, Cause::Withdrawn);
-    run.drive(Event::RollBack);
-    assert_eq!(run.state.ended.as_ref().unwrap().ending, Ending::RolledBack);
-}

@@ -205,11 +205,9 @@ impl Work {
                 self.wake();
                 true
             }
-            // Without its grant the plugin cannot undo anything: the wish waits for the grant. An adoption has nothing to undo, nor has a run
-            // that has made nothing yet.
+            // Without its grant the plugin cannot undo anything: the wish waits for the grant. An adoption has nothing to undo.
             Some(Effect::Park)
                 if self.state.adopts()
-                    || self.has_made_nothing()
                     || self
                         .state
                         .parked
@@ -221,11 +219,6 @@ impl Work {
             }
             _ => false,
         }
-    }
-
-    fn has_made_nothing(&self) -> bool {
-        let state = &self.state;
-        !state.promoted && state.reach == Reach::None && state.roles.pending.is_none() && !state.interrupted
     }
 
     fn unpark(&mut self) {
