@@ -2,6 +2,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use keywheel_model::{Effect, ErrorKind};
+use tokio_postgres::error::{DbError, Severity};
 
 use crate::{Error, SqlError};
 
@@ -35,6 +36,12 @@ fn effect_of(sqlstate: &str, sent: Effect) -> Effect {
     } else {
         Effect::None
     }
+}
+
+/// Whether the server closes the session with this error. Its word comes before the end of the stream that the driver would notice.
+pub(super) fn ends_session(error: &tokio_postgres::Error) -> bool {
+    let severity = error.as_db_error().and_then(DbError::parsed_severity);
+    matches!(severity, Some(Severity::Fatal | Severity::Panic))
 }
 
 /// Types an error of the driver. `sent` is what a lost connection would mean; `secret` keeps the server's words out (rule H6).

@@ -436,6 +436,7 @@ impl Session {
         match done {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) if error.as_db_error().is_some() => {
+                self.broken |= failure::ends_session(&error);
                 Err(failure::of_statement(error, secret, effect))
             }
             Ok(Err(_)) if spent => Err(Error::Limit {
