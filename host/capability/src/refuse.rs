@@ -8,6 +8,8 @@
 //! - `plaintext` is refused in any case: importing it is asking for it;
 //! - so is what is neither Keywheel's nor WASI's, and another version of Keywheel's than the host's.
 
+use std::borrow::Cow;
+
 use keywheel_manifest::{Capability, Manifest};
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Linker, Resource, ResourceAny, ResourceType, Type, Val};
@@ -99,13 +101,13 @@ impl Refused {
     }
 }
 
-/// Checks what a component imports, and links a stand-in for each interface that is not offered. Call it on a linker of the
-/// component's own, after [`crate::capability::Capabilities::link`].
+/// Checks what a component imports, and links a stand-in for each interface that is not offered. The linker is one that
+/// [`crate::capability::Capabilities::link`] filled; it is copied where something is added.
 ///
 /// # Errors
 /// The component cannot be loaded.
 pub fn link<T: HostView>(
-    linker: &mut Linker<T>,
+    linker: &mut Cow<'_, Linker<T>>,
     component: &Component,
     manifest: &Manifest,
 ) -> Result<(), Refused> {
@@ -125,7 +127,8 @@ pub fn link<T: HostView>(
         };
         let capability = not_offered(name)?;
         if let Some(capability) = capability {
-            stand_in(linker, &engine, name, &instance, capability, &resources).map_err(Refused::Link)?;
+            stand_in(linker.to_mut(), &engine, name, &instance, capability, &resources)
+                .map_err(Refused::Link)?;
         }
         for (_, item) in instance.exports(&engine) {
             if let ComponentItem::Resource(resource) = item.ty {

@@ -26,7 +26,7 @@ pub use error::Error;
 pub use manifest::{Capability, FORMAT, Manifest, Mode, Principal};
 pub use pointer::{Pointer, expand};
 pub use refusal::{Reason, Refusal};
-pub use section::{MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, pack, read};
+pub use section::{MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, pack, read, read_again};
 pub use shape::{
     Digest, FrameShape, Framing, HttpShape, LoginShape, Reply, Shape, ShapeBody, ShapeEffect, SqlShape,
 };

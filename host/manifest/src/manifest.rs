@@ -148,6 +148,14 @@ pub struct Manifest {
     document: Value,
 }
 
+/// What is known of the schema in a manifest. To check one takes longer than everything else about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Schema {
+    New,
+    /// These very bytes were read before.
+    Checked,
+}
+
 impl Manifest {
     /// Reads `manifest.toml`. `config_schema` is the text of the file that its key `config-schema` names.
     ///
@@ -168,7 +176,7 @@ impl Manifest {
         {
             map.insert("config-schema".into(), schema);
         }
-        Self::from_document(&document, Some(text))
+        Self::from_document(&document, Some(text), Schema::New)
     }
 
     /// The name of the schema file that a `manifest.toml` names, for the caller who opens it.
@@ -197,11 +205,15 @@ impl Manifest {
     /// # Errors
     /// [`Error::NotJson`], [`Error::NotCanonical`], [`Error::Invalid`], [`Error::Newer`].
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, Error> {
+        Self::canonical(bytes, Schema::New)
+    }
+
+    pub(crate) fn canonical(bytes: &[u8], schema: Schema) -> Result<Self, Error> {
         let document: Value = serde_json::from_slice(bytes).map_err(Error::NotJson)?;
         if canonical_json(&document).as_bytes() != bytes {
             return Err(Error::NotCanonical);
         }
-        Self::from_document(&document, None)
+        Self::from_document(&document, None, schema)
     }
 
     /// Canonical JSON of the whole, the schema inside.
@@ -209,7 +221,7 @@ impl Manifest {
         canonical_json(&self.document).into_bytes()
     }
 
-    fn from_document(document: &Value, text: Option<&str>) -> Result<Self, Error> {
+    fn from_document(document: &Value, text: Option<&str>, schema: Schema) -> Result<Self, Error> {
         if let Some(found) = document
             .get("format")
             .and_then(Value::as_i64)
@@ -221,7 +233,11 @@ impl Manifest {
             });
         }
         let mut problems = Problems::default();
-        match read::document(document, &mut problems) {
+        let read = read::document(document, &mut problems);
+        if let (Schema::New, Some(found)) = (schema, document.get("config-schema")) {
+            schema::check(found, "config-schema", &mut problems);
+        }
+        match read {
             Some(manifest) if problems.is_empty() => Ok(manifest),
             _ => Err(Error::Invalid(problems.into_list(text))),
         }

@@ -1,7 +1,7 @@
 use wasmparser::{Encoding, Parser, Payload};
 
 use crate::error::Error;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Schema};
 
 /// The name of the custom section.
 pub const SECTION: &str = "keywheel:manifest";
@@ -37,9 +37,21 @@ pub fn pack(component: &[u8], manifest: &Manifest) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// Not a component, damaged, too large, no manifest or two, or a manifest that is not valid.
 pub fn read(component: &[u8]) -> Result<Manifest, Error> {
+    read_as(component, Schema::New)
+}
+
+/// The manifest of a component whose very bytes [`read`] took before: its schema is not checked again.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_again(component: &[u8]) -> Result<Manifest, Error> {
+    read_as(component, Schema::Checked)
+}
+
+fn read_as(component: &[u8], schema: Schema) -> Result<Manifest, Error> {
     match sections(component)?.as_slice() {
         [] => Err(Error::NoManifest),
-        [content] => Manifest::from_canonical(content),
+        [content] => Manifest::canonical(content, schema),
         _ => Err(Error::TwoManifests),
     }
 }

@@ -1,5 +1,7 @@
 //! What an instance's store holds. Both kinds live for one call.
 
+use std::borrow::Cow;
+
 use keywheel_capability::{HostState, HostView};
 use wasmtime::component::{Component, Linker, ResourceTable, ResourceType, types::ComponentItem};
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
@@ -125,20 +127,20 @@ pub(crate) fn store<T: Limited>(engine: &Engine, data: T, limits: &Limits, meter
 
 /// Defines the interfaces that are `absent` by failing functions: they are there, and calling one ends the call.
 pub(crate) fn deny<T: 'static>(
-    linker: &mut Linker<T>,
+    linker: &mut Cow<'_, Linker<T>>,
     component: &Component,
-    engine: &Engine,
     absent: impl Fn(&str) -> bool,
 ) -> wasmtime::Result<()> {
-    for (name, item) in component.component_type().imports(engine) {
+    let engine = linker.engine().clone();
+    for (name, item) in component.component_type().imports(&engine) {
         let ComponentItem::ComponentInstance(interface) = item.ty else {
             continue;
         };
         if !absent(name) {
             continue;
         }
-        let mut instance = linker.instance(name)?;
-        for (export, item) in interface.exports(engine) {
+        let mut instance = linker.to_mut().instance(name)?;
+        for (export, item) in interface.exports(&engine) {
             match item.ty {
                 ComponentItem::ComponentFunc(_) => {
                     instance.func_new(export, |_, _, _, _| Err(Stop::Misuse.into()))?;

@@ -1,5 +1,6 @@
 //! One plugin: its manifest, the digest of its bytes, and its component, compiled, linked and checked.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use keywheel_capability::bindings::OfferedPre;
@@ -32,27 +33,46 @@ impl Plugin {
     /// Reads the manifest, compiles the bytes, and checks that what the component imports is offered and that what the host
     /// calls is there. Nothing of the component runs.
     pub(crate) fn load(runtime: &Arc<Runtime>, source: &Source) -> Result<Self, Error> {
-        let path = || source.path.clone();
-        let manifest = keywheel_manifest::read(&source.bytes).map_err(|error| Error::Manifest {
-            path: path(),
+        let invalid = |error| Error::Manifest {
+            path: source.path.clone(),
             source: error,
-        })?;
-        let component = runtime.component(source)?;
-        check_exports(source, &component)?;
+        };
+        if let Some(component) = runtime.known(source) {
+            let manifest = keywheel_manifest::read_again(&source.bytes).map_err(invalid)?;
+            return Self::link(runtime, source, manifest, &component);
+        }
+        let manifest = keywheel_manifest::read(&source.bytes).map_err(invalid)?;
+        let component = runtime.compile(source)?;
+        let plugin = Self::link(runtime, source, manifest, &component)?;
+        runtime.keep(source, &component);
+        Ok(plugin)
+    }
+
+    fn link(
+        runtime: &Arc<Runtime>,
+        source: &Source,
+        manifest: Manifest,
+        component: &Component,
+    ) -> Result<Self, Error> {
+        let path = || source.path.clone();
+        check_exports(source, component)?;
         let contract = |error| Error::Contract {
             path: path(),
             source: error,
         };
-        let mut linker = runtime.linker.clone();
-        refuse::link(&mut linker, &component, &manifest).map_err(|error| Error::World {
+        // Most need nothing beside what the host offers, and a linker is a thousand names.
+        let mut linker = Cow::Borrowed(&runtime.linker);
+        refuse::link(&mut linker, component, &manifest).map_err(|error| Error::World {
             path: path(),
             source: error,
         })?;
-        let steps = link(linker, runtime, &component)
+        deny(&mut linker, component, is_absent).map_err(contract)?;
+        let steps = linker
+            .instantiate_pre(component)
             .and_then(OfferedPre::new)
             .map_err(contract)?;
-        let checks = link_denied(runtime, &component).map_err(contract)?;
-        let check = check_export(&component).ok_or_else(|| Error::Export {
+        let checks = link_denied(runtime, component).map_err(contract)?;
+        let check = check_export(component).ok_or_else(|| Error::Export {
             path: path(),
             export: CONFIGURATION,
         })?;
@@ -116,18 +136,15 @@ fn is_absent(name: &str) -> bool {
         .any(|absent| name.starts_with(absent))
 }
 
-fn link(
-    mut linker: Linker<Data>,
-    runtime: &Runtime,
-    component: &Component,
-) -> wasmtime::Result<InstancePre<Data>> {
-    deny(&mut linker, component, &runtime.engine, is_absent)?;
-    linker.instantiate_pre(component)
-}
-
 fn link_denied(runtime: &Runtime, component: &Component) -> wasmtime::Result<InstancePre<Checking>> {
-    let mut linker = runtime.checking.clone();
-    deny(&mut linker, component, &runtime.engine, |name| {
+    let imports = component.component_type();
+    let mut imports = imports.imports(&runtime.engine);
+    let mut linker = if imports.any(|(name, _)| name.starts_with("wasi:")) {
+        Cow::Borrowed(&runtime.checking)
+    } else {
+        Cow::Owned(Linker::new(&runtime.engine))
+    };
+    deny(&mut linker, component, |name| {
         !name.starts_with("wasi:") || is_absent(name)
     })?;
     linker.instantiate_pre(component)

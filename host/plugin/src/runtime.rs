@@ -66,20 +66,21 @@ impl Runtime {
         &self.limits
     }
 
-    /// The compiled form of exactly these bytes: from the cache, or compiled now.
-    pub(crate) fn component(&self, source: &Source) -> Result<Component, Error> {
-        if let Some(component) = self
-            .cache
-            .as_ref()
-            .and_then(|cache| cache.get(&self.engine, &source.digest))
-        {
-            return Ok(component);
-        }
-        let component = self.compiler.compile(&self.engine, source, self.limits.compile)?;
+    /// The compiled form of exactly these bytes, where there is one: then every check that depends on the bytes alone was passed before.
+    pub(crate) fn known(&self, source: &Source) -> Option<Component> {
+        self.cache.as_ref()?.get(&self.engine, &source.digest)
+    }
+
+    /// Compiles these bytes.
+    pub(crate) fn compile(&self, source: &Source) -> Result<Component, Error> {
+        self.compiler.compile(&self.engine, source, self.limits.compile)
+    }
+
+    /// Keeps the compiled form of a component that passed every check.
+    pub(crate) fn keep(&self, source: &Source, component: &Component) {
         if let Some(cache) = &self.cache {
-            cache.put(&source.digest, &component);
+            cache.put(&source.digest, component);
         }
-        Ok(component)
     }
 }
 
@@ -93,5 +94,8 @@ fn config() -> Config {
     config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
     // What a trap says to the outside is in words of the host; the guest's function names are its own business.
     config.wasm_backtrace_max_frames(None);
+    // So nobody reads these tables, which are a fifth of the compiled form.
+    config.native_unwind_info(false);
+    config.generate_address_map(false);
     config
 }

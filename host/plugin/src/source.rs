@@ -98,7 +98,9 @@ impl Folder {
 
 /// The length that the file system gives is only a hint: the file may grow while it is read.
 pub(crate) fn read_bounded(file: File, path: &Path, limit_bytes: u64) -> Result<Vec<u8>, Error> {
-    let mut bytes = Vec::new();
+    let hint = file.metadata().map_or(0, |found| found.len()).min(limit_bytes);
+    // One byte more, so that the end is seen without growing.
+    let mut bytes = Vec::with_capacity(usize::try_from(hint).unwrap_or(0) + 1);
     file.take(limit_bytes.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(|source| Error::Read {

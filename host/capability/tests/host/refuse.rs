@@ -1,5 +1,7 @@
 //! A component that imports the whole world is loaded; what is not offered is refused by what the manifest asks, or at the call.
 
+use std::borrow::Cow;
+
 use keywheel_capability::capability::Capabilities;
 use keywheel_capability::refuse::{self, Refused};
 use keywheel_capability::{HostState, HostView as _};
@@ -55,8 +57,9 @@ fn link(bytes: &[u8], manifest: &Manifest) -> (Linker<HostState>, Component, Res
     let component = Component::new(&engine, bytes).unwrap();
     let mut linker = Linker::new(&engine);
     Capabilities::link(&mut linker).unwrap();
+    let mut linker = Cow::Owned(linker);
     let linked = refuse::link(&mut linker, &component, manifest);
-    (linker, component, linked)
+    (linker.into_owned(), component, linked)
 }
 
 fn with_capability(capability: &str) -> Manifest {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use keywheel_model::{Proof, SlotClass, Strategy};
 use serde_json::Value;
 
-use super::{Capability, FORMAT, Manifest, Mode, schema};
+use super::{Capability, FORMAT, Manifest, Mode};
 use crate::call::SecretRole;
 use crate::canonical::has_only_exact_numbers;
 use crate::pointer::Pointer;
@@ -43,16 +43,6 @@ pub(super) fn document(document: &Value, problems: &mut Problems) -> Option<Mani
         problems.add("docs", "expected an `https://` address");
     }
     let config_schema = fields.required("config-schema", problems);
-    for (path, message) in config_schema.map(schema::check).unwrap_or_default() {
-        problems.add(
-            if path.is_empty() {
-                "config-schema".into()
-            } else {
-                join("config-schema", &path)
-            },
-            message,
-        );
-    }
     fields.required("capabilities", problems);
     let capabilities: BTreeSet<Capability> =
         fields.parsed_list("capabilities", problems).into_iter().collect();

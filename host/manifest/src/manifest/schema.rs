@@ -1,6 +1,8 @@
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
+use crate::reader::{Problems, join};
+
 /// A validator for a plugin's schema. References lead nowhere outside the document, and patterns are matched in linear time:
 /// a schema is a stranger's.
 pub(super) fn compile(schema: &Value) -> Result<Validator, String> {
@@ -11,33 +13,25 @@ pub(super) fn compile(schema: &Value) -> Result<Validator, String> {
         .map_err(|error| error.to_string())
 }
 
-/// What is wrong with a schema: (path below the schema, message).
-pub(super) fn check(schema: &Value) -> Vec<(String, String)> {
+/// Adds what is wrong with the schema at a path of the document.
+pub(super) fn check(schema: &Value, path: &str, problems: &mut Problems) {
     let dialect = schema.get("$schema").and_then(Value::as_str);
     if dialect != Some("https://json-schema.org/draft/2020-12/schema") {
-        return vec![(
-            "$schema".into(),
-            "expected \"https://json-schema.org/draft/2020-12/schema\"".into(),
-        )];
-    }
-    if schema.get("type").and_then(Value::as_str) != Some("object")
+        problems.add(
+            join(path, "$schema"),
+            "expected \"https://json-schema.org/draft/2020-12/schema\"",
+        );
+    } else if schema.get("type").and_then(Value::as_str) != Some("object")
         || schema.get("additionalProperties") != Some(&Value::Bool(false))
     {
-        return vec![(
-            String::new(),
-            "the schema of a configuration has `\"type\": \"object\"` and `\"additionalProperties\": false`"
-                .into(),
-        )];
+        problems.add(
+            path,
+            "the schema of a configuration has `\"type\": \"object\"` and `\"additionalProperties\": false`",
+        );
+    } else if let Err(error) = jsonschema::draft202012::meta::validate(schema) {
+        let place = error.instance_path();
+        problems.add(path, format!("not a valid JSON Schema at `{place}`: {error}"));
+    } else if let Err(message) = compile(schema) {
+        problems.add(path, message);
     }
-    if let Err(error) = jsonschema::draft202012::meta::validate(schema) {
-        return vec![(
-            String::new(),
-            format!("not a valid JSON Schema at `{}`: {error}", error.instance_path()),
-        )];
-    }
-    compile(schema)
-        .err()
-        .map(|message| (String::new(), message))
-        .into_iter()
-        .collect()
 }

@@ -214,6 +214,6 @@ fn a_compiled_copy_that_this_host_did_not_write_is_not_loaded() {
     assert_ne!(
         std::fs::read(&compiled).unwrap()[..32],
         mark[..32],
-        "its MAC is under the other key"
+        "its tag is under the other key"
     );
 }
