@@ -54,6 +54,14 @@ impl Engine {
             )
         });
         let weak = inner.weak_current(rotation).await?;
+        let untried = inner.untried_current(rotation).await?;
+        if let Err(in_use) = inner.check_accounts(rotation, plugin.manifest()).await {
+            problems.push(worded(
+                in_use.code(),
+                &in_use.to_string(),
+                in_use.hint().as_deref(),
+            ));
+        }
         let answer = answer.unwrap_or_else(|| Plan {
             steps: Vec::new(),
             problems: Vec::new(),
@@ -93,6 +101,7 @@ impl Engine {
                 .chain(ungranted_calls(&policy, rotation, plugin.manifest()))
                 .chain(not_asked)
                 .chain(weak)
+                .chain(untried)
                 .chain(not_the_file(&inner.registry(), &rotation.plugin))
                 .collect(),
             gap: gap(settings, &answer),
@@ -116,7 +125,11 @@ impl Engine {
             })?
             .id
             .clone();
-        self.inner.test_version(rotation, &current).await
+        let verdict = self.inner.test_version(rotation, &current).await?;
+        if matches!(verdict, Ok(Verdict::Accepted)) && self.inner.untried(rotation).await?.is_some() {
+            self.inner.note_tried(&rotation.secret, &current).await?;
+        }
+        Ok(verdict)
     }
 }
 

@@ -48,7 +48,17 @@ pub(crate) fn text(run: &RunView, style: Style) -> String {
     if run.finished_at.is_none() {
         text.fact("way", way(run));
     }
+    if let Some(words) = run.undriven_words() {
+        text.fact("driven", words);
+    }
     if let Some(words) = run.configuration_words() {
+        text.fact("configuration", words);
+    }
+    if run.removed {
+        let words = format!(
+            "its rotation is not there any more, and the run keeps what it was started with: {}",
+            run.removed_way_out()
+        );
         text.fact("configuration", words);
     }
     text.line("");
@@ -105,6 +115,9 @@ fn facts(run: &RunView, text: &mut Text) {
             "last failure",
             format_args!("{}: {}", trouble.code, trouble.message),
         );
+    }
+    if let (Some(asked), Some(_)) = (run.asked, &run.parked) {
+        text.fact("asked for", format_args!("{asked}; noted, and not done yet"));
     }
     if run.unproved {
         text.fact("unproved", "no login has proved the new credential yet");
