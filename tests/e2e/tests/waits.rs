@@ -154,8 +154,7 @@ fn a_run_keeps_its_configuration_and_says_so_to_whoever_has_mended_it() {
     } = scene;
     server.stop().unwrap();
     let _ = host.run(&["rotate", "app-db", "--wait", "0s"], "").ends(124);
-    server.restart().unwrap();
-    let scene = Scene {
+    let mut scene = Scene {
         server,
         host,
         old,
@@ -163,6 +162,18 @@ fn a_run_keeps_its_configuration_and_says_so_to_whoever_has_mended_it() {
     };
     assert_eq!(scene.shown()["other-configuration"], false);
     scene.configure(&[]);
+    // Whoever goes on with it is told before it does anything.
+    for words in [
+        &["run", "resume", "app-db", "--wait", "0s"][..],
+        &["run", "resume", "--all", "--wait", "0s"],
+    ] {
+        let output = scene.run(words).ends(124);
+        let _ = output.says(&[
+            "warning: run ",
+            "was started with another configuration, which it keeps",
+        ]);
+    }
+    scene.server.restart().unwrap();
     let run = scene.shown();
     assert_eq!(run["other-configuration"], true, "{run:#}");
     let cancel = format!("keywheel run cancel {}", run["run"].as_str().unwrap());
