@@ -28,6 +28,10 @@ pub struct AuditQuery {
     pub to: Option<Timestamp>,
     /// Only rows with greater numbers.
     pub after: u64,
+    /// Only rows with smaller numbers.
+    pub before: Option<u64>,
+    /// The oldest row first, instead of the newest.
+    pub oldest_first: bool,
     /// Most rows.
     pub limit: u32,
 }
@@ -145,7 +149,7 @@ impl Engine {
         })
     }
 
-    /// Rows of the audit trail, oldest first.
+    /// Rows of the audit trail, newest first unless the query says otherwise.
     ///
     /// # Errors
     /// The store.
@@ -158,6 +162,8 @@ impl Engine {
             from,
             to,
             after,
+            before,
+            oldest_first,
             limit,
         } = query;
         let filter = AuditFilter {
@@ -168,6 +174,8 @@ impl Engine {
             from,
             to,
             after,
+            before,
+            newest_first: !oldest_first,
         };
         let rows = self
             .inner

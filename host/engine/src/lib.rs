@@ -21,6 +21,7 @@ mod pinned;
 mod plan;
 mod plugins;
 mod port;
+mod principal;
 mod removed;
 mod restore;
 mod runs;

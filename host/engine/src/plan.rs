@@ -23,6 +23,7 @@ use crate::perform::{Performer, costs_nothing, kept, verdict};
 use crate::pinned::Pinned;
 use crate::plugins::not_the_file;
 use crate::port::Port;
+use crate::principal::{accounts, targets};
 use crate::settings;
 use crate::view::{PlanView, PlannedStep};
 
@@ -83,8 +84,8 @@ impl Engine {
             digest: settings.plugin_digest.clone(),
             class: settings.class,
             strategy: settings.strategy,
-            target: settings.principal.target.clone(),
-            account: settings.principal.account.clone(),
+            target: targets(&settings.principal.target),
+            account: accounts(&settings.principal.account),
             steps: planned_steps(settings, &answer),
             hosts: granted_hosts(&policy, rotation),
             capabilities: plugin

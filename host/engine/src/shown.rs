@@ -101,6 +101,9 @@ pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> Ru
             .steps
             .into_iter()
             .map(|step| StepView {
+                took_ms: step
+                    .took()
+                    .map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
                 step: step.step,
                 began_at: step.began,
                 ended_at: step.ended,

@@ -171,6 +171,8 @@ pub struct StepView {
     pub began_at: Timestamp,
     /// When it was over.
     pub ended_at: Option<Timestamp>,
+    /// How long it took, in milliseconds: from when it was taken up again, if it had been over before.
+    pub took_ms: Option<u64>,
     /// Tries.
     pub tries: u32,
     /// How its last try ended.
@@ -199,10 +201,10 @@ pub struct PlanView {
     pub class: SlotClass,
     /// How consumers are kept going.
     pub strategy: Strategy,
-    /// The target and the account on it.
-    pub target: String,
-    /// The account.
-    pub account: String,
+    /// The targets, such as each node of a cluster.
+    pub target: Vec<TargetView>,
+    /// The accounts on them, each by the values that name it in the configuration.
+    pub account: Vec<Vec<serde_json::Value>>,
     /// The steps in order.
     pub steps: Vec<PlannedStep>,
     /// Hosts that the plugin may dial.
@@ -217,6 +219,16 @@ pub struct PlanView {
     pub gap: Option<String>,
     /// After this time the old credential is revoked, counted from the promotion, in milliseconds.
     pub revoke_after_ms: u64,
+}
+
+/// A target: the plugin that knows it, and the values that name it, such as host and port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TargetView {
+    /// The plugin.
+    pub plugin: String,
+    /// What names it, in the order of the manifest.
+    pub values: Vec<serde_json::Value>,
 }
 
 /// A step of a plan.

@@ -65,6 +65,13 @@ fn a_wrong_value_that_was_imported_before_its_rotation_is_not_taken_as_verified(
     assert!(scene.status().contains(UNPROVED), "{}", scene.status());
     let plan = host.run(&["plan", "app-db", "-o", "json"], "").ends(10).json();
     assert!(plan[0]["warnings"].to_string().contains(UNPROVED), "{plan:#}");
+    // Targets and accounts are data, not text with data in it.
+    let port = scene.server.port().to_string();
+    assert_eq!(
+        plan[0]["target"],
+        serde_json::json!([{"plugin": "postgres", "values": ["localhost", port]}])
+    );
+    assert_eq!(plan[0]["account"], serde_json::json!([["app"]]));
     let (runs, versions) = (host.json(&["run", "list"]), host.versions("app/db"));
     let _ = host
         .run(&["rotate", "app-db", "--wait", "end"], "")

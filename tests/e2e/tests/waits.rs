@@ -191,6 +191,27 @@ fn a_run_keeps_its_configuration_and_says_so_to_whoever_has_mended_it() {
     assert!(scene.server.login("app", &scene.old).unwrap().is_refused());
 }
 
+/// On a one-slot target nobody can still use the old credential: that is not what it waits for.
+#[test]
+fn a_wait_after_the_promotion_says_what_is_true_of_its_target() {
+    let scene = Scene::adopted();
+    let output = scene.run(&["rotate", "app-db", "--wait", "0s"]).ends(0);
+    let output = output.says(&[
+        "for consumers that may not have read the new credential yet",
+        "the only one that the target takes",
+    ]);
+    assert!(!output.stderr.contains("is revoked"), "{output:?}");
+    let shown = scene.run(&["run", "show", "app-db"]).ends(0).stdout;
+    assert!(
+        shown.contains("for consumers that may not have read the new credential yet"),
+        "{shown}"
+    );
+    // Its one further way is forward, and whoever is in its way is told that and nothing else.
+    let refused = scene.run(&["rotate", "app-db"]).ends(24);
+    let refused = refused.says(&["run.open", "it can only go forward: `keywheel run resume"]);
+    assert!(!refused.stderr.contains("run cancel"), "{refused:?}");
+}
+
 #[test]
 fn the_time_to_wait_is_for_all_pauses_together() {
     let scene = Scene::adopted();

@@ -1,5 +1,7 @@
 //! `keywheel run show`, and the picture of a run that other commands print too.
 
+use std::time::Duration;
+
 use clap::Args;
 use keywheel_engine::view::RunView;
 use keywheel_engine::{Left, RunWord};
@@ -161,8 +163,8 @@ fn steps(run: &RunView, style: Style) -> String {
     let mut table = Table::new(["STEP", "STATE", "SAFETY", "BEGAN", "TOOK", "TRIES", "CODE"]);
     for step in &run.steps {
         let took = step
-            .ended_at
-            .map(|ended| keywheel_config::show_duration(ended.saturating_since(step.began_at)));
+            .took_ms
+            .map(|took| keywheel_config::show_duration(Duration::from_millis(took)));
         table.row([
             step.step.to_string(),
             word_of(&step.state),
