@@ -8,7 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::cmd;
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
-use crate::output::to_stderr;
+use crate::output::{Style, to_stderr};
 
 /// Rotates credentials: durably, without lock-outs, by sandboxed plugins that never see a password.
 #[derive(Debug, Parser)]
@@ -125,8 +125,8 @@ pub(crate) enum Command {
 /// The longest line that is repeated of what somebody typed.
 const LINE_CHARS_MAX: usize = 400;
 
-/// Prints why a command line was not taken, or the help that it asked for. What is wrong is repeated in a message: a text that
-/// could paint on the terminal or fill it is not.
+/// Prints why a command line was not taken, as every other failure is printed, or the help that it asked for. What is wrong is repeated in a message:
+/// a text that could paint on the terminal or fill it is not.
 pub(crate) fn refused(error: &clap::Error) -> ExitCode {
     if error.exit_code() == 0 {
         // Nobody is left to be told when the stream is gone.
@@ -136,12 +136,11 @@ pub(crate) fn refused(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     if wants_json(std::env::args_os()) {
         to_stderr(&usage(error.kind(), &text).to_json());
-    } else if text.chars().all(is_plain) && text.lines().all(|line| line.chars().count() <= LINE_CHARS_MAX) {
+    } else if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // Nothing of what was typed is in it.
         let _ = error.print();
     } else {
-        for line in text.lines() {
-            to_stderr(&format!("{}\n", harmless(line)));
-        }
+        to_stderr(&usage(error.kind(), &text).to_text(Style::PLAIN));
     }
     ExitCode::Usage
 }

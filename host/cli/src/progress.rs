@@ -125,10 +125,10 @@ fn line_of(step: &DescribedStep) -> Option<String> {
         (Some(code), _) if step.failed => format!(": {code}"),
         _ => String::new(),
     };
-    match step.ended {
-        Some(ended) => {
+    match step.took() {
+        Some(took) => {
             let word = if step.failed { "failed" } else { "done" };
-            let spent = keywheel_config::show_duration(ended.saturating_since(step.began));
+            let spent = keywheel_config::show_duration(took);
             Some(format!("  {name:<10} {word}  {}  {spent}{cause}", step.safety))
         }
         None if step.failed => Some(format!("  {name:<10} try {}{cause}", step.tries)),
@@ -156,6 +156,7 @@ mod tests {
         DescribedStep {
             step: StepName::Apply,
             began: Timestamp::from_unix_ms(1_000),
+            again: None,
             ended: ended.map(Timestamp::from_unix_ms),
             tries: 2,
             code: Some("net.timeout".to_owned()),
@@ -177,6 +178,12 @@ mod tests {
         assert_eq!(
             told(Some(1_250), false).as_deref(),
             Some("  apply      done  old-valid  250ms")
+        );
+        let mut second = step(Some(61_040), false);
+        second.again = Some(Timestamp::from_unix_ms(61_000));
+        assert_eq!(
+            line_of(&second).as_deref(),
+            Some("  apply      done  old-valid  40ms")
         );
         assert_eq!(
             told(Some(1_250), true).as_deref(),

@@ -1,17 +1,20 @@
+use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use keywheel_capability::capability::Capabilities;
 use keywheel_config::{Config, Rotation, Upgrades, Vault as VaultConfig};
-use keywheel_model::{Clock, PluginName, RotationName, VersionId};
+use keywheel_model::{Clock, PluginName, RotationName, RunId, VersionId};
 use keywheel_plugin::{CacheOptions, Places, Plugin, Registry, Runtime, RuntimeOptions};
 use keywheel_policy::Policy;
 use keywheel_store::{Options, Store};
 use keywheel_target::postgres::{Pool, PoolLimits};
 use keywheel_vault::{Embedded, Unlock};
+use tokio::sync::OnceCell;
 
 use crate::grants::Grants;
 use crate::journal::Journal;
+use crate::removed::Stray;
 use crate::{Error, capabilities};
 
 /// The host's state, opened exclusively: store, vault, plugins, grants. Clones share it.
@@ -27,6 +30,8 @@ pub(crate) struct Inner {
     pub(crate) vault: Embedded,
     pub(crate) journal: Journal,
     pub(crate) capabilities: Capabilities,
+    pub(crate) strays: OnceCell<Vec<Stray>>,
+    driven: Mutex<BTreeSet<RunId>>,
     pool: Arc<Pool>,
     grants: Arc<Grants>,
     runtime: Arc<Runtime>,
@@ -68,6 +73,8 @@ impl Engine {
                 vault,
                 journal,
                 capabilities,
+                strays: OnceCell::new(),
+                driven: Mutex::default(),
                 pool,
                 grants,
                 runtime,
@@ -151,6 +158,24 @@ impl Inner {
         self.pool.sweep();
     }
 
+    /// Notes that this host drives a run, as long as the mark lives.
+    pub(crate) fn mark_driven(&self, run: &RunId) -> DrivenMark<'_> {
+        self.driven().insert(run.clone());
+        DrivenMark {
+            inner: self,
+            run: run.clone(),
+        }
+    }
+
+    /// Whether this host drives the run. No other host does: it has the state to itself.
+    pub(crate) fn is_driven(&self, run: &RunId) -> bool {
+        self.driven().contains(run)
+    }
+
+    fn driven(&self) -> MutexGuard<'_, BTreeSet<RunId>> {
+        self.driven.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) async fn audit_as(
         &self,
         action: &'static str,
@@ -164,6 +189,18 @@ impl Inner {
         self.store
             .write(move |tx| Ok::<_, Error>(tx.audit(&entry).map(|_| ())?))
             .await
+    }
+}
+
+/// That a run is driven, until this is dropped.
+pub(crate) struct DrivenMark<'i> {
+    inner: &'i Inner,
+    run: RunId,
+}
+
+impl Drop for DrivenMark<'_> {
+    fn drop(&mut self) {
+        self.inner.driven().remove(&self.run);
     }
 }
 
@@ -181,7 +218,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
         .map_err(|_| Error::Defect("a blocking task died"))
 }
 
-async fn open_store(config: &Config, options: Options) -> Result<Store, Error> {
+pub(crate) async fn open_store(config: &Config, options: Options) -> Result<Store, Error> {
     let dir = std::path::absolute(&config.state_dir).unwrap_or_else(|_| config.state_dir.clone());
     let opened = blocking(move || Store::open_existing(&dir, options)).await?;
     opened.map_err(|source| match source {

@@ -3,6 +3,8 @@ use std::path::PathBuf;
 
 use keywheel_model::{PluginName, RotationName, RunId, SecretName, VersionId};
 
+use crate::view::RunView;
+
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -75,6 +77,20 @@ pub enum Error {
         secret: SecretName,
         /// The open run.
         run: RunId,
+        /// It can only go forward.
+        forward: bool,
+    },
+    /// An open run of a rotation that the configuration had before is on the account.
+    #[error("rotation {rotation} has an account on which run {run} of rotation {by} is open")]
+    AccountInUse {
+        /// The rotation that would begin.
+        rotation: RotationName,
+        /// The open run.
+        run: RunId,
+        /// Its rotation.
+        by: RotationName,
+        /// It can only go forward.
+        forward: bool,
     },
     /// The run is over.
     #[error("run {run} is over: {outcome}")]
@@ -100,13 +116,11 @@ pub enum Error {
         /// What was asked for.
         option: &'static str,
     },
-    /// The rotation of an open run stands in the configuration no more.
-    #[error("run {run} belongs to rotation {rotation}, which the configuration does not have")]
+    /// The rotations of open runs stand in the configuration no more.
+    #[error("{}", removed_words(runs))]
     RotationGone {
-        /// The run.
-        run: RunId,
-        /// Its rotation.
-        rotation: RotationName,
+        /// The runs.
+        runs: Vec<RunView>,
     },
     /// No mode of the plugin fits the configuration.
     #[error("no mode of plugin {plugin} fits the configuration of rotation {rotation}")]
@@ -220,7 +234,7 @@ impl Error {
             Self::NoSecret { .. } => "secret.not-found",
             Self::NoVersion { .. } => "secret.no-version",
             Self::NoRun { .. } => "run.not-found",
-            Self::OpenRun { .. } => "run.open",
+            Self::OpenRun { .. } | Self::AccountInUse { .. } => "run.open",
             Self::Over { .. } => "run.over",
             Self::PastNoReturn { .. } => "run.past-no-return",
             Self::Choice { .. } => "run.choice",
@@ -257,16 +271,17 @@ impl Error {
                 format!("`keywheel secret history {secret}` lists its versions")
             }
             Self::NoRun { .. } => "`keywheel run list` lists the runs".to_owned(),
-            Self::OpenRun { run, .. } => format!(
-                "`keywheel run show {run}` tells where it stands, `keywheel run resume {run}` goes on with it, `keywheel run cancel {run}` gives it up"
-            ),
+            Self::OpenRun { run, forward, .. } | Self::AccountInUse { run, forward, .. } => {
+                open_run_hint(run, *forward)
+            }
             Self::PastNoReturn { run } => {
                 format!("it can only be brought to its end: `keywheel run resume {run}`")
             }
             Self::Choice { run, .. } => format!("`keywheel run show {run}` says what to do"),
-            Self::RotationGone { run, rotation } => format!(
-                "bring its run to an end (`keywheel run resume {run}`, `keywheel run cancel {run}`), or put rotation {rotation} back until it is over"
-            ),
+            Self::RotationGone { runs } => {
+                let ways: Vec<_> = runs.iter().map(RunView::removed_way_out).collect();
+                ways.join("\n")
+            }
             Self::Mode { plugin, .. } => format!("`keywheel plugin show {plugin}` lists the modes"),
             Self::Refused { .. } => "nothing was written; mend what stands there and plan again".to_owned(),
             Self::Plan { code, .. } if code == "policy.denied" => {
@@ -301,4 +316,19 @@ impl Error {
             _ => return None,
         })
     }
+}
+
+fn removed_words(runs: &[RunView]) -> String {
+    let words: Vec<_> = runs.iter().map(RunView::removed_words).collect();
+    words.join("; ")
+}
+
+/// What can be done about a run that is in the way.
+fn open_run_hint(run: &RunId, forward: bool) -> String {
+    let rest = if forward {
+        format!("it can only go forward: `keywheel run resume {run}` brings it to its end")
+    } else {
+        format!("`keywheel run resume {run}` goes on with it, `keywheel run cancel {run}` gives it up")
+    };
+    format!("`keywheel run show {run}` tells where it stands; {rest}")
 }

@@ -28,6 +28,10 @@ pub struct AuditQuery {
     pub to: Option<Timestamp>,
     /// Only rows with greater numbers.
     pub after: u64,
+    /// Only rows with smaller numbers.
+    pub before: Option<u64>,
+    /// The oldest row first, instead of the newest.
+    pub oldest_first: bool,
     /// Most rows.
     pub limit: u32,
 }
@@ -61,7 +65,7 @@ impl Engine {
             ));
         }
         for run in self.open_runs().await? {
-            list.push(self.attention_of_run(&run));
+            list.push(attention_of_run(&run));
         }
         for plugin in self.plugins() {
             if matches!(plugin.status, "held" | "refused" | "missing" | "new") {
@@ -85,57 +89,13 @@ impl Engine {
         Ok(list)
     }
 
-    fn attention_of_run(&self, run: &RunView) -> Attention {
-        let subject = format!("rotation {}", run.rotation);
-        let resume = format!("keywheel run resume {}", run.run);
-        if self.inner.config.rotation(&run.rotation).is_none() {
-            let what = format!(
-                "run {} is open, and the configuration does not have its rotation any more",
-                run.run
-            );
-            return attention(&subject, &what, "put the rotation back until its run is over");
-        }
-        let mut entry = match (&run.parked, run.state) {
-            (Some(parked), _) => attention(
-                &subject,
-                &format!(
-                    "run {} is parked ({}): {}",
-                    run.run,
-                    parked.cause.as_str(),
-                    parked.detail
-                ),
-                &parked.way_out,
-            ),
-            (None, RunWord::Waiting) => Attention {
-                harm_at: run.waits_until,
-                ..attention(
-                    &subject,
-                    &format!(
-                        "run {} waits for {}{}; nothing drives it until it is resumed",
-                        run.run,
-                        run.waits_for.unwrap_or("its time"),
-                        trouble(run)
-                    ),
-                    &resume,
-                )
-            },
-            _ => attention(
-                &subject,
-                &format!("run {} was left in the middle ({})", run.run, run.safety),
-                &resume,
-            ),
-        };
-        if let Some(words) = run.configuration_words() {
-            entry.what = format!("{}; {words}", entry.what);
-        }
-        entry
-    }
-
     async fn attention_of_secrets(&self, list: &mut Vec<Attention>) -> Result<(), Error> {
         for rotation in &self.inner.config.rotations {
             let head = self.inner.vault.head(&rotation.secret).await?;
             let subject = format!("secret {}", rotation.secret);
             match head.current() {
+                // While an import is being verified, its run is what needs attention.
+                None if self.open_run_of(&rotation.secret).await?.is_some() => {}
                 None => list.push(attention(
                     &subject,
                     "it has no current version: the credential in use is not imported",
@@ -147,6 +107,13 @@ impl Engine {
                             &subject,
                             "the state was restored, and this secret has not been verified since",
                             &format!("keywheel rotate {}", rotation.name),
+                        ));
+                    }
+                    if self.inner.untried(rotation).await?.is_some() {
+                        list.push(attention(
+                            &subject,
+                            "it was imported before its rotation was there: nothing has proved it",
+                            &format!("keywheel target test {}", rotation.name),
                         ));
                     }
                     if let Some(expires) = current.metadata.expires {
@@ -182,7 +149,7 @@ impl Engine {
         })
     }
 
-    /// Rows of the audit trail, oldest first.
+    /// Rows of the audit trail, newest first unless the query says otherwise.
     ///
     /// # Errors
     /// The store.
@@ -195,6 +162,8 @@ impl Engine {
             from,
             to,
             after,
+            before,
+            oldest_first,
             limit,
         } = query;
         let filter = AuditFilter {
@@ -205,6 +174,8 @@ impl Engine {
             from,
             to,
             after,
+            before,
+            newest_first: !oldest_first,
         };
         let rows = self
             .inner
@@ -372,6 +343,54 @@ impl Engine {
             });
         }
     }
+}
+
+fn attention_of_run(run: &RunView) -> Attention {
+    let subject = format!("rotation {}", run.rotation);
+    let resume = format!("keywheel run resume {}", run.run);
+    if run.removed {
+        return Attention {
+            harm_at: run.waits_until,
+            ..attention(&subject, &run.removed_words(), &run.removed_way_out())
+        };
+    }
+    let mut entry = match (&run.parked, run.state) {
+        (Some(parked), _) => attention(
+            &subject,
+            &format!(
+                "run {} is parked ({}): {}",
+                run.run,
+                parked.cause.as_str(),
+                parked.detail
+            ),
+            &parked.way_out,
+        ),
+        (None, RunWord::Waiting) => Attention {
+            harm_at: run.waits_until,
+            ..attention(
+                &subject,
+                &format!(
+                    "run {} waits for {}{}; no host drives it until it is resumed",
+                    run.run,
+                    run.waits_for.unwrap_or("its time"),
+                    trouble(run)
+                ),
+                &resume,
+            )
+        },
+        _ => attention(
+            &subject,
+            &format!(
+                "run {} was left in the middle ({}); no host drives it",
+                run.run, run.safety
+            ),
+            &resume,
+        ),
+    };
+    if let Some(words) = run.configuration_words() {
+        entry.what = format!("{}; {words}", entry.what);
+    }
+    entry
 }
 
 /// What the next try is for.

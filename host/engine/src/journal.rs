@@ -10,7 +10,9 @@ use serde_json::json;
 
 use crate::Error;
 use crate::pinned::Pinned as PinnedRotation;
+use crate::removed::refused_by;
 use crate::restore::note_verified;
+use crate::untried::note_tried_by;
 
 /// How long a lease lives unless it is renewed. The holder renews it at a third of that.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -91,8 +93,7 @@ impl Journal {
         self.store
             .write(move |tx| {
                 if let Some(run) = tx.open_run_of(&new.secret)? {
-                    let secret = new.secret.clone();
-                    return Err(Error::OpenRun { secret, run });
+                    return Err(refused_by(tx, &new.secret, run)?);
                 }
                 tx.begin_run(&new)?;
                 tx.record(&new.id, PinnedRotation::LABEL, &pinned)?;
@@ -160,6 +161,7 @@ impl Journal {
                     tx.finish_run(&state.run, ending_word(ended.ending))?;
                     if ended.ending == Ending::Succeeded {
                         note_verified(tx, &state)?;
+                        note_tried_by(tx, &state)?;
                     }
                 }
                 Ok::<_, keywheel_store::Error>(version)

@@ -23,6 +23,7 @@ use crate::perform::{Performer, costs_nothing, kept, verdict};
 use crate::pinned::Pinned;
 use crate::plugins::not_the_file;
 use crate::port::Port;
+use crate::principal::{accounts, targets};
 use crate::settings;
 use crate::view::{PlanView, PlannedStep};
 
@@ -54,6 +55,14 @@ impl Engine {
             )
         });
         let weak = inner.weak_current(rotation).await?;
+        let untried = inner.untried_current(rotation).await?;
+        if let Err(in_use) = inner.check_accounts(rotation, plugin.manifest()).await {
+            problems.push(worded(
+                in_use.code(),
+                &in_use.to_string(),
+                in_use.hint().as_deref(),
+            ));
+        }
         let answer = answer.unwrap_or_else(|| Plan {
             steps: Vec::new(),
             problems: Vec::new(),
@@ -75,8 +84,8 @@ impl Engine {
             digest: settings.plugin_digest.clone(),
             class: settings.class,
             strategy: settings.strategy,
-            target: settings.principal.target.clone(),
-            account: settings.principal.account.clone(),
+            target: targets(&settings.principal.target),
+            account: accounts(&settings.principal.account),
             steps: planned_steps(settings, &answer),
             hosts: granted_hosts(&policy, rotation),
             capabilities: plugin
@@ -93,6 +102,7 @@ impl Engine {
                 .chain(ungranted_calls(&policy, rotation, plugin.manifest()))
                 .chain(not_asked)
                 .chain(weak)
+                .chain(untried)
                 .chain(not_the_file(&inner.registry(), &rotation.plugin))
                 .collect(),
             gap: gap(settings, &answer),
@@ -116,7 +126,11 @@ impl Engine {
             })?
             .id
             .clone();
-        self.inner.test_version(rotation, &current).await
+        let verdict = self.inner.test_version(rotation, &current).await?;
+        if matches!(verdict, Ok(Verdict::Accepted)) && self.inner.untried(rotation).await?.is_some() {
+            self.inner.note_tried(&rotation.secret, &current).await?;
+        }
+        Ok(verdict)
     }
 }
 

@@ -9,16 +9,15 @@ use keywheel_manifest::Digest;
 use keywheel_model::{Epoch, RotationName, RunId, SecretName, Trigger};
 use keywheel_plugin::Plugin;
 use keywheel_store::Run;
-use keywheel_workflow::{Choice, Event, State, describe};
+use keywheel_workflow::{Cause, Choice, Event, State};
 
 use crate::driver::{Driver, Left, Stop};
 use crate::engine::{Engine, Inner, actor};
-use crate::journal::{Noted, Saved, ending_word, lease_keys, read_state};
+use crate::journal::{Noted, Saved, ending_word, lease_keys};
 use crate::perform::Performer;
 use crate::pinned::Pinned;
 use crate::settings::Probes;
-use crate::view::{ParkedView, RunView, StepView, StepWord};
-use crate::words::way_out;
+use crate::view::RunView;
 use crate::{Error, Observer, Wait, settings};
 
 /// How a run is to be started and followed.
@@ -87,6 +86,7 @@ impl Engine {
         inner.check_settings(rotation, &plugin).await?;
         if self.open_run_of(&rotation.secret).await?.is_none() {
             inner.check_fitness(rotation, &plugin).await?;
+            inner.check_untried(rotation).await?;
         }
         let run = RunId::fresh(inner.clock.now());
         let (saved, performer) = inner.begin(run, rotation, &plugin, &order).await?;
@@ -127,12 +127,18 @@ impl Engine {
             .store
             .write(move |tx| Ok::<_, Error>(tx.audit(&entry).map(|_| ())?))
             .await?;
-        let events = events_of(wish, &saved.state);
+        let mut events = events_of(wish, &saved.state);
         match inner.performer(&row, &saved.state).await {
-            Ok(performer) => inner.drive(saved, performer, events, order).await,
+            Ok(performer) => {
+                // With the grant back there is nothing to wait for: it is done at once.
+                if is_put_off(wish, &saved.state) && performer.withdrawn(inner).await?.is_none() {
+                    events.push(Event::Resume(Choice::Retry));
+                }
+                inner.drive(saved, performer, events, order).await
+            }
             Err(Withdrawn::Error(error)) => Err(error),
             // The plugin is gone: the run is parked until it is back (rule P12).
-            Err(Withdrawn::Gone(what)) => inner.park(saved, what).await.map(|view| (view, Left::Parked)),
+            Err(Withdrawn::Gone(what)) => inner.park(saved, wish, what).await,
         }
     }
 
@@ -161,19 +167,6 @@ impl Engine {
             .read(|reader| Ok::<_, Error>(reader.open_runs()?))
             .await?;
         self.inner.views(&rows).await
-    }
-
-    /// Whether the configuration still has the rotation of every run that is not over (rule P12): nothing new is begun while one is taken
-    /// out under its run.
-    ///
-    /// # Errors
-    /// [`Error::RotationGone`]; the store.
-    pub async fn check_open_runs(&self) -> Result<(), Error> {
-        let gone = |run: &RunView| self.inner.config.rotation(&run.rotation).is_none();
-        match self.open_runs().await?.into_iter().find(gone) {
-            Some(RunView { run, rotation, .. }) => Err(Error::RotationGone { run, rotation }),
-            None => Ok(()),
-        }
     }
 
     /// One run.
@@ -213,6 +206,12 @@ fn events_of(wish: Wish, state: &State) -> Vec<Event> {
     }
 }
 
+/// Whether the machine only notes the wish: without its grant the plugin can undo nothing.
+fn is_put_off(wish: Wish, state: &State) -> bool {
+    let cause = state.parked.as_ref().map(|parked| parked.cause);
+    matches!(wish, Wish::RollBack | Wish::Cancel) && cause == Some(Cause::Withdrawn)
+}
+
 enum Withdrawn {
     Gone(String),
     Error(Error),
@@ -232,6 +231,7 @@ impl Inner {
         plugin: &Arc<Plugin>,
         order: &Order<'_>,
     ) -> Result<(Saved, Performer), Error> {
+        self.check_accounts(rotation, plugin.manifest()).await?;
         let epoch = self.epoch_of_run(&rotation.secret, order.trigger).await?;
         let settings = Self::settings(rotation, plugin, order.trigger, epoch)?;
         let state = State::new(run, settings);
@@ -319,18 +319,34 @@ impl Inner {
             wait: order.wait,
             observer: order.observer,
         };
+        let driven = self.mark_driven(&run);
         let (_, left) = Box::pin(driver.drive(saved, events)).await?;
+        drop(driven);
         let (row, _) = self.journal.load(&run).await?;
         Ok((self.view(&row).await?, left))
     }
 
-    async fn park(&self, mut saved: Saved, what: String) -> Result<RunView, Error> {
-        let now = self.clock.now();
-        let next = keywheel_workflow::step(&saved.state, &Event::Withdrawn { what }, now);
-        let notes = Noted::of(&next, now).collect();
-        self.journal.save(&mut saved, &next, notes).await?;
+    /// Parks a run whose plugin is gone. A wish to give it up is noted all the same.
+    async fn park(&self, mut saved: Saved, wish: Wish, what: String) -> Result<(RunView, Left), Error> {
+        let mut events = match wish {
+            Wish::RollBack => vec![Event::RollBack],
+            Wish::Cancel => vec![Event::Cancel],
+            Wish::Resume | Wish::ApplyCurrent | Wish::AcceptHead => Vec::new(),
+        };
+        events.push(Event::Withdrawn { what });
+        for event in events {
+            let now = self.clock.now();
+            let next = keywheel_workflow::step(&saved.state, &event, now);
+            let notes = Noted::of(&next, now).collect();
+            self.journal.save(&mut saved, &next, notes).await?;
+        }
+        let left = if saved.state.is_over() {
+            Left::Ended
+        } else {
+            Left::Parked
+        };
         let (row, _) = self.journal.load(&saved.state.run).await?;
-        self.view(&row).await
+        Ok((self.view(&row).await?, left))
     }
 
     /// Ends a run that has not begun, so that it is in nobody's way.
@@ -339,100 +355,5 @@ impl Inner {
         let next = keywheel_workflow::step(&saved.state, &Event::Cancel, now);
         let notes = Noted::of(&next, now).collect();
         self.journal.save(&mut saved, &next, notes).await.map(|_| ())
-    }
-
-    async fn views(&self, rows: &[Run]) -> Result<Vec<RunView>, Error> {
-        let mut views = Vec::with_capacity(rows.len());
-        for row in rows {
-            views.push(self.view(row).await?);
-        }
-        Ok(views)
-    }
-
-    /// A stored run, as a person sees it.
-    async fn view(&self, row: &Run) -> Result<RunView, Error> {
-        let state = read_state(row)?;
-        let other_configuration = !state.is_over() && self.is_configured_otherwise(&state).await?;
-        Ok(view_of(row, &state, other_configuration))
-    }
-
-    /// Whether the rotation stands otherwise in the configuration than the run has pinned it (rule P12). A rotation that is gone is another
-    /// matter, and another plugin file is no configuration.
-    async fn is_configured_otherwise(&self, state: &State) -> Result<bool, Error> {
-        let settings = &state.settings;
-        let Some(rotation) = self.config.rotation(&settings.rotation) else {
-            return Ok(false);
-        };
-        if rotation.plugin != settings.plugin
-            || Pinned::of(rotation) != self.journal.pinned(&state.run).await?
-        {
-            return Ok(true);
-        }
-        let Ok(plugin) = self.plugin(&rotation.plugin) else {
-            return Ok(false);
-        };
-        if plugin.digest().to_string() != settings.plugin_digest {
-            return Ok(false);
-        }
-        let now = settings::pin(
-            rotation,
-            plugin.manifest(),
-            &settings.plugin_digest,
-            settings.trigger,
-            settings.epoch,
-            settings.seed,
-        );
-        Ok(now.map_or(true, |now| now != **settings))
-    }
-}
-
-fn view_of(row: &Run, state: &State, other_configuration: bool) -> RunView {
-    let described = describe(state);
-    RunView {
-        run: row.id.clone(),
-        rotation: row.rotation.clone(),
-        secret: row.secret.clone(),
-        trigger: state.settings.trigger,
-        state: described.word,
-        safety: described.safety,
-        past_no_return: state.past_no_return(),
-        started_at: row.started,
-        finished_at: row.finished,
-        waits_until: described.waits_until,
-        waits_for: described.waits_for,
-        trouble: described.trouble,
-        other_configuration,
-        parked: state.parked.as_ref().map(|parked| ParkedView {
-            cause: parked.cause,
-            detail: parked.detail.clone(),
-            way_out: way_out(parked.cause, &row.id),
-        }),
-        detail: state
-            .ended
-            .as_ref()
-            .map(|ended| ended.detail.clone())
-            .unwrap_or_default(),
-        steps: described
-            .steps
-            .into_iter()
-            .map(|step| StepView {
-                step: step.step,
-                began_at: step.began,
-                ended_at: step.ended,
-                tries: step.tries,
-                code: step.code,
-                message: step.message,
-                state: match step.ended {
-                    None => StepWord::Open,
-                    Some(_) if step.failed => StepWord::Failed,
-                    Some(_) => StepWord::Done,
-                },
-                safety: step.safety,
-            })
-            .collect(),
-        current: state.roles.current.clone(),
-        pending: state.roles.pending.clone(),
-        previous: state.roles.previous.clone(),
-        unproved: state.promoted && !state.proved,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use keywheel_audit::Entry;
 use keywheel_capability::handle::{Alphabet, Labels};
 use keywheel_capability::mask::holds_weak;
-use keywheel_model::{RunId, SecretBytes, SecretName, Trigger, Verdict, VersionId};
+use keywheel_model::{RunId, SecretBytes, SecretName, StepError, Trigger, Verdict, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest};
 use keywheel_vault::{Author, Origin, Pending, Promotion, Rider, SecretValue, Vault as _};
 use keywheel_workflow::Event;
@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::engine::{Engine, Inner, actor};
 use crate::journal::free_ghosts;
 use crate::labels::metadata;
+use crate::untried::untried_words;
 use crate::view::{RunView, SecretView, VersionView};
 use crate::{Error, Left, Order};
 
@@ -46,6 +47,9 @@ impl Import {
 pub enum Imported {
     /// No rotation has it: it is current, unverified.
     Stored(VersionId),
+    /// It took the place of a value that no rotation had when it was imported and that the target does not take. This is what the target says
+    /// of the new one; it is current whatever that is.
+    Replaced(VersionId, Result<Verdict, StepError>),
     /// A rotation has it: it was verified by a run `adopt` (rule P15).
     Adopted(Box<RunView>, Left),
 }
@@ -124,10 +128,11 @@ impl Engine {
         check_value(&import.value)?;
         let inner = &self.inner;
         let Some(rotation) = inner.config.rotation_of(&import.name) else {
+            self.check_no_open_run(&import.name).await?;
             return inner.store_import(import).await.map(Imported::Stored);
         };
         if inner.vault.head(&import.name).await?.current().is_some() {
-            return Err(Error::AlreadyCurrent { secret: import.name });
+            return self.replace_untried(import).await;
         }
         let plugin = inner.plugin(&rotation.plugin)?;
         inner.check_settings(rotation, &plugin).await?;
@@ -143,6 +148,43 @@ impl Engine {
         }
         let (view, left) = inner.drive(saved, performer, vec![Event::Start], order).await?;
         Ok(Imported::Adopted(Box::new(view), left))
+    }
+
+    /// An import where a rotation has a current value already: only one that the target does not take, and never did, is replaced.
+    async fn replace_untried(&self, import: Import) -> Result<Imported, Error> {
+        let inner = &self.inner;
+        let taken = Error::AlreadyCurrent {
+            secret: import.name.clone(),
+        };
+        let Some(rotation) = inner.config.rotation_of(&import.name) else {
+            return Err(taken);
+        };
+        let Some(untried) = inner.untried(rotation).await? else {
+            return Err(taken);
+        };
+        self.check_no_open_run(&import.name).await?;
+        let plugin = inner.plugin(&rotation.plugin)?;
+        inner.check_settings(rotation, &plugin).await?;
+        match inner.test_version(rotation, &untried).await? {
+            Ok(Verdict::Rejected) => {}
+            Ok(Verdict::Accepted) => {
+                inner.note_tried(&import.name, &untried).await?;
+                return Err(taken);
+            }
+            // As long as it may be the right one it stays.
+            verdict => {
+                return Err(Error::Refused {
+                    rotation: rotation.name.clone(),
+                    problems: vec![untried_words(rotation, &verdict)],
+                });
+            }
+        }
+        let version = inner.store_import(import).await?;
+        let verdict = inner.test_version(rotation, &version).await?;
+        if matches!(verdict, Ok(Verdict::Accepted)) {
+            inner.note_tried(&rotation.secret, &version).await?;
+        }
+        Ok(Imported::Replaced(version, verdict))
     }
 
     /// The value of a version, the current one if none is named. Always audited, with the reason.
@@ -179,12 +221,7 @@ impl Engine {
     /// [`Error::Refused`] when the target does not accept it, or cannot be asked; [`Error::OpenRun`].
     pub async fn roll_back(&self, name: &SecretName, to: &VersionId) -> Result<VersionId, Error> {
         let inner = &self.inner;
-        if let Some(run) = self.open_run_of(name).await? {
-            return Err(Error::OpenRun {
-                secret: name.clone(),
-                run,
-            });
-        }
+        self.check_no_open_run(name).await?;
         let head = inner.vault.head(name).await?;
         if head.version(to).is_none() {
             return Err(Error::NoVersion {
@@ -226,6 +263,9 @@ impl Engine {
         inner.journal.release(&run, by.fence).await?;
         let version = rolled?;
         inner.retire(current.as_ref());
+        if inner.config.rotation_of(name).is_some() {
+            inner.note_tried(name, &version).await?;
+        }
         Ok(version)
     }
 }

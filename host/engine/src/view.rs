@@ -12,6 +12,10 @@ use serde::Serialize;
 /// A run, as a person sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each with its own sentence"
+)]
 pub struct RunView {
     /// The run.
     pub run: RunId,
@@ -39,6 +43,12 @@ pub struct RunView {
     pub trouble: Option<Trouble>,
     /// The rotation stands otherwise in the configuration now. The run goes on with what it has pinned.
     pub other_configuration: bool,
+    /// The configuration does not have the rotation any more. The run goes on with what it has pinned.
+    pub removed: bool,
+    /// Whether the host that was asked drives it; no other one can. Otherwise it stands until somebody resumes it.
+    pub driven: bool,
+    /// What a person has asked for and is not done yet: `cancel`, `roll-back`.
+    pub asked: Option<&'static str>,
     /// Why it waits for a person, and the way out.
     pub parked: Option<ParkedView>,
     /// How it ended, for people.
@@ -72,6 +82,58 @@ impl RunView {
         Some(format!(
             "started with another configuration, which it keeps: {way_out}"
         ))
+    }
+}
+
+impl RunView {
+    /// That it is open although the configuration does not have its rotation any more, and where it stands.
+    pub fn removed_words(&self) -> String {
+        let step = self.steps.last();
+        let step = step.map_or_else(String::new, |step| format!(" at `{}`", step.step));
+        format!(
+            "run {} of rotation {} is open ({}{step}, {}), and the configuration does not have that rotation any more",
+            self.run,
+            self.rotation,
+            word_of(self.state),
+            self.safety
+        )
+    }
+
+    /// What can be done about that where the run stands.
+    pub fn removed_way_out(&self) -> String {
+        let (run, back) = (
+            &self.run,
+            format!("put rotation {} back until its run is over", self.rotation),
+        );
+        match (&self.parked, self.past_no_return) {
+            (Some(parked), true) => format!("{back}; {}", parked.way_out),
+            (None, true) => format!(
+                "`keywheel run resume {run}` brings it to its end with the configuration that it keeps (the new credential is current, \
+                 so that `run cancel` cannot take it back); or {back}"
+            ),
+            (Some(parked), false) if parked.cause == Cause::Withdrawn => {
+                format!("{back}; {}", parked.way_out)
+            }
+            (_, false) => format!("`keywheel run cancel {run}` gives it up; or {back}"),
+        }
+    }
+
+    /// What to do about a run that stands although nobody has to decide anything.
+    pub fn undriven_words(&self) -> Option<String> {
+        let stands = matches!(self.state, RunWord::Planned | RunWord::Running | RunWord::Waiting);
+        (stands && !self.driven).then(|| {
+            format!(
+                "no host drives it: `keywheel run resume {}` goes on with it",
+                self.run
+            )
+        })
+    }
+}
+
+fn word_of(state: RunWord) -> String {
+    match serde_json::to_value(state) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
     }
 }
 
@@ -109,6 +171,8 @@ pub struct StepView {
     pub began_at: Timestamp,
     /// When it was over.
     pub ended_at: Option<Timestamp>,
+    /// How long it took, in milliseconds: from when it was taken up again, if it had been over before.
+    pub took_ms: Option<u64>,
     /// Tries.
     pub tries: u32,
     /// How its last try ended.
@@ -137,10 +201,10 @@ pub struct PlanView {
     pub class: SlotClass,
     /// How consumers are kept going.
     pub strategy: Strategy,
-    /// The target and the account on it.
-    pub target: String,
-    /// The account.
-    pub account: String,
+    /// The targets, such as each node of a cluster.
+    pub target: Vec<TargetView>,
+    /// The accounts on them, each by the values that name it in the configuration.
+    pub account: Vec<Vec<serde_json::Value>>,
     /// The steps in order.
     pub steps: Vec<PlannedStep>,
     /// Hosts that the plugin may dial.
@@ -155,6 +219,16 @@ pub struct PlanView {
     pub gap: Option<String>,
     /// After this time the old credential is revoked, counted from the promotion, in milliseconds.
     pub revoke_after_ms: u64,
+}
+
+/// A target: the plugin that knows it, and the values that name it, such as host and port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TargetView {
+    /// The plugin.
+    pub plugin: String,
+    /// What names it, in the order of the manifest.
+    pub values: Vec<serde_json::Value>,
 }
 
 /// A step of a plan.

@@ -1,7 +1,18 @@
 //! What a person is told of a parked run: the way out of each cause.
 
 use keywheel_model::RunId;
-use keywheel_workflow::Cause;
+use keywheel_workflow::{Cause, Wish};
+
+/// The same of one that somebody has asked to be given up, while its plugin or its grant is gone.
+pub(crate) fn way_out_as_wished(run: &RunId, wish: Wish) -> String {
+    let words = match wish {
+        Wish::Cancel => "the cancel",
+        Wish::RollBack => "the roll-back",
+    };
+    format!(
+        "put the plugin and its grant back (`keywheel plugin list`), then `keywheel run resume {run}`: {words} that was asked for is done then"
+    )
+}
 
 /// What a person can do about a parked run.
 pub(crate) fn way_out(cause: Cause, run: &RunId) -> String {

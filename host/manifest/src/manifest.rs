@@ -115,6 +115,13 @@ pub struct Mode {
     account: Option<Vec<Pointer>>,
 }
 
+impl Mode {
+    /// The settings that choose this mode, and their values. None: the mode is always the one.
+    pub fn when(&self) -> impl Iterator<Item = (&Pointer, &Value)> {
+        self.when.iter()
+    }
+}
+
 /// Whom a rotation changes, where: what rule P12 locks. Equal for two configurations that name the same account of one target.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Principal {

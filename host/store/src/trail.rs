@@ -20,8 +20,12 @@ pub struct AuditFilter {
     pub from: Option<Timestamp>,
     /// Before.
     pub to: Option<Timestamp>,
-    /// Only rows with greater numbers: the next page.
+    /// Only rows with greater numbers: the next page, oldest first.
     pub after: u64,
+    /// Only rows with smaller numbers: the next page, newest first.
+    pub before: Option<u64>,
+    /// The newest row first, instead of the oldest.
+    pub newest_first: bool,
 }
 
 const COLUMNS: &str = "seq, at, actor, action, resource, outcome, run, details, prev, hash, seal";
@@ -43,15 +47,16 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
 }
 
 impl Reader<'_> {
-    /// Rows of the trail that match, oldest first, at most `limit`.
+    /// Rows of the trail that match, at most `limit`.
     ///
     /// # Errors
     /// What SQLite refuses.
     pub fn audit_rows(&self, filter: &AuditFilter, limit: u32) -> Result<Vec<Row>, Error> {
+        let order = if filter.newest_first { "DESC" } else { "ASC" };
         let sql = format!(
             "SELECT {COLUMNS} FROM audit WHERE seq > ?1 AND (?2 IS NULL OR resource = ?2) AND (?3 IS NULL OR actor = ?3)
              AND (?4 IS NULL OR action = ?4) AND (?5 IS NULL OR run = ?5) AND (?6 IS NULL OR at >= ?6)
-             AND (?7 IS NULL OR at < ?7) ORDER BY seq LIMIT ?8"
+             AND (?7 IS NULL OR at < ?7) AND (?9 IS NULL OR seq < ?9) ORDER BY seq {order} LIMIT ?8"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map(
@@ -63,7 +68,8 @@ impl Reader<'_> {
                 filter.run.as_ref().map(RunId::as_str),
                 filter.from.map(Timestamp::as_unix_ms),
                 filter.to.map(Timestamp::as_unix_ms),
-                limit
+                limit,
+                filter.before
             ],
             read,
         )?;

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use keywheel_model::{Effect as Reach, Safety, StepName, Strategy, Timestamp};
 
 use crate::{Effect, Ending, Entry, Phase, RunWord, State, Trouble};
@@ -26,6 +28,8 @@ pub struct DescribedStep {
     pub step: StepName,
     /// When its first try began.
     pub began: Timestamp,
+    /// When it was taken up again after it had been over.
+    pub again: Option<Timestamp>,
     /// When it was over.
     pub ended: Option<Timestamp>,
     /// Tries.
@@ -38,6 +42,14 @@ pub struct DescribedStep {
     pub failed: bool,
     /// The safety when the step was over; of one that is not over, the run's.
     pub safety: Safety,
+}
+
+impl DescribedStep {
+    /// How long it took, from its beginning or from when it was taken up again last: what lay between is no work of its own.
+    pub fn took(&self) -> Option<Duration> {
+        let began = self.again.unwrap_or(self.began);
+        self.ended.map(|ended| ended.saturating_since(began))
+    }
 }
 
 /// A run in words.
@@ -59,6 +71,7 @@ pub fn describe(state: &State) -> Description {
             .map(|entry| DescribedStep {
                 step: entry.step,
                 began: entry.began,
+                again: entry.again,
                 ended: entry.ended,
                 tries: entry.tries,
                 code: entry.code.clone(),
@@ -106,7 +119,12 @@ fn waits_for(state: &State, until: Timestamp) -> &'static str {
         Phase::Create | Phase::Apply if state.stale_until == Some(until) => {
             "consumers that may still use what an earlier run has left"
         }
+        // On a one-slot target the old one is dead: nobody can still use it.
+        Phase::Propagate if displaces(state) => "consumers that may not have read the new credential yet",
         Phase::Propagate => "consumers that may still use the old credential",
+        Phase::Revoke | Phase::Retire if displaces(state) => {
+            "the end of the grace, when the target is shown to refuse the old credential"
+        }
         Phase::Revoke | Phase::Retire => "the old credential's grace",
         Phase::ProveDead | Phase::Prove | Phase::ProveCurrent => "the target to believe it",
         _ => "its time",

@@ -275,6 +275,9 @@ pub struct StepLog {
     pub step: StepName,
     /// When its first try began.
     pub began: Timestamp,
+    /// When it was taken up again after it had been over, such as a second login at the end of a wait.
+    #[serde(default)]
+    pub again: Option<Timestamp>,
     /// When it was over; none while it is not.
     pub ended: Option<Timestamp>,
     /// Tries.

@@ -143,15 +143,23 @@ fn a_host_or_a_statement_that_is_granted_no_more_parks_the_run() {
         let _ = output.ends(41);
         assert!(scene.parked().contains("is not granted"), "{}", scene.parked());
         assert!(scene.accepts_old());
-        fs::write(&grant, &text).unwrap();
-        // The wish to end it waits for the grant too, and is fulfilled when it goes on.
-        let _ = scene
+        // Without any grant the wish to end it is noted, and that is said.
+        fs::remove_file(&grant).unwrap();
+        let cancel = &["run", "cancel", "app-db", "--wait", "end", "--reason", "narrowed"];
+        let noted = scene.host.run(cancel, "").ends(41);
+        assert!(
+            noted.stdout.contains("asked for:")
+                && noted
+                    .stdout
+                    .contains("the cancel that was asked for is done then"),
+            "{noted:?}"
+        );
+        let run = scene
             .host
-            .run(
-                &["run", "cancel", "app-db", "--wait", "end", "--reason", "narrowed"],
-                "",
-            )
-            .ends(41);
+            .run(&["run", "show", "app-db", "-o", "json"], "")
+            .json();
+        assert_eq!(run["asked"], "cancel", "{run:#}");
+        fs::write(&grant, &text).unwrap();
         let _ = scene
             .host
             .run(&["run", "resume", "app-db", "--wait", "end"], "")
@@ -170,6 +178,37 @@ fn a_host_or_a_statement_that_is_granted_no_more_parks_the_run() {
         ["narrowed", "narrowed"],
         "a person's reason stands in the audit trail"
     );
+}
+
+/// Nothing has to be resumed for it.
+#[test]
+fn a_run_that_is_parked_for_its_grant_is_taken_back_at_once_when_the_grant_is_back() {
+    let scene = Scene::new("1s", "");
+    let grant = scene.host.file("policies/postgres.toml");
+    let text = fs::read_to_string(&grant).unwrap();
+    let narrowed = text
+        .lines()
+        .filter(|line| !line.starts_with("set = "))
+        .fold(String::new(), |all, line| all + line + "\n");
+    for (wish, ends) in [("cancel", "cancelled"), ("rollback", "rolled-back")] {
+        fs::write(&grant, &narrowed).unwrap();
+        let _ = scene
+            .host
+            .run(&["rotate", "app-db", "--wait", "end"], "")
+            .ends(41);
+        let _ = scene.parked();
+        fs::write(&grant, &text).unwrap();
+        let _ = scene
+            .host
+            .run(&["run", wish, "app-db", "--wait", "end"], "")
+            .ends(0);
+        let run = scene.host.json(&["run", "show", "app-db"]);
+        assert_eq!(
+            (&run["state"], &run["asked"]),
+            (&ends.into(), &serde_json::Value::Null)
+        );
+        assert!(scene.accepts_old());
+    }
 }
 
 #[test]

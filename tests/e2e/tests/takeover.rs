@@ -152,6 +152,24 @@ fn a_run_that_is_taken_back_is_not_overtaken_by_the_statement_of_the_dead_host()
 #[test]
 fn a_run_goes_on_without_waiting_for_the_deadline_of_the_dead_host() {
     let scene = Scene::new();
+    // Its state is that of a run at work: wherever it is shown, it is said that nobody works on it.
+    let run = scene.host.json(&["run", "show", "app-db"]);
+    assert_eq!(
+        (&run["state"], &run["driven"]),
+        (&"running".into(), &false.into())
+    );
+    let resume = format!("keywheel run resume {}", run["run"].as_str().unwrap());
+    for (words, code, told) in [
+        (&["run", "show", "app-db"][..], 0, resume.as_str()),
+        (&["run", "list"], 0, "run resume"),
+        (&["status"], 10, resume.as_str()),
+    ] {
+        let shown = scene.host.run(words, "").ends(code).stdout;
+        assert!(
+            shown.contains("no host drives it") && shown.contains(told),
+            "{words:?}: {shown}"
+        );
+    }
     let _ = scene
         .take_over(&["run", "resume", "app-db", "--wait", "5s"])
         .ends(0);
@@ -160,4 +178,6 @@ fn a_run_goes_on_without_waiting_for_the_deadline_of_the_dead_host() {
     assert_ne!(new, scene.old);
     assert!(scene.server.login("app", &new).unwrap().is_accepted());
     assert!(scene.server.login("app", &scene.old).unwrap().is_refused());
+    let shown = scene.host.run(&["run", "show", "app-db"], "").ends(0).stdout;
+    assert!(!shown.contains("no host drives it"), "{shown}");
 }

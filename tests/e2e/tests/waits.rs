@@ -154,8 +154,7 @@ fn a_run_keeps_its_configuration_and_says_so_to_whoever_has_mended_it() {
     } = scene;
     server.stop().unwrap();
     let _ = host.run(&["rotate", "app-db", "--wait", "0s"], "").ends(124);
-    server.restart().unwrap();
-    let scene = Scene {
+    let mut scene = Scene {
         server,
         host,
         old,
@@ -163,6 +162,18 @@ fn a_run_keeps_its_configuration_and_says_so_to_whoever_has_mended_it() {
     };
     assert_eq!(scene.shown()["other-configuration"], false);
     scene.configure(&[]);
+    // Whoever goes on with it is told before it does anything.
+    for words in [
+        &["run", "resume", "app-db", "--wait", "0s"][..],
+        &["run", "resume", "--all", "--wait", "0s"],
+    ] {
+        let output = scene.run(words).ends(124);
+        let _ = output.says(&[
+            "warning: run ",
+            "was started with another configuration, which it keeps",
+        ]);
+    }
+    scene.server.restart().unwrap();
     let run = scene.shown();
     assert_eq!(run["other-configuration"], true, "{run:#}");
     let cancel = format!("keywheel run cancel {}", run["run"].as_str().unwrap());
@@ -178,6 +189,27 @@ fn a_run_keeps_its_configuration_and_says_so_to_whoever_has_mended_it() {
     let _ = scene.run(&["run", "cancel", "app-db"]).ends(0);
     let _ = scene.run(&["rotate", "app-db", "--wait", "end"]).ends(0);
     assert!(scene.server.login("app", &scene.old).unwrap().is_refused());
+}
+
+/// On a one-slot target nobody can still use the old credential: that is not what it waits for.
+#[test]
+fn a_wait_after_the_promotion_says_what_is_true_of_its_target() {
+    let scene = Scene::adopted();
+    let output = scene.run(&["rotate", "app-db", "--wait", "0s"]).ends(0);
+    let output = output.says(&[
+        "for consumers that may not have read the new credential yet",
+        "the only one that the target takes",
+    ]);
+    assert!(!output.stderr.contains("is revoked"), "{output:?}");
+    let shown = scene.run(&["run", "show", "app-db"]).ends(0).stdout;
+    assert!(
+        shown.contains("for consumers that may not have read the new credential yet"),
+        "{shown}"
+    );
+    // Its one further way is forward, and whoever is in its way is told that and nothing else.
+    let refused = scene.run(&["rotate", "app-db"]).ends(24);
+    let refused = refused.says(&["run.open", "it can only go forward: `keywheel run resume"]);
+    assert!(!refused.stderr.contains("run cancel"), "{refused:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::exit_code::ExitCode;
 /// The audit trail.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Print who did what to which secret and when, oldest first
+    /// Print who did what to which secret and when, newest first
     Search(search::Arguments),
     /// Check the whole chain, and against heads that were kept elsewhere
     Verify(verify::Arguments),

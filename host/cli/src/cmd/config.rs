@@ -1,7 +1,11 @@
 //! `keywheel config`: check, print and describe the configuration.
 
+use std::error::Error as _;
+use std::sync::Arc;
+
 use clap::{Args, Subcommand};
-use keywheel_config::{Draft, Entry, Origin};
+use keywheel_config::{Config, Draft, Entry, Origin};
+use keywheel_engine::{Error, SystemClock};
 use serde::Serialize;
 
 use crate::cmd::Context;
@@ -62,6 +66,7 @@ async fn check(context: &Context) -> Result<ExitCode, Failure> {
     let policy = grants::read(draft.policies_dir())?;
     let config = draft.check(&found.manifests, &grants::subjects(&policy))?;
     keywheel_engine::check_settings(&config).await?;
+    check_runs(&config, context).await?;
     let checked = Checked {
         rotations: config.rotations.len(),
         plugins: found.manifests.keys().map(ToString::to_string).collect(),
@@ -75,6 +80,26 @@ async fn check(context: &Context) -> Result<ExitCode, Failure> {
         )
     })?;
     Ok(ExitCode::Ok)
+}
+
+/// Rule P12: no rotation is taken out under its open run. What cannot be looked at now is no fault of the configuration's.
+async fn check_runs(config: &Config, context: &Context) -> Result<(), Failure> {
+    match keywheel_engine::runs_without_rotation(config, Arc::new(SystemClock)).await {
+        Ok(runs) if runs.is_empty() => Ok(()),
+        Ok(runs) => Err(Error::RotationGone { runs }.into()),
+        Err(Error::NoState { .. }) => Ok(()),
+        Err(error) => {
+            let mut words = error.to_string();
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                words = format!("{words}: {error}");
+                cause = error.source();
+            }
+            let what = "whether each open run still has its rotation was not looked at";
+            context.output.warn(&format!("{what}: {words}"));
+            Ok(())
+        }
+    }
 }
 
 fn schema() -> Result<ExitCode, Failure> {

@@ -65,13 +65,18 @@ pub(crate) async fn open_unsealed(context: &Context) -> Result<Engine, Failure> 
     unsealed(open(context).await?, context).await
 }
 
-/// The same, with a configuration that was checked whole: for commands that start something.
+/// The same, with a configuration that was checked whole: for commands that start something. A rotation that was taken out under its open run
+/// is warned of: the run keeps everybody else off its secret and its account by itself.
 ///
 /// # Errors
-/// As [`open_unsealed`]; the configuration does not fit the plugins, or lacks the rotation of an open run.
+/// As [`open_unsealed`]; the configuration does not fit the plugins.
 pub(crate) async fn open_checked(context: &Context) -> Result<Engine, Failure> {
     let engine = Engine::open(checked_config(context)?, Arc::new(SystemClock)).await?;
-    engine.check_open_runs().await?;
+    for run in engine.removed_runs().await? {
+        context
+            .output
+            .warn(&format!("{}: {}", run.removed_words(), run.removed_way_out()));
+    }
     unsealed(engine, context).await
 }
 

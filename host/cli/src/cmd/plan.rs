@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use keywheel_engine::view::PlanView;
 use keywheel_model::Strategy;
+use serde_json::Value;
 
 use crate::cmd::rotate::Which;
 use crate::cmd::{Context, host};
@@ -58,8 +59,13 @@ pub(crate) fn text(plan: &PlanView, style: Style) -> String {
         plan.rotation, plan.secret, plan.plugin
     ));
     text.fact("digest", &plan.digest);
-    text.fact("target", label(&plan.target));
-    text.fact("account", label(&plan.account));
+    let targets = plan.target.iter();
+    let targets: Vec<String> = targets
+        .map(|target| label(&target.plugin, &target.values))
+        .collect();
+    text.fact("target", targets.join(", "));
+    let accounts: Vec<String> = plan.account.iter().map(|account| label("", account)).collect();
+    text.fact("account", accounts.join(", "));
     text.fact("strategy", strategy(plan));
     text.fact("hosts", plan.hosts.join(", "));
     text.fact("capabilities", plan.capabilities.join(", "));
@@ -99,31 +105,18 @@ fn fate(plan: &PlanView, after: &str) -> String {
     }
 }
 
-/// A target or account as a person writes it: `postgres["db","5432"]` is `postgres db:5432`. What is of another form is left as it is.
-fn label(canonical: &str) -> String {
-    let mut labels = Vec::new();
-    let mut rest = canonical;
-    while let Some(at) = rest.find('[') {
-        let mut values = serde_json::Deserializer::from_str(&rest[at..]).into_iter::<Vec<String>>();
-        let Some(Ok(parts)) = values.next() else {
-            return canonical.to_owned();
-        };
-        let end = at + values.byte_offset();
-        let words = [rest[..at].trim(), &parts.join(":")];
-        labels.push(
-            words
-                .into_iter()
-                .filter(|word| !word.is_empty())
-                .collect::<Vec<_>>()
-                .join(" "),
-        );
-        rest = &rest[end..];
-    }
-    if labels.is_empty() {
-        canonical.to_owned()
-    } else {
-        labels.join(", ")
-    }
+/// A target as a person writes it: `postgres db:5432`.
+fn label(name: &str, values: &[Value]) -> String {
+    let values: Vec<String> = values
+        .iter()
+        .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        .collect();
+    let words = [name, &values.join(":")];
+    words
+        .into_iter()
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn strategy(plan: &PlanView) -> String {
@@ -136,19 +129,13 @@ mod tests {
 
     #[test]
     fn a_target_and_an_account_are_shown_as_a_person_writes_them() {
-        for (canonical, shown) in [
-            (r#"postgres["localhost","5432"]"#, "postgres localhost:5432"),
-            (
-                r#"redis["a","6379"] redis["b","6379"]"#,
-                "redis a:6379, redis b:6379",
-            ),
-            (r#"["app"]"#, "app"),
-            (r#"["app_a"] ["app_b"]"#, "app_a, app_b"),
-            (r#"["with [brackets]"]"#, "with [brackets]"),
-            ("something else", "something else"),
-            ("broken[\"", "broken[\""),
-        ] {
-            assert_eq!(label(canonical), shown);
-        }
+        let values = |words: &[&str]| words.iter().copied().map(Value::from).collect::<Vec<_>>();
+        assert_eq!(
+            label("postgres", &values(&["localhost", "5432"])),
+            "postgres localhost:5432"
+        );
+        assert_eq!(label("", &values(&["app"])), "app");
+        assert_eq!(label("", &[Value::from(7)]), "7");
+        assert_eq!(label("something else", &[]), "something else");
     }
 }

@@ -4,6 +4,7 @@ pub(crate) mod add;
 pub(crate) mod folder;
 pub(crate) mod list;
 pub(crate) mod pack;
+pub(crate) mod settings;
 pub(crate) mod show;
 
 use std::path::Path;
@@ -20,7 +21,7 @@ use crate::exit_code::ExitCode;
 pub(crate) enum Verb {
     /// List the plugin folder: what is pinned, new, held, missing or refused
     List,
-    /// Print what a plugin asks for: capabilities, inputs, modes, and every place a secret may enter
+    /// Print what a plugin asks for: capabilities, inputs, modes, settings, and every place a secret may enter
     Show(show::Arguments),
     /// Show what a plugin asks for, pin its bytes and write its grant
     Add(add::Arguments),

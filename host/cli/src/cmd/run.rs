@@ -96,24 +96,27 @@ pub(crate) async fn find(engine: &Engine, named: &str) -> Result<RunId, Failure>
     if let Ok(run) = named.parse::<RunId>() {
         return Ok(run);
     }
-    let rotation = named
-        .parse::<RotationName>()
-        .ok()
-        .filter(|name| engine.config().rotation(name).is_some());
-    let Some(rotation) = rotation else {
-        let message = format!("there is no run and no rotation `{}`", named.escape_debug());
-        return Err(Failure::new(ExitCode::NotFound, "run.not-found", message)
-            .hint("`keywheel run list` lists the runs"));
+    let rotation = named.parse::<RotationName>().ok();
+    // Also of a rotation that the configuration does not have any more.
+    let newest = match &rotation {
+        Some(rotation) => engine.runs(Some(rotation), 1).await?.into_iter().next(),
+        None => None,
     };
-    let newest = engine.runs(Some(&rotation), 1).await?.into_iter().next();
-    newest.map(|run| run.run).ok_or_else(|| {
-        Failure::new(
-            ExitCode::NotFound,
-            "run.not-found",
-            format!("`{rotation}` has no run yet"),
-        )
-        .hint(format!("`keywheel rotate {rotation}` starts one"))
-    })
+    if let Some(newest) = newest {
+        return Ok(newest.run);
+    }
+    let not_found = |message| Failure::new(ExitCode::NotFound, "run.not-found", message);
+    Err(
+        match rotation.filter(|name| engine.config().rotation(name).is_some()) {
+            Some(rotation) => not_found(format!("`{rotation}` has no run yet"))
+                .hint(format!("`keywheel rotate {rotation}` starts one")),
+            None => not_found(format!(
+                "there is no run and no rotation `{}`",
+                named.escape_debug()
+            ))
+            .hint("`keywheel run list` lists the runs"),
+        },
+    )
 }
 
 /// How a command ends that left a run like this.

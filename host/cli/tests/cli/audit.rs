@@ -21,6 +21,37 @@ fn host() -> Place {
     place
 }
 
+#[test]
+fn a_search_begins_with_the_newest_row_unless_it_is_told_otherwise() {
+    let place = host();
+    let rows = |words: &str| -> Vec<u64> {
+        let ran = place.run(&format!("-o json audit search {words}"));
+        assert_eq!(ran.exit, 0, "{}", ran.err);
+        let rows: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        let rows = rows.as_array().unwrap().iter();
+        rows.map(|row| row["seq"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(rows(""), [3, 2, 1]);
+    assert_eq!(rows("--oldest-first"), [1, 2, 3]);
+    assert_eq!(rows("--limit 2"), [3, 2]);
+    // The command that it names goes on where it ended.
+    let next = place.run("audit search --limit 2");
+    assert!(
+        next.err.contains("next: keywheel audit search --before 2"),
+        "{}",
+        next.err
+    );
+    assert_eq!(rows("--before 2"), [1]);
+    let next = place.run("audit search --oldest-first --limit 2");
+    assert!(
+        next.err
+            .contains("next: keywheel audit search --oldest-first --after 2"),
+        "{}",
+        next.err
+    );
+    assert_eq!(rows("--oldest-first --after 2"), [3]);
+}
+
 fn assert_broken(place: &Place, row: u64) {
     let ran = place.run("audit verify");
     assert_eq!(ran.exit, 42, "{} {}", ran.out, ran.err);

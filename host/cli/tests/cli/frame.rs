@@ -50,6 +50,39 @@ fn a_wrong_command_line_ends_with_2_and_leaves_standard_output_empty() {
 }
 
 #[test]
+fn a_wrong_command_line_is_told_like_every_other_failure() {
+    for (words, message, hint) in [
+        (
+            "frobnicate",
+            "unrecognized subcommand 'frobnicate'",
+            "Usage: keywheel",
+        ),
+        ("config chek", "unrecognized subcommand 'chek'", "'check'"),
+        (
+            "run show",
+            "required arguments were not provided: <RUN>",
+            "Usage: keywheel run show",
+        ),
+        ("-o yaml config check", "invalid value 'yaml'", "--help"),
+    ] {
+        let ran = Place::new().run(words);
+        assert_eq!((ran.exit, ran.out.as_str()), (2, ""), "{words}");
+        let (first, rest) = ran.err.split_once('\n').unwrap();
+        assert!(
+            first.starts_with("error[usage.invalid]: ") && first.contains(message),
+            "{words}: {first}"
+        );
+        assert!(
+            rest.lines().all(|line| line.starts_with("hint: ")) && rest.contains(hint),
+            "{words}: {rest}"
+        );
+    }
+    // Who names no command wants to know which there are.
+    let ran = Place::new().run("config");
+    assert!(ran.err.contains("Commands:"), "{}", ran.err);
+}
+
+#[test]
 fn the_page_of_exit_codes_is_the_one_of_the_binary() {
     let page = std::fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),

@@ -46,6 +46,22 @@ fn pack_writes_the_manifest_in_and_show_reads_it_out() {
     let shown: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(shown["capabilities"], serde_json::json!(["core", "net"]));
     assert_eq!(shown["shapes"][0]["secrets"], serde_json::json!(["subject"]));
+    let ran = place.run("plugin show demo.wasm");
+    assert!(
+        ran.out.contains("\nMODE ") && ran.out.contains("\nalways "),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.out.contains("\nSETTING ")
+            && ran
+                .out
+                .lines()
+                .any(|line| line.starts_with("host ") && line.contains("yes")),
+        "{}",
+        ran.out
+    );
+    assert_eq!(shown["settings"][0]["name"], "host", "{shown:#}");
     let ran = place.run("plugin show --schema demo.wasm");
     assert_eq!(
         serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()["required"][0],

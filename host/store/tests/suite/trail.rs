@@ -160,6 +160,15 @@ async fn rows_are_found_by_what_and_when() {
         ),
         (
             AuditFilter {
+                after: 2,
+                before: Some(6),
+                newest_first: true,
+                ..AuditFilter::default()
+            },
+            vec![5, 4, 3],
+        ),
+        (
+            AuditFilter {
                 to: Some(Timestamp::from_unix_ms(BEGIN)),
                 ..AuditFilter::default()
             },

@@ -19,12 +19,15 @@ impl Work {
         let now = self.now;
         if let Some(entry) = self.state.log.iter_mut().find(|entry| entry.step == step) {
             entry.tries += 1;
-            entry.ended = None;
+            if entry.ended.take().is_some() {
+                entry.again = Some(now);
+            }
             entry.failed = false;
         } else {
             self.state.log.push(StepLog {
                 step,
                 began: now,
+                again: None,
                 ended: None,
                 tries: 1,
                 code: None,

@@ -31,7 +31,13 @@ pub(crate) struct Arguments {
     /// Before this time (UTC)
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
     until: Option<Timestamp>,
-    /// Only rows after this one, to go on with a long list
+    /// The oldest row first, instead of the newest
+    #[arg(long)]
+    oldest_first: bool,
+    /// Only rows before this one, to go on with a long list
+    #[arg(long, value_name = "ROW")]
+    before: Option<u64>,
+    /// Only rows after this one, to go on with a list that begins with the oldest
     #[arg(long, value_name = "ROW", default_value_t = 0)]
     after: u64,
     /// At most so many rows
@@ -51,6 +57,8 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<ExitC
         from: arguments.since,
         to: arguments.until,
         after: arguments.after,
+        before: arguments.before,
+        oldest_first: arguments.oldest_first,
         limit,
     };
     let rows = host::open(context).await?.audit(query).await?;
@@ -72,9 +80,11 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<ExitC
         table.to_text(style)
     })?;
     if let Some(last) = rows.last().filter(|_| rows.len() == limit as usize) {
-        context
-            .output
-            .next(&format!("keywheel audit search --after {}", last.seq));
+        context.output.next(&if arguments.oldest_first {
+            format!("keywheel audit search --oldest-first --after {}", last.seq)
+        } else {
+            format!("keywheel audit search --before {}", last.seq)
+        });
     }
     Ok(ExitCode::Ok)
 }

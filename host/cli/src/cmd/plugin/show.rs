@@ -7,6 +7,7 @@ use keywheel_manifest::{Digest, Mode, Shape};
 use serde::Serialize;
 
 use crate::cmd::Context;
+use crate::cmd::plugin::settings::{self, Setting};
 use crate::cmd::plugin::{folder, manifest_failure, no_such_plugin};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
@@ -37,12 +38,16 @@ struct Shown<'a> {
     /// Secrets that it takes beside the rotated one.
     inputs: Vec<&'a str>,
     modes: Vec<ShownMode>,
+    /// What `[rotation.config]` takes.
+    settings: Vec<Setting>,
     /// Every place that a secret may enter.
     shapes: Vec<ShownShape<'a>>,
 }
 
 #[derive(Debug, Serialize)]
 struct ShownMode {
+    /// The settings that choose it: `mode = "role"`; empty where there is only one.
+    when: String,
     class: String,
     strategy: serde_json::Value,
     proof: serde_json::Value,
@@ -83,6 +88,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, 
             .collect(),
         inputs: manifest.inputs.iter().map(String::as_str).collect(),
         modes: manifest.modes().iter().map(mode).collect(),
+        settings: settings::of(&manifest.config_schema),
         shapes: manifest.shapes().iter().map(shape).collect(),
     };
     context.output.data(&shown, |style| text(&shown, style))?;
@@ -107,7 +113,12 @@ fn find(plugin: &str, context: &Context) -> Result<PathBuf, Failure> {
 }
 
 fn mode(mode: &Mode) -> ShownMode {
+    let when = mode.when().map(|(place, value)| {
+        let name = place.to_string();
+        format!("{} = {value}", name.trim_start_matches('/').replace('/', "."))
+    });
     ShownMode {
+        when: when.collect::<Vec<_>>().join(", "),
         class: format!("{:?}", mode.class),
         strategy: serde_json::json!(mode.strategy),
         proof: serde_json::json!(mode.proof),
@@ -146,10 +157,15 @@ fn text(shown: &Shown<'_>, style: Style) -> String {
     text.fact("capabilities", list(&shown.capabilities));
     text.fact("inputs", list(&shown.inputs));
     text.line("");
-    let mut modes = Table::new(["CLASS", "STRATEGY", "PROOF", "BELIEF"]);
+    let mut modes = Table::new(["MODE", "CLASS", "STRATEGY", "PROOF", "BELIEF"]);
     for mode in &shown.modes {
         let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         modes.row([
+            if mode.when.is_empty() {
+                "always".to_owned()
+            } else {
+                mode.when.clone()
+            },
             mode.class.clone(),
             word(&mode.strategy),
             word(&mode.proof),
@@ -158,6 +174,10 @@ fn text(shown: &Shown<'_>, style: Style) -> String {
     }
     text.lines(&modes.to_text(style));
     text.line("");
+    if !shown.settings.is_empty() {
+        text.lines(&settings::table(&shown.settings, style));
+        text.line("");
+    }
     let mut shapes = Table::new(["CALL", "KIND", "EFFECT", "SECRETS"]);
     for shape in &shown.shapes {
         shapes.row([

@@ -68,6 +68,10 @@ fn why(run: &RunView) -> String {
     match (&run.parked, &run.trouble) {
         (Some(parked), _) => word_of(&parked.cause),
         (None, Some(trouble)) => trouble.code.clone(),
-        (None, None) => run.waits_for.unwrap_or_default().to_owned(),
+        (None, None) => match run.waits_for {
+            Some(what) => what.to_owned(),
+            None if run.undriven_words().is_some() => "no host drives it: `run resume`".to_owned(),
+            None => String::new(),
+        },
     }
 }

@@ -1,5 +1,7 @@
 //! `keywheel run show`, and the picture of a run that other commands print too.
 
+use std::time::Duration;
+
 use clap::Args;
 use keywheel_engine::view::RunView;
 use keywheel_engine::{Left, RunWord};
@@ -48,7 +50,17 @@ pub(crate) fn text(run: &RunView, style: Style) -> String {
     if run.finished_at.is_none() {
         text.fact("way", way(run));
     }
+    if let Some(words) = run.undriven_words() {
+        text.fact("driven", words);
+    }
     if let Some(words) = run.configuration_words() {
+        text.fact("configuration", words);
+    }
+    if run.removed {
+        let words = format!(
+            "its rotation is not there any more, and the run keeps what it was started with: {}",
+            run.removed_way_out()
+        );
         text.fact("configuration", words);
     }
     text.line("");
@@ -106,6 +118,9 @@ fn facts(run: &RunView, text: &mut Text) {
             format_args!("{}: {}", trouble.code, trouble.message),
         );
     }
+    if let (Some(asked), Some(_)) = (run.asked, &run.parked) {
+        text.fact("asked for", format_args!("{asked}; noted, and not done yet"));
+    }
     if run.unproved {
         text.fact("unproved", "no login has proved the new credential yet");
     }
@@ -148,8 +163,8 @@ fn steps(run: &RunView, style: Style) -> String {
     let mut table = Table::new(["STEP", "STATE", "SAFETY", "BEGAN", "TOOK", "TRIES", "CODE"]);
     for step in &run.steps {
         let took = step
-            .ended_at
-            .map(|ended| keywheel_config::show_duration(ended.saturating_since(step.began_at)));
+            .took_ms
+            .map(|took| keywheel_config::show_duration(Duration::from_millis(took)));
         table.row([
             step.step.to_string(),
             word_of(&step.state),

@@ -3,7 +3,7 @@
 use clap::Args;
 use keywheel_engine::view::RunView;
 use keywheel_engine::{Engine, Left, RunWord, Wish};
-use keywheel_model::{RunId, Trigger};
+use keywheel_model::{RunId, Safety, Trigger};
 
 use crate::cmd::rotate::worse;
 use crate::cmd::run::{Waiting, exit_of, find, order, show};
@@ -150,10 +150,14 @@ pub(crate) fn say_next(view: &RunView, left: Left, context: &Context) {
         (Left::Ended, _) => output.next(&format!("keywheel plan {}", view.rotation)),
         (Left::Waiting(until), _) => {
             let until = time::show(until);
-            output.say(&if view.past_no_return {
-                format!("the new credential is current; the run sleeps until {until} before the old one is revoked")
-            } else {
-                format!("the run sleeps until {until}; it is safe to leave it")
+            output.say(&match (view.past_no_return, view.safety) {
+                (true, Safety::NewValid) => format!(
+                    "the new credential is current, and the only one that the target takes; the run sleeps until {until} before it proves that"
+                ),
+                (true, _) => format!(
+                    "the new credential is current; the run sleeps until {until} before the old one is revoked"
+                ),
+                (false, _) => format!("the run sleeps until {until}; it is safe to leave it"),
             });
             output.next(&format!("keywheel run resume {run}"));
         }

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
+use keywheel_config::{Config, Rotation};
 use keywheel_engine::view::RunView;
 use keywheel_engine::{Import, Imported};
-use keywheel_model::{SecretName, Trigger, VersionId};
+use keywheel_model::{RotationName, SecretName, StepError, Trigger, Verdict, VersionId};
 use serde::Serialize;
 
 use crate::cmd::run::{Waiting, exit_of, order, show, steer};
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
+use crate::errors::engine::of_step_code;
 use crate::exit_code::ExitCode;
 use crate::progress::Progress;
 use crate::secret_input::Source;
@@ -45,10 +47,15 @@ fn parse_fact(text: &str) -> Result<(String, String), String> {
 
 /// `-o json` of `secret import`.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct Done {
     name: SecretName,
-    /// The new version, where no rotation has the secret.
+    /// The new version, where no run has verified it.
     version: Option<VersionId>,
+    /// Whether the target has accepted it; null where nobody asked.
+    accepted: Option<bool>,
+    /// The rotations that take it as an input.
+    input_of: Vec<RotationName>,
     /// The run that verified it, where one has.
     run: Option<RunView>,
 }
@@ -76,31 +83,111 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     let order = order(Trigger::Adopt, None, arguments.waiting.whole(), &stop, &progress);
     let imported = engine.import(import, order).await?;
     drop(progress);
-    let name = arguments.name.clone();
+    let mut done = Done {
+        name: arguments.name.clone(),
+        version: None,
+        accepted: None,
+        input_of: input_of(engine.config(), &arguments.name),
+        run: None,
+    };
     match imported {
         Imported::Stored(version) => {
-            let done = Done {
-                name,
-                version: Some(version.clone()),
-                run: None,
-            };
-            context
-                .output
-                .data(&done, |_| format!("imported {} as {version}\n", arguments.name))?;
-            context
-                .output
-                .next(&format!("keywheel secret history {}", arguments.name));
+            done.version = Some(version);
+            stored(&done, engine.config(), context)?;
             Ok(ExitCode::Ok)
         }
+        Imported::Replaced(version, verdict) => {
+            done.version = Some(version);
+            done.accepted = Some(matches!(verdict, Ok(Verdict::Accepted)));
+            replaced(&done, &verdict, context)
+        }
         Imported::Adopted(view, left) => {
-            let done = Done {
-                name,
-                version: None,
-                run: Some((*view).clone()),
-            };
+            done.run = Some((*view).clone());
             context.output.data(&done, |style| show::summary(&view, style))?;
             steer::say_next(&view, left, context);
             Ok(exit_of(&view, left))
         }
     }
+}
+
+fn input_of(config: &Config, name: &SecretName) -> Vec<RotationName> {
+    let takes = |rotation: &&Rotation| rotation.inputs.values().any(|input| input == name);
+    let rotations = config.rotations.iter().filter(takes);
+    rotations.map(|rotation| rotation.name.clone()).collect()
+}
+
+fn line(done: &Done) -> String {
+    let version = done.version.as_ref().map(ToString::to_string);
+    format!("imported {} as {}\n", done.name, version.unwrap_or_default())
+}
+
+/// No rotation has it: nothing verifies it, and whoever mistyped its name is told which names there are.
+fn stored(done: &Done, config: &Config, context: &Context) -> Result<(), Failure> {
+    let (output, name) = (context.output, &done.name);
+    output.data(done, |_| line(done))?;
+    if let Some(rotation) = done.input_of.first() {
+        let all: Vec<&str> = done.input_of.iter().map(RotationName::as_str).collect();
+        output.say(&format!(
+            "it is an input of {}, and proved by the first login that uses it",
+            all.join(", ")
+        ));
+        output.next(&format!("keywheel target test {rotation}"));
+        return Ok(());
+    }
+    let mut names: Vec<&str> = config
+        .rotations
+        .iter()
+        .flat_map(|rotation| std::iter::once(&rotation.secret).chain(rotation.inputs.values()))
+        .map(SecretName::as_str)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let known = match keywheel_config::nearest(name.as_str(), &names) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None if names.is_empty() => "; there is no rotation yet".to_owned(),
+        None => format!("; rotations have {}", names.join(", ")),
+    };
+    output.warn(&format!(
+        "no rotation has the name {name}: the value is stored, and nothing has verified it{known}"
+    ));
+    output.next(&format!("keywheel secret history {name}"));
+    Ok(())
+}
+
+/// It took the place of a value that the target does not take.
+fn replaced(
+    done: &Done,
+    verdict: &Result<Verdict, StepError>,
+    context: &Context,
+) -> Result<ExitCode, Failure> {
+    let (output, name) = (context.output, &done.name);
+    output.data(done, |_| line(done))?;
+    let told = |words: &str| {
+        output.warn(&format!(
+            "{words}; the value is stored, and no rotation goes on before one is accepted"
+        ));
+        output.next(&format!("keywheel secret import {name}"));
+    };
+    Ok(match verdict {
+        Ok(Verdict::Accepted) => {
+            output.say("the target accepts it");
+            output.next(&format!("keywheel secret history {name}"));
+            ExitCode::Ok
+        }
+        Ok(Verdict::Unknown(why)) => {
+            told(&format!("the target did not say whether it accepts it: {why}"));
+            ExitCode::Unreachable
+        }
+        Ok(_) => {
+            told("the target refuses it");
+            ExitCode::RolledBack
+        }
+        Err(error) => {
+            told(&format!(
+                "the target could not be asked: {}: {}",
+                error.code, error.message
+            ));
+            of_step_code(&error.code)
+        }
+    })
 }

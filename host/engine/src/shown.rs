@@ -1,0 +1,126 @@
+//! Runs as a person sees them.
+
+use keywheel_store::Run;
+use keywheel_workflow::{Cause, State, Wish, describe};
+
+use crate::Error;
+use crate::engine::Inner;
+use crate::journal::read_state;
+use crate::pinned::Pinned;
+use crate::settings;
+use crate::view::{ParkedView, RunView, StepView, StepWord};
+use crate::words::{way_out, way_out_as_wished};
+
+impl Inner {
+    pub(crate) async fn views(&self, rows: &[Run]) -> Result<Vec<RunView>, Error> {
+        let mut views = Vec::with_capacity(rows.len());
+        for row in rows {
+            views.push(self.view(row).await?);
+        }
+        Ok(views)
+    }
+
+    /// A stored run, as a person sees it.
+    pub(crate) async fn view(&self, row: &Run) -> Result<RunView, Error> {
+        let state = read_state(row)?;
+        let other_configuration = !state.is_over() && self.is_configured_otherwise(&state).await?;
+        Ok(RunView {
+            removed: !state.is_over() && self.config.rotation(&row.rotation).is_none(),
+            driven: self.is_driven(&row.id),
+            ..view_of(row, &state, other_configuration)
+        })
+    }
+
+    /// Whether the rotation stands otherwise in the configuration than the run has pinned it (rule P12). A rotation that is gone is another
+    /// matter, and another plugin file is no configuration.
+    async fn is_configured_otherwise(&self, state: &State) -> Result<bool, Error> {
+        let settings = &state.settings;
+        let Some(rotation) = self.config.rotation(&settings.rotation) else {
+            return Ok(false);
+        };
+        if rotation.plugin != settings.plugin
+            || Pinned::of(rotation) != self.journal.pinned(&state.run).await?
+        {
+            return Ok(true);
+        }
+        let Ok(plugin) = self.plugin(&rotation.plugin) else {
+            return Ok(false);
+        };
+        if plugin.digest().to_string() != settings.plugin_digest {
+            return Ok(false);
+        }
+        let now = settings::pin(
+            rotation,
+            plugin.manifest(),
+            &settings.plugin_digest,
+            settings.trigger,
+            settings.epoch,
+            settings.seed,
+        );
+        Ok(now.map_or(true, |now| now != **settings))
+    }
+}
+
+/// A stored run, by its state alone.
+pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> RunView {
+    let described = describe(state);
+    RunView {
+        run: row.id.clone(),
+        rotation: row.rotation.clone(),
+        secret: row.secret.clone(),
+        trigger: state.settings.trigger,
+        state: described.word,
+        safety: described.safety,
+        past_no_return: state.past_no_return(),
+        started_at: row.started,
+        finished_at: row.finished,
+        waits_until: described.waits_until,
+        waits_for: described.waits_for,
+        trouble: described.trouble,
+        other_configuration,
+        removed: false,
+        driven: false,
+        asked: state.wish.filter(|_| !state.is_over()).map(|wish| match wish {
+            Wish::Cancel => "cancel",
+            Wish::RollBack => "roll-back",
+        }),
+        parked: state.parked.as_ref().map(|parked| ParkedView {
+            cause: parked.cause,
+            detail: parked.detail.clone(),
+            way_out: match (parked.cause, state.wish) {
+                (Cause::Withdrawn, Some(wish)) => way_out_as_wished(&row.id, wish),
+                (cause, _) => way_out(cause, &row.id),
+            },
+        }),
+        detail: state
+            .ended
+            .as_ref()
+            .map(|ended| ended.detail.clone())
+            .unwrap_or_default(),
+        steps: described
+            .steps
+            .into_iter()
+            .map(|step| StepView {
+                took_ms: step
+                    .took()
+                    .map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
+                step: step.step,
+                began_at: step.began,
+                ended_at: step.ended,
+                tries: step.tries,
+                code: step.code,
+                message: step.message,
+                state: match step.ended {
+                    None => StepWord::Open,
+                    Some(_) if step.failed => StepWord::Failed,
+                    Some(_) => StepWord::Done,
+                },
+                safety: step.safety,
+            })
+            .collect(),
+        current: state.roles.current.clone(),
+        pending: state.roles.pending.clone(),
+        previous: state.roles.previous.clone(),
+        unproved: state.promoted && !state.proved,
+    }
+}

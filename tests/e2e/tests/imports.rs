@@ -1,0 +1,196 @@
+//! Values that are imported under a name that no rotation has, or not yet.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test says what went wrong by panicking, and its helpers are its own"
+)]
+
+use keywheel_e2e::{Host, postgres_role};
+use keywheel_kit::{Postgres, PostgresOptions, random_password};
+use rusqlite::{Connection, params};
+
+/// A server with the role `app`, and a host whose configuration does not have the rotation `app-db` yet.
+struct Scene {
+    server: Postgres,
+    host: Host,
+    right: String,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let server = Postgres::start(PostgresOptions::default()).unwrap();
+        let right = random_password();
+        server
+            .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{right}'"))
+            .unwrap();
+        Self {
+            server,
+            host: Host::init(),
+            right,
+        }
+    }
+
+    /// With the rotation, its plugin and its administrator's credential.
+    fn configure(&self) {
+        self.host.configure(&postgres_role(&self.server, "1s"));
+        self.host.add_plugin("postgres", &[self.server.port()]);
+        let admin = self.host.import("admin/db", self.server.admin_password()).ends(0);
+        // What verifies it is said.
+        let _ = admin.says(&["it is an input of app-db", "next: keywheel target test app-db"]);
+    }
+
+    fn status(&self) -> String {
+        self.host.run(&["status"], "").stdout
+    }
+
+    fn takes_old(&self) -> bool {
+        self.server.login("app", &self.right).unwrap().is_accepted()
+    }
+}
+
+const UNPROVED: &str = "nothing has proved";
+
+#[test]
+fn a_wrong_value_that_was_imported_before_its_rotation_is_not_taken_as_verified() {
+    let scene = Scene::new();
+    let host = &scene.host;
+    let _ = host.import("app/db", &random_password()).ends(0).says(&[
+        "warning: no rotation has the name app/db",
+        "nothing has verified it",
+        "there is no rotation yet",
+    ]);
+    scene.configure();
+    assert!(scene.status().contains(UNPROVED), "{}", scene.status());
+    let plan = host.run(&["plan", "app-db", "-o", "json"], "").ends(10).json();
+    assert!(plan[0]["warnings"].to_string().contains(UNPROVED), "{plan:#}");
+    // Targets and accounts are data, not text with data in it.
+    let port = scene.server.port().to_string();
+    assert_eq!(
+        plan[0]["target"],
+        serde_json::json!([{"plugin": "postgres", "values": ["localhost", port]}])
+    );
+    assert_eq!(plan[0]["account"], serde_json::json!([["app"]]));
+    let (runs, versions) = (host.json(&["run", "list"]), host.versions("app/db"));
+    let _ = host
+        .run(&["rotate", "app-db", "--wait", "end"], "")
+        .ends(24)
+        .says(&[
+            "run.adoption-required: the value of app/db was imported before this rotation was there",
+            "rejected",
+            "keywheel secret import app/db",
+        ]);
+    assert_eq!(host.json(&["run", "list"]), runs, "no run has begun");
+    assert_eq!(host.versions("app/db"), versions);
+    assert!(scene.takes_old());
+
+    // Another wrong one takes its place and is no better; the right one is.
+    let _ = host
+        .import("app/db", &random_password())
+        .ends(40)
+        .says(&["the target refuses it"]);
+    let _ = host.run(&["rotate", "app-db", "--wait", "end"], "").ends(24);
+    assert!(scene.takes_old());
+    let _ = host
+        .import("app/db", &scene.right)
+        .ends(0)
+        .says(&["the target accepts it"]);
+    assert!(!scene.status().contains(UNPROVED), "{}", scene.status());
+    let _ = host
+        .import("app/db", &random_password())
+        .ends(24)
+        .says(&["secret.already-current"]);
+    let _ = host.run(&["rotate", "app-db", "--wait", "end"], "").ends(0);
+    assert!(!scene.takes_old());
+    let new = host.read("app/db", None);
+    assert!(scene.server.login("app", &new).unwrap().is_accepted());
+}
+
+#[test]
+fn a_right_value_that_was_imported_before_its_rotation_is_proved_by_a_login_and_kept() {
+    let scene = Scene::new();
+    let host = &scene.host;
+    let _ = host.import("app/db", &scene.right).ends(0);
+    scene.configure();
+    // It is not given up for another one that somebody types by mistake.
+    let _ = host
+        .import("app/db", &random_password())
+        .ends(24)
+        .says(&["secret.already-current"]);
+    assert_eq!(host.read("app/db", None), scene.right);
+    assert!(!scene.status().contains(UNPROVED), "{}", scene.status());
+    let plan = host.run(&["plan", "app-db", "-o", "json"], "").ends(10).json();
+    assert!(!plan[0]["warnings"].to_string().contains(UNPROVED), "{plan:#}");
+    let _ = host.run(&["rotate", "app-db", "--wait", "end"], "").ends(0);
+    assert!(!scene.takes_old());
+}
+
+#[test]
+fn whoever_mistypes_a_name_is_told_which_there_are() {
+    let scene = Scene::new();
+    scene.configure();
+    let _ = scene.host.import("app/bd", &scene.right).ends(0).says(&[
+        "warning: no rotation has the name app/bd",
+        "did you mean `app/db`?",
+    ]);
+    let _ = scene
+        .host
+        .import("something/else", "a value to keep")
+        .ends(0)
+        .says(&["rotations have admin/db, app/db"]);
+    let done = scene.host.run(
+        &["secret", "import", "admin/db", "-", "-o", "json"],
+        scene.server.admin_password(),
+    );
+    assert_eq!(done.ends(0).json()["input-of"][0], "app-db");
+}
+
+#[test]
+fn while_an_import_is_being_verified_nobody_is_told_to_import() {
+    let scene = Scene::new();
+    scene.configure();
+    let Scene {
+        mut server,
+        host,
+        right,
+    } = scene;
+    server.stop().unwrap();
+    let _ = host
+        .run(&["secret", "import", "app/db", "-", "--wait", "0s"], &right)
+        .ends(124);
+    let status = host.run(&["status"], "").ends(10).stdout;
+    assert!(
+        status.contains("keywheel run resume") && !status.contains("secret import"),
+        "{status}"
+    );
+    let _ = host.run(&["run", "cancel", "app-db"], "").ends(0);
+    let status = host.run(&["status"], "").ends(10).stdout;
+    assert!(status.contains("keywheel secret import app/db"), "{status}");
+}
+
+/// An import that was killed holds its name for a minute, and no longer: no run answers for it.
+#[test]
+fn the_lease_of_a_dead_import_lapses() {
+    let host = Host::init();
+    let _ = host.import("other/secret", "a value to keep").ends(0);
+    let dead = host.json(&["secret", "history", "other/secret"])[0]["run"].clone();
+    let left_until = |until: u64| {
+        let state = Connection::open(host.file("state/keywheel.db")).unwrap();
+        let sql = "UPDATE lease SET run = ?1, until = ?2 WHERE kind = 'secret' AND name = 'other/secret'";
+        let changed = state
+            .execute(sql, params![dead.as_str().unwrap(), until])
+            .unwrap();
+        assert_eq!(changed, 1);
+    };
+    let far = 4_000_000_000_000;
+    left_until(far);
+    let _ = host
+        .import("other/secret", "another value")
+        .ends(24)
+        .says(&["store.lease-held", "hint: "]);
+    assert_eq!(host.read("other/secret", None), "a value to keep");
+    left_until(1);
+    let _ = host.import("other/secret", "another value").ends(0);
+    assert_eq!(host.read("other/secret", None), "another value");
+}
