@@ -25,6 +25,7 @@ use crate::plugins::not_the_file;
 use crate::port::Port;
 use crate::settings;
 use crate::view::{PlanView, PlannedStep};
+use crate::words::way_past;
 
 impl Engine {
     /// Asks the plugin what a run would do; no effect on the target is possible.
@@ -372,7 +373,7 @@ fn look(rotation: &Rotation, asked: StepEnd, problems: &mut Vec<String>) -> Resu
             message: error.message,
         }),
         Err(error) => {
-            problems.push(worded(&error.code, &error.message, None));
+            problems.push(worded(&error.code, &error.message, way_past(&error.code)));
             Ok(None)
         }
     }
