@@ -6,7 +6,7 @@ use keywheel_manifest::Digest;
 use keywheel_model::PluginName;
 
 /// A path in one line: a file may have any name.
-fn shown(path: &Path) -> String {
+pub fn shown(path: &Path) -> String {
     path.to_string_lossy()
         .chars()
         .map(|character| match character {
