@@ -9,6 +9,7 @@ use crate::cmd;
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::{Style, to_stderr};
+use crate::visible::is_plain;
 
 /// Rotates credentials: durably, without lock-outs, by sandboxed plugins that never see a password.
 #[derive(Debug, Parser)]
@@ -178,10 +179,6 @@ fn usage(kind: clap::error::ErrorKind, text: &str) -> Failure {
     failure.hint("`--help` after a command describes it")
 }
 
-fn is_plain(character: char) -> bool {
-    character == '\n' || !character.is_control() && !reorders(character)
-}
-
 /// A line that cannot paint on the terminal, and does not fill it.
 fn harmless(line: &str) -> String {
     let shown = line.chars().map(|c| if is_plain(c) { c } else { '?' });
@@ -190,9 +187,4 @@ fn harmless(line: &str) -> String {
         shown.push('…');
     }
     shown
-}
-
-/// Marks that show text in another order than it has, and what cannot be seen at all.
-fn reorders(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

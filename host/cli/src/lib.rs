@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod secret_input;
 mod time;
+mod visible;
 
 use clap::Parser as _;
 

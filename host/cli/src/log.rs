@@ -1,12 +1,11 @@
 //! The host's own log, on standard error: warnings only, unless `-v` asks for more.
 
-use std::io;
-
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::prelude::*;
 
 use crate::args::Global;
+use crate::visible::LogLines;
 
 /// Starts it. Only events of this host's own crates are shown: those of libraries may quote what they were given, and
 /// with it a secret; ours are made of names, ids and codes.
@@ -19,7 +18,7 @@ pub(crate) fn start(global: &Global) {
     };
     let ours = tracing_subscriber::filter::filter_fn(|metadata| metadata.target().starts_with("keywheel"));
     let layer = fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(LogLines)
         .with_ansi(false)
         .without_time()
         .with_filter(ours)

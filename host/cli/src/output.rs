@@ -1,5 +1,6 @@
 //! Where words go: data to standard output, talk to standard error. Nothing else in this crate prints.
 
+use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
 
@@ -8,12 +9,23 @@ use serde::Serialize;
 use crate::args::{Color, Format, Global};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
+use crate::visible;
 
 /// Colours of one stream, or none. A colour never carries a meaning alone: there is always a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Style {
     on: bool,
 }
+
+/// Every sequence that a style writes. Nothing else of its kind goes out: what comes from elsewhere cannot paint.
+const SEQUENCES: [&str; 6] = [
+    "\u{1b}[1;31m",
+    "\u{1b}[32m",
+    "\u{1b}[1;33m",
+    "\u{1b}[1;36m",
+    "\u{1b}[2m",
+    "\u{1b}[0m",
+];
 
 impl Style {
     /// Without colours.
@@ -25,6 +37,11 @@ impl Style {
         } else {
             text.to_owned()
         }
+    }
+
+    /// The text, in which nothing paints but what this style has painted.
+    fn visible(self, text: &str) -> Cow<'_, str> {
+        visible::text(text, if self.on { &SEQUENCES } else { &[] })
     }
 
     /// Wrong.
@@ -112,10 +129,12 @@ impl Output {
         text: impl FnOnce(Style) -> String,
     ) -> Result<(), Failure> {
         let text = match self.format {
-            Format::Table => text(self.out),
+            Format::Table => self.out.visible(&text(self.out)).into_owned(),
             Format::Json => {
                 let json = serde_json::to_string_pretty(value);
-                json.map_err(|error| Failure::from_error(ExitCode::Unexpected, "output.json", &error))? + "\n"
+                let json =
+                    json.map_err(|error| Failure::from_error(ExitCode::Unexpected, "output.json", &error))?;
+                visible::json(&json).into_owned() + "\n"
             }
         };
         raw(text.as_bytes())
@@ -124,7 +143,7 @@ impl Output {
     /// Talk: what is going on, what was changed.
     pub(crate) fn say(self, text: &str) {
         if !self.quiet {
-            to_stderr(&format!("{text}\n"));
+            self.tell(&format!("{text}\n"));
         }
     }
 
@@ -141,7 +160,7 @@ impl Output {
             );
             return Err(failure.hint("`--yes` says it beforehand"));
         }
-        to_stderr(&format!("{question} [y/N] "));
+        self.tell(&format!("{question} [y/N] "));
         let mut answer = String::new();
         let read = io::stdin().lock().take(64).read_line(&mut answer);
         match read {
@@ -161,16 +180,20 @@ impl Output {
 
     /// Something to look at that does not stop the command. Shown even with `--quiet`.
     pub(crate) fn warn(self, text: &str) {
-        to_stderr(&format!("{} {text}\n", self.err.attention("warning:")));
+        self.tell(&format!("{} {text}\n", self.err.attention("warning:")));
     }
 
     /// The last word of a failed command.
     pub(crate) fn fail(self, failure: &Failure) {
-        to_stderr(&if self.is_json() {
-            failure.to_json()
+        if self.is_json() {
+            to_stderr(&visible::json(&failure.to_json()));
         } else {
-            failure.to_text(self.err)
-        });
+            self.tell(&failure.to_text(self.err));
+        }
+    }
+
+    fn tell(self, text: &str) {
+        to_stderr(&self.err.visible(text));
     }
 }
 
@@ -325,5 +348,16 @@ mod tests {
     fn plain_style_adds_nothing() {
         assert_eq!(Style::PLAIN.bad("x"), "x");
         assert_eq!(Style { on: true }.bad("x"), "\u{1b}[1;31mx\u{1b}[0m");
+    }
+
+    #[test]
+    fn what_a_style_paints_goes_out_and_what_a_name_would_paint_does_not() {
+        let style = Style { on: true };
+        for paint in [Style::bad, Style::good, Style::attention, Style::hint, Style::dim] {
+            let painted = paint(style, "x");
+            assert_eq!(style.visible(&painted), painted);
+        }
+        assert_eq!(style.visible("\u{1b}[2Jx"), "\\u{1b}[2Jx");
+        assert_eq!(Style::PLAIN.visible("\u{1b}[32mx"), "\\u{1b}[32mx");
     }
 }

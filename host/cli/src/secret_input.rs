@@ -64,7 +64,8 @@ impl Source {
                 ExitCode::Usage,
                 "secret.empty",
                 "there is nothing where the secret should be",
-            ));
+            )
+            .hint("send the value to standard input, or name the file that has it: `@FILE`"));
         }
         Ok(SecretBytes::copy_of(bytes))
     }
@@ -116,7 +117,8 @@ fn bounded(mut from: impl Read, what: &str) -> Result<Zeroizing<Vec<u8>>, Failur
     }
     if length > SECRET_BYTES_MAX {
         let message = format!("{what} has more than the {SECRET_BYTES_MAX} bytes that a secret may have");
-        return Err(Failure::new(ExitCode::Usage, "secret.too-large", message));
+        return Err(Failure::new(ExitCode::Usage, "secret.too-large", message)
+            .hint("is it the right file? A key or a certificate belongs in, an archive does not"));
     }
     buffer.truncate(length);
     Ok(buffer)

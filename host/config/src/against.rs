@@ -13,6 +13,9 @@ use crate::problem::Problem;
 use crate::resolve::GrantSubject;
 use crate::structure::{self, Owner, nearest};
 
+/// The `format` of a setting that names a trust set of the host's configuration.
+const TRUST_SET: &str = "trust-set";
+
 /// Everything that the manifests object to.
 pub(crate) fn manifests(config: &Config, manifests: &BTreeMap<PluginName, Manifest>) -> Vec<Problem> {
     let mut checker = Checker {
@@ -31,6 +34,7 @@ pub(crate) fn manifests(config: &Config, manifests: &BTreeMap<PluginName, Manife
             .or_insert_with(|| compile(&manifest.config_schema));
         checker.inputs(rotation, manifest);
         if checker.settings(rotation, manifest, validator) {
+            checker.trust_sets(rotation, manifest);
             checker.mode(rotation, manifest);
             checker.principals(rotation, manifest, &mut principals);
         }
@@ -175,6 +179,33 @@ impl Checker<'_> {
                 self.report(rotation, "/plugin", "config.plugin-schema", message, None);
                 false
             }
+        }
+    }
+
+    /// Settings that the plugin's schema says name a trust set (`"format": "trust-set"`) name one that is configured.
+    fn trust_sets(&mut self, rotation: &Rotation, manifest: &Manifest) {
+        let properties = manifest
+            .config_schema
+            .get("properties")
+            .and_then(Value::as_object);
+        let known: Vec<&str> = self.config.trust.keys().map(String::as_str).collect();
+        for (key, schema) in properties.into_iter().flatten() {
+            let names_one = schema.get("format").and_then(Value::as_str) == Some(TRUST_SET);
+            let Some(named) = rotation.config.get(key).and_then(Value::as_str) else {
+                continue;
+            };
+            if !names_one || known.contains(&named) {
+                continue;
+            }
+            let hint = match nearest(named, &known) {
+                Some(name) => format!("did you mean \"{name}\"?"),
+                None => format!(
+                    "add the table `[trust.NAME]` with `pem = [\"FILE\"]`, or leave `{key}` out to trust what the operating system trusts"
+                ),
+            };
+            let message = format!("there is no trust set {}", quoted(named));
+            let pointer = join("/config", key);
+            self.report(rotation, &pointer, "config.trust", message, Some(hint));
         }
     }
 

@@ -19,6 +19,7 @@ const SCHEMA: &str = r#"{
     "mode": { "enum": ["one", "two", "hook"] },
     "role": { "type": "string", "pattern": "^[a-z]+$" },
     "roles": { "type": "array", "items": { "type": "string" }, "minItems": 2, "maxItems": 2 },
+    "trust": { "type": "string", "format": "trust-set" },
     "size": { "type": "integer", "description": "How long." }
   },
   "oneOf": [
@@ -118,6 +119,39 @@ fn a_rotation_that_fits_its_plugin_is_accepted() {
             "mode = \"hook\"\nsize = 1\nrole = \"x\""
         )),
         []
+    );
+}
+
+#[test]
+fn a_trust_set_that_is_not_there_is_refused_where_it_is_named() {
+    let uses = |set: &str| {
+        rotation(
+            "a",
+            "gap = \"accept\"",
+            &format!("mode = \"one\"\nrole = \"x\"\ntrust = \"{set}\""),
+        )
+    };
+    let sets = |name: &str| format!("[trust.{name}]\npem = [\"ca.pem\"]\n\n");
+    assert_eq!(problems(&(sets("own") + &uses("own"))), []);
+
+    let (problem, hint) = only(&uses("mine"));
+    assert_eq!(
+        (
+            problem.code,
+            problem.message.as_str(),
+            problem.place.line,
+            problem.place.column
+        ),
+        ("config.trust", "there is no trust set `mine`", 11, 9)
+    );
+    assert!(
+        hint.contains("[trust.NAME]") && hint.contains("leave `trust` out"),
+        "{hint}"
+    );
+    let (problem, hint) = only(&(sets("own") + &uses("onw")));
+    assert_eq!(
+        (problem.code, hint.as_str()),
+        ("config.trust", "did you mean \"own\"?")
     );
 }
 

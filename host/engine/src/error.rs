@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use keywheel_model::{PluginName, RotationName, RunId, SecretName, VersionId};
 
 use crate::view::RunView;
+use crate::words::way_past;
 
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -284,12 +285,16 @@ impl Error {
             }
             Self::Mode { plugin, .. } => format!("`keywheel plugin show {plugin}` lists the modes"),
             Self::Refused { .. } => "nothing was written; mend what stands there and plan again".to_owned(),
-            Self::Plan { code, .. } if code == "policy.denied" => {
-                "nothing was written; write those lines if the plugin is to do this, and try again".to_owned()
+            Self::Plan { code, .. } => format!(
+                "nothing was written; {}",
+                way_past(code)
+                    .unwrap_or("see that the target can be reached and its administrator may look")
+            ),
+            Self::Over { run, .. } => {
+                format!("nothing is left to do: `keywheel run show {run}` has what became of it; `keywheel rotate` begins another")
             }
-            Self::Plan { .. } => {
-                "nothing was written; see that the target can be reached and its administrator may look"
-                    .to_owned()
+            Self::Value { .. } => {
+                "give the value itself, as the target takes it: 1 byte to 64 KiB, without a NUL".to_owned()
             }
             Self::AlreadyCurrent { secret } => format!(
                 "`keywheel rotate` makes a new version; `keywheel secret history {secret}` lists what there is"

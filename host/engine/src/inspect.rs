@@ -2,6 +2,7 @@
 
 use keywheel_audit::Checkpoint;
 use keywheel_model::{RunId, Timestamp};
+use keywheel_plugin::shown;
 use keywheel_store::AuditFilter;
 use keywheel_vault::Vault as _;
 use keywheel_workflow::RunWord;
@@ -73,7 +74,7 @@ impl Engine {
                     "plugin {}",
                     plugin
                         .name
-                        .map_or_else(|| plugin.file.display().to_string(), |name| name.to_string())
+                        .map_or_else(|| shown(&plugin.file), |name| name.to_string())
                 );
                 let what = match plugin.status {
                     "refused" => "its file is refused",
@@ -331,7 +332,7 @@ impl Engine {
             let name = plugin
                 .name
                 .as_ref()
-                .map_or_else(|| plugin.file.display().to_string(), ToString::to_string);
+                .map_or_else(|| shown(&plugin.file), ToString::to_string);
             found.push(match plugin.status {
                 "pinned" => healthy("plugin", format!("{name} is pinned")),
                 "refused" => sick("plugin", format!("{name}: {}", plugin.detail), None),

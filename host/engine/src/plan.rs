@@ -26,6 +26,7 @@ use crate::port::Port;
 use crate::principal::{accounts, targets};
 use crate::settings;
 use crate::view::{PlanView, PlannedStep};
+use crate::words::way_past;
 
 impl Engine {
     /// Asks the plugin what a run would do; no effect on the target is possible.
@@ -386,7 +387,7 @@ fn look(rotation: &Rotation, asked: StepEnd, problems: &mut Vec<String>) -> Resu
             message: error.message,
         }),
         Err(error) => {
-            problems.push(worded(&error.code, &error.message, None));
+            problems.push(worded(&error.code, &error.message, way_past(&error.code)));
             Ok(None)
         }
     }

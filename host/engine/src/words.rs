@@ -65,8 +65,48 @@ pub(crate) fn way_out(cause: Cause, run: &RunId) -> String {
         Cause::Reflection => format!(
             "a live secret was withheld from the plugin: see which and where in the message; before the promotion `keywheel run cancel {run}`; once the target or the plugin shows it no more, `{resume}`"
         ),
+        Cause::NotAsked => format!(
+            "let the target ask this account for its password (PostgreSQL: `scram-sha-256` in pg_hba.conf; Redis: `ACL SETUSER … resetpass >…`), then `{resume}`; a value that it refuses then is given up, and another can be imported"
+        ),
+        Cause::NoAccount => format!(
+            "make the account on the target, with the password that was imported and the rights it needs, then `{resume}`; or `keywheel run cancel {run}`, if it is another server or name that is meant"
+        ),
+        Cause::Tls => format!(
+            "no retry helps: make the server's certificate and `host`, `trust` fit (docs/operators.md, Certificates), then `{resume}`; the run keeps the settings it began with but for the files of `[trust]`: if `host` or `trust` was wrong, `keywheel run cancel {run}` before the promotion, and start again"
+        ),
         Cause::Slots => format!(
             "look at the target's two keys: neither is what the vault or this run holds; then `{resume}`"
         ),
     }
+}
+
+/// The way past the failure of a step that wrote nothing, by its code; none where the code says nothing of it.
+pub fn way_past(code: &str) -> Option<&'static str> {
+    // An SQLSTATE stands without its prefix here.
+    Some(match code.strip_prefix("sql.").unwrap_or(code) {
+        "tls.name" => {
+            "write the name that is in the server's certificate as `host`, or have one made for this name: docs/operators.md, Certificates"
+        }
+        "tls.untrusted" => {
+            "name the authority that issued the server's certificate in a trust set, or have the certificate made anew: docs/operators.md, Certificates"
+        }
+        "tls.missing" => {
+            "switch TLS on in the server, or allow plaintext for it in words, here and in the grant"
+        }
+        "tls.clock" => "set the clock of this machine, and keep it set (NTP)",
+        "login.not-asked" => {
+            "let the target ask this account for its password (PostgreSQL: `scram-sha-256` in pg_hba.conf; Redis: `ACL SETUSER … resetpass >…`)"
+        }
+        "account.missing" => "make the account on the target; or is it another server or name that is meant?",
+        "redis.admin" | "28p01" => {
+            "the target refuses the administrator's password: `keywheel secret import` the right one under the name that `inputs` of the rotation has"
+        }
+        "28000" => "let the administrator log in from this machine (PostgreSQL: pg_hba.conf, LOGIN)",
+        "net.unresolved" => "correct `host`, or mend DNS",
+        "net.unreachable" | "net.timeout" | "net.lost" => {
+            "see that the server runs, and that this machine reaches its port (firewall, `host`, `port`)"
+        }
+        "policy.denied" => "write those lines if the plugin is to do this, and try again",
+        _ => return None,
+    })
 }

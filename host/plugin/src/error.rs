@@ -5,11 +5,22 @@ use std::time::Duration;
 use keywheel_manifest::Digest;
 use keywheel_model::PluginName;
 
+/// A path in one line: a file may have any name.
+pub fn shown(path: &Path) -> String {
+    path.to_string_lossy()
+        .chars()
+        .map(|character| match character {
+            control if control.is_control() => control.escape_unicode().to_string(),
+            other => other.to_string(),
+        })
+        .collect()
+}
+
 /// Why a plugin cannot be loaded, pinned or run. One bad file never keeps another plugin from running.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file or folder cannot be read.
-    #[error("{} cannot be read", path.display())]
+    #[error("{} cannot be read", shown(path))]
     Read {
         /// What was to be read.
         path: PathBuf,
@@ -18,7 +29,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file of the host's own (cache, kept copy, lock, grant) cannot be written.
-    #[error("{} cannot be written", path.display())]
+    #[error("{} cannot be written", shown(path))]
     Write {
         /// What was to be written.
         path: PathBuf,
@@ -27,25 +38,25 @@ pub enum Error {
         source: io::Error,
     },
     /// A symbolic link: what it leads to may change after it was looked at.
-    #[error("{} is a symbolic link", path.display())]
+    #[error("{} is a symbolic link", shown(path))]
     Symlink {
         /// The link.
         path: PathBuf,
     },
     /// A folder, a pipe, a device.
-    #[error("{} is not a regular file", path.display())]
+    #[error("{} is not a regular file", shown(path))]
     NotAFile {
         /// What it is called.
         path: PathBuf,
     },
     /// Compiled code is never taken from the plugin folder: loading it is running it.
-    #[error("{} is compiled code, which is never loaded", path.display())]
+    #[error("{} is compiled code, which is never loaded", shown(path))]
     Precompiled {
         /// The file.
         path: PathBuf,
     },
     /// Somebody else's file or folder.
-    #[error("{} belongs to user {uid}", path.display())]
+    #[error("{} belongs to user {uid}", shown(path))]
     Owner {
         /// The file or folder.
         path: PathBuf,
@@ -53,7 +64,7 @@ pub enum Error {
         uid: u32,
     },
     /// Others could change the file, or put another in its place.
-    #[error("{} can be written by others (mode {mode:04o})", path.display())]
+    #[error("{} can be written by others (mode {mode:04o})", shown(path))]
     Writable {
         /// The file or folder.
         path: PathBuf,
@@ -61,7 +72,7 @@ pub enum Error {
         mode: u32,
     },
     /// Over the limit.
-    #[error("{} is larger than {limit_bytes} bytes", path.display())]
+    #[error("{} is larger than {limit_bytes} bytes", shown(path))]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -69,7 +80,7 @@ pub enum Error {
         limit_bytes: u64,
     },
     /// Not a component, or its manifest is missing, double, wrong or newer than this host.
-    #[error("{} is not a plugin", path.display())]
+    #[error("{} is not a plugin", shown(path))]
     Manifest {
         /// The file.
         path: PathBuf,
@@ -78,7 +89,7 @@ pub enum Error {
         source: keywheel_manifest::Error,
     },
     /// The component is not valid, or does something that this host does not support.
-    #[error("{} cannot be compiled", path.display())]
+    #[error("{} cannot be compiled", shown(path))]
     Compile {
         /// The file.
         path: PathBuf,
@@ -87,7 +98,7 @@ pub enum Error {
         source: wasmtime::Error,
     },
     /// Compiling took too long; the compiler is left to finish alone.
-    #[error("{} was not compiled within {} s", path.display(), limit.as_secs())]
+    #[error("{} was not compiled within {} s", shown(path), limit.as_secs())]
     CompileTimeout {
         /// The file.
         path: PathBuf,
@@ -95,7 +106,7 @@ pub enum Error {
         limit: Duration,
     },
     /// The component wants another world than this host offers.
-    #[error("{} asks for what this host does not offer", path.display())]
+    #[error("{} asks for what this host does not offer", shown(path))]
     World {
         /// The file.
         path: PathBuf,
@@ -104,7 +115,7 @@ pub enum Error {
         source: keywheel_capability::refuse::Refused,
     },
     /// An interface that the host offers, in a form that it does not.
-    #[error("{} was built for another form of the contract", path.display())]
+    #[error("{} was built for another form of the contract", shown(path))]
     Contract {
         /// The file.
         path: PathBuf,
@@ -113,7 +124,7 @@ pub enum Error {
         source: wasmtime::Error,
     },
     /// The component lacks an interface that the host calls.
-    #[error("{} does not export {export}", path.display())]
+    #[error("{} does not export {export}", shown(path))]
     Export {
         /// The file.
         path: PathBuf,
@@ -121,7 +132,7 @@ pub enum Error {
         export: &'static str,
     },
     /// It imports or declares what its grant does not have.
-    #[error("{} asks for more than was granted: {what}", path.display())]
+    #[error("{} asks for more than was granted: {what}", shown(path))]
     MoreThanGranted {
         /// The file.
         path: PathBuf,
@@ -129,7 +140,7 @@ pub enum Error {
         what: String,
     },
     /// Not the bytes that were pinned, under the same version.
-    #[error("{} is version {version} as pinned, but with other bytes", path.display())]
+    #[error("{} is version {version} as pinned, but with other bytes", shown(path))]
     Digest {
         /// The file.
         path: PathBuf,
@@ -141,7 +152,7 @@ pub enum Error {
         found: Digest,
     },
     /// An older version than the pinned one.
-    #[error("{} is version {found}, older than the pinned {pinned}", path.display())]
+    #[error("{} is version {found}, older than the pinned {pinned}", shown(path))]
     Downgrade {
         /// The file.
         path: PathBuf,
@@ -151,7 +162,7 @@ pub enum Error {
         pinned: String,
     },
     /// The manifest's version is not of the form 1.2.3, so it cannot be ordered.
-    #[error("{} has version {version:?}, which is not of the form 1.2.3", path.display())]
+    #[error("{} has version {version:?}, which is not of the form 1.2.3", shown(path))]
     Version {
         /// The file.
         path: PathBuf,
@@ -159,7 +170,7 @@ pub enum Error {
         version: String,
     },
     /// Two files say that they are the same plugin.
-    #[error("{} and {} are both plugin {name}", path.display(), other.display())]
+    #[error("{} and {} are both plugin {name}", shown(path), shown(other))]
     Duplicate {
         /// The file.
         path: PathBuf,
@@ -169,7 +180,7 @@ pub enum Error {
         name: PluginName,
     },
     /// The lock file or the grant is wrong.
-    #[error("{} cannot be used", path.display())]
+    #[error("{} cannot be used", shown(path))]
     Policy {
         /// The file.
         path: PathBuf,
@@ -242,8 +253,8 @@ impl Error {
             Self::Symlink { .. } => "copy the file itself into the plugin folder".into(),
             Self::NotAFile { .. } => "only `.wasm` files belong into the plugin folder".into(),
             Self::Precompiled { .. } => "remove it and put the `.wasm` component there".into(),
-            Self::Owner { path, .. } => format!("chown it to the host's user or to root: {}", path.display()),
-            Self::Writable { path, .. } => format!("chmod go-w {}", path.display()),
+            Self::Owner { path, .. } => format!("chown it to the host's user or to root: {}", shown(path)),
+            Self::Writable { path, .. } => format!("chmod go-w {}", shown(path)),
             Self::TooLarge { .. } => "build it in release mode and strip it".into(),
             Self::Manifest { source, .. } => return source.hint(),
             Self::Policy { source, .. } => return source.hint(),

@@ -34,7 +34,7 @@ mod ticker;
 pub use add::Addition;
 pub use cache::CacheOptions;
 pub use call::{StepEnd, StepValue};
-pub use error::Error;
+pub use error::{Error, shown};
 pub use limits::{Limits, WALL_CLOCK_LIMIT};
 pub use plan::{Finding, Plan, PlannedStep};
 pub use plugin::Plugin;

@@ -87,6 +87,9 @@ pub enum Error {
         /// What the verifier said.
         why: String,
     },
+    /// This machine has no time by which a certificate could be checked.
+    #[error("the clock of this machine stands before 1970: no certificate can be checked")]
+    Clock,
     /// The server speaks no TLS.
     #[error("{name} does not offer TLS")]
     TlsMissing {
@@ -214,6 +217,7 @@ impl Error {
             | Self::TlsName { .. }
             | Self::TlsUntrusted { .. }
             | Self::TlsMissing { .. }
+            | Self::Clock
             | Self::Tls { .. }
             | Self::UnsafeStream { .. }
             | Self::NotAsked { .. } => true,
@@ -253,6 +257,7 @@ impl Error {
             Self::TlsName { .. }
             | Self::TlsUntrusted { .. }
             | Self::TlsMissing { .. }
+            | Self::Clock
             | Self::NotAsked { .. }
             | Self::Protocol { .. }
             | Self::OpenTransaction => ErrorKind::Other,
@@ -275,6 +280,7 @@ impl Error {
             Self::TlsName { .. } => "tls.name",
             Self::TlsUntrusted { .. } => "tls.untrusted",
             Self::TlsMissing { .. } => "tls.missing",
+            Self::Clock => "tls.clock",
             Self::Tls { .. } => "tls.handshake",
             Self::UnsafeStream { .. } => "net.unsafe-stream",
             Self::Lost { .. } => "net.lost",
@@ -300,6 +306,7 @@ impl Error {
             Self::TlsName { .. } => "use the name that is in the certificate, or give the server one for this name".to_owned(),
             Self::TlsUntrusted { .. } => "name the authority that issued it in a trust set: docs/operators.md, Certificates".to_owned(),
             Self::TlsMissing { .. } => "switch TLS on in the server, or allow plaintext for it in words".to_owned(),
+            Self::Clock => "set the clock of this machine, and keep it set (NTP)".to_owned(),
             Self::NotAsked { user } => format!("let pg_hba.conf of the server ask {user} for its password (scram-sha-256)"),
             _ => return None,
         })

@@ -11,6 +11,7 @@ mod pool;
 mod rows;
 mod session;
 mod settings;
+mod tap;
 
 use keywheel_model::SecretBytes;
 

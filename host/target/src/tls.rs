@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use keywheel_model::{Effect, SecretBytes};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -165,7 +167,7 @@ impl TlsOptions {
             name: self.server_name.clone(),
             source: io::Error::other(error),
         };
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(Clock))
             .with_safe_default_protocol_versions()
             .map_err(bad)?;
         let builder = match self.verify {
@@ -229,6 +231,7 @@ pub(crate) fn failure(name: &str, error: io::Error) -> Error {
         Some(rustls::Error::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. })) => {
             Error::TlsName { name }
         }
+        Some(rustls::Error::FailedToGetCurrentTime) => Error::Clock,
         Some(inner @ rustls::Error::InvalidCertificate(reason)) => {
             let why = match reason {
                 C::UnknownIssuer => "no authority that is trusted here issued it".to_owned(),
@@ -241,6 +244,29 @@ pub(crate) fn failure(name: &str, error: io::Error) -> Error {
         }
         _ => Error::Tls { name, source: error },
     }
+}
+
+/// The time of this machine, if it is one that certificates know: the library's own way to ask for it panics before 1970.
+#[derive(Debug)]
+struct Clock;
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        now()
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a certificate is checked by this machine's time, as the library itself does it"
+)]
+fn now() -> Option<UnixTime> {
+    since_1970(SystemTime::now())
+}
+
+fn since_1970(time: SystemTime) -> Option<UnixTime> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(UnixTime::since_unix_epoch(since))
 }
 
 /// Accepts every certificate; signatures are still checked, so that the peer holds the key of what it shows.
@@ -279,5 +305,23 @@ impl ServerCertVerifier for Unchecked {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_before_1970_is_an_error_with_a_code_and_no_panic() {
+        let early = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        assert_eq!(since_1970(early), None);
+        assert!(since_1970(SystemTime::UNIX_EPOCH).is_some());
+        assert!(anchors::examine_at(b"", since_1970(early)).is_err());
+        let error = failure("db", io::Error::other(rustls::Error::FailedToGetCurrentTime));
+        assert_eq!(error.code(), "tls.clock");
+        assert!(error.hint().is_some() && error.is_before_login());
     }
 }

@@ -159,6 +159,14 @@ async fn what_is_said_of_a_trust_file_is_what_a_handshake_does_with_it() {
     let refused = shown(&[&both.certificate_pem], &both).await.unwrap_err();
     assert!(refused.contains("CA:TRUE"), "{refused}");
 
+    // A server's own whose time is over is refused, and said to be. An authority counts beyond its dates.
+    let old = Identity::expired(&["localhost"], false).unwrap();
+    assert_eq!(examine(old.certificate_pem.as_bytes()), Err(Unfit::Expired));
+    let refused = shown(&[&old.certificate_pem], &old).await.unwrap_err();
+    assert!(refused.contains("expired"), "{refused}");
+    let old = Identity::expired(&["localhost"], true).unwrap();
+    assert_eq!(examine(old.certificate_pem.as_bytes()), Ok(()));
+
     // Each file of a set counts.
     let other = Authority::new().unwrap();
     assert_eq!(shown(&[authority.pem(), other.pem()], &issued).await, Ok(()));

@@ -36,11 +36,17 @@ pub enum Cause {
     Slots,
     /// A live secret came back to the plugin or out of it (rule H4).
     Reflection,
+    /// The target lets the account in whatever the credential is: no login proves one.
+    NotAsked,
+    /// The account is not on the target.
+    NoAccount,
+    /// The server's certificate is not trusted or for another name, or it offers no TLS.
+    Tls,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Blocked,
         Self::Vault,
         Self::Target,
@@ -57,7 +63,21 @@ impl Cause {
         Self::Impossible,
         Self::Slots,
         Self::Reflection,
+        Self::NotAsked,
+        Self::NoAccount,
+        Self::Tls,
     ];
+
+    /// Of the code of a failed step: what only a person can change, so that another try would fail in the same way.
+    pub(crate) fn of_code(code: &str) -> Option<Self> {
+        Some(match code {
+            "plugin.reflection" => Self::Reflection,
+            "login.not-asked" => Self::NotAsked,
+            "account.missing" => Self::NoAccount,
+            "tls.name" | "tls.untrusted" | "tls.missing" => Self::Tls,
+            _ => return None,
+        })
+    }
 
     /// The word used in output and in the journal.
     pub fn as_str(self) -> &'static str {
@@ -78,6 +98,9 @@ impl Cause {
             Self::Impossible => "impossible",
             Self::Slots => "slots",
             Self::Reflection => "reflection",
+            Self::NotAsked => "not-asked",
+            Self::NoAccount => "no-account",
+            Self::Tls => "tls",
         }
     }
 
@@ -117,6 +140,15 @@ impl Cause {
             }
             Self::Reflection => {
                 "find out what showed the secret: the target, or the plugin. Before the promotion `run cancel`; else mend it, then `run resume`"
+            }
+            Self::NotAsked => {
+                "let the target ask the account for its password, then `run resume`; or, before the promotion, `run cancel`"
+            }
+            Self::NoAccount => {
+                "make the account on the target, with the credential that the vault has for it, then `run resume`; or, before the promotion, `run cancel`"
+            }
+            Self::Tls => {
+                "mend the server's certificate or what is trusted here, then `run resume`; or, before the promotion, `run cancel`"
             }
             Self::Slots => {
                 "look at both slots on the target; import the right one as current, then `run resume`"

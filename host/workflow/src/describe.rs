@@ -93,14 +93,8 @@ pub(crate) const OVER_BUDGET: &str = "run.budget";
 /// The code of a lease that another run has.
 pub(crate) const LEASE_HELD: &str = "store.lease-held";
 
-/// The code of a login that the target let in without asking for the credential.
-pub(crate) const NOT_ASKED: &str = "login.not-asked";
-
 /// The code of a login that told neither yes nor no.
 pub(crate) const UNKNOWN: &str = "test.unknown";
-
-/// The code of a step that was ended because it would have shown a live secret (rule H4).
-pub(crate) const REFLECTION: &str = "plugin.reflection";
 
 /// The code of an imported credential that the target refuses.
 pub(crate) const REFUSED: &str = "test.refused";

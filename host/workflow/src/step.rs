@@ -1,4 +1,4 @@
-use keywheel_model::{Effect as Reach, StepName, Timestamp, VersionId};
+use keywheel_model::{Effect as Reach, StepError, StepName, Timestamp, VersionId};
 
 use crate::mutant::{Mutation, Mutations};
 use crate::{
@@ -124,6 +124,16 @@ impl Work {
     fn park(&mut self, cause: Cause, detail: impl Into<String>) {
         let back_to = self.state.phase;
         self.park_to(cause, detail, back_to);
+    }
+
+    /// Parks over a failure that no further try gets past.
+    fn park_over(&mut self, cause: Cause, error: &StepError) {
+        let trouble = Trouble::new(&error.code, &error.message);
+        if cause == Cause::Reflection {
+            return self.park(cause, trouble.message);
+        }
+        self.park(cause, format!("{}: {}", trouble.code, trouble.message));
+        self.state.trouble = Some(trouble);
     }
 
     fn park_to(&mut self, cause: Cause, detail: impl Into<String>, back_to: Phase) {

@@ -25,10 +25,8 @@ fn role(admin: &Session, name: &str) -> Result<Table, Error> {
 
 /// Why a role cannot log in whatever its password is; none if it can.
 pub(crate) fn why_locked(admin: &Session, name: &str) -> Result<Option<String>, Error> {
-    let role = role(admin, name)?;
-    Ok(if role.is_empty() {
-        Some(format!("the role {name} does not exist"))
-    } else if !role.flag("login") {
+    let role = role(admin, name)?.or_missing("the role", name)?;
+    Ok(if !role.flag("login") {
         Some(format!("the role {name} is locked (NOLOGIN)"))
     } else {
         role.flag("expired").then(|| format!("the password of {name} expired at {}", role.text("until")))

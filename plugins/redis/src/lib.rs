@@ -9,10 +9,10 @@ mod node;
 mod plan;
 
 use keywheel_sdk::account::is_current;
-use keywheel_sdk::error::{ErrorExt, error};
+use keywheel_sdk::error::{ErrorExt, not_asked};
 use keywheel_sdk::nodes::{Node, ask_each, change_each};
 use keywheel_sdk::resp::{Reply, Session, refused};
-use keywheel_sdk::{Accounts, Error, ErrorKind, Outcome, Plan, Plugin, Run, Secret, Verdict, Version};
+use keywheel_sdk::{Accounts, Error, Outcome, Plan, Plugin, Run, Secret, Verdict, Version};
 use serde::Deserialize;
 
 use node::Admin;
@@ -68,17 +68,14 @@ impl Plugin for Redis {
         let hash = hash_of(&Version::Pending.get(run)?)?;
         on_each(run, config, |admin| {
             // `ACL SETUSER` would make a user that does not exist, with the new password and no rights.
-            if admin.user(config)? == Reply::Null {
-                let message = format!("the user {} does not exist", config.user);
-                return Err(error(ErrorKind::NotFound, "redis.user-missing", message));
-            }
+            admin.user(config)?.or_missing("the user", &config.user)?;
             admin.set_user(config, "#", &hash)?.accepted().map(drop)
         })
     }
 
     fn test(run: &Run, config: &Config) -> Result<Verdict, Error> {
         let subject = run.subject()?;
-        Ok(ask_each(&config.nodes, |node| ask(run, config, node, &subject)))
+        ask_each(&config.nodes, |node| ask(run, config, node, &subject))
     }
 
     fn revoke(run: &Run, config: &Config) -> Result<Outcome, Error> {
@@ -130,25 +127,30 @@ fn remove(admin: &Admin, config: &Config, hash: &Secret) -> Result<(), Error> {
     }
 }
 
-/// One fresh login with the subject on one node.
-fn ask(run: &Run, config: &Config, node: &Node, subject: &Secret) -> Verdict {
-    let login = config.connect(node).and_then(|session| {
-        let answer = session.authenticate(&config.user, subject)?;
+/// One fresh login with the subject on one node, and what the administrator sees of its user: what the answer is worth.
+fn ask(run: &Run, config: &Config, node: &Node, subject: &Secret) -> Result<Verdict, Error> {
+    let (session, name) = (config.connect(node)?, &config.user);
+    let answer = session.authenticate(name, subject)?;
+    let is_accepted = match answer.error_word() {
         // The connection is of use: what the user may do is not a matter of its password, so `NOPERM` is as good as PONG.
-        if answer.error_word().is_none() { session.words(&["PING"]).map(|_| answer) } else { Ok(answer) }
-    });
-    match login.as_ref().map(|answer| answer.error_word()) {
-        Ok(None) => Verdict::Accepted,
+        None => session.words(&["PING"]).map(|_| true)?,
         // The server says this of a user that is missing or off, too.
-        Ok(Some("WRONGPASS")) => match Admin::connect(run, config, node).and_then(|admin| admin.user(config)) {
-            Ok(Reply::Null) => Verdict::Account(format!("the user {} does not exist", config.user)),
-            Ok(user) if user.lists("flags", "off") => Verdict::Account(format!("the user {} is off", config.user)),
-            Ok(_) => Verdict::Rejected,
-            Err(problem) => Verdict::Unknown(format!("refused, but not known why: {}", problem.message)),
-        },
-        Ok(Some(word)) => Verdict::Unknown(format!("the server answered {word}")),
-        Err(problem) => Verdict::Unknown(problem.message.clone()),
-    }
+        Some("WRONGPASS") => false,
+        Some(word) => return Ok(Verdict::Unknown(format!("the server answered {word}"))),
+    };
+    let user = Admin::connect(run, config, node).and_then(|admin| admin.user(config)?.or_missing("the user", name));
+    Ok(match user {
+        Ok(user) if user.lists("flags", "off") => Verdict::Account(format!("the user {name} is off")),
+        Ok(user) if is_accepted && user.lists("flags", "nopass") => {
+            return Err(not_asked(format!("the user {name} takes any password (nopass), so a login proves none")));
+        }
+        Ok(_) if is_accepted => Verdict::Accepted,
+        Ok(_) => Verdict::Rejected,
+        Err(problem) if problem.is_missing() => return Err(problem),
+        // An administrator that is not let in stops the next rotation, and not what is proved today.
+        Err(problem) if is_accepted && problem.is_refusal() => Verdict::Accepted,
+        Err(problem) => Verdict::Unknown(format!("the user {name} could not be looked at: {}", problem.message)),
+    })
 }
 
 fn hash_of(password: &Secret) -> Result<Secret, Error> {

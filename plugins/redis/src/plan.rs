@@ -36,7 +36,7 @@ fn examine(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> Resu
     }
     if user.lists("flags", "nopass") {
         let message = format!("{node}: the user {name} takes any password (nopass)");
-        plan.problem("redis.nopass", message, format!("ACL SETUSER {name} resetpass, then import a password"));
+        plan.problem("redis.nopass", message, format!("ACL SETUSER {name} resetpass >…, then import that"));
     }
     rights(plan, config, node, admin)?;
     durability(plan, config, node, admin)?;
@@ -60,9 +60,7 @@ fn durability(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> R
     if acl_file.has_text("aclfile") {
         return Ok(());
     }
-    let info = admin.0.ask(&["INFO", "server"])?;
-    let has_file =
-        info.text().lines().any(|line| line.len() > "config_file:".len() && line.starts_with("config_file:"));
+    let has_file = !admin.0.ask(&["INFO", "server"])?.info("config_file").is_empty();
     let message = format!("{node}: a restart brings the old passwords back");
     match config.persist.as_deref() {
         Some("none") => plan.warning("redis.not-durable", message, "configure `aclfile`"),

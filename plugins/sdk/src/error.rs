@@ -7,10 +7,30 @@ pub fn error(kind: ErrorKind, code: &str, message: impl Into<String>) -> Error {
     Error { kind, effect: Effect::None, code: code.to_owned(), message: message.into(), retry_after: None }
 }
 
+/// The code of [`missing`]; the host knows it.
+const MISSING: &str = "account.missing";
+
+/// The account (`the role`, and its name) is not on the target. As the answer of `test` it parks the run with the way out: to make
+/// the account there.
+pub fn missing(what: &str, name: &str) -> Error {
+    error(ErrorKind::NotFound, MISSING, format!("{what} {name} does not exist"))
+}
+
+/// The target lets the account in whatever the credential is, so that a login proves none. As the answer of `test` it parks the run.
+pub fn not_asked(message: impl Into<String>) -> Error {
+    error(ErrorKind::Other, "login.not-asked", message)
+}
+
 /// What a plugin asks of an error that the host gave it.
 pub trait ErrorExt {
     /// The SQLSTATE that the server sent, in capitals, if it sent one.
     fn sqlstate(&self) -> Option<String>;
+
+    /// Whether it is [`missing`].
+    fn is_missing(&self) -> bool;
+
+    /// Whether it says that the login or the right to do this was refused, so that another try would be refused too.
+    fn is_refusal(&self) -> bool;
 
     /// The same error of a step that has changed the target before. Not knowing stays worse than knowing.
     #[must_use]
@@ -27,6 +47,14 @@ impl ErrorExt for Error {
         let is_state = state.len() == 5 && state.bytes().all(|byte| byte.is_ascii_alphanumeric());
         // `sql.query` and its like are words of the host; every SQLSTATE has a digit.
         (is_state && state.bytes().any(|byte| byte.is_ascii_digit())).then(|| state.to_ascii_uppercase())
+    }
+
+    fn is_missing(&self) -> bool {
+        self.code == MISSING
+    }
+
+    fn is_refusal(&self) -> bool {
+        matches!(self.kind, ErrorKind::Unauthenticated | ErrorKind::Denied)
     }
 
     fn after_an_effect(mut self) -> Self {

@@ -37,19 +37,22 @@ pub fn change_each(nodes: &[Node], change: impl Fn(&Node) -> Result<(), Error>) 
 }
 
 /// Asks every node once. Nodes that agree give their answer; where they do not, nothing is known.
-pub fn ask_each(nodes: &[Node], ask: impl Fn(&Node) -> Verdict) -> Verdict {
+///
+/// # Errors
+/// The first node's that could not be asked, with its name.
+pub fn ask_each(nodes: &[Node], ask: impl Fn(&Node) -> Result<Verdict, Error>) -> Result<Verdict, Error> {
     let mut first: Option<(&Node, Verdict)> = None;
     for node in nodes {
-        let verdict = ask(node);
+        let verdict = ask(node).map_err(|problem| problem.at(&node.to_string()))?;
         match &first {
             None => first = Some((node, verdict)),
             Some((_, known)) if std::mem::discriminant(known) == std::mem::discriminant(&verdict) => {}
             Some((other, known)) => {
-                return Verdict::Unknown(format!("{other} {}, but {node} {}", word(known), word(&verdict)));
+                return Ok(Verdict::Unknown(format!("{other} {}, but {node} {}", word(known), word(&verdict))));
             }
         }
     }
-    first.map_or_else(|| Verdict::Unknown("no node is configured".to_owned()), |(_, verdict)| verdict)
+    Ok(first.map_or_else(|| Verdict::Unknown("no node is configured".to_owned()), |(_, verdict)| verdict))
 }
 
 fn word(verdict: &Verdict) -> String {
@@ -72,7 +75,7 @@ mod tests {
     }
 
     fn together(verdicts: &[Verdict; 2]) -> Verdict {
-        ask_each(&nodes(), |node| verdicts[usize::from(node.host == "b")].clone())
+        ask_each(&nodes(), |node| Ok(verdicts[usize::from(node.host == "b")].clone())).unwrap()
     }
 
     #[test]
@@ -81,7 +84,16 @@ mod tests {
         assert!(matches!(together(&[Verdict::Rejected, Verdict::Rejected]), Verdict::Rejected));
         assert!(matches!(together(&[Verdict::Accepted, Verdict::Rejected]), Verdict::Unknown(_)));
         assert!(matches!(together(&[Verdict::Rejected, Verdict::Unknown("down".to_owned())]), Verdict::Unknown(_)));
-        assert!(matches!(ask_each(&[], |_| Verdict::Rejected), Verdict::Unknown(_)));
+        assert!(matches!(ask_each(&[], |_| Ok(Verdict::Rejected)).unwrap(), Verdict::Unknown(_)));
+    }
+
+    #[test]
+    fn a_node_that_cannot_be_asked_is_named() {
+        let ask = |node: &Node| match node.host.as_str() {
+            "a" => Ok(Verdict::Accepted),
+            _ => Err(error(ErrorKind::Unavailable, "x", "down")),
+        };
+        assert_eq!(ask_each(&nodes(), ask).unwrap_err().message, "b:1: down");
     }
 
     #[test]

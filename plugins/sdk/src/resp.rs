@@ -2,7 +2,7 @@
 
 use crate::bindings::keywheel::net::frames::{Frame, receive};
 use crate::bindings::keywheel::net::tcp::{Channel, TlsOptions};
-use crate::error::error;
+use crate::error::{error, missing};
 use crate::nodes::Node;
 use crate::{Error, ErrorKind, Secret};
 
@@ -112,6 +112,14 @@ pub enum Reply {
 }
 
 impl Reply {
+    /// The same, unless it is null: then there is no account of that name.
+    ///
+    /// # Errors
+    /// [`crate::error::missing`].
+    pub fn or_missing(self, what: &str, name: &str) -> Result<Self, Error> {
+        if self == Self::Null { Err(missing(what, name)) } else { Ok(self) }
+    }
+
     /// The first word of an error.
     pub fn error_word(&self) -> Option<&str> {
         if let Self::Error(text) = self { text.split(' ').next() } else { None }
@@ -149,6 +157,12 @@ impl Reply {
     /// Whether the list after a key has a text (`flags` in `ACL GETUSER`).
     pub fn lists(&self, key: &str, text: &str) -> bool {
         self.field(key).is_some_and(|list| list.items().iter().any(|item| item.text() == text))
+    }
+
+    /// What stands after a key and a colon in a text of lines (`INFO`); empty if nothing does.
+    pub fn info(&self, key: &str) -> &str {
+        let mut lines = self.text().lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(name, _)| *name == key).map_or("", |(_, value)| value)
     }
 
     /// Whether there is a text after a key that is not empty.
@@ -201,6 +215,12 @@ mod tests {
         assert!(reply.lists("flags", "on") && !reply.lists("flags", "off") && !reply.has_text("keys"));
         assert_eq!(reply.field("keys"), Some(&Reply::Null));
         assert_eq!(reply.field("absent"), None);
+    }
+
+    #[test]
+    fn a_text_of_lines_is_read_by_its_keys() {
+        let reply = parse(b"$41\r\n# Server\r\nos:Linux\r\nconfig_file:/r.conf\r\n\r\n").unwrap();
+        assert_eq!(["os", "config_file", "config", ""].map(|key| reply.info(key)), ["Linux", "/r.conf", "", ""]);
     }
 
     #[test]

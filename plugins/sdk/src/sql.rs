@@ -1,7 +1,7 @@
 //! Statements in pieces and answers by column name.
 
 use crate::bindings::keywheel::sql::sql::{Connection, Rows, Statement, Value};
-use crate::error::error;
+use crate::error::{error, missing};
 use crate::{Error, ErrorKind, Secret};
 
 pub use crate::bindings::keywheel::sql::sql::Connector;
@@ -88,6 +88,14 @@ impl Table {
     /// Whether it has no row.
     pub fn is_empty(&self) -> bool {
         self.0.rows.is_empty()
+    }
+
+    /// The same, unless it has no row: then there is no account of that name.
+    ///
+    /// # Errors
+    /// [`crate::error::missing`].
+    pub fn or_missing(self, what: &str, name: &str) -> Result<Self, Error> {
+        if self.is_empty() { Err(missing(what, name)) } else { Ok(self) }
     }
 
     /// A truth value of the first row. False where it is null or no truth value.

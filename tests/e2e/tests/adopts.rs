@@ -353,3 +353,76 @@ fn a_run_that_was_shown_a_live_secret_parks_with_its_cause_and_can_be_cancelled(
         .unwrap();
     let _ = subject.run(&["rotate", "app-db", "--wait", "end"]).ends(0);
 }
+
+/// A role that is not there can be neither unlocked nor waited for.
+#[test]
+fn an_account_that_does_not_exist_has_its_own_cause_and_way_out() {
+    let subject = Subject::new("adopts_missing", "");
+    server().sql("DROP ROLE adopts_missing").unwrap();
+    let output = subject.import(&subject.password).ends(41);
+    assert!(
+        output
+            .stdout
+            .contains("account.missing: the role adopts_missing does not exist"),
+        "{output:?}"
+    );
+    let run = subject.shown();
+    assert_eq!(run["parked"]["cause"], "no-account", "{run:#}");
+    let way_out = run["parked"]["way-out"].as_str().unwrap();
+    assert!(
+        way_out.contains("make the account") && way_out.contains("run cancel"),
+        "{way_out}"
+    );
+    // The way out.
+    server()
+        .sql(&format!(
+            "CREATE ROLE adopts_missing LOGIN PASSWORD '{}'",
+            subject.password
+        ))
+        .unwrap();
+    let _ = subject.run(&["run", "resume", "app-db", "--wait", "end"]).ends(0);
+    assert_eq!(subject.stages(), ["current"]);
+}
+
+/// No retry gets past a certificate that nobody trusts here.
+#[test]
+fn a_certificate_that_is_not_trusted_parks_at_once_and_the_run_goes_on_when_it_is() {
+    let subject = Subject::new("adopts_tls", "");
+    let other = Postgres::start(PostgresOptions::default()).unwrap();
+    let file = subject.host.file("keywheel.toml");
+    let right = std::fs::read_to_string(&file).unwrap();
+    let (good, bad) = (server().ca_file(), other.ca_file());
+    let wrong = right.replace(&good.display().to_string(), &bad.display().to_string());
+    assert_ne!(wrong, right);
+    std::fs::write(&file, wrong).unwrap();
+
+    let _ = subject.run(&["plan", "app-db"]).ends(24);
+    let output = subject.import(&subject.password).ends(41);
+    assert!(output.stdout.contains("tls.untrusted: "), "{output:?}");
+    let run = subject.shown();
+    assert_eq!(run["parked"]["cause"], "tls", "{run:#}");
+    let way_out = run["parked"]["way-out"].as_str().unwrap();
+    assert!(way_out.contains("docs/operators.md, Certificates"), "{way_out}");
+    let tries = |run: &Value| run["steps"].as_array().unwrap().last().unwrap()["tries"].clone();
+    assert_eq!(tries(&run), 1, "{run:#}");
+
+    std::fs::write(&file, right.clone()).unwrap();
+    let _ = subject.run(&["run", "resume", "app-db", "--wait", "end"]).ends(0);
+    assert_eq!(subject.stages(), ["current"]);
+
+    // A rotation that has changed nothing yet fails at once, and leaves nothing to resume.
+    std::fs::write(
+        &file,
+        right.replace(&good.display().to_string(), &bad.display().to_string()),
+    )
+    .unwrap();
+    let output = subject.run(&["rotate", "app-db", "--wait", "end"]);
+    let run = subject.shown();
+    assert_eq!(
+        (output.code, &run["state"]),
+        (30, &Value::from("failed")),
+        "{output:?}\n{run:#}"
+    );
+    assert_eq!(tries(&run), 1, "{run:#}");
+    assert_eq!(subject.stages(), ["current"]);
+}

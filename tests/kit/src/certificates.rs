@@ -24,6 +24,18 @@ impl Identity {
     /// # Errors
     /// When a key cannot be made.
     pub fn self_signed(names: &[&str], authority: bool) -> Result<Self> {
+        Self::signed_by_itself(names, authority, false)
+    }
+
+    /// The same, and its time is long over.
+    ///
+    /// # Errors
+    /// When a key cannot be made.
+    pub fn expired(names: &[&str], authority: bool) -> Result<Self> {
+        Self::signed_by_itself(names, authority, true)
+    }
+
+    fn signed_by_itself(names: &[&str], authority: bool, expired: bool) -> Result<Self> {
         let key = KeyPair::generate()?;
         let mut params =
             CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
@@ -32,6 +44,10 @@ impl Identity {
             .push(DnType::CommonName, names.first().copied().unwrap_or("nobody"));
         if authority {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        }
+        if expired {
+            params.not_before = rcgen::date_time_ymd(2000, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2001, 1, 1);
         }
         Ok(Self {
             certificate_pem: params.self_signed(&key)?.pem(),

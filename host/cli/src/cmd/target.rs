@@ -87,11 +87,16 @@ fn text(tested: &Tested, style: Style) -> String {
         (Some(Verdict::Unknown(why)), _) => {
             text.line(format_args!("{label} {}: {why}", style.attention("unknown")));
         }
-        (None, Some(error)) => text.line(format_args!(
-            "{label} {}: {}",
-            style.bad(&error.code),
-            error.message
-        )),
+        (None, Some(error)) => {
+            text.line(format_args!(
+                "{label} {}: {}",
+                style.bad(&error.code),
+                error.message
+            ));
+            if let Some(hint) = keywheel_engine::way_past(&error.code) {
+                text.line(format_args!("{} {hint}", style.hint("hint:")));
+            }
+        }
         (None, None) => text.line(format_args!("{label} not asked: first the problems above")),
     }
     text.finish()

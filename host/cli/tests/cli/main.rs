@@ -7,6 +7,7 @@ mod config;
 mod frame;
 mod init;
 mod kit;
+mod outside;
 mod plugin;
 mod policy;
 mod rotation;

@@ -1,14 +1,13 @@
 //! Whether the server asked for the password before it let a login in. The driver does not tell, and only a login that was asked proves a
 //! credential: under `trust`, `peer` or `cert` of `pg_hba.conf` any password opens the server.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
+use tokio_postgres::tls::TlsConnect;
+
+use super::tap::{Tap, Tapped};
 
 /// `R`, four bytes of length, four of what is asked for: the first thing that a server says to a login, if it says no error.
 const HEAD_BYTES: usize = 9;
@@ -33,25 +32,28 @@ impl Asked {
 }
 
 /// A stream in the clear of which the server's first message is looked at; nothing of it is kept.
-pub(super) struct Watched<S> {
-    inner: S,
-    head: [u8; HEAD_BYTES],
+pub(super) type Watched<S> = Tapped<S, Head>;
+
+/// As much of that message as has come.
+pub(super) struct Head {
+    bytes: [u8; HEAD_BYTES],
     seen: usize,
     asked: Asked,
 }
 
-impl<S> Watched<S> {
-    pub(super) fn new(inner: S, asked: Asked) -> Self {
+impl Head {
+    pub(super) fn new(asked: Asked) -> Self {
         Self {
-            inner,
-            head: [0; HEAD_BYTES],
+            bytes: [0; HEAD_BYTES],
             seen: 0,
             asked,
         }
     }
+}
 
+impl Tap for Head {
     fn look(&mut self, read: &[u8]) {
-        let wanted = &mut self.head[self.seen..];
+        let wanted = &mut self.bytes[self.seen..];
         let taken = wanted.len().min(read.len());
         if taken == 0 {
             return;
@@ -59,41 +61,8 @@ impl<S> Watched<S> {
         wanted[..taken].copy_from_slice(&read[..taken]);
         self.seen += taken;
         if self.seen == HEAD_BYTES {
-            self.asked.note(&self.head);
+            self.asked.note(&self.bytes);
         }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.look(&buf.filled()[before..]);
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-impl<S: TlsStream + Unpin> TlsStream for Watched<S> {
-    fn channel_binding(&self) -> ChannelBinding {
-        self.inner.channel_binding()
     }
 }
 
@@ -106,6 +75,7 @@ pub(super) struct Watching<C> {
 impl<S, C> TlsConnect<S> for Watching<C>
 where
     C: TlsConnect<S>,
+    C::Stream: Unpin,
     C::Future: Send + 'static,
 {
     type Stream = Watched<C::Stream>;
@@ -115,7 +85,7 @@ where
     fn connect(self, stream: S) -> Self::Future {
         let Self { inner, asked } = self;
         let connecting = inner.connect(stream);
-        Box::pin(async move { Ok(Watched::new(connecting.await?, asked)) })
+        Box::pin(async move { Ok(Watched::new(connecting.await?, Head::new(asked))) })
     }
 }
 
@@ -125,9 +95,9 @@ mod tests {
 
     fn seen(pieces: &[&[u8]]) -> bool {
         let asked = Asked::default();
-        let mut watched = Watched::new((), asked.clone());
+        let mut head = Head::new(asked.clone());
         for piece in pieces {
-            watched.look(piece);
+            head.look(piece);
         }
         asked.was_let_in_unasked()
     }

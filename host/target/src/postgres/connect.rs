@@ -9,7 +9,7 @@ use tokio_postgres::tls::{MakeTlsConnect, NoTls};
 use tokio_postgres::{CancelToken, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::asked::{Asked, Watched, Watching};
+use super::asked::{Asked, Head, Watched, Watching};
 use super::meter::{Allowance, Metered};
 use super::{ConnectOptions, Security, failure};
 use crate::dial::{Allow, Dialled};
@@ -155,7 +155,7 @@ async fn enter(
         client
     } else {
         config.ssl_mode(SslMode::Disable);
-        let stream = Watched::new(stream, asked.clone());
+        let stream = Watched::new(stream, Head::new(asked.clone()));
         let (client, connection) = config.connect_raw(stream, NoTls).await?;
         tokio::spawn(drive(connection, gone));
         client

@@ -3,7 +3,6 @@
 use keywheel_model::{Effect as Reach, ErrorKind, Outcome, SlotClass, StepError, StepName};
 
 use super::Work;
-use crate::describe::REFLECTION;
 use crate::mutant::Mutation;
 use crate::{Call, Cause, Ending, Phase, StepOk, Trouble};
 
@@ -162,7 +161,8 @@ impl Work {
     fn on_step_failed(&mut self, call: &Call, error: &StepError) {
         let shown = super::step_of(self.state.phase).unwrap_or(call.step);
         self.log_failure(shown, &error.code, &error.message);
-        if error.code == REFLECTION {
+        let cause = Cause::of_code(&error.code);
+        if cause == Some(Cause::Reflection) {
             return self.reflected(call, error);
         }
         if self.state.adopts() && call.step == StepName::Plan {
@@ -174,10 +174,19 @@ impl Work {
             if self.state.phase != Phase::Parked && self.state.phase != Phase::Prove {
                 let pause = error.retry_after_ms.unwrap_or(0).into();
                 let (entry, interrupted) = (self.state.entry, self.state.interrupted);
-                self.again(Cause::Target, Trouble::new(&error.code, &error.message), pause);
+                let trouble = Trouble::new(&error.code, &error.message);
+                self.again(cause.unwrap_or(Cause::Target), trouble, pause);
                 (self.state.entry, self.state.interrupted) = (entry, interrupted);
             }
             return;
+        }
+        if let Some(cause) = cause {
+            // Where nothing has happened yet there is nothing to resume either.
+            return if self.can_still_fail() {
+                self.give_up(&error.message);
+            } else {
+                self.park_over(cause, error);
+            };
         }
         match error.kind {
             // A call that its manifest does not declare, or declares twice: the run keeps this plugin, and no grant changes that.

@@ -5,7 +5,7 @@ use keywheel_model::{
 };
 
 use super::Work;
-use crate::describe::{NOT_ASKED, OVER_BUDGET, REFLECTION, REFUSED, UNKNOWN};
+use crate::describe::{OVER_BUDGET, REFUSED, UNKNOWN};
 use crate::mutant::Mutation;
 use crate::{Call, Cause, Ending, NoteKind, Phase, Trouble};
 
@@ -39,14 +39,8 @@ impl Work {
 
     fn login_not_made(&mut self, error: &StepError) {
         self.login_failed(&error.code, &error.message);
-        if error.code == REFLECTION {
-            return self.park(Cause::Reflection, error.message.clone());
-        }
-        // Only a person can have the target ask: another try would see the same.
-        if error.code == NOT_ASKED {
-            self.park(Cause::Target, format!("{}: {}", error.code, error.message));
-            self.state.trouble = Some(Trouble::new(&error.code, &error.message));
-            return;
+        if let Some(cause) = Cause::of_code(&error.code) {
+            return self.park_over(cause, error);
         }
         let is_malformed = matches!(error.kind, ErrorKind::Invalid | ErrorKind::NotFound);
         if is_malformed && self.state.adopts() && self.state.phase == Phase::Verify {

@@ -16,6 +16,7 @@ mod adoption;
 mod config;
 mod denials;
 mod full;
+mod nopass;
 mod plugins;
 mod state;
 mod stops;

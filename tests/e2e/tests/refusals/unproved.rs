@@ -78,7 +78,15 @@ fn a_password_that_the_server_does_not_ask_for_is_neither_adopted_nor_rotated() 
     );
     let output = host.import("app/db", "notreally").ends(41);
     has(&output, &["login.not-asked", "without asking", "pg_hba.conf"]);
-    has(&host.run(&["run", "show", "app-db"], ""), &["login.not-asked"]);
+    has(
+        &host.run(&["run", "show", "app-db"], ""),
+        &[
+            "login.not-asked",
+            "not-asked",
+            "hint: let the target ask",
+            "pg_hba.conf",
+        ],
+    );
     assert!(
         host.versions("app/db")
             .iter()

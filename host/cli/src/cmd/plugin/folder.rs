@@ -12,9 +12,13 @@ use keywheel_model::PluginName;
 use crate::cmd::plugin::manifest_failure;
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
+use crate::visible;
 
 /// More files are not looked at.
 const FILES_MAX: usize = 1_000;
+
+/// The way out where a file cannot be read.
+pub(crate) const FILE_HINT: &str = "correct the path, or look at the file's owner and mode";
 
 /// What is in the plugin folder.
 #[derive(Debug, Default)]
@@ -38,7 +42,7 @@ pub(crate) struct Broken {
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" is not used: {}", self.file.display(), self.why)
+        write!(f, "\"{}\" is not used: {}", visible::path(&self.file), self.why)
     }
 }
 
@@ -91,7 +95,7 @@ pub(crate) fn read(dir: &Path) -> Result<Found, Failure> {
 /// It cannot be read, or is no component with one valid manifest.
 pub(crate) fn component(file: &Path) -> Result<Manifest, Failure> {
     keywheel_manifest::read(&bytes(file)?)
-        .map_err(|error| manifest_failure(format!("\"{}\" is no plugin", file.display()), &error))
+        .map_err(|error| manifest_failure(format!("\"{}\" is no plugin", visible::path(file)), &error))
 }
 
 /// The bytes of a component file, within the limit.
@@ -99,34 +103,32 @@ pub(crate) fn component(file: &Path) -> Result<Manifest, Failure> {
 /// # Errors
 /// It is no regular file, cannot be read, or is too large.
 pub(crate) fn bytes(file: &Path) -> Result<Vec<u8>, Failure> {
-    let shown = file.display();
+    let shown = visible::path(file);
     let unread = |error: &io::Error| {
         let exit = if error.kind() == io::ErrorKind::NotFound {
             ExitCode::NotFound
         } else {
             ExitCode::Unexpected
         };
-        Failure::because(exit, "plugin.file", format!("cannot read \"{shown}\""), error)
+        Failure::because(exit, "plugin.file", format!("cannot read \"{shown}\""), error).hint(FILE_HINT)
     };
     let metadata = fs::symlink_metadata(file).map_err(|error| unread(&error))?;
     if !metadata.is_file() {
         let message = format!("\"{shown}\" is not a regular file; links are not followed");
-        return Err(Failure::new(
-            ExitCode::ConfigInvalid,
-            "plugin.not-a-file",
-            message,
-        ));
+        return Err(
+            Failure::new(ExitCode::ConfigInvalid, "plugin.not-a-file", message)
+                .hint("name the `.wasm` file itself, and copy it there if it is a link"),
+        );
     }
     if metadata.len() > MAX_COMPONENT_BYTES as u64 {
         let message = format!(
             "\"{shown}\" has {} bytes, at most {MAX_COMPONENT_BYTES} are read",
             metadata.len()
         );
-        return Err(Failure::new(
-            ExitCode::ConfigInvalid,
-            "manifest.too-large",
-            message,
-        ));
+        return Err(
+            Failure::new(ExitCode::ConfigInvalid, "manifest.too-large", message)
+                .hint("build it in release mode and without debug information"),
+        );
     }
     fs::read(file).map_err(|error| unread(&error))
 }

@@ -8,6 +8,7 @@ use crate::cmd::{Context, host};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::{Style, Table, Text};
+use crate::visible;
 
 /// Verifies.
 #[derive(Debug, Args)]
@@ -74,7 +75,7 @@ fn table(plugins: &[PluginView], style: Style) -> String {
             plugin.version.clone().unwrap_or_else(|| "-".to_owned()),
             plugin.status.to_owned(),
             digest,
-            plugin.file.display().to_string(),
+            visible::path(&plugin.file),
         ]);
     }
     let mut text = Text::default();
@@ -83,7 +84,7 @@ fn table(plugins: &[PluginView], style: Style) -> String {
         let name = plugin
             .name
             .as_ref()
-            .map_or_else(|| plugin.file.display().to_string(), ToString::to_string);
+            .map_or_else(|| visible::path(&plugin.file), ToString::to_string);
         text.line(format_args!("{name}: {}", plugin.detail));
     }
     text.finish()

@@ -10,6 +10,7 @@ use serde::Serialize;
 use wit_component::ComponentEncoder;
 
 use crate::cmd::Context;
+use crate::cmd::plugin::folder::FILE_HINT;
 use crate::cmd::plugin::{folder, manifest_failure};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
@@ -53,6 +54,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, 
             format!("cannot write \"{}\"", file.display()),
             &error,
         )
+        .hint(FILE_HINT)
     })?;
     let written = Packed {
         name: manifest.name.to_string(),

@@ -12,6 +12,7 @@ use crate::cmd::plugin::{folder, manifest_failure, no_such_plugin};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::{Style, Table, Text, raw};
+use crate::visible;
 
 /// Prints what a plugin asks for.
 #[derive(Debug, Args)]
@@ -69,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, 
     let file = find(&arguments.plugin, context)?;
     let bytes = folder::bytes(&file)?;
     let manifest = keywheel_manifest::read(&bytes)
-        .map_err(|error| manifest_failure(format!("\"{}\" is no plugin", file.display()), &error))?;
+        .map_err(|error| manifest_failure(format!("\"{}\" is no plugin", visible::path(&file)), &error))?;
     if arguments.schema {
         raw(format!("{:#}\n", manifest.config_schema).as_bytes())?;
         return Ok(ExitCode::Ok);
@@ -152,7 +153,7 @@ fn text(shown: &Shown<'_>, style: Style) -> String {
     if let Some(docs) = shown.docs {
         text.fact("manual", docs);
     }
-    text.fact("file", format_args!("\"{}\"", shown.file.display()));
+    text.fact("file", format_args!("\"{}\"", visible::path(shown.file)));
     text.fact("digest", &shown.digest);
     text.fact("capabilities", list(&shown.capabilities));
     text.fact("inputs", list(&shown.inputs));

@@ -88,10 +88,16 @@ async fn value(arguments: &Arguments, context: &Context) -> Result<SecretBytes, 
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> Failure {
-    let exit = if error.kind() == io::ErrorKind::AlreadyExists {
-        ExitCode::Conflict
-    } else {
-        ExitCode::Unexpected
+    let (exit, hint) = match error.kind() {
+        io::ErrorKind::AlreadyExists => (
+            ExitCode::Conflict,
+            "name a new file: what is there is never overwritten",
+        ),
+        io::ErrorKind::NotFound => (ExitCode::Unexpected, "the folder of the file must be there"),
+        _ => (
+            ExitCode::Unexpected,
+            "name a file in a folder that this user may write to, on a disk with room",
+        ),
     };
     Failure::because(
         exit,
@@ -99,4 +105,5 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
         format!("cannot write \"{}\"", path.display()),
         error,
     )
+    .hint(hint)
 }

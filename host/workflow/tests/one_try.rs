@@ -1,4 +1,5 @@
-//! Rule H4: a step that would have shown a live secret is never tried again by itself, whichever it is.
+//! What only a person can change is not tried again by itself: a live secret that was shown (rule H4), a login that nobody was asked at,
+//! an account that is not there, a certificate that nobody trusts.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +15,9 @@ use keywheel_workflow::{
     BackOff, Call, Cause, Effect, Ending, Event, First, Head, Kept, Lease, Principal, ProofPolicy, Report,
     Settings, State, StepOk, step,
 };
+
+const REFLECTION: &str = "plugin.reflection";
+const TLS: &str = "tls.untrusted";
 
 fn settings() -> Settings {
     Settings {
@@ -50,23 +54,25 @@ fn settings() -> Settings {
     }
 }
 
-/// A run whose plugin is shown a live secret in one step, with the effect that this has had.
+/// A run of which one step fails, always with the same code and the effect that it has had.
 struct Run {
     state: State,
     now: u64,
-    shown_in: StepName,
+    code: &'static str,
+    fails_in: StepName,
     effect: Reach,
     tries: u32,
     stages: Vec<(VersionId, Stage)>,
 }
 
 impl Run {
-    fn new(shown_in: StepName, effect: Reach) -> Self {
+    fn new(code: &'static str, fails_in: StepName, effect: Reach) -> Self {
         let run = RunId::fresh(Timestamp::from_unix_ms(1));
         Self {
             state: State::new(run, settings()),
             now: 1,
-            shown_in,
+            code,
+            fails_in,
             effect,
             tries: 0,
             stages: vec![(VersionId::fresh(Timestamp::from_unix_ms(1)), Stage::Current)],
@@ -118,10 +124,9 @@ impl Run {
     }
 
     fn call(&mut self, call: &Call) -> Report {
-        if call.step == self.shown_in {
+        if call.step == self.fails_in {
             self.tries += 1;
-            let error =
-                StepError::new(ErrorKind::Denied, "plugin.reflection", "withheld").with_effect(self.effect);
+            let error = StepError::new(ErrorKind::Other, self.code, "no").with_effect(self.effect);
             return match call.step {
                 StepName::Test => Report::Verdict(Err(error)),
                 _ => Report::Step(Err(error)),
@@ -169,7 +174,7 @@ fn whichever_step_it_is_the_run_parks_after_one_try_and_no_time_wakes_it() {
         StepName::Revoke,
     ] {
         for effect in [Reach::None, Reach::Maybe] {
-            let mut run = Run::new(shown_in, effect);
+            let mut run = Run::new(REFLECTION, shown_in, effect);
             run.drive(Event::Start);
             let parked = run.state.parked.clone().unwrap();
             assert_eq!(
@@ -187,9 +192,53 @@ fn whichever_step_it_is_the_run_parks_after_one_try_and_no_time_wakes_it() {
 
 #[test]
 fn a_run_that_has_changed_nothing_is_cancelled_without_another_call() {
-    let mut run = Run::new(StepName::Plan, Reach::None);
+    let mut run = Run::new(REFLECTION, StepName::Plan, Reach::None);
     run.drive(Event::Start);
     run.drive(Event::Cancel);
     assert_eq!(run.state.ended.as_ref().unwrap().ending, Ending::Cancelled);
     assert_eq!(run.tries, 1);
+}
+
+#[test]
+fn a_login_that_proves_nothing_parks_with_its_cause_after_one_try() {
+    for (code, cause) in [
+        ("login.not-asked", Cause::NotAsked),
+        ("account.missing", Cause::NoAccount),
+        ("tls.name", Cause::Tls),
+        (TLS, Cause::Tls),
+        ("tls.missing", Cause::Tls),
+    ] {
+        let mut run = Run::new(code, StepName::Test, Reach::None);
+        run.drive(Event::Start);
+        assert_eq!(run.state.parked.as_ref().unwrap().cause, cause, "{code}");
+        assert_eq!(run.state.trouble.as_ref().unwrap().code, code);
+        assert_eq!(run.tries, 1, "{code}");
+    }
+}
+
+#[test]
+fn a_certificate_that_nobody_trusts_ends_a_run_that_has_changed_nothing_and_parks_any_other() {
+    let mut run = Run::new(TLS, StepName::Plan, Reach::None);
+    run.drive(Event::Start);
+    assert_eq!(run.state.ended.as_ref().unwrap().ending, Ending::Failed);
+    assert_eq!(run.tries, 1);
+
+    let mut run = Run::new(TLS, StepName::Revoke, Reach::None);
+    run.drive(Event::Start);
+    assert_eq!(run.state.parked.as_ref().unwrap().cause, Cause::Tls);
+    assert_eq!(run.tries, 1);
+}
+
+#[test]
+fn after_an_effect_the_target_is_asked_first_whatever_the_failure_was() {
+    // A second node's certificate, when the first has been changed: the login tells what is so.
+    let mut run = Run::new(TLS, StepName::Apply, Reach::Applied);
+    run.drive(Event::Start);
+    assert!(run.state.promoted);
+    assert_eq!(run.tries, 1);
+
+    let mut run = Run::new(TLS, StepName::Revoke, Reach::Maybe);
+    run.drive(Event::Start);
+    assert_eq!(run.state.parked.as_ref().unwrap().cause, Cause::Tls);
+    assert_eq!(run.tries, 3);
 }
