@@ -94,7 +94,7 @@ fn where_the_administrator_cannot_look_a_login_counts_and_no_rotation_follows() 
     let _ = host.run(&["run", "cancel", "app-redis"], "").ends(0);
     let output = host.import("app/redis", &real).ends(0);
     has(&output, &["it cannot be rotated yet: redis.admin: "]);
-    let output = host.run(&["rotate", "app-redis", "--wait", "end"], "").ends(40);
+    let output = host.run(&["rotate", "app-redis", "--wait", "end"], "").ends(24);
     has(&output, &["redis.admin"]);
     assert_eq!(host.read("app/redis", None), real);
 }
