@@ -98,7 +98,7 @@ pub fn way_past(code: &str) -> Option<&'static str> {
             "let the target ask this account for its password (PostgreSQL: `scram-sha-256` in pg_hba.conf; Redis: `ACL SETUSER … resetpass >…`)"
         }
         "account.missing" => "make the account on the target; or is it another server or name that is meant?",
-        "redis.admin" | "28p01" => {
+        "admin.refused" | "28p01" => {
             "the target refuses the administrator's password: `keywheel secret import` the right one under the name that `inputs` of the rotation has"
         }
         "28000" => "let the administrator log in from this machine (PostgreSQL: pg_hba.conf, LOGIN)",

@@ -1,9 +1,9 @@
 //! The administrator's session on one server.
 
-use keywheel_sdk::error::error;
+use keywheel_sdk::error::admin_refused;
 use keywheel_sdk::nodes::Node;
 use keywheel_sdk::resp::{Piece, Reply, Session, refused};
-use keywheel_sdk::{Error, ErrorKind, Run, Secret};
+use keywheel_sdk::{Error, Run, Secret};
 
 use crate::Config;
 
@@ -15,9 +15,7 @@ impl Admin {
         let session = config.connect(node)?;
         match session.authenticate(&config.admin, &run.input("admin")?)?.error_word() {
             None => Ok(Self(session)),
-            Some("WRONGPASS") => {
-                Err(error(ErrorKind::Unauthenticated, "redis.admin", "the administrator's login was refused"))
-            }
+            Some("WRONGPASS") => Err(admin_refused()),
             Some(word) => Err(refused(word)),
         }
     }

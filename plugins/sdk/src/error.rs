@@ -21,6 +21,11 @@ pub fn not_asked(message: impl Into<String>) -> Error {
     error(ErrorKind::Other, "login.not-asked", message)
 }
 
+/// The target refuses the administrator's login: another try would be refused too. The host tells people which input to look at.
+pub fn admin_refused() -> Error {
+    error(ErrorKind::Unauthenticated, "admin.refused", "the administrator's login was refused")
+}
+
 /// What a plugin asks of an error that the host gave it.
 pub trait ErrorExt {
     /// The SQLSTATE that the server sent, in capitals, if it sent one.

@@ -29,6 +29,7 @@ pub(crate) fn of_step_code(code: &str) -> ExitCode {
         Some(("net" | "tls" | "vault" | "store", _)) => of_code(code),
         Some(("sql", state)) if state.starts_with("28") => ExitCode::Auth,
         Some(("sql", state)) if state.starts_with("08") || state.starts_with("57p") => ExitCode::Unreachable,
+        Some(("admin", "refused")) => ExitCode::Auth,
         Some(("policy", _)) => ExitCode::Denied,
         _ => ExitCode::Conflict,
     }

@@ -93,8 +93,8 @@ fn where_the_administrator_cannot_look_a_login_counts_and_no_rotation_follows() 
     let _ = host.import("app/redis", &random_password()).ends(41);
     let _ = host.run(&["run", "cancel", "app-redis"], "").ends(0);
     let output = host.import("app/redis", &real).ends(0);
-    has(&output, &["it cannot be rotated yet: redis.admin: "]);
-    let output = host.run(&["rotate", "app-redis", "--wait", "end"], "").ends(24);
-    has(&output, &["redis.admin"]);
+    has(&output, &["it cannot be rotated yet: admin.refused: "]);
+    let output = host.run(&["rotate", "app-redis", "--wait", "end"], "").ends(22);
+    has(&output, &["admin.refused"]);
     assert_eq!(host.read("app/redis", None), real);
 }
