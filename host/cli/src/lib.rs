@@ -7,6 +7,7 @@ mod cmd;
 mod errors;
 mod exit_code;
 mod log;
+mod memory;
 mod output;
 mod progress;
 mod secret_input;
@@ -24,6 +25,7 @@ pub use crate::exit_code::ExitCode;
 
 /// Runs the command that the process was started with, and says how it ended.
 pub fn run() -> ExitCode {
+    memory::keep_private();
     let Cli { global, command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return args::refused(&error),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jsonschema::{PatternOptions, Validator};
+use jsonschema::Validator;
 use keywheel_manifest::{Manifest, Mode, Principal};
 use keywheel_model::{PluginName, Proof, RotationName};
 use serde_json::Value;
@@ -31,7 +31,7 @@ pub(crate) fn manifests(config: &Config, manifests: &BTreeMap<PluginName, Manife
         };
         let validator = validators
             .entry(&rotation.plugin)
-            .or_insert_with(|| compile(&manifest.config_schema));
+            .or_insert_with(|| manifest.validator());
         checker.inputs(rotation, manifest);
         if checker.settings(rotation, manifest, validator) {
             checker.trust_sets(rotation, manifest);
@@ -71,16 +71,6 @@ pub(crate) fn grants(config: &Config, grants: &BTreeMap<String, GrantSubject>) -
         }
     }
     checker.problems
-}
-
-/// The same settings as those that a manifest is read with: no reference leads out of the schema, and patterns are
-/// matched in linear time, since the schema is a stranger's.
-fn compile(schema: &Value) -> Result<Validator, String> {
-    let options = jsonschema::draft202012::options().with_pattern_options(PatternOptions::regex());
-    options
-        .should_validate_formats(true)
-        .build(schema)
-        .map_err(|error| error.to_string())
 }
 
 struct Checker<'a> {

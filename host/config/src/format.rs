@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use keywheel_manifest::Pointer;
+use keywheel_model::address::Host;
 use keywheel_model::{NameError, PluginName, SecretName};
 
 use crate::document::quoted;
@@ -40,6 +41,19 @@ pub(crate) const FORMATS: [(&str, Check); 6] = [
 pub(crate) fn wrong(format: &str, text: &str) -> Option<Wrong> {
     let (_, check) = FORMATS.iter().find(|(name, _)| *name == format)?;
     check(text).err()
+}
+
+/// What is wrong with a host in a plugin's settings.
+pub(crate) fn wrong_host(text: &str) -> Option<Wrong> {
+    let error = text.parse::<Host>().err()?;
+    Some(Wrong {
+        code: "config.value",
+        message: format!("is not a host that can be dialled: {}", error.why),
+        hint: Some(
+            "a DNS name in ASCII (`db-7.internal`; `xn--…` for others) or an address in its usual form"
+                .to_owned(),
+        ),
+    })
 }
 
 fn unit(error: &UnitError) -> Wrong {

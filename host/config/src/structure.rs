@@ -3,6 +3,7 @@
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
+use keywheel_manifest::HOST_FORMAT;
 use serde_json::Value;
 
 use crate::document::{At, Document, join, quoted};
@@ -136,9 +137,14 @@ impl Describer<'_> {
         self.report(At::Key(&pointer), "config.value", message, None);
     }
 
-    /// A text that does not fit its format: ours say what is wrong with it, a plugin's are only named.
+    /// A text that does not fit its format: ours say what is wrong with it, a plugin's are only named, but for a host.
     fn wrong_text(&mut self, at: At<'_>, format: &str, text: &str) {
-        match format::wrong(format, text).filter(|_| self.owner == Owner::File) {
+        let wrong = match self.owner {
+            Owner::File => format::wrong(format, text),
+            Owner::Plugin if format == HOST_FORMAT => format::wrong_host(text),
+            Owner::Plugin => None,
+        };
+        match wrong {
             Some(wrong) => self.report(at, wrong.code, wrong.message, wrong.hint),
             None => self.report(at, "config.value", format!("is not a valid {format}"), None),
         }

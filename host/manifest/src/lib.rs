@@ -23,7 +23,7 @@ mod template;
 pub use call::{Call, FrameToken, Part, Piece, Position, Request, SecretRole, SecretUse};
 pub use canonical::canonical_json;
 pub use error::Error;
-pub use manifest::{Capability, FORMAT, Manifest, Mode, Principal};
+pub use manifest::{Capability, FORMAT, HOST_FORMAT, Manifest, Mode, Principal};
 pub use pointer::{Pointer, expand};
 pub use refusal::{Reason, Refusal};
 pub use section::{MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, pack, read, read_again};

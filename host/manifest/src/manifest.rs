@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use jsonschema::Validator;
 use keywheel_model::{PluginName, Proof, SlotClass, Strategy};
 use serde_json::Value;
 
@@ -17,6 +18,8 @@ use crate::pointer::{Pointer, expand};
 use crate::reader::{Problem, Problems, toml_to_json};
 use crate::refusal::Refusal;
 use crate::shape::Shape;
+
+pub use schema::HOST_FORMAT;
 
 /// The newest format that this host reads.
 pub const FORMAT: i64 = 1;
@@ -292,9 +295,18 @@ impl Manifest {
         principals
     }
 
+    /// What a configuration is checked with: no reference leads out of the schema, and patterns are matched in linear time, since the
+    /// schema is a stranger's.
+    ///
+    /// # Errors
+    /// The schema is not usable; says why.
+    pub fn validator(&self) -> Result<Validator, String> {
+        schema::compile(&self.config_schema)
+    }
+
     /// Problems of a configuration against the plugin's schema: JSON pointer and message.
     pub fn check_configuration(&self, configuration: &Value) -> Vec<(String, String)> {
-        match schema::compile(&self.config_schema) {
+        match self.validator() {
             Ok(validator) => validator
                 .iter_errors(configuration)
                 .map(|error| (error.instance_path().to_string(), error.to_string()))

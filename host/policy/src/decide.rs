@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::grant::{Grant, SecretRule, quoted};
-use crate::host::{Destination, Place, Transport};
+use crate::host::{Destination, HostRule, ParseHostRuleError, Place, Transport};
 
 /// All grants.
 #[derive(Clone, Debug, Default)]
@@ -88,17 +88,24 @@ pub struct Denial {
     pub what: String,
     /// The file to change.
     pub file: String,
-    /// The lines as they should read there.
-    pub lines: String,
+    /// The lines as they should read there; or why no line can allow it.
+    pub lines: Result<String, ParseHostRuleError>,
 }
 
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} is not granted; to allow it, write in {}:\n{}",
-            self.what, self.file, self.lines
-        )
+        match &self.lines {
+            Ok(lines) => write!(
+                f,
+                "{} is not granted; to allow it, write in {}:\n{lines}",
+                self.what, self.file
+            ),
+            Err(why) => write!(
+                f,
+                "{} is not granted, and no grant can allow it: {why}",
+                self.what
+            ),
+        }
     }
 }
 
@@ -112,7 +119,10 @@ impl Denial {
 
     /// The way out.
     pub fn hint(&self) -> String {
-        format!("write in {}:\n{}", self.file, self.lines)
+        match &self.lines {
+            Ok(lines) => format!("write in {}:\n{lines}", self.file),
+            Err(_) => "correct the host or the port in the rotation's settings".to_owned(),
+        }
     }
 }
 
@@ -219,11 +229,8 @@ impl Scope<'_> {
     pub fn decide(&self, request: Request<'_>) -> Decision {
         if self.grants.is_empty() {
             let file = format!("policies/{}.toml", self.binding.plugin);
-            let lines = format!(
-                "plugin = \"{}\"\n{}",
-                self.binding.plugin,
-                Self::lines(None, request)
-            );
+            let lines = Self::lines(None, request)
+                .map(|lines| format!("plugin = \"{}\"\n{lines}", self.binding.plugin));
             return Decision::Deny(Denial {
                 what: describe(request),
                 file,
@@ -311,7 +318,7 @@ impl Scope<'_> {
         }
     }
 
-    fn lines(grant: Option<&Grant>, request: Request<'_>) -> String {
+    fn lines(grant: Option<&Grant>, request: Request<'_>) -> Result<String, ParseHostRuleError> {
         let list = |key: &str, before: String, more: &str| {
             let more = quoted(std::iter::once(more));
             if before.is_empty() {
@@ -320,7 +327,7 @@ impl Scope<'_> {
                 format!("{key} = [{before}, {more}]")
             }
         };
-        match request {
+        Ok(match request {
             Request::Call(capability) => list(
                 "capabilities",
                 grant
@@ -339,6 +346,7 @@ impl Scope<'_> {
                     host.to_owned()
                 };
                 let rule = format!("{bracketed}:{port} {transport}");
+                let _: HostRule = rule.parse()?;
                 list(
                     "hosts",
                     grant.map(|grant| quoted(grant.hosts.iter())).unwrap_or_default(),
@@ -365,7 +373,7 @@ impl Scope<'_> {
                 grant.map(|grant| quoted(grant.reveal.iter())).unwrap_or_default(),
                 name.as_str(),
             ),
-        }
+        })
     }
 
     /// What is allowed in this rotation, for people: one line each, the configuration's values filled in.

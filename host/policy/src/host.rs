@@ -3,6 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use keywheel_manifest::{Pointer, expand};
+use keywheel_model::address::{Class, Host, classify};
 use serde_json::Value;
 
 /// How a connection is protected. Each word of a grant allows just that one.
@@ -188,27 +189,23 @@ fn parse_host(text: &str) -> Result<HostPattern, &'static str> {
         None => text.to_owned(),
     };
     if bare.contains(['/', ':']) || bare.parse::<IpAddr>().is_ok() {
-        return bare.parse().map(HostPattern::Network);
+        let network: Network = bare.parse()?;
+        let is_one = bits(network.address).1 == u32::from(network.prefix);
+        if is_one && matches!(classify(network.address), Class::Never(_)) {
+            return Err("no grant opens this address (link-local, instance metadata, multicast, reserved)");
+        }
+        return Ok(HostPattern::Network(network));
     }
     let name = normal_name(text).ok_or("not a host name: letters, digits, `-` and `.`, no wildcard")?;
     Ok(HostPattern::Name(name))
 }
 
-/// Lower case, without the root's dot. `None` for what is no host name; a name made of digits only would be read as an address
-/// by some resolvers.
+/// Lower case, without the root's dot. `None` for what is no host name.
 fn normal_name(text: &str) -> Option<String> {
-    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-    let good_label = |label: &str| {
-        let inner = label
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        inner && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    let numeric = name
-        .rsplit('.')
-        .next()
-        .is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x"));
-    (name.len() <= 253 && name.split('.').all(good_label) && !numeric).then_some(name)
+    match text.strip_suffix('.').unwrap_or(text).parse() {
+        Ok(Host::Name(name)) => Some(name),
+        Ok(Host::Address(_)) | Err(_) => None,
+    }
 }
 
 /// What a grant says of one host and port: which addresses may be dialled for it. The addresses that no grant can open

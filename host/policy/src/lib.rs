@@ -19,5 +19,5 @@ pub use decide::{Binding, Decision, Denial, Permit, Policy, Request, Scope, Secr
 pub use difference::{Difference, difference, suggested_grant};
 pub use error::Error;
 pub use grant::{Grant, SecretRule};
-pub use host::{Destination, HostRule, Network, Transport};
+pub use host::{Destination, HostRule, Network, ParseHostRuleError, Transport};
 pub use lock::{Lock, LockedPlugin};

@@ -174,14 +174,14 @@ impl Case {
                 }
             }
             Decision::Deny(denial) if self.allow => Some(denial.to_string()),
-            Decision::Deny(denial) => match &self.lines {
-                Some(lines) if lines.trim() == denial.lines.trim() => None,
-                Some(_) => Some(format!("denied, with other lines:\n{}", denial.lines)),
-                None => Some(format!(
-                    "denied; write the lines into the table:\n{}",
-                    denial.lines
-                )),
-            },
+            Decision::Deny(denial) => {
+                let printed = denial.lines.unwrap_or_else(|why| format!("none: {why}"));
+                match &self.lines {
+                    Some(lines) if lines.trim() == printed.trim() => None,
+                    Some(_) => Some(format!("denied, with other lines:\n{printed}")),
+                    None => Some(format!("denied; write the lines into the table:\n{printed}")),
+                }
+            }
         }
     }
 }

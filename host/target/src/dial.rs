@@ -4,7 +4,6 @@
 //! wraps one of those (mapped, NAT64, 6to4, ...). Private networks are opened by a rule with the exact host name or a network;
 //! loopback only by a rule that names it (`localhost`, an address or a network).
 
-mod address;
 mod allow;
 
 use std::io;
@@ -15,11 +14,13 @@ use async_trait::async_trait;
 use keywheel_model::Effect;
 use tokio::net::TcpStream;
 
-pub use address::{Class, Host, classify};
-pub(crate) use address::{LOOPBACK, PRIVATE};
 pub use allow::{Allow, HostRule, Network, ParseAllowError, Transport};
+pub use keywheel_model::address::{Class, Host, classify};
 
 use crate::{Deadline, Error};
+
+pub(crate) const PRIVATE: &str = "a private address that no rule names";
+pub(crate) const LOOPBACK: &str = "the loopback address, which no rule names";
 
 /// Most addresses of one name that are looked at.
 const ADDRESSES: usize = 16;

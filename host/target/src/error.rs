@@ -3,6 +3,7 @@ use std::error::Error as _;
 use std::io;
 use std::net::IpAddr;
 
+use keywheel_model::address::ParseHostError;
 use keywheel_model::{Effect, ErrorKind, StepError};
 
 /// What a dial that runs out of time was doing.
@@ -185,6 +186,13 @@ pub struct SqlError {
     pub effect: Effect,
     /// The server's words, cut to 400 characters and one line; none when a secret was inside.
     pub message: Option<String>,
+}
+
+impl From<ParseHostError> for Error {
+    fn from(error: ParseHostError) -> Self {
+        let ParseHostError { host, why } = error;
+        Self::Host { host, why }
+    }
 }
 
 impl Error {

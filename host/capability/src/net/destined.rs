@@ -1,5 +1,6 @@
 //! From what a grant says to what the dialler takes, and back from its errors.
 
+use keywheel_model::address::ParseHostError;
 use keywheel_model::{ErrorKind, StepError};
 use keywheel_policy::{Destination, Transport};
 use keywheel_target::dial::{Allow, Transport as Dialled};
@@ -22,7 +23,7 @@ impl Destined {
         let host = peer
             .host
             .parse()
-            .map_err(|error: TargetError| Error::Answer(error.to_step_error()))?;
+            .map_err(|error: ParseHostError| Error::Answer(TargetError::from(error).to_step_error()))?;
         let transport = match peer.transport {
             Transport::Tls => Dialled::Tls,
             Transport::Plaintext => Dialled::Plaintext,

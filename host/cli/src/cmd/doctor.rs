@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
+use crate::memory;
 use crate::output::{Style, Text};
 
 /// One finding: `-o json` of `doctor` is a list of them.
@@ -33,7 +34,7 @@ impl From<Diagnosis> for Finding {
 /// # Errors
 /// Standard output cannot be written: whatever else is wrong is a finding.
 pub(crate) async fn run(context: &Context) -> Result<ExitCode, Failure> {
-    let mut found = vec![configuration(context)];
+    let mut found = vec![configuration(context), memory()];
     match host::open_to_examine(context).await {
         Ok(engine) => match engine.diagnose().await {
             Ok(diagnoses) => found.extend(diagnoses.into_iter().map(Finding::from)),
@@ -68,6 +69,24 @@ fn configuration(context: &Context) -> Finding {
             advice: None,
         },
         Err(failure) => failed("configuration", &failure),
+    }
+}
+
+fn memory() -> Finding {
+    let (result, detail, advice) = if memory::is_private() {
+        ("ok", "no core files, and closed to other processes", None)
+    } else {
+        (
+            "warning",
+            "the system may write this process's memory, with passwords in it, into a core file",
+            Some("`ulimit -c 0` for the service (systemd: LimitCORE=0)".to_owned()),
+        )
+    };
+    Finding {
+        check: "memory".to_owned(),
+        result,
+        detail: detail.to_owned(),
+        advice,
     }
 }
 

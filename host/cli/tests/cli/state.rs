@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::kit::Place;
 
@@ -178,4 +178,41 @@ fn only_init_makes_a_state_and_what_misses_one_says_where_it_looked() {
         ran.err
     );
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+/// A password on its way is in memory in the clear.
+#[test]
+fn memory_goes_into_no_core_file() {
+    let place = host();
+    let mut child = Command::new("prlimit")
+        .args(["--core=unlimited", "--"])
+        .arg(env!("CARGO_BIN_EXE_keywheel"))
+        .args(["secret", "import", "a/b", "-"])
+        .current_dir(place.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let of = |file: &str| fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap();
+    // `prlimit` becomes it, and then it waits for the value.
+    let mut limits = of("limits");
+    for _ in 0..500 {
+        if of("comm").trim() == "keywheel" && !limits.contains("Max core file size        unlimited") {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        limits = of("limits");
+    }
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    assert_eq!(
+        core.split_whitespace().collect::<Vec<_>>()[4..6],
+        ["0", "0"],
+        "{core}"
+    );
+    drop(child.stdin.take());
+    child.wait().unwrap();
 }

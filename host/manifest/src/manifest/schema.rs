@@ -1,13 +1,23 @@
 use jsonschema::{PatternOptions, Validator};
+use keywheel_model::address::Host;
 use serde_json::Value;
 
 use crate::reader::{Problems, join};
+
+/// The format of a setting that is a host: a name or an address as it can be dialled, and as a grant can name it.
+pub const HOST_FORMAT: &str = "network-host";
+
+/// Whether a text is one.
+fn is_host(text: &str) -> bool {
+    text.parse::<Host>().is_ok()
+}
 
 /// A validator for a plugin's schema. References lead nowhere outside the document, and patterns are matched in linear time:
 /// a schema is a stranger's.
 pub(super) fn compile(schema: &Value) -> Result<Validator, String> {
     jsonschema::draft202012::options()
         .with_pattern_options(PatternOptions::regex())
+        .with_format(HOST_FORMAT, is_host)
         .should_validate_formats(true)
         .build(schema)
         .map_err(|error| error.to_string())

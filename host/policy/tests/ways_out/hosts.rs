@@ -174,3 +174,51 @@ fn a_rotations_range_narrows_a_plugins_name() {
         assert!(there.admits(address("10.1.2.3")) && !there.admits(address("10.2.2.3")));
     }
 }
+
+#[test]
+fn where_no_line_can_open_a_place_none_is_printed() {
+    let world = World::new(json!({"host": "db.internal", "port": 5432}));
+    let ask = |host: &str, port| {
+        let request = Request::Connect {
+            host,
+            port,
+            transport: Transport::Tls,
+        };
+        world.ask(&["plugin = \"redis\""], request).unwrap_err()
+    };
+    for (host, port) in [
+        ("127.1", 5432),
+        ("0x7f000001", 5432),
+        ("b\u{fc}cher.example", 5432),
+        ("-bad", 5432),
+        ("a..b", 5432),
+        ("127.0.0.1 ", 5432),
+        ("169.254.169.254", 80),
+        ("fe80::1", 80),
+        ("224.0.0.1", 80),
+        ("db.internal", 0),
+    ] {
+        let denial = ask(host, port);
+        assert!(denial.lines.is_err(), "{host}: {denial}");
+        assert!(!denial.hint().contains("hosts = "), "{host}: {}", denial.hint());
+    }
+    let denial = ask("db.internal", 5432);
+    assert_eq!(denial.lines.unwrap(), "hosts = [\"db.internal:5432 tls\"]");
+}
+
+#[test]
+fn a_rule_for_an_address_that_is_never_dialled_is_no_rule() {
+    for rule in [
+        "169.254.169.254:80 tls",
+        "[fe80::1]:80 tls",
+        "168.63.129.16:80 plaintext",
+    ] {
+        assert!(rule.parse::<keywheel_policy::HostRule>().is_err(), "{rule}");
+    }
+    assert!(
+        "169.254.0.0/16:80 tls"
+            .parse::<keywheel_policy::HostRule>()
+            .is_ok(),
+        "the dialler refuses these one by one"
+    );
+}

@@ -42,6 +42,8 @@ struct Answer {
     file: Option<String>,
     /// The lines that would allow it.
     lines: Option<String>,
+    /// Why no line can allow it.
+    never: Option<String>,
 }
 
 /// # Errors
@@ -97,15 +99,23 @@ fn answer(
         by: Vec::new(),
         file: None,
         lines: None,
+        never: None,
     };
     match decision {
         Decision::Allow(permit) => (answer.allowed, answer.by) = (true, permit.by),
-        Decision::Deny(denial) => (answer.file, answer.lines) = (Some(denial.file), Some(denial.lines)),
+        Decision::Deny(denial) => match denial.lines {
+            Ok(lines) => (answer.file, answer.lines) = (Some(denial.file), Some(lines)),
+            Err(why) => answer.never = Some(why.to_string()),
+        },
     }
     context.output.data(&answer, |style| {
         let mut text = Text::default();
-        match (&answer.file, &answer.lines) {
-            (Some(file), Some(lines)) => {
+        match (&answer.never, &answer.file, &answer.lines) {
+            (Some(why), ..) => {
+                text.line(format_args!("{} {}", style.bad("denied"), answer.request));
+                text.line(format_args!("no grant can allow it: {why}"));
+            }
+            (None, Some(file), Some(lines)) => {
                 text.line(format_args!("{} {}", style.bad("denied"), answer.request));
                 text.line(format_args!("to allow it, write in \"{file}\":"));
                 text.line(lines);

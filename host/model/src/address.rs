@@ -1,11 +1,8 @@
+//! Hosts as they are written, and how far the addresses that they lead to may be opened.
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
-
-use crate::Error;
-
-pub(crate) const PRIVATE: &str = "a private address that no rule names";
-pub(crate) const LOOPBACK: &str = "the loopback address, which no rule names";
 
 /// How far an address may be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,19 +86,29 @@ pub enum Host {
     Address(IpAddr),
 }
 
+/// A spelling of a host that is not taken: decimal, octal or hexadecimal addresses, a trailing dot, other than ASCII letters.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{host:?} is not a host: {why}")]
+pub struct ParseHostError {
+    /// At most 64 characters of it.
+    pub host: String,
+    /// What is wrong.
+    pub why: &'static str,
+}
+
 impl Host {
     /// `localhost` or a name under it (RFC 6761).
-    pub(crate) fn is_localhost(&self) -> bool {
+    pub fn is_localhost(&self) -> bool {
         matches!(self, Self::Name(name) if name == "localhost" || name.ends_with(".localhost"))
     }
 }
 
 impl FromStr for Host {
-    type Err = Error;
+    type Err = ParseHostError;
 
-    fn from_str(text: &str) -> Result<Self, Error> {
+    fn from_str(text: &str) -> Result<Self, ParseHostError> {
         let refuse = |why| {
-            Err(Error::Host {
+            Err(ParseHostError {
                 host: text.chars().take(64).collect(),
                 why,
             })
@@ -225,10 +232,7 @@ mod tests {
             "fe80::1%eth0",
             "127.0.0.01",
         ] {
-            assert!(
-                matches!(text.parse::<Host>(), Err(Error::Host { .. })),
-                "{text:?}"
-            );
+            assert!(text.parse::<Host>().is_err(), "{text:?}");
         }
     }
 
