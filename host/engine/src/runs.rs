@@ -198,10 +198,15 @@ impl Engine {
     }
 }
 
-/// Events in the order in which the machine takes them: a wish first, then that the host was away.
+/// Events in the order in which the machine takes them: a wish first, then that the host was away. A run that was never saved after its
+/// beginning may have done more than is written (it holds leases, an import has a pending version): there the wish comes second, for it would
+/// end the run as one that has begun nothing.
 fn events_of(wish: Wish, state: &State) -> Vec<Event> {
     let parked = state.parked.is_some();
+    let unsaved = state.op == 0;
     match wish {
+        Wish::RollBack if unsaved => vec![Event::Recovered, Event::RollBack],
+        Wish::Cancel if unsaved => vec![Event::Recovered, Event::Cancel],
         Wish::Resume if parked => vec![Event::Resume(Choice::Retry)],
         Wish::ApplyCurrent if parked => vec![Event::Resume(Choice::ApplyCurrent)],
         Wish::AcceptHead if parked => vec![Event::Resume(Choice::AcceptHead)],

@@ -7,6 +7,8 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
+use std::io::Write as _;
+use std::net::TcpListener;
 use std::sync::OnceLock;
 
 use keywheel_e2e::{Host, Output, Rotation, postgres_pair, rotation};
@@ -211,6 +213,33 @@ fn a_cancelled_adoption_gives_the_import_up_and_a_corrected_one_is_taken() {
     let _ = subject.import(&subject.password).ends(0);
     assert_eq!(subject.stages(), ["current", "abandoned"]);
     assert_eq!(subject.host.read("app/db", None), subject.password);
+}
+
+/// The journal may lag behind a run that has changed nothing on the target; what an import has stored is given up all the same.
+#[test]
+fn an_adoption_that_is_killed_in_its_first_step_is_given_up_whole() {
+    let subject = Subject::new("adopts_killed", "");
+    for (wish, ends) in [("cancel", "cancelled"), ("rollback", "rolled-back")] {
+        subject.configure(subject.nobody, server().admin_user());
+        // Takes the connection of the first step, and never answers.
+        let hole = TcpListener::bind(("127.0.0.1", subject.nobody)).unwrap();
+        let words = ["secret", "import", "app/db", "-", "--wait", "end"];
+        let mut started = subject.host.start(&mut subject.host.command(&words));
+        let mut pipe = started.child.stdin.take().unwrap();
+        pipe.write_all(subject.password.as_bytes()).unwrap();
+        drop(pipe);
+        let _held = hole.accept().unwrap();
+        started.child.kill().unwrap();
+        let _ = subject.host.wait(started).ends(-1);
+        drop(hole);
+        assert_eq!(subject.stages()[0], "pending");
+        let _ = subject.run(&["run", wish, "app-db"]).ends(0);
+        assert_eq!(subject.shown()["state"], ends);
+        assert_eq!(subject.stages()[0], "abandoned");
+    }
+    subject.configure(server().port(), server().admin_user());
+    let _ = subject.import(&subject.password).ends(0);
+    assert_eq!(subject.stages(), ["current", "abandoned", "abandoned"]);
 }
 
 /// Also while its plugin has no grant any more: nothing on the target has to be undone.
