@@ -197,16 +197,18 @@ impl Scene {
     /// What an operator does after a crash, until there is nothing left to do.
     fn recover(&mut self, task: &Task, point: Point) -> Result<()> {
         let rotation = &task.subject.rotation;
-        let mut said = String::new();
+        let (mut said, mut parked) = (String::new(), false);
         for tries in 0..TRIES {
             let verb = match point {
+                // It was killed before the import had stored anything: the run says that it has nothing to adopt.
+                _ if parked && task.path == Path::Adopt => "cancel",
                 Point::Cancelled if tries == 0 => "cancel",
                 Point::TakenBack if tries == 0 => "rollback",
                 _ => "resume",
             };
             if self.tap.vault.has_open_run(rotation)? {
                 let output = self.try_once(&["run", verb, rotation, "--wait", "end"])?;
-                said = output.printed;
+                (said, parked) = (output.printed, output.code == 41);
                 continue;
             }
             if self.is_reached(task)? {
