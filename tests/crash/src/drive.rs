@@ -77,8 +77,9 @@ impl Scene {
         Ok(())
     }
 
-    /// One kill at a point.
-    pub(crate) fn kill_at(&mut self, number: u32, path: Path, point: Point, dice: Dice) -> Seen {
+    /// One kill at a point; for a control the target is spoiled before the proof.
+    pub(crate) fn kill_at(&mut self, number: u32, at: (Path, Point), dice: Dice, control: bool) -> Seen {
+        let (path, point) = at;
         let _ = self.record.take();
         self.record.add(Fact::Begun {
             number,
@@ -87,7 +88,7 @@ impl Scene {
             point: point.name(),
             detail: format!("{dice:?}"),
         });
-        let done = self.go_through(path, point, dice);
+        let done = self.go_through(path, point, dice, control);
         let (met, failed) = match done.and_then(|met| self.tap.trouble().map(|()| met)) {
             Ok(met) => (met, None),
             Err(error) => (true, Some(error)),
@@ -99,7 +100,7 @@ impl Scene {
         }
     }
 
-    fn go_through(&mut self, path: Path, point: Point, dice: Dice) -> Result<bool> {
+    fn go_through(&mut self, path: Path, point: Point, dice: Dice, control: bool) -> Result<bool> {
         let task = self.prepare(path)?;
         let plugin = crate::tap::lock(&self.target).plugin();
         let plugin = (point == Point::PluginReplaced).then(|| self.plugin_file(plugin));
@@ -123,6 +124,9 @@ impl Scene {
         let others: Vec<&Subject> = self.own(&task).into_iter().collect();
         self.configure(&others, "")?;
         self.recover(&task, point)?;
+        if control {
+            crate::tap::lock(&self.target).spoil(&task.subject.accounts)?;
+        }
         self.prove(&task)?;
         Ok(hit.met)
     }

@@ -56,6 +56,9 @@ pub struct Options {
     /// Keeps what was seen, also where nothing was found
     #[arg(long)]
     pub keep: bool,
+    /// A control: after the first recovery the account is given a password that nobody holds. That must be found
+    #[arg(long)]
+    pub control: bool,
 }
 
 /// Where the programs are, and where evidence is kept.
@@ -218,6 +221,7 @@ struct Session {
     cells: Vec<Cell>,
     choices: Choices,
     seed: u64,
+    control: bool,
     matrix: Matrix,
     counts: Counts,
 }
@@ -250,6 +254,7 @@ impl Session {
             cells,
             choices: Choices::new(seed.wrapping_add(u64::from(at))),
             seed,
+            control: options.control,
             matrix: Matrix::default(),
             counts: Counts::default(),
         }
@@ -273,7 +278,9 @@ impl Session {
                 when: self.choices.below(1000),
                 delay: self.choices.below(1000),
             };
-            let seen = self.scene.kill_at(number, cell.path, cell.point, dice);
+            let seen = self
+                .scene
+                .kill_at(number, (cell.path, cell.point), dice, self.control);
             let violations = judge(&mut self.checker, &seen);
             if seen.met {
                 self.matrix.count(cell.point, cell.path);

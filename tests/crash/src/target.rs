@@ -63,6 +63,8 @@ pub(crate) trait Target: Send {
     fn create(&self, accounts: &[String], password: &str, is_admin: bool) -> Result<()>;
     /// Makes the server take a credential, as a person would; what it took before may die of it.
     fn set_by_hand(&self, credential: &Credential) -> Result<()>;
+    /// Gives accounts a password that nobody knows, and no other.
+    fn spoil(&self, accounts: &[String]) -> Result<()>;
     /// The lines of `[rotation.config]`, where the server is reached at this port.
     fn config(&self, subject: &Subject, port: u16) -> String;
     /// A secret's value as a login needs it.

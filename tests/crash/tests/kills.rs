@@ -15,16 +15,21 @@ fn options() -> Options {
     Options {
         targets: Vec::new(),
         vault: "embedded".to_owned(),
-        kills: 45,
+        kills: 60,
         seed: None,
         point: None,
         path: None,
         keep: false,
+        control: false,
     }
 }
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+}
+
 fn programs() -> Programs {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+    let root = root();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build
@@ -54,11 +59,45 @@ fn nobody_is_locked_out_wherever_the_host_is_killed() {
     assert!(last.ends_with("lockouts=0 lost=0 stale=0"), "{last}");
 }
 
+/// The control: what the suite is for is found, on each target.
+#[test]
+fn an_account_that_takes_a_password_that_nobody_holds_is_found() {
+    for target in ["postgres", "postgres-pair", "redis"] {
+        let options = Options {
+            targets: vec![target.to_owned()],
+            kills: 2,
+            control: true,
+            ..options()
+        };
+        let mut said = Vec::new();
+        let programs = Programs {
+            evidence: tempfile::tempdir().unwrap().keep(),
+            ..programs()
+        };
+        let clean = run(&options, &programs, &mut |line| said.push(line.to_owned())).unwrap();
+        std::fs::remove_dir_all(&programs.evidence).unwrap();
+        let all = said.join("\n");
+        assert!(!clean, "{all}");
+        assert!(all.contains("is refused") && all.contains("evidence: "), "{all}");
+        let line = said.last().unwrap();
+        assert!(
+            !line.contains("lockouts=0") && line.ends_with("lost=0 stale=0"),
+            "{line}"
+        );
+    }
+}
+
 #[test]
 fn unknown_names_are_refused_with_those_that_there_are_and_the_seed_comes_first() {
     let refused = |options: Options| {
         let mut said = Vec::new();
-        let error = run(&options, &programs(), &mut |line| said.push(line.to_owned())).unwrap_err();
+        // They are not looked for before the names are known.
+        let none = Programs {
+            binary: root().join("nothing"),
+            plugins: root().join("nothing"),
+            evidence: root().join("nothing"),
+        };
+        let error = run(&options, &none, &mut |line| said.push(line.to_owned())).unwrap_err();
         assert!(said[0].starts_with("crash: seed "), "{said:?}");
         error.to_string()
     };

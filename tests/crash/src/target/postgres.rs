@@ -102,6 +102,15 @@ impl Target for Server {
         self.server.sql(&sql).map(drop)
     }
 
+    fn spoil(&self, accounts: &[String]) -> Result<()> {
+        accounts.iter().try_for_each(|account| {
+            let password = random_password();
+            self.server
+                .sql(&format!("ALTER ROLE {account} PASSWORD '{password}'"))
+                .map(drop)
+        })
+    }
+
     fn config(&self, subject: &Subject, port: u16) -> String {
         let mode = match subject.accounts.as_slice() {
             [first, second] => format!("mode = \"alternating\"\nroles = [\"{first}\", \"{second}\"]"),

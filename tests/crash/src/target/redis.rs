@@ -3,7 +3,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 
 use anyhow::{Context as _, Result};
-use keywheel_kit::{Redis, RedisOptions};
+use keywheel_kit::{Redis, RedisOptions, random_password};
 use sha2::{Digest as _, Sha256};
 
 use crate::dialect::{self, Carried, Make};
@@ -81,6 +81,13 @@ impl Target for Server {
     fn set_by_hand(&self, credential: &Credential) -> Result<()> {
         let password = format!(">{}", credential.password);
         self.command(&["ACL", "SETUSER", &credential.account, &password])
+    }
+
+    fn spoil(&self, accounts: &[String]) -> Result<()> {
+        accounts.iter().try_for_each(|account| {
+            let password = format!(">{}", random_password());
+            self.command(&["ACL", "SETUSER", account, "resetpass", &password])
+        })
     }
 
     fn config(&self, subject: &Subject, port: u16) -> String {
