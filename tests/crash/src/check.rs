@@ -10,7 +10,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::record::{Entry, Fact, Micros, Phase, Said, Version};
+use crate::record::{Entry, Fact, Micros, Phase, Said, UNKNOWN, Version};
 use crate::vault::UNREADABLE;
 
 /// What must not be.
@@ -85,6 +85,7 @@ impl Checker {
         for subject in subjects {
             rounds_are_well(subject, entries, &mut found);
             nothing_is_lost(subject, entries, &mut found);
+            books_are_known(subject, entries, &mut found);
         }
         self.budget_is_kept(entries, &mut found);
         self.recovery_is_timely(entries, &mut found);
@@ -301,6 +302,36 @@ fn stale(held: &Held, round: &Round) -> Vec<String> {
         .filter(accepted)
         .map(|version| format!("{} is {} and accepted", version.value, version.stage))
         .collect()
+}
+
+/// After the recovery: the server takes nothing that nobody has, and nothing that is dead.
+fn books_are_known(subject: &str, entries: &[Entry], found: &mut Vec<Violation>) {
+    let helds = helds(subject, entries);
+    for entry in entries {
+        let Fact::Books { subject: of, values } = &entry.fact else {
+            continue;
+        };
+        let held = helds.iter().rev().find(|held| held.at <= entry.at);
+        let Some(held) = held.filter(|_| of == subject) else {
+            continue;
+        };
+        for value in values {
+            let mut versions = held
+                .versions
+                .iter()
+                .filter(|version| version.value == *value)
+                .peekable();
+            // What no version has is a person's.
+            let dead = versions.peek().is_some()
+                && versions.all(|version| ["revoked", "abandoned"].contains(&version.stage.as_str()));
+            let (kind, what) = match value.as_str() {
+                UNKNOWN => (Kind::Lost, "the server takes a credential that nobody has"),
+                _ if dead => (Kind::Stale, "the server takes a credential that is revoked"),
+                _ => continue,
+            };
+            found.push(violation(kind, entry.at, format!("{subject}: {what}: {value}")));
+        }
+    }
 }
 
 fn nothing_is_lost(subject: &str, entries: &[Entry], found: &mut Vec<Violation>) {

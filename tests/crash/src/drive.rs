@@ -255,6 +255,12 @@ impl Scene {
         let mut watches = Vec::new();
         for (watched, held) in self.tap.learn()? {
             watches.extend(self.tap.watches(&watched, &held, DEAD)?);
+            let by_hand = if watched.subject == task.subject {
+                &task.value
+            } else {
+                ""
+            };
+            self.tap.read_books(&watched.subject, &held, by_hand)?;
         }
         self.tap.witness.prove(&watches);
         Ok(())

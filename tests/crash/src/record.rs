@@ -10,6 +10,9 @@ use serde::Serialize;
 /// Microseconds since the run began, by a clock that only goes forward.
 pub(crate) type Micros = u64;
 
+/// A credential that nobody has.
+pub(crate) const UNKNOWN: &str = "unknown";
+
 /// What a login with a value came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -83,6 +86,8 @@ pub(crate) enum Fact {
     },
     /// A statement carries a credential that is no held version's.
     Foreign { subject: String },
+    /// What the server's own books say after a recovery that a subject's accounts take, by labels; [`UNKNOWN`] is nobody's.
+    Books { subject: String, values: Vec<String> },
     /// The host logged in.
     HostLogin { account: String, refused: bool },
     /// The server went or came.

@@ -155,6 +155,8 @@ fn on_each(
                 session.kill(kills, all, &mut |line| {
                     let _ = said.send(line);
                 });
+                // After all that: the trail has every row, in its order.
+                session.scene.host.done(&["audit", "verify"], "")?;
                 Ok((session.matrix, session.counts))
             }));
         }

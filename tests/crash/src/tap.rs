@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::dialect::Carried;
 use crate::proxy::{Exchange, Hooks, Kind, Verdict};
-use crate::record::{Fact, Phase, Record};
+use crate::record::{Fact, Phase, Record, UNKNOWN};
 use crate::target::{Client, Subject, Target};
 use crate::vault::{Held, Vault};
 use crate::witness::{Watch, Witness};
@@ -202,6 +203,34 @@ impl Tap {
         };
         let mut client = lock(&self.client);
         passwords.iter().any(|password| client.carries(carried, password))
+    }
+
+    /// Records what the server's own books say of a subject, as labels of the values that the vault or a person has.
+    pub(crate) fn read_books(&self, subject: &Subject, held: &[Held], by_hand: &str) -> Result<()> {
+        let target = lock(&self.target);
+        let accepted = target.accepts(&subject.accounts)?;
+        let values = held.iter().filter_map(|held| held.value.as_deref());
+        let known: Vec<(String, String)> = values
+            .chain(Some(by_hand).filter(|value| !value.is_empty()))
+            .filter_map(|value| {
+                let credential = target.credential(&subject.accounts, value).ok()?;
+                Some((credential.password, self.vault.label(value)))
+            })
+            .collect();
+        drop(target);
+        let mut client = lock(&self.client);
+        let mut label = |carried: &Carried| {
+            let of = known
+                .iter()
+                .find(|(password, _)| client.carries(carried, password));
+            of.map_or_else(|| UNKNOWN.to_owned(), |(_, label)| label.clone())
+        };
+        let values = accepted.iter().map(&mut label).collect();
+        self.record.add(Fact::Books {
+            subject: subject.name.clone(),
+            values,
+        });
+        Ok(())
     }
 
     /// Asks the driver if this is the planned exchange.

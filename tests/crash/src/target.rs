@@ -63,6 +63,8 @@ pub(crate) trait Target: Send {
     fn create(&self, accounts: &[String], password: &str, is_admin: bool) -> Result<()>;
     /// Makes the server take a credential, as a person would; what it took before may die of it.
     fn set_by_hand(&self, credential: &Credential) -> Result<()>;
+    /// What the server's own books say that these accounts take.
+    fn accepts(&self, accounts: &[String]) -> Result<Vec<Carried>>;
     /// Gives accounts a password that nobody knows, and no other.
     fn spoil(&self, accounts: &[String]) -> Result<()>;
     /// The lines of `[rotation.config]`, where the server is reached at this port.

@@ -216,6 +216,21 @@ fn after_the_recovery_what_is_revoked_must_be_refused() {
 }
 
 #[test]
+fn what_the_server_takes_is_somebodys_and_not_dead() {
+    let books = |values: &[&str]| {
+        let mut script = one_slot();
+        script.add(Fact::Books {
+            subject: "app".to_owned(),
+            values: values.iter().map(|value| (*value).to_owned()).collect(),
+        });
+        script.found()
+    };
+    assert_eq!(books(&["new", "by-hand"]), []);
+    assert_eq!(books(&["new", UNKNOWN]), [Kind::Lost]);
+    assert_eq!(books(&["new", "old"]), [Kind::Stale]);
+}
+
+#[test]
 fn a_credential_that_is_sent_and_not_held_is_lost() {
     let mut script = one_slot();
     script.add(Fact::Foreign {

@@ -102,6 +102,18 @@ impl Target for Server {
         self.server.sql(&sql).map(drop)
     }
 
+    fn accepts(&self, accounts: &[String]) -> Result<Vec<Carried>> {
+        let all = accounts.join("', '");
+        let sql = format!(
+            "SELECT rolpassword FROM pg_authid WHERE rolname IN ('{all}') AND rolpassword IS NOT NULL"
+        );
+        let verifiers = self.server.sql(&sql)?;
+        Ok(verifiers
+            .lines()
+            .map(|verifier| Carried::Scram(verifier.to_owned()))
+            .collect())
+    }
+
     fn spoil(&self, accounts: &[String]) -> Result<()> {
         accounts.iter().try_for_each(|account| {
             let password = random_password();

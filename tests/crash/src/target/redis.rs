@@ -83,6 +83,21 @@ impl Target for Server {
         self.command(&["ACL", "SETUSER", &credential.account, &password])
     }
 
+    fn accepts(&self, accounts: &[String]) -> Result<Vec<Carried>> {
+        let mut hashes = Vec::new();
+        for account in accounts {
+            let known = self.server.command(&["ACL", "GETUSER", account])?;
+            let is_hash = |line: &&str| line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+            hashes.extend(
+                known
+                    .lines()
+                    .filter(is_hash)
+                    .map(|hash| Carried::Sha256(hash.to_owned())),
+            );
+        }
+        Ok(hashes)
+    }
+
     fn spoil(&self, accounts: &[String]) -> Result<()> {
         accounts.iter().try_for_each(|account| {
             let password = format!(">{}", random_password());
