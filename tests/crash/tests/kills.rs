@@ -80,10 +80,7 @@ fn an_account_that_takes_a_password_that_nobody_holds_is_found() {
         assert!(!clean, "{all}");
         assert!(all.contains("is refused") && all.contains("evidence: "), "{all}");
         let line = said.last().unwrap();
-        assert!(
-            !line.contains("lockouts=0") && line.ends_with("lost=0 stale=0"),
-            "{line}"
-        );
+        assert!(!line.contains("lockouts=0") && !line.contains("lost=0"), "{line}");
     }
 }
 
