@@ -259,7 +259,7 @@ impl Error {
                 "see that the disk takes writes (space, quota, limits on files); `keywheel run resume` goes on where a run stands".to_owned()
             }
             Self::LeaseHeld { .. } => {
-                "`keywheel run list --open` names the run that is in the way; one that died holds it for a minute at most"
+                "`keywheel run list --open` names the run that is in the way"
                     .to_owned()
             }
             Self::Overloaded => "try again later, or lower the number of runs at once".to_owned(),

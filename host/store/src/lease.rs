@@ -1,7 +1,7 @@
 use std::fmt;
 
 use keywheel_model::{Fence, RunId, SecretName, Timestamp};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::transaction::at;
 use crate::{Error, Reader, Transaction};
@@ -42,6 +42,15 @@ pub struct LeaseRequest {
     pub keys: Vec<LeaseKey>,
     /// Until when, unless renewed.
     pub until: Timestamp,
+}
+
+/// Frees what no open run answers for: a command that died between taking a lease and ending. For the moment in which the state was opened: its
+/// lock is ours, so that whoever took such a lease is dead. What it had begun may still land; that is kept.
+pub(crate) fn free_ghosts(connection: &Connection) -> Result<(), Error> {
+    let sql = "UPDATE lease SET run = NULL WHERE run IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM run WHERE run.id = lease.run AND run.finished IS NULL)";
+    connection.execute(sql, [])?;
+    Ok(())
 }
 
 /// A lease as stored.

@@ -6,6 +6,7 @@ use keywheel_model::{Clock, SecretBytes};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::files::{self, Files, Missing};
+use crate::lease;
 use crate::readers::Readers;
 use crate::writer::{AuditKey, Statistics, Writer};
 use crate::{Error, FORMAT, Reader, Transaction, meta, schema};
@@ -100,6 +101,7 @@ impl Store {
         let id: Arc<str> = meta::establish(&mut connection, options.clock.now())
             .map_err(explain)?
             .into();
+        lease::free_ghosts(&connection).map_err(explain)?;
         let readers = (0..options.readers.max(1))
             .map(|_| connect_reader(&path))
             .collect::<Result<Vec<_>, _>>()

@@ -8,6 +8,7 @@
 
 mod bench;
 mod check;
+mod crash;
 mod demo;
 mod plugins;
 mod process;
@@ -29,6 +30,8 @@ enum Chore {
     Plugins(plugins::Options),
     /// Build the plugins, then run every test.
     Test(test::Options),
+    /// Kill the host at every point there is, on real servers.
+    Crash(crash::Options),
     /// Simulate long random histories of rotations, with faults.
     Simulate(simulate::Options),
     /// Hold the repository to its rules.
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Chore::Demo(options) => demo::run(&root, &options),
         Chore::Plugins(options) => plugins::run(&root, &options).map(|_| true),
         Chore::Test(options) => test::run(&root, &options),
+        Chore::Crash(options) => crash::run(&root, &options),
         Chore::Simulate(options) => simulate::run(&root, &options),
         Chore::Check(options) => check::run(&root, &options),
         Chore::Bench(options) => bench::run(&root, &options),

@@ -110,6 +110,46 @@ async fn fences_grow_for_ever_and_only_the_last_is_live() {
 }
 
 #[tokio::test]
+async fn what_no_open_run_answers_for_is_free_when_the_state_is_opened_again() {
+    let dir = tempfile::tempdir().expect("directory");
+    let dir = dir.path().join("state");
+    let store = open(&dir);
+    let held = store.write(|tx| {
+        // Two commands that died: one had no run, the other's is over. The third one's run can be resumed.
+        let first = tx.acquire_leases(&lease(1, "none"))?;
+        tx.extend_effects(&RunId::from_number(1), first, in_seconds(30))?;
+        tx.begin_run(&run(2))?;
+        tx.acquire_leases(&lease(2, "over"))?;
+        tx.finish_run(&RunId::from_number(2), "done")?;
+        tx.begin_run(&run(3))?;
+        tx.acquire_leases(&lease(3, "open"))?;
+        assert!(
+            tx.acquire_leases(&lease(9, "none")).is_err(),
+            "not while it may live"
+        );
+        Ok::<_, Error>(first)
+    });
+    let first = held.await.expect("held");
+    drop(store);
+    let store = open(&dir);
+    let key = LeaseKey::Principal("none".to_owned());
+    let freed = store
+        .read(move |reader| reader.lease(&key))
+        .await
+        .expect("read")
+        .expect("row");
+    assert_eq!((freed.run, freed.effects_until), (None, in_seconds(30)));
+    let taken = store.write(move |tx| {
+        assert!(tx.acquire_leases(&lease(9, "none"))? > first);
+        tx.acquire_leases(&lease(9, "over"))?;
+        let open = tx.acquire_leases(&lease(9, "open")).expect_err("its run is open");
+        assert_eq!(open.code(), "store.lease-held");
+        Ok::<_, Error>(())
+    });
+    taken.await.expect("free");
+}
+
+#[tokio::test]
 async fn a_lease_that_ran_out_is_dead_until_it_is_renewed() {
     let dir = tempfile::tempdir().expect("directory");
     let (store, clock) = moving(&dir.path().join("state"));

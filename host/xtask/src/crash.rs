@@ -1,0 +1,40 @@
+//! `cargo xtask crash`: kills the release binary at every point there is, on real servers. A program of its own does it; this builds both and
+//! runs it.
+
+use std::path::Path;
+
+use crate::{plugins, process};
+
+/// What to kill, and how often.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Kill the debug binary, which is built much sooner
+    #[arg(long)]
+    debug: bool,
+    /// Handed on: `--targets a,b`, `--vault v`, `--kills N`, `--seed S`, `--point WORD`, `--path NAME`, `--keep`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
+    let built = plugins::run(root, &plugins::Options::default())?;
+    let mut build = process::cargo(root);
+    build.args(["build", "--locked", "-p", "keywheel-cli"]);
+    if !options.debug {
+        build.arg("--release");
+    }
+    process::run(&mut build)?;
+    let profile = if options.debug { "debug" } else { "release" };
+    // Its own speed does not matter: it waits, and its arithmetic is optimised in every profile.
+    let mut crash = process::cargo(root);
+    crash
+        .args(["run", "--locked", "--quiet", "-p", "keywheel-crash", "--"])
+        .arg("--binary")
+        .arg(root.join("target").join(profile).join("keywheel"))
+        .arg("--plugins")
+        .arg(built)
+        .arg("--evidence")
+        .arg(root.join("target/crash"))
+        .args(&options.arguments);
+    process::stream(&mut crash, |_| {})
+}

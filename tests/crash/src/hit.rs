@@ -1,0 +1,293 @@
+//! The host works, and is hit.
+
+use std::fs;
+use std::sync::mpsc::Receiver;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+
+use crate::host::{COMMAND_DEADLINE, Output, Started};
+use crate::points::{Cut, Path, Point};
+use crate::proxy::{Kind, Verdict};
+use crate::record::Fact;
+use crate::scene::{STEP_SECONDS, Scene};
+use crate::tap::{Reached, Stop, lock};
+use crate::target::Subject;
+
+const PAUSE: Duration = Duration::from_micros(300);
+
+/// What a seed decides of one hit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dice {
+    /// Which of several exchanges or ways.
+    pub(crate) which: u64,
+    /// When, in thousandths of an undisturbed run.
+    pub(crate) when: u64,
+    /// How long something else takes, in thousandths of what it may.
+    pub(crate) delay: u64,
+}
+
+/// The work that is hit.
+pub(crate) struct Work<'a> {
+    pub(crate) path: Path,
+    pub(crate) subject: &'a Subject,
+    pub(crate) words: Vec<&'a str>,
+    pub(crate) stdin: &'a str,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub(crate) struct Hit {
+    /// The point was met: the host was hit there.
+    pub(crate) met: bool,
+    pub(crate) output: Output,
+}
+
+impl Scene {
+    /// Starts the work, hits the host at the point, and waits until it has ended.
+    pub(crate) fn hit(&mut self, work: &Work, point: Point, dice: Dice) -> Result<Hit> {
+        let known = self.baselines.get(&work.path).copied().unwrap_or_default();
+        let span = Duration::from_micros(known.micros * dice.when / 1000);
+        match point {
+            Point::Random | Point::Cancelled | Point::TakenBack => self.after(work, span, Signal::KILL),
+            Point::Interrupted => self.after(work, span, Signal::INT),
+            Point::Journal => self.at_write(work, 1 + known.writes * dice.when / 1000),
+            Point::ServerKilled => self.server_killed(work, span, dice),
+            Point::FileLimit => self.within(work, 4096 + dice.when * 256),
+            Point::RowLock => self.row_locked(work, dice),
+            Point::Proxy(..)
+            | Point::SecondHost
+            | Point::Stopped
+            | Point::ConfigReplaced
+            | Point::PluginReplaced => {
+                let kind = point.kind(work.path).unwrap_or(Kind::Login);
+                let count = if kind == Kind::Change {
+                    known.changes
+                } else {
+                    known.logins
+                };
+                let nth = u32::try_from(dice.which % u64::from(count.max(1)))?;
+                let before = !matches!(point, Point::Proxy(_, cut) if !cut.is_before());
+                self.at_exchange(work, Stop { kind, nth, before }, point, dice)
+            }
+        }
+    }
+
+    fn begin(&self, work: &Work) -> Result<Started> {
+        self.host.start(&mut self.host.command(&work.words), work.stdin)
+    }
+
+    fn fault(&self, what: &str) {
+        self.record.add(Fact::Fault {
+            what: what.to_owned(),
+        });
+    }
+
+    fn kill(&self, started: &Started, what: &str) -> Result<()> {
+        self.fault(&format!("SIGKILL, {what}"));
+        started.signal(Signal::KILL)
+    }
+
+    fn finish(&self, started: Started, met: bool) -> Result<Hit> {
+        let output = started.wait(COMMAND_DEADLINE)?;
+        let _ = self.tap.plan(None);
+        Ok(Hit { met, output })
+    }
+
+    /// A signal after some time.
+    fn after(&self, work: &Work, span: Duration, signal: Signal) -> Result<Hit> {
+        let mut started = self.begin(work)?;
+        let begun = Instant::now();
+        while begun.elapsed() < span && !started.has_ended()? {
+            sleep(PAUSE);
+        }
+        let met = !started.has_ended()?;
+        if met {
+            self.fault(&format!("signal {} after {span:?}", signal.as_raw()));
+            started.signal(signal)?;
+        }
+        self.finish(started, met)
+    }
+
+    /// Killed as soon as the journal has so many changes more.
+    fn at_write(&self, work: &Work, writes: u64) -> Result<Hit> {
+        let journal = self.tap.vault.journal()?;
+        let before = journal.changes()?;
+        let mut started = self.begin(work)?;
+        while journal.changes()? < before + writes {
+            if started.has_ended()? {
+                return self.finish(started, false);
+            }
+            sleep(PAUSE);
+        }
+        self.kill(&started, &format!("after write {writes} of the journal"))?;
+        self.finish(started, true)
+    }
+
+    fn server_killed(&self, work: &Work, span: Duration, dice: Dice) -> Result<Hit> {
+        let mut started = self.begin(work)?;
+        sleep(span);
+        let met = !started.has_ended()?;
+        if met {
+            let mut target = lock(&self.target);
+            self.fault("the server is killed");
+            self.record.add(Fact::Server { up: false });
+            target.kill()?;
+            sleep(Duration::from_micros(dice.delay * 500));
+            target.restart()?;
+            self.record.add(Fact::Server { up: true });
+        }
+        self.finish(started, met)
+    }
+
+    fn within(&self, work: &Work, bytes: u64) -> Result<Hit> {
+        let mut limited = self.host.limited(&work.words, bytes);
+        let started = self.host.start(&mut limited, work.stdin)?;
+        let mut hit = self.finish(started, false)?;
+        hit.met = hit.output.code == 1;
+        if hit.met {
+            self.fault(&format!("no file beyond {bytes} bytes"));
+        }
+        Ok(hit)
+    }
+
+    /// Waits until the planned exchange is reached; none: the command ended before.
+    fn reached(started: &mut Started, ask: &Receiver<Reached>) -> Result<Option<Reached>> {
+        loop {
+            if let Ok(reached) = ask.try_recv() {
+                return Ok(Some(reached));
+            }
+            if started.has_ended()? {
+                return Ok(None);
+            }
+            sleep(PAUSE);
+        }
+    }
+
+    fn at_exchange(&mut self, work: &Work, stop: Stop, point: Point, dice: Dice) -> Result<Hit> {
+        let ask = self.tap.plan(Some(stop));
+        let mut started = self.begin(work)?;
+        let Some(reached) = Self::reached(&mut started, &ask)? else {
+            return self.finish(started, false);
+        };
+        match point {
+            Point::Proxy(_, cut) => self.cut(&started, reached, cut, dice)?,
+            Point::Stopped => {
+                self.fault("SIGSTOP past the deadline");
+                started.signal(Signal::STOP)?;
+                // Past the deadline, and the slack that a takeover gives it.
+                sleep(Duration::from_millis(STEP_SECONDS * 1000 + 600));
+                reached.answer(Verdict::Pass);
+                sleep(Duration::from_micros(dice.delay * 300));
+                started.signal(Signal::CONT)?;
+            }
+            Point::SecondHost => {
+                let second = self.host.run(&work.words, work.stdin)?;
+                self.record.add(Fact::Ended {
+                    command: "second host".to_owned(),
+                    code: second.code,
+                });
+                self.kill(&started, "beside a second host")?;
+                reached.answer(Verdict::Drop);
+                ensure!(
+                    second.code == 24 && second.printed.contains("store.in-use"),
+                    "a second host is not refused:\n{}",
+                    second.printed
+                );
+            }
+            _ => {
+                self.replace(work.subject, point, dice)?;
+                self.kill(&started, "beside a replaced file")?;
+                reached.answer(Verdict::Drop);
+            }
+        }
+        self.finish(started, true)
+    }
+
+    fn cut(&self, started: &Started, reached: Reached, cut: Cut, dice: Dice) -> Result<()> {
+        match cut {
+            Cut::Before | Cut::Withheld => {
+                self.kill(started, "at the proxy")?;
+                reached.answer(Verdict::Drop);
+            }
+            Cut::Delivered => {
+                reached.answer(Verdict::Pass);
+                sleep(Duration::from_micros(dice.delay * 3));
+                // It may have come to its end by now.
+                self.kill(started, "after the answer")?;
+            }
+            Cut::Lost | Cut::Hole => {
+                self.fault("the connection falls silent");
+                reached.answer(Verdict::Hole);
+            }
+            Cut::Reset => {
+                self.fault("the connection is reset");
+                reached.answer(Verdict::Reset);
+            }
+        }
+        Ok(())
+    }
+
+    /// Other bytes in the configuration or the plugin's file.
+    fn replace(&self, subject: &Subject, point: Point, dice: Dice) -> Result<()> {
+        if point == Point::ConfigReplaced {
+            return match dice.which % 3 {
+                // No rotation of the subject's name any more, or one that cannot be read, or a stranger beside it.
+                0 => fs::write(self.host.file("keywheel.toml"), "").map_err(Into::into),
+                1 => self.configure(&[], "this is no toml"),
+                _ => self.configure(&[subject], "[limits]\nstep = \"59s\"\n"),
+            };
+        }
+        let file = self.plugin_file(lock(&self.target).plugin());
+        let mut bytes = fs::read(&file)?;
+        match dice.which % 2 {
+            0 => bytes.truncate(bytes.len() / 2),
+            // A custom section of one byte: another file of the same plugin.
+            _ => bytes.extend([0, 2, 1, b'x']),
+        }
+        fs::write(&file, bytes)?;
+        Ok(())
+    }
+
+    /// Rule P1: the statement waits on the server for a row lock; the host dies behind a network that falls silent; the lock is let go
+    /// while the next one recovers.
+    fn row_locked(&mut self, work: &Work, dice: Dice) -> Result<Hit> {
+        lock(&self.target).hold(&work.subject.accounts)?;
+        let stop = Stop {
+            kind: Kind::Change,
+            nth: 0,
+            before: true,
+        };
+        let ask = self.tap.plan(Some(stop));
+        let mut started = self.begin(work)?;
+        let Some(reached) = Self::reached(&mut started, &ask)? else {
+            lock(&self.target).release()?;
+            return self.finish(started, false);
+        };
+        self.proxy.keep_server_side(true);
+        reached.answer(Verdict::Pass);
+        // Until it waits there.
+        sleep(Duration::from_millis(100));
+        self.kill(&started, "while its statement waits for a lock")?;
+        let hit = self.finish(started, true)?;
+        let verb = if dice.which.is_multiple_of(2) {
+            "resume"
+        } else {
+            "rollback"
+        };
+        let words = ["run", verb, &work.subject.rotation, "--wait", "20s"];
+        let next = self.host.start(&mut self.host.command(&words), "")?;
+        sleep(Duration::from_micros(dice.delay * 1500));
+        lock(&self.target).release()?;
+        let output = next.wait(COMMAND_DEADLINE)?;
+        self.record.add(Fact::Ended {
+            command: words.join(" "),
+            code: output.code,
+        });
+        self.proxy.keep_server_side(false);
+        self.proxy.cut();
+        Ok(hit)
+    }
+}

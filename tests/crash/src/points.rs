@@ -1,0 +1,211 @@
+//! Where the host is hit: points, and the paths of work in which they lie.
+
+use crate::proxy::Kind;
+
+/// Work that the host is hit in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Path {
+    /// `rotate` of a credential that is in use.
+    Rotate,
+    /// `rotate` of one that the vault has never had (`first = "set"`).
+    First,
+    /// `secret import` of one that is in use.
+    Adopt,
+    /// `secret rollback` to a version that the target has again.
+    Rollback,
+    /// `rotate` of the administrator that rotates the others.
+    Admin,
+}
+
+impl Path {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Rotate,
+        Self::First,
+        Self::Adopt,
+        Self::Rollback,
+        Self::Admin,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Rotate => "rotate",
+            Self::First => "first",
+            Self::Adopt => "adopt",
+            Self::Rollback => "rollback",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// Whether it changes something on the target.
+    fn changes(self) -> bool {
+        matches!(self, Self::Rotate | Self::First | Self::Admin)
+    }
+
+    /// Whether it is a run that can be taken back. `first = "set"` has nothing to go back to: taken back, it leaves the account without a
+    /// password, as its words say.
+    fn can_go_back(self) -> bool {
+        !matches!(self, Self::Rollback | Self::First)
+    }
+}
+
+/// What the proxy does at a statement or a login of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Cut {
+    /// Killed before it is sent.
+    Before,
+    /// Done by the server; killed before the answer is delivered.
+    Withheld,
+    /// The answer is delivered; killed some moments later.
+    Delivered,
+    /// Done by the server; the answer never arrives. Not killed.
+    Lost,
+    /// Done by the server; the connection is reset. Not killed.
+    Reset,
+    /// Not sent, and never answered. Not killed.
+    Hole,
+}
+
+impl Cut {
+    const ALL: [Self; 6] = [
+        Self::Before,
+        Self::Withheld,
+        Self::Delivered,
+        Self::Lost,
+        Self::Reset,
+        Self::Hole,
+    ];
+
+    /// Whether it is made before the statement is sent.
+    pub(crate) fn is_before(self) -> bool {
+        matches!(self, Self::Before | Self::Hole)
+    }
+}
+
+/// Where and how the host is hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Point {
+    /// At an exchange with the server.
+    Proxy(Kind, Cut),
+    /// `SIGKILL` at a random time.
+    Random,
+    /// `SIGKILL` as soon as the journal has so many changes more.
+    Journal,
+    /// The server is killed at a random time and started again.
+    ServerKilled,
+    /// A second host on the same state, at a statement; then `SIGKILL`.
+    SecondHost,
+    /// `SIGSTOP` at a statement until its deadline has passed, then `SIGCONT`.
+    Stopped,
+    /// `SIGKILL` at a random time, then `run cancel`.
+    Cancelled,
+    /// `SIGKILL` at a random time, then `run rollback`.
+    TakenBack,
+    /// Another configuration at a statement; then `SIGKILL`.
+    ConfigReplaced,
+    /// Another plugin file at a statement; then `SIGKILL`.
+    PluginReplaced,
+    /// No file may grow beyond a random size.
+    FileLimit,
+    /// `SIGINT` at a random time.
+    Interrupted,
+    /// Rule P1: a row lock holds the statement back while the host dies behind a network that falls silent.
+    RowLock,
+}
+
+impl Point {
+    pub(crate) fn all() -> Vec<Self> {
+        let proxy = [Kind::Change, Kind::Login]
+            .into_iter()
+            .flat_map(|kind| Cut::ALL.map(|cut| Self::Proxy(kind, cut)));
+        let others = [
+            Self::Random,
+            Self::Journal,
+            Self::ServerKilled,
+            Self::SecondHost,
+            Self::Stopped,
+            Self::Cancelled,
+            Self::TakenBack,
+            Self::Interrupted,
+            Self::ConfigReplaced,
+            Self::PluginReplaced,
+            Self::FileLimit,
+            Self::RowLock,
+        ];
+        proxy.chain(others).collect()
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Proxy(Kind::Change, Cut::Before) => "change before",
+            Self::Proxy(Kind::Change, Cut::Withheld) => "change withheld",
+            Self::Proxy(Kind::Change, Cut::Delivered) => "change delivered",
+            Self::Proxy(Kind::Change, Cut::Lost) => "change lost",
+            Self::Proxy(Kind::Change, Cut::Reset) => "change reset",
+            Self::Proxy(Kind::Change, Cut::Hole) => "change hole",
+            Self::Proxy(Kind::Login, Cut::Before) => "login before",
+            Self::Proxy(Kind::Login, Cut::Withheld) => "login withheld",
+            Self::Proxy(Kind::Login, Cut::Delivered) => "login delivered",
+            Self::Proxy(Kind::Login, Cut::Lost) => "login lost",
+            Self::Proxy(Kind::Login, Cut::Reset) => "login reset",
+            Self::Proxy(Kind::Login, Cut::Hole) => "login hole",
+            Self::Random => "random time",
+            Self::Journal => "journal write",
+            Self::ServerKilled => "server killed",
+            Self::SecondHost => "second host",
+            Self::Stopped => "stopped",
+            Self::Cancelled => "run cancel",
+            Self::TakenBack => "run rollback",
+            Self::Interrupted => "interrupted",
+            Self::ConfigReplaced => "configuration replaced",
+            Self::PluginReplaced => "plugin replaced",
+            Self::FileLimit => "file limit",
+            Self::RowLock => "row lock",
+        }
+    }
+
+    /// Whether it can be met on this path.
+    pub(crate) fn lies_on(self, path: Path, has_row_locks: bool) -> bool {
+        match self {
+            Self::Proxy(Kind::Change, _) | Self::Stopped | Self::ConfigReplaced | Self::PluginReplaced => {
+                path.changes()
+            }
+            Self::RowLock => has_row_locks && matches!(path, Path::Rotate | Path::Admin),
+            Self::Cancelled | Self::TakenBack => path.can_go_back(),
+            Self::Proxy(Kind::Login, _)
+            | Self::Random
+            | Self::Journal
+            | Self::ServerKilled
+            | Self::SecondHost
+            | Self::Interrupted
+            | Self::FileLimit => true,
+        }
+    }
+
+    /// At which exchange the host is held, if at one.
+    pub(crate) fn kind(self, path: Path) -> Option<Kind> {
+        match self {
+            Self::Proxy(kind, _) => Some(kind),
+            Self::Stopped | Self::ConfigReplaced | Self::PluginReplaced => Some(Kind::Change),
+            Self::SecondHost if path.changes() => Some(Kind::Change),
+            Self::SecondHost => Some(Kind::Login),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_point_has_a_name_of_its_own_and_lies_on_some_path() {
+        let names: std::collections::BTreeSet<&str> = Point::all().into_iter().map(Point::name).collect();
+        assert_eq!(names.len(), Point::all().len());
+        for point in Point::all() {
+            assert!(
+                Path::ALL.iter().any(|path| point.lies_on(*path, true)),
+                "{point:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! A whole run: targets are started, cells of points and paths are dealt from a shuffled deck, and every kill is judged.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::channel;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::check::{Bounds, Checker, Kind, Violation};
+use crate::choices::Choices;
+use crate::drive::{Seen, is_there};
+use crate::hit::Dice;
+use crate::points::{Path, Point};
+use crate::report::{Counts, Matrix, timeline};
+use crate::scene::{LOGINS, PER_SECONDS, Places, Scene};
+use crate::target::{Target, postgres, redis};
+
+/// The vaults there are.
+const VAULTS: [&str; 1] = ["embedded"];
+
+/// From the first fault to the end of the recovery.
+const RECOVERY_SECONDS: u64 = 60;
+
+/// A target by its name, and how it is started.
+type Known = (&'static str, fn() -> Result<Box<dyn Target>>);
+
+const TARGETS: [Known; 3] = [
+    ("postgres", || Ok(Box::new(postgres::Server::start(false)?))),
+    ("postgres-pair", || Ok(Box::new(postgres::Server::start(true)?))),
+    ("redis", || Ok(Box::new(redis::Server::start()?))),
+];
+
+/// What is to be killed, and how often.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The targets, with commas between them. All of them, if left out
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub targets: Vec<String>,
+    /// The vault of the host
+    #[arg(long, default_value = "embedded", value_name = "NAME")]
+    pub vault: String,
+    /// How many kills, over all targets
+    #[arg(long, default_value_t = 120, value_name = "N")]
+    pub kills: u32,
+    /// Repeats the choices of a run; a random one if left out
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Only points with this in their name
+    #[arg(long, value_name = "WORD")]
+    pub point: Option<String>,
+    /// Only this path: rotate, first, adopt, rollback, admin
+    #[arg(long, value_name = "NAME")]
+    pub path: Option<String>,
+    /// Keeps what was seen, also where nothing was found
+    #[arg(long)]
+    pub keep: bool,
+    /// A control: after the first recovery the account is given a password that nobody holds. That must be found
+    #[arg(long)]
+    pub control: bool,
+}
+
+/// Where the programs are, and where evidence is kept.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// The built `keywheel`.
+    pub binary: PathBuf,
+    /// The folder of the built plugins.
+    pub plugins: PathBuf,
+    /// A folder for what is seen; what a clean run leaves is removed.
+    pub evidence: PathBuf,
+}
+
+/// Where the host is hit.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    point: Point,
+    path: Path,
+}
+
+/// Kills and judges; says each thing by `say`. Whether nothing was found.
+///
+/// # Errors
+/// Unknown names; a server that is not to be had; a program that is missing.
+pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) -> Result<bool> {
+    let seed = options
+        .seed
+        .unwrap_or_else(|| RandomState::new().build_hasher().finish());
+    say(&format!("crash: seed {seed}"));
+    let known = chosen(options)?;
+    is_there(&programs.binary, "cargo build -p keywheel-cli")?;
+    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    let folder = std::path::absolute(programs.evidence.join(seed.to_string()))?;
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    // Commands run in the host's folder.
+    let binary = std::path::absolute(&programs.binary)?;
+    let places = Places {
+        binary: &binary,
+        plugins: &programs.plugins,
+        evidence: &folder,
+    };
+    let found = on_each(&known, options, seed, &places, say);
+    let (mut matrix, mut counts) = (Matrix::default(), Counts::default());
+    for (target, found) in names.iter().zip(found) {
+        let (of, on) = found.with_context(|| format!("on {target}"))?;
+        matrix.join(of);
+        counts.join(on);
+    }
+    ensure!(
+        matrix.sum() > 0 || !counts.is_clean(),
+        "no point was met: does one of that name lie on that path?"
+    );
+    say(&matrix.table());
+    if counts.is_clean() && !options.keep {
+        std::fs::remove_dir_all(&folder)?;
+    } else {
+        say(&format!("evidence: {}", folder.display()));
+    }
+    say(&counts.line(matrix.sum(), &names.join(",")));
+    Ok(counts.is_clean())
+}
+
+/// All targets at once: most of a kill is waiting.
+fn on_each(
+    known: &[Known],
+    options: &Options,
+    seed: u64,
+    places: &Places,
+    say: &mut dyn FnMut(&str),
+) -> Vec<Result<(Matrix, Counts)>> {
+    let all = Progress::default();
+    let (said, heard) = channel::<String>();
+    std::thread::scope(|scope| {
+        let mut threads = Vec::new();
+        for (at, (name, start)) in known.iter().enumerate() {
+            // Each has its share of the kills and its own choices, so that the order in which targets come on does not matter.
+            let (at, of) = (
+                u32::try_from(at).unwrap_or(0),
+                u32::try_from(known.len()).unwrap_or(1),
+            );
+            let kills = (options.kills + of - 1 - at) / of;
+            let (said, all) = (said.clone(), &all);
+            threads.push(scope.spawn(move || {
+                let target = start().with_context(|| format!("{name} cannot be started"))?;
+                let mut scene = Scene::start(target, places)?;
+                for path in Path::ALL {
+                    scene
+                        .measure(path)
+                        .with_context(|| format!("{}, undisturbed", path.name()))?;
+                }
+                let mut session = Session::new(scene, options, seed, at);
+                session.kill(kills, all, &mut |line| {
+                    let _ = said.send(line);
+                });
+                // After all that: the trail has every row, in its order.
+                session.scene.host.done(&["audit", "verify"], "")?;
+                Ok((session.matrix, session.counts))
+            }));
+        }
+        drop(said);
+        for line in heard {
+            say(&line);
+        }
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<_>>| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("a thread panicked")))
+        };
+        threads.into_iter().map(join).collect()
+    })
+}
+
+/// Of all targets together.
+#[derive(Default)]
+struct Progress {
+    kills: AtomicU32,
+    /// Something was found: nobody goes on.
+    over: AtomicBool,
+}
+
+fn chosen(options: &Options) -> Result<Vec<Known>> {
+    let known = TARGETS.map(|(name, _)| name).join(", ");
+    if !VAULTS.contains(&options.vault.as_str()) {
+        bail!(
+            "there is no vault `{}`; there are: {}",
+            options.vault,
+            VAULTS.join(", ")
+        );
+    }
+    for name in &options.targets {
+        ensure!(
+            TARGETS.iter().any(|(target, _)| target == name),
+            "there is no target `{name}`; there are: {known}"
+        );
+    }
+    if let Some(path) = &options.path {
+        let names = Path::ALL.map(Path::name);
+        ensure!(
+            names.contains(&path.as_str()),
+            "there is no path `{path}`; there are: {}",
+            names.join(", ")
+        );
+    }
+    if let Some(word) = &options.point {
+        let names: Vec<&str> = Point::all().into_iter().map(Point::name).collect();
+        ensure!(
+            names.iter().any(|name| name.contains(word)),
+            "there is no point with `{word}` in its name; there are: {}",
+            names.join(", ")
+        );
+    }
+    let all = options.targets.is_empty();
+    let wanted = |(name, _): &Known| all || options.targets.iter().any(|target| target == name);
+    Ok(TARGETS.into_iter().filter(wanted).collect())
+}
+
+struct Session {
+    scene: Scene,
+    checker: Checker,
+    cells: Vec<Cell>,
+    choices: Choices,
+    seed: u64,
+    control: bool,
+    matrix: Matrix,
+    counts: Counts,
+}
+
+impl Session {
+    fn new(scene: Scene, options: &Options, seed: u64, at: u32) -> Self {
+        let wanted = |point: Point, path: Path| {
+            let named = options
+                .point
+                .as_ref()
+                .is_none_or(|word| point.name().contains(word));
+            named && options.path.as_ref().is_none_or(|name| path.name() == name)
+        };
+        let mut cells = Vec::new();
+        for point in Point::all() {
+            for path in Path::ALL {
+                if wanted(point, path) && point.lies_on(path, scene.has_row_locks) {
+                    cells.push(Cell { point, path });
+                }
+            }
+        }
+        let bounds = Bounds {
+            logins: LOGINS as usize,
+            per: PER_SECONDS * 1_000_000,
+            recovery: RECOVERY_SECONDS * 1_000_000,
+        };
+        Self {
+            scene,
+            checker: Checker::new(bounds),
+            cells,
+            choices: Choices::new(seed.wrapping_add(u64::from(at))),
+            seed,
+            control: options.control,
+            matrix: Matrix::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Deals until there were so many kills, or something was found. A cell that is not met is no kill; that must not go on for ever.
+    fn kill(&mut self, kills: u32, all: &Progress, say: &mut dyn FnMut(String)) {
+        let mut deck: Vec<Cell> = Vec::new();
+        for number in 1..=kills.saturating_mul(3) {
+            if self.matrix.sum() >= kills || all.over.load(Ordering::SeqCst) {
+                return;
+            }
+            if deck.is_empty() {
+                deck.clone_from(&self.cells);
+                self.choices.shuffle(&mut deck);
+            }
+            let Some(cell) = deck.pop() else { return };
+            // Drawn here, whatever comes of them: the order of choices does not hang on what happens.
+            let dice = Dice {
+                which: self.choices.below(1000),
+                when: self.choices.below(1000),
+                delay: self.choices.below(1000),
+            };
+            let seen = self
+                .scene
+                .kill_at(number, (cell.path, cell.point), dice, self.control);
+            let violations = judge(&mut self.checker, &seen);
+            if seen.met {
+                self.matrix.count(cell.point, cell.path);
+                let sum = all.kills.fetch_add(1, Ordering::SeqCst) + 1;
+                if sum.is_multiple_of(20) {
+                    say(format!("crash: {sum} kills"));
+                }
+            }
+            if !violations.is_empty() {
+                all.over.store(true, Ordering::SeqCst);
+                self.counts.add(&violations);
+                say(told(&violations, &seen, self.scene.name, cell, self.seed, number));
+                return;
+            }
+        }
+    }
+}
+
+fn judge(checker: &mut Checker, seen: &Seen) -> Vec<Violation> {
+    let mut violations = checker.judge(&seen.entries);
+    if let Some(error) = &seen.failed {
+        violations.push(Violation {
+            kind: Kind::Recovery,
+            at: seen.entries.last().map_or(0, |entry| entry.at),
+            words: format!("{error:#}"),
+        });
+    }
+    violations
+}
+
+fn told(violations: &[Violation], seen: &Seen, name: &str, cell: Cell, seed: u64, number: u32) -> String {
+    let lines: String = violations
+        .iter()
+        .map(|violation| {
+            format!(
+                "  at {} us: {:?}: {}\n",
+                violation.at, violation.kind, violation.words
+            )
+        })
+        .collect();
+    format!(
+        "crash: seed {seed}, number {number}: {name}, {}, {}\n{lines}{}",
+        cell.path.name(),
+        cell.point.name(),
+        timeline(&seen.entries)
+    )
+}

@@ -1,0 +1,130 @@
+//! Some kills on each target with the debug binary; `cargo xtask crash` makes more, with the release binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test says what went wrong by panicking"
+)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use keywheel_crash::{Options, Programs, run};
+
+fn options() -> Options {
+    Options {
+        targets: Vec::new(),
+        vault: "embedded".to_owned(),
+        kills: 60,
+        seed: None,
+        point: None,
+        path: None,
+        keep: false,
+        control: false,
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+}
+
+fn programs() -> Programs {
+    let root = root();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build
+        .args(["build", "-q", "--locked", "-p", "keywheel-cli"])
+        .current_dir(root);
+    assert!(build.status().unwrap().success(), "keywheel does not build");
+    // target/PROFILE/deps/TEST
+    let own = std::env::current_exe().unwrap();
+    let profile = own.parent().unwrap().parent().unwrap();
+    let plugins =
+        std::env::var_os("KEYWHEEL_PLUGINS").map_or_else(|| root.join("target/plugins"), PathBuf::from);
+    Programs {
+        binary: profile.join("keywheel"),
+        plugins,
+        evidence: root.join("target/crash"),
+    }
+}
+
+#[test]
+fn nobody_is_locked_out_wherever_the_host_is_killed() {
+    let mut last = String::new();
+    let clean = run(&options(), &programs(), &mut |line| {
+        println!("{line}");
+        line.clone_into(&mut last);
+    });
+    assert!(clean.unwrap(), "{last}");
+    assert!(last.ends_with("lockouts=0 lost=0 stale=0"), "{last}");
+}
+
+/// The control: what the suite is for is found, on each target.
+#[test]
+fn an_account_that_takes_a_password_that_nobody_holds_is_found() {
+    for target in ["postgres", "postgres-pair", "redis"] {
+        let options = Options {
+            targets: vec![target.to_owned()],
+            kills: 2,
+            control: true,
+            ..options()
+        };
+        let mut said = Vec::new();
+        let programs = Programs {
+            evidence: tempfile::tempdir().unwrap().keep(),
+            ..programs()
+        };
+        let clean = run(&options, &programs, &mut |line| said.push(line.to_owned())).unwrap();
+        std::fs::remove_dir_all(&programs.evidence).unwrap();
+        let all = said.join("\n");
+        assert!(!clean, "{all}");
+        assert!(all.contains("is refused") && all.contains("evidence: "), "{all}");
+        let line = said.last().unwrap();
+        assert!(!line.contains("lockouts=0") && !line.contains("lost=0"), "{line}");
+    }
+}
+
+#[test]
+fn unknown_names_are_refused_with_those_that_there_are_and_the_seed_comes_first() {
+    let refused = |options: Options| {
+        let mut said = Vec::new();
+        // They are not looked for before the names are known.
+        let none = Programs {
+            binary: root().join("nothing"),
+            plugins: root().join("nothing"),
+            evidence: root().join("nothing"),
+        };
+        let error = run(&options, &none, &mut |line| said.push(line.to_owned())).unwrap_err();
+        assert!(said[0].starts_with("crash: seed "), "{said:?}");
+        error.to_string()
+    };
+    let target = refused(Options {
+        targets: vec!["postgres".to_owned(), "oracle".to_owned()],
+        ..options()
+    });
+    assert_eq!(
+        target,
+        "there is no target `oracle`; there are: postgres, postgres-pair, redis"
+    );
+    let vault = refused(Options {
+        vault: "azure".to_owned(),
+        ..options()
+    });
+    assert_eq!(vault, "there is no vault `azure`; there are: embedded");
+    let path = refused(Options {
+        path: Some("sideways".to_owned()),
+        ..options()
+    });
+    assert_eq!(
+        path,
+        "there is no path `sideways`; there are: rotate, first, adopt, rollback, admin"
+    );
+    let point = refused(Options {
+        point: Some("nowhere".to_owned()),
+        ..options()
+    });
+    assert!(
+        point.starts_with("there is no point with `nowhere` in its name; there are: change before, "),
+        "{point}"
+    );
+}
