@@ -55,6 +55,8 @@ impl fmt::Display for StepName {
 pub enum Safety {
     /// Current is accepted; pending is not yet.
     OldValid,
+    /// One of the two is, and the host has yet to ask which: on a target with one slot, where a change is under way or its answer was lost.
+    OneValid,
     /// Both are accepted.
     BothValid,
     /// Only the new one is accepted.
@@ -65,6 +67,7 @@ impl fmt::Display for Safety {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OldValid => "old-valid",
+            Self::OneValid => "one-valid",
             Self::BothValid => "both-valid",
             Self::NewValid => "new-valid",
         })

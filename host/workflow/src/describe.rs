@@ -155,6 +155,15 @@ fn both_or_new(state: &State) -> Safety {
     }
 }
 
+/// On a one-slot target whose credential was changed, or may have been.
+fn overwritten(state: &State) -> Safety {
+    if state.reach == Reach::Applied {
+        Safety::NewValid
+    } else {
+        Safety::OneValid
+    }
+}
+
 /// The safety after a step that ended well.
 fn after(step: StepName, state: &State) -> Safety {
     if state.adopts() {
@@ -163,9 +172,8 @@ fn after(step: StepName, state: &State) -> Safety {
     }
     match step {
         StepName::Apply | StepName::Promote | StepName::Propagate => both_or_new(state),
-        StepName::Test if state.proved || displaces(state) && state.reach != Reach::None => {
-            both_or_new(state)
-        }
+        StepName::Test if state.proved => both_or_new(state),
+        StepName::Test if displaces(state) && state.reach != Reach::None => overwritten(state),
         StepName::Plan | StepName::Create | StepName::Announce | StepName::Rollback | StepName::Test => {
             Safety::OldValid
         }
@@ -175,7 +183,7 @@ fn after(step: StepName, state: &State) -> Safety {
 
 impl State {
     /// Which of the credentials still opens the target. Where both can, what may have happened and is not proved counts for the credential
-    /// that consumers hold; where one overwrites the other, the old one does not count any more as soon as it may have been overwritten.
+    /// that consumers hold; where one overwrites the other, nobody knows which one it is from the start of the change until the target has answered.
     pub fn safety(&self) -> Safety {
         let is_undone = self.ended.is_some() && !self.promoted;
         let may_be_overwritten = self.reach != Reach::None
@@ -193,7 +201,7 @@ impl State {
         } else if self.promoted || self.proved && self.reach != Reach::None {
             both_or_new(self)
         } else if displaces(self) && may_be_overwritten && !is_undone {
-            Safety::NewValid
+            overwritten(self)
         } else {
             Safety::OldValid
         }
