@@ -12,6 +12,8 @@
 
 #[path = "host/composition.rs"]
 mod composition;
+#[path = "host/fresh.rs"]
+mod fresh;
 #[path = "host/guard.rs"]
 mod guard;
 #[path = "host/login.rs"]
@@ -24,6 +26,8 @@ mod refuse;
 mod runs;
 #[path = "host/runtime.rs"]
 mod runtime;
+#[path = "host/scene.rs"]
+mod scene;
 #[path = "host/secrets.rs"]
 mod secrets;
 #[path = "host/vault.rs"]
