@@ -10,6 +10,8 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
+#[path = "host/channel.rs"]
+mod channel;
 #[path = "host/composition.rs"]
 mod composition;
 #[path = "host/fresh.rs"]
