@@ -25,6 +25,29 @@ pub enum LoginResult {
     Unsent,
 }
 
+impl LoginResult {
+    fn bears_out(self, claimed: &Verdict) -> bool {
+        matches!(
+            (claimed, self),
+            (Verdict::Accepted | Verdict::Limited(_), Self::Accepted)
+                | (Verdict::Limited(_), Self::Limited)
+                | (Verdict::Rejected, Self::Rejected)
+                | (Verdict::Account(_), Self::Account | Self::Rejected)
+        )
+    }
+
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+            Self::Limited => "taken, and refused for want of a right",
+            Self::Account => "refused for the account's sake",
+            Self::Unknown => "not answered",
+            Self::Unsent => "not sent",
+        }
+    }
+}
+
 /// A fresh login that the host saw, under the user name that the credential is of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoginSeen {
@@ -117,46 +140,40 @@ impl StepReport {
 
     /// The result of the last fresh login with the subject; `None` if the host saw none.
     pub fn subject_login(&self) -> Option<LoginResult> {
-        self.subject_logins().next_back()
+        self.subject_logins().next_back().map(|login| login.result)
     }
 
     /// Whether the target has seen a login with the subject: only then can it have counted a failed one (rule P14).
     pub fn subject_was_sent(&self) -> bool {
-        self.subject_logins().any(|result| result != LoginResult::Unsent)
+        self.subject_logins()
+            .any(|login| login.result != LoginResult::Unsent)
     }
 
-    fn subject_logins(&self) -> impl DoubleEndedIterator<Item = LoginResult> {
+    fn subject_logins(&self) -> impl DoubleEndedIterator<Item = &LoginSeen> {
         let is_subject = |login: &&LoginSeen| login.roles.contains(&SecretRole::Run(Role::Subject));
-        self.logins.iter().filter(is_subject).map(|login| login.result)
+        self.logins.iter().filter(is_subject)
     }
 
-    /// A verdict as far as the host can vouch for it (rule H7): `accepted` and `rejected` count only if a fresh login with the
+    /// A verdict as far as the host can vouch for it (rule H7): `accepted` and `rejected` count only if every fresh login with the
     /// subject, as its own user, said the same in this call. What the host saw nothing of is unknown.
     pub fn vouched(&self, claimed: Verdict) -> Verdict {
-        let seen = self.subject_login();
-        match (&claimed, seen) {
-            (Verdict::Accepted | Verdict::Limited(_), Some(LoginResult::Accepted))
-            | (Verdict::Limited(_), Some(LoginResult::Limited))
-            | (Verdict::Rejected, Some(LoginResult::Rejected))
-            | (Verdict::Account(_), Some(LoginResult::Account | LoginResult::Rejected))
-            | (Verdict::Unknown(_), _) => claimed,
-            (_, None) => Verdict::Unknown(
-                "the host saw no login of this credential's user with it in this call".to_owned(),
-            ),
-            (_, Some(seen)) => {
-                let seen = match seen {
-                    LoginResult::Accepted => "accepted",
-                    LoginResult::Rejected => "rejected",
-                    LoginResult::Limited => "taken, and refused for want of a right",
-                    LoginResult::Account => "refused for the account's sake",
-                    LoginResult::Unknown => "not answered",
-                    LoginResult::Unsent => "not sent",
-                };
-                Verdict::Unknown(format!(
-                    "the plugin's answer is not what the host saw: the login was {seen}"
-                ))
-            }
+        if matches!(claimed, Verdict::Unknown(_)) {
+            return claimed;
         }
+        if self.subject_login().is_none() {
+            return Verdict::Unknown(
+                "the host saw no login of this credential's user with it in this call".to_owned(),
+            );
+        }
+        let mut logins = self.subject_logins();
+        let Some(other) = logins.find(|login| !login.result.bears_out(&claimed)) else {
+            return claimed;
+        };
+        Verdict::Unknown(format!(
+            "the plugin's answer is not what the host saw: the login at {} was {}",
+            other.destination,
+            other.result.in_words()
+        ))
     }
 
     pub(crate) fn settle(&mut self, effect: Effect) {

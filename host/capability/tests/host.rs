@@ -10,8 +10,12 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
+#[path = "host/channel.rs"]
+mod channel;
 #[path = "host/composition.rs"]
 mod composition;
+#[path = "host/fresh.rs"]
+mod fresh;
 #[path = "host/guard.rs"]
 mod guard;
 #[path = "host/login.rs"]
@@ -24,6 +28,8 @@ mod refuse;
 mod runs;
 #[path = "host/runtime.rs"]
 mod runtime;
+#[path = "host/scene.rs"]
+mod scene;
 #[path = "host/secrets.rs"]
 mod secrets;
 #[path = "host/vault.rs"]

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use keywheel_manifest::Capability;
+use keywheel_manifest::{Capability, Framing};
 use keywheel_model::Effect;
 use keywheel_policy::{Binding, Decision, Destination, Request, Transport};
 use keywheel_target::channel::Channel as Stream;
@@ -29,6 +29,10 @@ pub struct Channel {
     pub(super) peer: Peer,
     /// Whether a secret went over it.
     pub(super) carried: bool,
+    /// Whether anything was read or written: what comes next need not be the answer to the next frame.
+    pub(super) used: bool,
+    /// What its first frame, or the first answer that was asked for, is encoded as.
+    framing: Option<Framing>,
     /// What was sent and not answered yet, in order.
     pub(super) unanswered: VecDeque<Begun>,
     shown: HoldBack,
@@ -40,6 +44,8 @@ impl Channel {
             stream: Some(stream),
             peer,
             carried: false,
+            used: false,
+            framing: None,
             unanswered: VecDeque::new(),
             shown: HoldBack::default(),
         }
@@ -81,8 +87,26 @@ impl HostState {
     }
 
     pub(super) fn take_stream(&mut self, channel: &Resource<Channel>) -> Result<Stream, Error> {
-        let stream = self.table.get_mut(channel)?.stream.take();
+        let channel = self.table.get_mut(channel)?;
+        channel.used = true;
+        let stream = channel.stream.take();
         stream.ok_or_else(|| Error::invalid("net.closed", "the channel was closed by an earlier error"))
+    }
+
+    /// Read by another framing, an answer would end in the middle of itself or of the next one.
+    pub(super) fn hold_framing(
+        &mut self,
+        channel: &Resource<Channel>,
+        framing: Framing,
+    ) -> Result<(), Error> {
+        let held = *self.table.get_mut(channel)?.framing.get_or_insert(framing);
+        if held == framing {
+            return Ok(());
+        }
+        Err(Error::invalid(
+            "net.framing",
+            "the channel is used with another framing: one channel, one framing",
+        ))
     }
 
     pub(super) fn put_stream(&mut self, channel: &Resource<Channel>, stream: Stream) -> Result<(), Error> {
@@ -283,6 +307,8 @@ impl tcp::HostChannel for HostState {
             Ok(()) => {
                 let channel = self.table.get_mut(&channel)?;
                 (channel.stream, channel.peer) = (Some(stream), peer);
+                // What came before is not read as if it came through TLS; a frame that waits for its answer would take the next one's.
+                channel.used = !channel.unanswered.is_empty();
                 Ok(())
             }
             Err(error) => Err(self.failed(error).await),

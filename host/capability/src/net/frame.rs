@@ -1,4 +1,4 @@
-use keywheel_manifest::{Call, Capability, FrameToken, Framing, Piece};
+use keywheel_manifest::{Call, Capability, FrameToken, Framing, Piece, ShapeEffect};
 use keywheel_model::{Effect, ErrorKind, SecretBytes};
 use keywheel_target::frame::{Frame as Encoded, Framing as EncodedFraming};
 use wasmtime::component::Resource;
@@ -184,9 +184,17 @@ impl HostState {
         let Some(encoded) = encoded else {
             return Err(Error::invalid("net.framing", "the frame has no framing"));
         };
-        let Channel { carried, peer, .. } = self.table.get(&channel)?;
-        let (carried, peer) = (*carried, peer.clone());
+        self.hold_framing(&channel, framing)?;
+        let Channel {
+            carried, used, peer, ..
+        } = self.table.get(&channel)?;
+        let (carried, used, peer) = (*carried, *used, peer.clone());
         let permitted = self.permit(&call, &secrets, &peer, carried).await?;
+        // Rule H7: only the first answer on a channel is sure to be the login's own.
+        if used && permitted.effect == ShapeEffect::Login {
+            let message = "a login is the first frame on its channel, or the proof could be another frame's answer: open a channel for it";
+            return Err(self.deny("net.not-fresh", message).await);
+        }
         let begun = self.begin(permitted, &peer).await?;
         let mut stream = self.take_stream(&channel)?;
         let deadline = self.deadline();

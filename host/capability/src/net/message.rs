@@ -1,6 +1,6 @@
 //! The answers to frames: cut down to what the manifest says of the frame that each one answers, then scanned, then shown.
 
-use keywheel_manifest::{Reply as Visible, ShapeEffect};
+use keywheel_manifest::{Framing, Reply as Visible, ShapeEffect};
 use keywheel_model::Effect;
 use keywheel_target::channel::Channel as Stream;
 use keywheel_target::resp::{self, Bounds, Reply, Status};
@@ -117,11 +117,11 @@ fn encode(reply: &Reply, out: &mut Vec<u8>) {
 
 async fn read(
     stream: &mut Stream,
-    framing: &str,
+    framing: Framing,
     limit: usize,
     deadline: Deadline,
 ) -> Result<Answer, TargetError> {
-    if framing == "resp" {
+    if framing == Framing::Resp {
         let bounds = Bounds {
             bytes: limit,
             ..Bounds::default()
@@ -200,15 +200,16 @@ impl frames::Host for HostState {
         limit: u32,
         timeout: u32,
     ) -> Result<Vec<u8>, Error> {
-        if !matches!(framing.as_str(), "resp" | "ber") {
-            return Err(Error::invalid(
+        let framing = framing.parse().map_err(|_| {
+            Error::invalid(
                 "net.framing",
                 "the host has no such framing; it has `resp` and `ber`",
-            ));
-        }
+            )
+        })?;
+        self.hold_framing(&channel, framing)?;
         let deadline = self.deadline_within(timeout);
         let mut stream = self.take_stream(&channel)?;
-        match read(&mut stream, &framing, limit as usize, deadline).await {
+        match read(&mut stream, framing, limit as usize, deadline).await {
             Ok(answer) => {
                 self.put_stream(&channel, stream)?;
                 let visible = self.note_answer(&channel, &answer).await?;

@@ -60,27 +60,57 @@ async fn subject(document: &str) -> (World, Handle) {
     (world, handle)
 }
 
-/// What the host vouches for when the plugin says what the server said.
+/// What the host vouches for when the plugin says this, and the server said that to each login.
+async fn vouched_after(
+    document: &str,
+    user: &str,
+    call: fn(&str, SecretUse) -> Call,
+    results: &[LoginResult],
+    claimed: Verdict,
+) -> Verdict {
+    let (mut world, password) = subject(document).await;
+    for result in results {
+        let call = call(user, world.state.secret_use(&password));
+        let handles = std::slice::from_ref(&password);
+        let begun = world.state.admit(&call, handles, &peer(), true).await.unwrap();
+        let ended = Ended {
+            effect: Effect::None,
+            login: Some(*result),
+            code: None,
+        };
+        world.state.conclude(begun, ended).await.unwrap();
+    }
+    world.state.into_report().vouched(claimed)
+}
+
+/// The same for one login, where the plugin says what the server said.
 async fn vouched(
     document: &str,
     user: &str,
     call: fn(&str, SecretUse) -> Call,
-    answer: (LoginResult, Verdict),
+    (result, verdict): (LoginResult, Verdict),
 ) -> Verdict {
-    let (mut world, password) = subject(document).await;
-    let call = call(user, world.state.secret_use(&password));
-    let begun = world
-        .state
-        .admit(&call, &[password], &peer(), true)
-        .await
-        .unwrap();
-    let ended = Ended {
-        effect: Effect::None,
-        login: Some(answer.0),
-        code: None,
-    };
-    world.state.conclude(begun, ended).await.unwrap();
-    world.state.into_report().vouched(answer.1)
+    vouched_after(document, user, call, &[result], verdict).await
+}
+
+#[tokio::test]
+async fn of_several_logins_each_has_to_bear_the_verdict_out_in_either_order() {
+    let document = r#"{"username": "app", "password": "planted-previous"}"#;
+    for call in [sql, auth] {
+        for (result, verdict) in RESULTS {
+            let agreed = vouched_after(document, "app", call, &[result, result], verdict.clone()).await;
+            assert_eq!(agreed, verdict);
+            for other in [LoginResult::Accepted, LoginResult::Rejected, LoginResult::Unsent] {
+                for results in [[result, other], [other, result]]
+                    .into_iter()
+                    .filter(|_| other != result)
+                {
+                    let mixed = vouched_after(document, "app", call, &results, verdict.clone()).await;
+                    assert!(matches!(mixed, Verdict::Unknown(_)), "{results:?}: {mixed:?}");
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -141,6 +141,14 @@ pub(crate) fn world(step: StepName) -> World {
 }
 
 pub(crate) fn world_with(step: StepName, change: impl FnOnce(&mut StepContext)) -> World {
+    world_trusting(TrustStore::new(), step, change)
+}
+
+pub(crate) fn world_trusting(
+    trust: TrustStore,
+    step: StepName,
+    change: impl FnOnce(&mut StepContext),
+) -> World {
     let memory = Arc::new(Memory::default());
     memory.keep(
         Wanted::Role(Role::Current),
@@ -181,13 +189,13 @@ pub(crate) fn world_with(step: StepName, change: impl FnOnce(&mut StepContext)) 
     };
     change(&mut context);
     World {
-        state: capabilities().prepare(context),
+        state: capabilities(trust).prepare(context),
         memory,
     }
 }
 
-pub(crate) fn capabilities() -> Capabilities {
-    let outbound = Arc::new(Outbound::new(Dialer::system(), TrustStore::new()));
+fn capabilities(trust: TrustStore) -> Capabilities {
+    let outbound = Arc::new(Outbound::new(Dialer::system(), trust));
     let sql = SqlSettings {
         outbound: outbound.clone(),
         pool: Arc::new(Pool::new(PoolLimits::default())),
