@@ -22,6 +22,7 @@ mod state;
 mod stops;
 mod targets;
 mod unproved;
+mod unsaved;
 
 use std::fs;
 use std::sync::OnceLock;
