@@ -14,6 +14,7 @@
 
 mod adoption;
 mod config;
+mod crowded;
 mod denials;
 mod full;
 mod nopass;
