@@ -9,7 +9,7 @@ use crate::journal::read_state;
 use crate::pinned::Pinned;
 use crate::settings;
 use crate::view::{ParkedView, RunView, StepView, StepWord};
-use crate::words::{way_out, way_out_as_wished};
+use crate::words::{way_out, way_out_as_wished, way_out_of_target};
 
 impl Inner {
     pub(crate) async fn views(&self, rows: &[Run]) -> Result<Vec<RunView>, Error> {
@@ -89,6 +89,7 @@ pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> Ru
             detail: parked.detail.clone(),
             way_out: match (parked.cause, state.wish) {
                 (Cause::Withdrawn, Some(wish)) => way_out_as_wished(&row.id, wish),
+                (Cause::Target, _) => way_out_of_target(state, parked, &row.id),
                 (cause, _) => way_out(cause, &row.id),
             },
         }),

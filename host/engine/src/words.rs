@@ -1,7 +1,41 @@
 //! What a person is told of a parked run: the way out of each cause.
 
-use keywheel_model::RunId;
-use keywheel_workflow::{Cause, Wish};
+use keywheel_model::{RunId, SlotClass};
+use keywheel_workflow::{Cause, Choice, Parked, Phase, State, Wish};
+
+/// In what a plugin says of a login: every connection that the account may have is taken. Says nothing of the password.
+const NO_CONNECTION_LEFT: &str = "SQLSTATE 53300";
+
+/// The way out of a run that is parked for its target's sake, by what it waits for and where it stands.
+pub(crate) fn way_out_of_target(state: &State, parked: &Parked, run: &RunId) -> String {
+    if parked.detail.contains(NO_CONNECTION_LEFT) {
+        return no_connection_left(state, parked, run);
+    }
+    let mut words = way_out(Cause::Target, run);
+    if state.promoted && state.takes(Choice::ApplyCurrent) {
+        words += &format!(
+            "; if the target, or one of its nodes, does not have the vault's current value any more, that only asks again: \
+             `keywheel run resume {run} --apply-current` puts it on each of them"
+        );
+    }
+    words
+}
+
+fn no_connection_left(state: &State, parked: &Parked, run: &RunId) -> String {
+    let valid = match parked.back_to {
+        Phase::Prove if state.settings.class == SlotClass::C => {
+            "; the target has been given the new value and refuses the old one, which is still current in the vault. \
+             `run cancel` sets the old one there again at once, and stays parked until its proof finds a connection, too"
+        }
+        Phase::ProveUndone => {
+            "; the old value, current in the vault, was set on the target again: only the login that proves it is missing"
+        }
+        _ => "",
+    };
+    format!(
+        "end a session of the account, or raise its limit (PostgreSQL: ALTER ROLE … CONNECTION LIMIT), then `keywheel run resume {run}`{valid}"
+    )
+}
 
 /// The same of one that somebody has asked to be given up, while its plugin or its grant is gone.
 pub(crate) fn way_out_as_wished(run: &RunId, wish: Wish) -> String {
@@ -100,6 +134,9 @@ pub fn way_past(code: &str) -> Option<&'static str> {
         "account.missing" => "make the account on the target; or is it another server or name that is meant?",
         "admin.refused" | "28p01" => {
             "the target refuses the administrator's password: `keywheel secret import` the right one under the name that `inputs` of the rotation has"
+        }
+        "53300" => {
+            "end a session of that role, or raise its CONNECTION LIMIT or the server's max_connections"
         }
         "28000" => "let the administrator log in from this machine (PostgreSQL: pg_hba.conf, LOGIN)",
         "net.unresolved" => "correct `host`, or mend DNS",

@@ -60,7 +60,7 @@ impl Plugin for Postgres {
             },
             Some("28000") => Verdict::Account(format!("{role} may not log in, or not from here (pg_hba.conf)")),
             Some("42501") => Verdict::Limited(format!("{role} may not connect to the database {}", config.database())),
-            _ => Verdict::Unknown(refusal.message),
+            _ => Verdict::Unknown(format!("{}: {}", refusal.code, refusal.message)),
         })
     }
 
@@ -84,10 +84,9 @@ impl Plugin for Postgres {
 
 fn set_password(run: &Run, config: &Config, version: Version) -> Result<Outcome, Error> {
     let accounts = config.accounts();
-    let role = accounts.name(run, version)?;
     let verifier = accounts.password(run, version)?.derive("postgres.scram-sha-256", "")?;
     let password = [Piece::Text(" PASSWORD "), Piece::Secret(&verifier), Piece::Text(" VALID UNTIL 'infinity'")];
-    alter(run, config, role, &password)
+    alter(run, config, accounts.name(run, version)?, &password)
 }
 
 fn alter(run: &Run, config: &Config, role: &str, change: &[Piece<'_>]) -> Result<Outcome, Error> {

@@ -1,20 +1,18 @@
 //! What stands in the way, seen from the administrator's session.
 
+use crate::config::{Config, Mode};
+use crate::connector;
 use keywheel_sdk::sql::{Piece, Session, Table};
 use keywheel_sdk::{Error, Plan, Run, Version};
 
-use crate::config::{Config, Mode};
-use crate::connector;
-
 const SERVER: &str = "SELECT current_setting('server_version_num')::bigint AS version, pg_is_in_recovery() AS standby, \
     r.rolsuper AS super, r.rolcreaterole AS createrole FROM pg_roles r WHERE r.rolname = current_user";
-
 const ROLE: &str = "SELECT r.rolsuper AS super, r.rolcanlogin AS login, coalesce(r.rolvaliduntil < now(), false) AS expired, \
     coalesce(nullif(r.rolvaliduntil, 'infinity')::text, '') AS until, \
     pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS administered, \
     has_database_privilege(r.oid, current_database(), 'CONNECT') AS connect, (SELECT count(*) FROM pg_stat_activity \
     WHERE usesysid = r.oid AND application_name NOT LIKE 'keywheel %') AS sessions, \
-    (SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS owned, \
+    r.rolconnlimit::bigint AS most, (SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS owned, \
     (SELECT count(*) FROM pg_default_acl WHERE defaclrole = r.oid) AS defaults, \
     coalesce((SELECT string_agg(g.rolname::text, ', ' ORDER BY g.rolname) FROM pg_auth_members m \
     JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), '') AS groups FROM pg_roles r WHERE r.rolname = ";
@@ -69,9 +67,7 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
 fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &Table) {
     if role.is_empty() {
         let message = format!("the server at {}:{} has no role {name}", config.host, config.port);
-        let hint = format!(
-            "is it this server, and this name? Else there: CREATE ROLE {name} LOGIN PASSWORD …, and import that"
-        );
+        let hint = format!("is it this server, and this name? Else CREATE ROLE {name} there, and import its password");
         return plan.problem("postgres.role-missing", message, hint);
     }
     if !role.flag("login") {
@@ -80,6 +76,13 @@ fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &
     if !role.flag("connect") {
         let hint = format!("GRANT CONNECT ON DATABASE {} TO {name}", config.database());
         plan.problem("postgres.connect", format!("{name} may not connect to the database"), hint);
+    }
+    let (sessions, most) = (role.number("sessions"), role.number("most"));
+    if most >= 0 && sessions >= most {
+        let message =
+            format!("{name} has {sessions} sessions and CONNECTION LIMIT {most}: no login is left to prove one");
+        let hint = format!("end one of them, or ALTER ROLE {name} CONNECTION LIMIT {}", sessions + 2);
+        plan.problem("postgres.connection-limit", message, hint);
     }
     if role.flag("super") {
         let hint = "give the application a role without SUPERUSER and rotate that";
@@ -93,8 +96,7 @@ fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &
     }
     if !role.text("until").is_empty() {
         let message = format!("the password of {name} is valid until {}", role.text("until"));
-        let hint = "the new one has no such end: the rotation's schedule takes its place";
-        plan.warning("postgres.valid-until", message, hint);
+        plan.warning("postgres.valid-until", message, "the new one has no end: the schedule takes its place");
     }
     if matches!(config.mode, Mode::Alternating { .. }) && role.number("owned") + role.number("defaults") > 0 {
         let (owned, defaults) = (role.number("owned"), role.number("defaults"));

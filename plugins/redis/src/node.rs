@@ -1,6 +1,6 @@
 //! The administrator's session on one server.
 
-use keywheel_sdk::error::admin_refused;
+use keywheel_sdk::error::{admin_refused, error};
 use keywheel_sdk::nodes::Node;
 use keywheel_sdk::resp::{Piece, Reply, Session, refused};
 use keywheel_sdk::{Error, Run, Secret};
@@ -31,11 +31,18 @@ impl Admin {
         self.0.call::<&[_]>(&[&[Piece::Text("ACL")], &[Piece::Text("SETUSER")], &user, &change])
     }
 
-    /// Writes the users where they survive a restart: the ACL file, or, without one, the configuration file.
+    /// Whether it keeps its users in an ACL file, else in its configuration file: the other one is not read when it starts.
+    pub(crate) fn has_acl_file(&self) -> Result<bool, Error> {
+        Ok(self.0.ask(&["CONFIG", "GET", "aclfile"])?.has_text("aclfile"))
+    }
+
+    /// Writes the users where they survive a restart.
     pub(crate) fn persist(&self, config: &Config) -> Result<(), Error> {
-        if config.persist.as_deref() == Some("none") || self.0.words(&["ACL", "SAVE"])?.error_word().is_none() {
+        if config.persist.as_deref() == Some("none") {
             return Ok(());
         }
-        self.0.ask(&["CONFIG", "REWRITE"]).map(drop)
+        let command = if self.has_acl_file()? { ["ACL", "SAVE"] } else { ["CONFIG", "REWRITE"] };
+        let said = self.0.words(&command)?.accepted().map(drop);
+        said.map_err(|no| error(no.kind, "redis.not-saved", format!("{}: {}", command.join(" "), no.message)))
     }
 }

@@ -8,8 +8,7 @@ use keywheel_sdk::{Error, Plan, Run};
 use crate::{Config, node::Admin};
 
 pub(crate) fn look(run: &Run, config: &Config) -> Result<Plan, Error> {
-    let mut plan = Plan::default();
-    let user = &config.user;
+    let (mut plan, user) = (Plan::default(), &config.user);
     plan.step("create", format!("a random password for {user}"));
     plan.step("apply", format!("ACL SETUSER {user} #<sha256 of the new password> on {} node(s)", config.nodes.len()));
     plan.step("test", format!("AUTH {user} on every node"));
@@ -56,15 +55,13 @@ fn rights(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> Resul
 }
 
 fn durability(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> Result<(), Error> {
-    let acl_file = admin.0.ask(&["CONFIG", "GET", "aclfile"])?;
-    if acl_file.has_text("aclfile") {
+    if admin.has_acl_file()? {
         return Ok(());
     }
-    let has_file = !admin.0.ask(&["INFO", "server"])?.info("config_file").is_empty();
     let message = format!("{node}: a restart brings the old passwords back");
     match config.persist.as_deref() {
         Some("none") => plan.warning("redis.not-durable", message, "configure `aclfile`"),
-        _ if has_file => {}
+        _ if !admin.0.ask(&["INFO", "server"])?.info("config_file").is_empty() => {}
         _ => plan.problem("redis.not-durable", message, "configure `aclfile` or, in words, `persist = \"none\"`"),
     }
     Ok(())

@@ -248,3 +248,46 @@ fn two_postgres_roles_of_which_the_new_one_was_set_back() {
 fn two_postgres_roles_on_demand() {
     is_put_on_again_on_demand::<Roles<true>>();
 }
+
+/// One of two nodes came back with the users that it had before: the nodes do not agree, and asking them again does not change that.
+#[test]
+fn one_redis_node_of_two_that_was_set_back_parks_with_the_choice_that_mends_it() {
+    let nodes = [(); 2].map(|()| Redis::start(RedisOptions::default()).unwrap());
+    let [first, second] = &nodes;
+    let (old, admin) = (random_password(), random_password());
+    for node in &nodes {
+        node.create_user("app", &old).unwrap();
+        node.create_user("rotator", &admin).unwrap();
+    }
+    let at = |node: &Redis| format!("{{ host = \"localhost\", port = {} }}", node.port());
+    let pem = |node: &Redis| format!("\"{}\"", node.ca_file().display());
+    let lines = redis_user(first, "1s")
+        .replace(&at(first), &format!("{}, {}", at(first), at(second)))
+        .replace(&pem(first), &format!("{}, {}", pem(first), pem(second)))
+        .replace("admin = \"admin\"", "admin = \"rotator\"")
+        .replace("{ step = \"3s\" }", "{ step = \"3s\", run = \"1s\" }");
+    let host = Host::init();
+    host.configure(&lines);
+    host.add_plugin("redis", &[first.port(), second.port()]);
+    let _ = host.import("admin/redis", &admin).ends(0);
+    let _ = host.import("app/redis", &old).ends(0);
+    let _ = host.run(&["rotate", "app-redis", "--wait", "0s"], "").ends(0);
+    let new = host.read("app/redis", None);
+    assert_ne!(new, old);
+
+    second.create_user("app", &old).unwrap();
+    let _ = host
+        .run(&["run", "resume", "app-redis", "--wait", "end"], "")
+        .ends(41);
+    let run = host.run(&["run", "show", "app-redis", "-o", "json"], "").json();
+    assert_eq!(run["parked"]["cause"], "target", "{run:#}");
+    let way_out = run["parked"]["way-out"].as_str().unwrap();
+    assert!(way_out.contains("--apply-current"), "{way_out}");
+
+    let again = ["run", "resume", "app-redis", "--apply-current", "--wait", "end"];
+    let _ = host.run(&again, "").ends(0);
+    for node in &nodes {
+        assert!(node.login("app", &new).unwrap().is_accepted());
+        assert!(!node.login("app", &old).unwrap().is_accepted());
+    }
+}

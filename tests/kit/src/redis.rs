@@ -140,12 +140,17 @@ impl Redis {
     /// # Errors
     /// When it cannot be read.
     pub fn stored_users(&self) -> Result<String> {
-        let name = if self.options.acl == AclStore::AclFile {
-            "users.acl"
+        let file = if self.options.acl == AclStore::AclFile {
+            self.acl_folder().join("users.acl")
         } else {
-            "redis.conf"
+            self.folder.path().join("redis.conf")
         };
-        Ok(fs::read_to_string(self.folder.path().join(name))?)
+        Ok(fs::read_to_string(file)?)
+    }
+
+    /// The folder of the ACL file alone; the server's own.
+    pub fn acl_folder(&self) -> PathBuf {
+        self.folder.path().join("acl")
     }
 
     /// Runs a command as the administrator by redis-cli; its raw answer. The arguments show in the list of processes: no passwords there.
@@ -278,8 +283,11 @@ impl Redis {
         );
         let kept = match self.options.acl {
             AclStore::AclFile => {
-                self.account.write(&at("users.acl"), &users)?;
-                format!("aclfile {}\n", at("users.acl").display())
+                let file = self.acl_folder().join("users.acl");
+                fs::create_dir_all(self.acl_folder())?;
+                self.account.give(&self.acl_folder())?;
+                self.account.write(&file, &users)?;
+                format!("aclfile {}\n", file.display())
             }
             AclStore::ConfigRewrite => users,
         };

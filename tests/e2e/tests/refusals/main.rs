@@ -14,6 +14,7 @@
 
 mod adoption;
 mod config;
+mod crowded;
 mod denials;
 mod full;
 mod nopass;
@@ -22,6 +23,7 @@ mod state;
 mod stops;
 mod targets;
 mod unproved;
+mod unsaved;
 
 use std::fs;
 use std::sync::OnceLock;
