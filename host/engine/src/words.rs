@@ -11,14 +11,14 @@ pub(crate) fn way_out_of_target(state: &State, parked: &Parked, run: &RunId) -> 
     if parked.detail.contains(NO_CONNECTION_LEFT) {
         return no_connection_left(state, parked, run);
     }
-    let mut words = way_out(Cause::Target, run);
-    if state.promoted && state.takes(Choice::ApplyCurrent) {
-        words += &format!(
-            "; if the target, or one of its nodes, does not have the vault's current value any more, that only asks again: \
-             `keywheel run resume {run} --apply-current` puts it on each of them"
-        );
+    let words = way_out(Cause::Target, run);
+    if !state.promoted || !state.takes(Choice::ApplyCurrent) {
+        return words;
     }
-    words
+    format!(
+        "{words}; if the target, or one of its nodes, does not have the vault's current value any more, that only asks again: \
+         `keywheel run resume {run} --apply-current` puts it on each of them"
+    )
 }
 
 fn no_connection_left(state: &State, parked: &Parked, run: &RunId) -> String {
