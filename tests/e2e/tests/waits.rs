@@ -302,3 +302,21 @@ fn logins_that_never_reached_the_server_cost_nothing() {
     let _ = scene.run(&["run", "resume", "app-db", "--wait", "end"]).ends(0);
     assert_eq!(scene.host.read("app/db", None), scene.old);
 }
+
+#[test]
+fn a_plan_names_the_run_that_is_open_and_what_to_do_about_it() {
+    let scene = Scene::adopted();
+    let _ = scene.run(&["rotate", "app-db", "--wait", "0s"]).ends(0);
+    let run = scene.shown()["run"].as_str().unwrap().to_owned();
+    let plan = scene.run(&["plan", "app-db"]).ends(10);
+    let plan = plan.says(&[&format!("keywheel run resume {run}")]);
+    let line = format!("open run:        {run}: waiting until ");
+    assert!(plan.stdout.contains(&line), "{plan:?}");
+    assert!(!plan.stderr.contains("keywheel rotate"), "{plan:?}");
+    let _ = scene.run(&["run", "resume", "app-db", "--wait", "end"]).ends(0);
+    let plan = scene
+        .run(&["plan", "app-db"])
+        .ends(10)
+        .says(&["keywheel rotate app-db"]);
+    assert!(!plan.stdout.contains("open run"), "{plan:?}");
+}
