@@ -38,11 +38,7 @@ pub async fn check_settings(config: &Config) -> Result<(), Error> {
             continue;
         };
         let said = plugin.check_config(&rotation.config).await;
-        let said = said.map_err(|error| Error::Plan {
-            rotation: rotation.name.clone(),
-            code: error.code,
-            message: error.message,
-        })?;
+        let said = said.map_err(|error| Error::of_plan(rotation, error))?;
         found.extend(said.into_iter().map(|said| (rotation, said)));
     }
     Ok(config.all_objections(found)?)

@@ -52,6 +52,25 @@ impl Engine {
         Self::assemble(config, clock, store, vault).await
     }
 
+    /// The same without a look at plugins or trust sets: for reading the vault, which must go on when those are lost.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but for what is not looked at.
+    pub async fn open_vault_alone(mut config: Config, clock: Arc<dyn Clock>) -> Result<Self, Error> {
+        config.trust.clear();
+        let store = open_store(&config, Options::new(Arc::clone(&clock))).await?;
+        let vault = Embedded::open(store.clone(), key_file(&config)).await?;
+        let runtime = start_runtime(&config, &vault)?;
+        let registry = Registry::empty(&runtime, places(&config))?;
+        Self::with_registry(config, clock, store, vault, runtime, registry)
+    }
+
+    /// The key file that the configuration names, if the vault is sealed because there is no such file.
+    pub fn missing_key_file(&self) -> Option<&Path> {
+        let named = key_file(&self.inner.config).filter(|_| self.inner.vault.is_sealed())?;
+        (!named.exists()).then_some(named)
+    }
+
     pub(crate) async fn assemble(
         config: Config,
         clock: Arc<dyn Clock>,
@@ -60,6 +79,17 @@ impl Engine {
     ) -> Result<Self, Error> {
         let runtime = start_runtime(&config, &vault)?;
         let registry = scan(&config, &runtime).await?;
+        Self::with_registry(config, clock, store, vault, runtime, registry)
+    }
+
+    fn with_registry(
+        config: Config,
+        clock: Arc<dyn Clock>,
+        store: Store,
+        vault: Embedded,
+        runtime: Arc<Runtime>,
+        registry: Registry,
+    ) -> Result<Self, Error> {
         let pool = Arc::new(Pool::new(PoolLimits::default()));
         let capabilities = capabilities::configure(&config, Arc::clone(&pool))?;
         let grants = Arc::new(Grants::of(config.policies_dir.clone()));
@@ -262,13 +292,17 @@ pub(crate) fn limits(config: &Config) -> keywheel_plugin::Limits {
     }
 }
 
-async fn scan(config: &Config, runtime: &Arc<Runtime>) -> Result<Registry, Error> {
-    let places = Places {
+fn places(config: &Config) -> Places {
+    Places {
         plugins: config.plugins.dir.clone(),
         lock: config.plugins.lock.clone(),
         grants: config.policies_dir.clone(),
         kept: config.state_dir.join("plugins"),
-    };
+    }
+}
+
+async fn scan(config: &Config, runtime: &Arc<Runtime>) -> Result<Registry, Error> {
+    let places = places(config);
     let upgrades = match config.plugins.upgrades {
         Upgrades::Hold => keywheel_plugin::Upgrades::Hold,
         Upgrades::SameGrants => keywheel_plugin::Upgrades::SameGrants,

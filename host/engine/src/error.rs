@@ -1,7 +1,8 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use keywheel_model::{PluginName, RotationName, RunId, SecretName, VersionId};
+use keywheel_config::Rotation;
+use keywheel_model::{PluginName, RotationName, RunId, SecretName, StepError, VersionId};
 
 use crate::view::RunView;
 use crate::words::way_past;
@@ -148,6 +149,8 @@ pub enum Error {
         code: String,
         /// Its message.
         message: String,
+        /// The way past it, where that is known.
+        way_past: Option<String>,
     },
     /// A value that is no value for a secret.
     #[error("the value cannot be imported: {what}")]
@@ -221,6 +224,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Why the plugin's `plan`, or its look at the configuration, failed.
+    pub(crate) fn of_plan(rotation: &Rotation, error: StepError) -> Self {
+        Self::Plan {
+            rotation: rotation.name.clone(),
+            way_past: way_past(&error.code, &error.message, Some(rotation)),
+            code: error.code,
+            message: error.message,
+        }
+    }
+
     /// Stable, dotted, lower case.
     pub fn code(&self) -> &'static str {
         match self {
@@ -285,9 +298,10 @@ impl Error {
             }
             Self::Mode { plugin, .. } => format!("`keywheel plugin show {plugin}` lists the modes"),
             Self::Refused { .. } => "nothing was written; mend what stands there and plan again".to_owned(),
-            Self::Plan { code, .. } => format!(
+            Self::Plan { way_past, .. } => format!(
                 "nothing was written; {}",
-                way_past(code)
+                way_past
+                    .as_deref()
                     .unwrap_or("see that the target can be reached and its administrator may look")
             ),
             Self::Over { run, .. } => {

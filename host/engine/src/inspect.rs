@@ -1,7 +1,7 @@
 //! What needs attention, what is wrong with the host, and what the audit trail says.
 
 use keywheel_audit::Checkpoint;
-use keywheel_model::{RunId, Timestamp};
+use keywheel_model::{RunId, Timestamp, Trigger};
 use keywheel_plugin::shown;
 use keywheel_store::AuditFilter;
 use keywheel_vault::Vault as _;
@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::engine::Engine;
 use crate::view::{Attention, AuditView, Diagnosis, RunView, VaultView};
+use crate::words::KEY_FILE_IS_GONE;
 
 /// Which rows of the audit trail are wanted. Everything unset: all.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +52,9 @@ pub struct AuditReport {
     pub head: Checkpoint,
 }
 
+/// How the machine begins to tell of an adoption whose plan found what would stop a rotation.
+const UNROTATABLE: &str = "adopted; it cannot be rotated yet";
+
 impl Engine {
     /// What needs attention, sorted by the time to harm; what has no such time comes first.
     ///
@@ -59,11 +63,20 @@ impl Engine {
     pub async fn status(&self) -> Result<Vec<Attention>, Error> {
         let mut list = Vec::new();
         if self.inner.vault.is_sealed() {
-            list.push(attention(
-                "vault",
-                "it is sealed: nothing can be rotated",
-                "keywheel vault unseal",
-            ));
+            let (what, way_out) = match self.missing_key_file() {
+                Some(path) => (
+                    format!(
+                        "it is sealed, for its key file \"{}\" is not there: nothing can be rotated",
+                        path.display()
+                    ),
+                    KEY_FILE_IS_GONE,
+                ),
+                None => (
+                    "it is sealed: nothing can be rotated".to_owned(),
+                    "keywheel vault unseal",
+                ),
+            };
+            list.push(attention("vault", &what, way_out));
         }
         for run in self.open_runs().await? {
             list.push(attention_of_run(&run));
@@ -83,11 +96,42 @@ impl Engine {
                 list.push(attention(&subject, what, &plugin.detail));
             }
         }
+        self.attention_of_ends(&mut list).await?;
         if !self.inner.vault.is_sealed() {
             self.attention_of_secrets(&mut list).await?;
         }
         list.sort_by_key(|entry| entry.harm_at.unwrap_or_default());
         Ok(list)
+    }
+
+    /// Rotations whose newest run came to nothing, or adopted what cannot be rotated: nothing else would tell before the next one.
+    async fn attention_of_ends(&self, list: &mut Vec<Attention>) -> Result<(), Error> {
+        for rotation in &self.inner.config.rotations {
+            let newest = self.runs(Some(&rotation.name), 1).await?.into_iter().next();
+            let Some(run) =
+                newest.filter(|run| run.trigger != Trigger::Adopt || run.state != RunWord::Failed)
+            else {
+                continue;
+            };
+            let subject = format!("rotation {}", rotation.name);
+            let (run_id, detail) = (&run.run, &run.detail);
+            if run.state == RunWord::Failed {
+                let code = run.last_failure().map(|failure| format!("{}: ", failure.code));
+                let code = code.unwrap_or_default();
+                let past = run.way_past.as_ref().map(|way_past| format!("{way_past}; then "));
+                let past = past.unwrap_or_default();
+                let what = format!("its last run {run_id} failed: {code}{detail}");
+                list.push(attention(
+                    &subject,
+                    &what,
+                    &format!("{past}`keywheel plan {}`", rotation.name),
+                ));
+            } else if run.state == RunWord::Succeeded && detail.starts_with(UNROTATABLE) {
+                let way_out = format!("mend that, then `keywheel plan {}`", rotation.name);
+                list.push(attention(&subject, detail, &way_out));
+            }
+        }
+        Ok(())
     }
 
     async fn attention_of_secrets(&self, list: &mut Vec<Attention>) -> Result<(), Error> {
@@ -238,7 +282,13 @@ impl Engine {
             Ok(()) => healthy("store", "the database is sound".to_owned()),
             Err(error) => sick("store", error.to_string(), error.hint()),
         }];
-        found.push(if self.inner.vault.is_sealed() {
+        found.push(if let Some(path) = self.missing_key_file() {
+            sick(
+                "vault",
+                format!("it is sealed: its key file \"{}\" is not there", path.display()),
+                Some(KEY_FILE_IS_GONE.to_owned()),
+            )
+        } else if self.inner.vault.is_sealed() {
             Diagnosis {
                 result: "warning",
                 advice: Some("keywheel vault unseal".to_owned()),

@@ -51,4 +51,4 @@ pub use runs::{Order, Wish};
 pub use secrets::{Import, Imported};
 pub use setup::{Begun, Setup, SetupDone};
 pub use trust::examine_trust_file;
-pub use words::way_past;
+pub use words::{KEY_FILE_IS_GONE, way_past};

@@ -25,7 +25,7 @@ use crate::plugins::not_the_file;
 use crate::port::Port;
 use crate::principal::{accounts, targets};
 use crate::settings;
-use crate::view::{PlanView, PlannedStep};
+use crate::view::{PlanView, PlannedStep, RunView};
 use crate::words::way_past;
 
 impl Engine {
@@ -79,6 +79,7 @@ impl Engine {
         let settings = &glance.state.settings;
         let policy = inner.policy().await?;
         Ok(PlanView {
+            open_run: self.open_run_shown(&rotation.secret).await?,
             rotation: rotation.name.clone(),
             secret: rotation.secret.clone(),
             plugin: rotation.plugin.clone(),
@@ -110,6 +111,13 @@ impl Engine {
             revoke_after_ms: u64::try_from(settings.longest_staleness().as_millis())
                 .unwrap_or(u64::MAX)
                 .saturating_add(settings.grace_ms),
+        })
+    }
+
+    async fn open_run_shown(&self, secret: &SecretName) -> Result<Option<Box<RunView>>, Error> {
+        Ok(match self.open_run_of(secret).await? {
+            Some(run) => Some(Box::new(self.run(&run).await?)),
+            None => None,
         })
     }
 
@@ -168,11 +176,7 @@ impl Inner {
     /// [`Error::Config`] with what it found, [`Error::Plan`] when it was ended before it answered.
     pub(crate) async fn check_settings(&self, rotation: &Rotation, plugin: &Plugin) -> Result<(), Error> {
         let found = plugin.check_config(&rotation.config).await;
-        let found = found.map_err(|error| Error::Plan {
-            rotation: rotation.name.clone(),
-            code: error.code,
-            message: error.message,
-        })?;
+        let found = found.map_err(|error| Error::of_plan(rotation, error))?;
         Ok(self.config.objections(rotation, found)?)
     }
 
@@ -381,13 +385,10 @@ fn look(rotation: &Rotation, asked: StepEnd, problems: &mut Vec<String>) -> Resu
     match asked.result {
         Ok(StepValue::Plan(plan)) => Ok(Some(plan)),
         Ok(_) => Err(Error::Defect("a plan was answered by something else")),
-        Err(error) if problems.is_empty() => Err(Error::Plan {
-            rotation: rotation.name.clone(),
-            code: error.code,
-            message: error.message,
-        }),
+        Err(error) if problems.is_empty() => Err(Error::of_plan(rotation, error)),
         Err(error) => {
-            problems.push(worded(&error.code, &error.message, way_past(&error.code)));
+            let way_past = way_past(&error.code, &error.message, Some(rotation));
+            problems.push(worded(&error.code, &error.message, way_past.as_deref()));
             Ok(None)
         }
     }

@@ -1,7 +1,7 @@
 //! Runs as a person sees them.
 
 use keywheel_store::Run;
-use keywheel_workflow::{Cause, State, Wish, describe};
+use keywheel_workflow::{Cause, Description, Entry, State, Trouble, Wish, describe};
 
 use crate::Error;
 use crate::engine::Inner;
@@ -9,7 +9,7 @@ use crate::journal::read_state;
 use crate::pinned::Pinned;
 use crate::settings;
 use crate::view::{ParkedView, RunView, StepView, StepWord};
-use crate::words::{way_out, way_out_as_wished, way_out_of_target};
+use crate::words::{way_out, way_out_as_wished, way_out_of_target, way_past};
 
 impl Inner {
     pub(crate) async fn views(&self, rows: &[Run]) -> Result<Vec<RunView>, Error> {
@@ -24,10 +24,19 @@ impl Inner {
     pub(crate) async fn view(&self, row: &Run) -> Result<RunView, Error> {
         let state = read_state(row)?;
         let other_configuration = !state.is_over() && self.is_configured_otherwise(&state).await?;
+        let view = view_of(row, &state, other_configuration);
+        let way_past = view.last_failure().and_then(|failure| {
+            way_past(
+                &failure.code,
+                &failure.message,
+                self.config.rotation(&row.rotation),
+            )
+        });
         Ok(RunView {
             removed: !state.is_over() && self.config.rotation(&row.rotation).is_none(),
             driven: self.is_driven(&row.id),
-            ..view_of(row, &state, other_configuration)
+            way_past,
+            ..view
         })
     }
 
@@ -61,6 +70,16 @@ impl Inner {
     }
 }
 
+/// Why a run that waits out an earlier try is in doubt of it: the failure of the step that it was in, or has just left.
+fn trouble_before(state: &State, described: &Description) -> Option<Trouble> {
+    let until = described.waits_until?;
+    if state.entry != Entry::Wait && until != state.settled_at {
+        return None;
+    }
+    let failed = described.steps.iter().rev().find(|step| step.failed)?;
+    Some(Trouble::new(failed.code.as_ref()?, failed.message.as_ref()?))
+}
+
 /// A stored run, by its state alone.
 pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> RunView {
     let described = describe(state);
@@ -76,7 +95,11 @@ pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> Ru
         finished_at: row.finished,
         waits_until: described.waits_until,
         waits_for: described.waits_for,
-        trouble: described.trouble,
+        trouble: described
+            .trouble
+            .clone()
+            .or_else(|| trouble_before(state, &described)),
+        way_past: None,
         other_configuration,
         removed: false,
         driven: false,

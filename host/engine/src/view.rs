@@ -41,6 +41,8 @@ pub struct RunView {
     pub waits_for: Option<&'static str>,
     /// What went wrong last, until the run gets past it.
     pub trouble: Option<Trouble>,
+    /// What to do about that, or about the failure that ended it, where it is known.
+    pub way_past: Option<String>,
     /// The rotation stands otherwise in the configuration now. The run goes on with what it has pinned.
     pub other_configuration: bool,
     /// The configuration does not have the rotation any more. The run goes on with what it has pinned.
@@ -116,6 +118,19 @@ impl RunView {
             }
             (_, false) => format!("`keywheel run cancel {run}` gives it up; or {back}"),
         }
+    }
+
+    /// What went wrong last in a run that has not got past it, or that ended of it.
+    pub fn last_failure(&self) -> Option<Trouble> {
+        let ended_of_it = self.state == RunWord::Failed;
+        let step = self
+            .steps
+            .iter()
+            .rev()
+            .find(|step| step.state == StepWord::Failed);
+        let of_step = |step: &StepView| Some(Trouble::new(step.code.as_ref()?, step.message.as_ref()?));
+        let of_step = step.filter(|_| ended_of_it).and_then(of_step);
+        self.trouble.clone().or(of_step)
     }
 
     /// What to do about a run that stands although nobody has to decide anything.
@@ -211,6 +226,8 @@ pub struct PlanView {
     pub hosts: Vec<String>,
     /// What it may call.
     pub capabilities: Vec<String>,
+    /// A run of the secret that is not over: no other one starts before it is.
+    pub open_run: Option<Box<RunView>>,
     /// What would stop the run; empty means that it may start.
     pub problems: Vec<String>,
     /// What a person should know.

@@ -1,5 +1,6 @@
 //! What a person is told of a parked run: the way out of each cause.
 
+use keywheel_config::Rotation;
 use keywheel_model::{RunId, SlotClass};
 use keywheel_workflow::{Cause, Choice, Parked, Phase, State, Wish};
 
@@ -47,6 +48,10 @@ pub(crate) fn way_out_as_wished(run: &RunId, wish: Wish) -> String {
         "put the plugin and its grant back (`keywheel plugin list`), then `keywheel run resume {run}`: {words} that was asked for is done then"
     )
 }
+
+/// The ways out where the key file that is named is gone.
+pub const KEY_FILE_IS_GONE: &str = "put the file back from its copy (mode 0400, of the host's user); or give a passphrase or the recovery identity on a \
+     terminal, and make a new key file with `keywheel vault slot add --key-file FILE`: docs/operators.md, Key slots";
 
 /// What a person can do about a parked run.
 pub(crate) fn way_out(cause: Cause, run: &RunId) -> String {
@@ -114,10 +119,10 @@ pub(crate) fn way_out(cause: Cause, run: &RunId) -> String {
     }
 }
 
-/// The way past the failure of a step that wrote nothing, by its code; none where the code says nothing of it.
-pub fn way_past(code: &str) -> Option<&'static str> {
+/// The way past a failed step, by its code and its words; none where they say nothing of it. With the rotation it names the secret.
+pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Option<String> {
     // An SQLSTATE stands without its prefix here.
-    Some(match code.strip_prefix("sql.").unwrap_or(code) {
+    let words = match code.strip_prefix("sql.").unwrap_or(code) {
         "tls.name" => {
             "write the name that is in the server's certificate as `host`, or have one made for this name: docs/operators.md, Certificates"
         }
@@ -132,18 +137,59 @@ pub fn way_past(code: &str) -> Option<&'static str> {
             "let the target ask this account for its password (PostgreSQL: `scram-sha-256` in pg_hba.conf; Redis: `ACL SETUSER … resetpass >…`)"
         }
         "account.missing" => "make the account on the target; or is it another server or name that is meant?",
-        "admin.refused" | "28p01" => {
-            "the target refuses the administrator's password: `keywheel secret import` the right one under the name that `inputs` of the rotation has"
-        }
+        "admin.refused" | "28p01" => return Some(admin_refused(rotation)),
         "53300" => {
             "end a session of that role, or raise its CONNECTION LIMIT or the server's max_connections"
         }
         "28000" => "let the administrator log in from this machine (PostgreSQL: pg_hba.conf, LOGIN)",
+        "3d000" => "correct `database` in the rotation's configuration: the server has none of that name",
         "net.unresolved" => "correct `host`, or mend DNS",
+        "net.timeout" if message.contains(keywheel_target::tls::SHAKING_HANDS) => {
+            "does the server speak TLS on this port? Switch it on there, or allow plaintext in words, in the rotation's configuration and in the grant; else see that the server answers at all"
+        }
         "net.unreachable" | "net.timeout" | "net.lost" => {
             "see that the server runs, and that this machine reaches its port (firewall, `host`, `port`)"
         }
+        "net.unsafe-stream" => return Some(unsafe_stream(rotation)),
         "policy.denied" => "write those lines if the plugin is to do this, and try again",
+        "plugin.cpu" => {
+            "is this machine overloaded? Try again; `cpu` in `[limits]` of keywheel.toml is how long a plugin may compute"
+        }
         _ => return None,
-    })
+    };
+    Some(words.to_owned())
+}
+
+/// Servers do not tell a wrong name from a wrong password.
+fn admin_refused(rotation: Option<&Rotation>) -> String {
+    let inputs = rotation.map(|rotation| &rotation.inputs);
+    let secret = inputs.and_then(|inputs| match inputs.len() {
+        1 => inputs.values().next(),
+        _ => inputs
+            .iter()
+            .find(|(name, _)| name.as_str() == "admin")
+            .map(|(_, secret)| secret),
+    });
+    let import = secret.map_or_else(
+        || "`keywheel secret import` it under the name that `inputs` of the rotation has".to_owned(),
+        |secret| format!("`keywheel secret import {secret}`"),
+    );
+    format!(
+        "the target refuses the administrator's name or password: see `admin` in the rotation's configuration; if it is the password, {import}"
+    )
+}
+
+fn unsafe_stream(rotation: Option<&Rotation>) -> String {
+    let explain = rotation.map_or_else(
+        || "`keywheel policy explain` shows what is granted".to_owned(),
+        |rotation| {
+            format!(
+                "`keywheel policy explain {}` shows what is granted",
+                rotation.name
+            )
+        },
+    );
+    format!(
+        "use TLS; or, to send secrets in plaintext, write `plaintext` in place of `tls` in the line of `hosts` of the grant: {explain}"
+    )
 }

@@ -136,6 +136,22 @@ impl Registry {
         Ok(registry)
     }
 
+    /// No plugin at all, and nothing looked at: for what needs the vault alone, which must be had when the folder is lost.
+    ///
+    /// # Errors
+    /// The host's own folder cannot be read or is open to others.
+    pub fn empty(runtime: &Arc<Runtime>, places: Places) -> Result<Self, Error> {
+        Ok(Self {
+            runtime: Arc::clone(runtime),
+            keep: Keep::open(&places.kept)?,
+            places,
+            listed: Vec::new(),
+            live: BTreeMap::new(),
+            candidates: BTreeMap::new(),
+            upgrades: Upgrades::Hold,
+        })
+    }
+
     /// What was found: files in order of their plugins' names, then what could not be read that far.
     pub fn listed(&self) -> &[Listed] {
         &self.listed
@@ -341,7 +357,7 @@ impl Registry {
     fn list(&mut self, candidate: &Candidate, status: Status) {
         let manifest = candidate.plugin.manifest();
         if let Status::Refused(error) = &status {
-            tracing::warn!(path = %candidate.source.path.display(), code = error.code(), %error, "a plugin is refused");
+            tracing::info!(path = %candidate.source.path.display(), code = error.code(), %error, "a plugin is refused");
         }
         self.listed.push(Listed {
             path: Some(candidate.source.path.clone()),
@@ -353,7 +369,7 @@ impl Registry {
     }
 
     fn list_unread(&mut self, path: PathBuf, error: Error) {
-        tracing::warn!(path = %path.display(), code = error.code(), %error, "a file in the plugin folder is refused");
+        tracing::info!(path = %path.display(), code = error.code(), %error, "a file in the plugin folder is refused");
         let status = Status::Refused(Arc::new(error));
         self.listed.push(Listed {
             path: Some(path),

@@ -197,6 +197,9 @@ impl TlsOptions {
     }
 }
 
+/// What a handshake that runs out of time was doing: a server without TLS waits in silence for more.
+pub const SHAKING_HANDS: &str = "shaking hands for TLS";
+
 /// Does a handshake on a connected stream.
 pub(crate) async fn handshake<S>(
     stream: S,
@@ -211,11 +214,7 @@ where
         .map_err(|_| Error::invalid("the server's name is neither a DNS name nor an address"))?;
     let connector = TlsConnector::from(Arc::new(options.client_config(trust)?));
     deadline
-        .run(
-            "shaking hands for TLS",
-            Effect::None,
-            connector.connect(name, stream),
-        )
+        .run(SHAKING_HANDS, Effect::None, connector.connect(name, stream))
         .await?
         .map_err(|error| failure(&options.server_name, error))
 }

@@ -112,3 +112,44 @@ fn a_sealed_vault_and_an_open_key_file_are_refused() {
         .says(&["vault.sealed"]);
     assert_eq!(slots(&host), ["key-file-1", "recovery"]);
 }
+
+#[test]
+fn a_key_file_that_is_gone_is_named_with_its_ways_out() {
+    let host = Host::init();
+    let key = host.file("vault.key");
+    fs::rename(&key, host.outside("key")).unwrap();
+    let missing = "vault.key\" is not there";
+    let _ = host.run(&["secret", "list"], "").ends(22).says(&[
+        "vault.sealed",
+        missing,
+        "put the file back",
+        "recovery identity",
+    ]);
+    for (words, code) in [("status", 10), ("doctor", 50)] {
+        let output = host.run(&[words], "");
+        assert!(output.stdout.contains(missing), "{words}: {output:?}");
+        assert!(output.stdout.contains("put the file back"), "{words}: {output:?}");
+        let _ = output.ends(code);
+    }
+    fs::rename(host.outside("key"), &key).unwrap();
+    let _ = host.run(&["secret", "list"], "").ends(0);
+}
+
+/// In a disaster the vault is all that there is.
+#[test]
+fn secrets_are_read_without_plugins_grants_or_trust_sets() {
+    let host = Host::init();
+    let _ = host.import("some/secret", "correct horse battery").ends(0);
+    host.configure("[trust.own]\npem = [\"gone.pem\"]\n");
+    for folder in ["plugins", "policies"] {
+        fs::remove_dir_all(host.file(folder)).unwrap();
+    }
+    for words in [
+        &["secret", "list"][..],
+        &["secret", "show", "some/secret"],
+        &["secret", "history", "some/secret"],
+    ] {
+        let _ = host.run(words, "").ends(0);
+    }
+    assert_eq!(host.read("some/secret", None), "correct horse battery");
+}

@@ -302,3 +302,68 @@ fn logins_that_never_reached_the_server_cost_nothing() {
     let _ = scene.run(&["run", "resume", "app-db", "--wait", "end"]).ends(0);
     assert_eq!(scene.host.read("app/db", None), scene.old);
 }
+
+#[test]
+fn a_server_that_stops_in_the_grace_is_named_wherever_the_run_is_shown() {
+    let scene = Scene::adopted();
+    let _ = scene.run(&["rotate", "app-db", "--wait", "0s"]).ends(0);
+    let Scene { mut server, host, .. } = scene;
+    server.stop().unwrap();
+    for _ in 0..2 {
+        let resumed = host.run(&["run", "resume", "app-db", "--wait", "4s"], "").ends(0);
+        assert!(
+            resumed.stdout.contains("last failure:  net.unreachable: "),
+            "{resumed:?}"
+        );
+        for (words, code) in [(&["run", "show", "app-db"][..], 0), (&["status"], 10)] {
+            let output = host.run(words, "").ends(code);
+            assert!(output.stdout.contains("net.unreachable"), "{words:?}: {output:?}");
+        }
+    }
+    server.restart().unwrap();
+    let _ = host
+        .run(&["run", "resume", "app-db", "--wait", "end"], "")
+        .ends(0);
+    let _ = host.run(&["status"], "").ends(0);
+}
+
+#[test]
+fn a_plan_names_the_run_that_is_open_and_what_to_do_about_it() {
+    let scene = Scene::adopted();
+    let _ = scene.run(&["rotate", "app-db", "--wait", "0s"]).ends(0);
+    let run = scene.shown()["run"].as_str().unwrap().to_owned();
+    let plan = scene.run(&["plan", "app-db"]).ends(10);
+    let plan = plan.says(&[&format!("keywheel run resume {run}")]);
+    let line = format!("open run:        {run}: waiting until ");
+    assert!(plan.stdout.contains(&line), "{plan:?}");
+    assert!(!plan.stderr.contains("keywheel rotate"), "{plan:?}");
+    let _ = scene.run(&["run", "resume", "app-db", "--wait", "end"]).ends(0);
+    let plan = scene
+        .run(&["plan", "app-db"])
+        .ends(10)
+        .says(&["keywheel rotate app-db"]);
+    assert!(!plan.stdout.contains("open run"), "{plan:?}");
+}
+
+#[test]
+fn the_failure_of_the_newest_run_needs_attention_until_another_one_has_begun() {
+    let scene = Scene::adopted();
+    let _ = scene.run(&["status"]).ends(0);
+    scene.configure(&[("mode = \"role\"", "mode = \"role\"\ndatabase = \"nowhere\"")]);
+    let hint = "correct `database` in the rotation's configuration";
+    let rotated = scene.run(&["rotate", "app-db", "--wait", "end"]);
+    assert!(rotated.stdout.contains(hint), "{rotated:?}");
+    let _ = scene.run(&["plan", "app-db"]).says(&["3d000", hint]);
+    let status = scene.run(&["status"]).ends(10);
+    for words in [
+        "rotation app-db: its last run ",
+        "sql.3d000",
+        hint,
+        "keywheel plan app-db",
+    ] {
+        assert!(status.stdout.contains(words), "{words}: {status:?}");
+    }
+    scene.configure(&[]);
+    let _ = scene.run(&["rotate", "app-db", "--wait", "end"]).ends(0);
+    let _ = scene.run(&["status"]).ends(0);
+}

@@ -1,5 +1,6 @@
 //! Opening the host's state for a command, and stopping it with Ctrl-C.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use keywheel_config::{Config, Draft};
@@ -65,6 +66,19 @@ pub(crate) async fn open_unsealed(context: &Context) -> Result<Engine, Failure> 
     unsealed(open(context).await?, context).await
 }
 
+/// The same for commands that need the vault and nothing else: plugins and trust sets are not looked at.
+///
+/// # Errors
+/// As [`open_unsealed`], but for what is not looked at.
+pub(crate) async fn open_vault(context: &Context) -> Result<Engine, Failure> {
+    let config = keywheel_config::load(&context.global.config)?;
+    unsealed(
+        Engine::open_vault_alone(config, Arc::new(SystemClock)).await?,
+        context,
+    )
+    .await
+}
+
 /// The same, with a configuration that was checked whole: for commands that start something. A rotation that was taken out under its open run
 /// is warned of: the run keeps everybody else off its secret and its account by itself.
 ///
@@ -83,15 +97,36 @@ pub(crate) async fn open_checked(context: &Context) -> Result<Engine, Failure> {
 async fn unsealed(engine: Engine, context: &Context) -> Result<Engine, Failure> {
     if engine.vault().is_sealed() {
         let output = context.output;
+        let missing = engine.missing_key_file().map(missing_key_file);
         if !output.is_interactive() {
-            let message = "the vault is sealed and nobody may be asked for its passphrase";
-            return Err(Failure::new(ExitCode::Auth, "vault.sealed", message)
-                .hint("name a key file: `key_file` in `[vault]`; or run the command on a terminal"));
+            let message = match &missing {
+                Some(missing) => format!("the vault is sealed: {missing}"),
+                None => "the vault is sealed and nobody may be asked for its passphrase".to_owned(),
+            };
+            let hint = match missing {
+                Some(_) => keywheel_engine::KEY_FILE_IS_GONE,
+                None => "name a key file: `key_file` in `[vault]`; or run the command on a terminal",
+            };
+            return Err(Failure::new(ExitCode::Auth, "vault.sealed", message).hint(hint));
         }
-        let passphrase = Source::Input.read("passphrase of the vault", output)?;
-        engine.unseal(Unlock::Passphrase(passphrase)).await?;
+        if let Some(missing) = missing {
+            output.warn(&missing);
+        }
+        let key = Source::Input.read("passphrase of the vault, or its recovery identity", output)?;
+        let is_recovery = key.expose().starts_with(b"AGE-SECRET-KEY-1");
+        engine
+            .unseal(if is_recovery {
+                Unlock::Recovery(key)
+            } else {
+                Unlock::Passphrase(key)
+            })
+            .await?;
     }
     Ok(engine)
+}
+
+fn missing_key_file(path: &Path) -> String {
+    format!("its key file \"{}\" is not there", path.display())
 }
 
 /// A stop that Ctrl-C and SIGTERM ask for. The second one leaves at once: a run is made to survive that.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use keywheel_engine::view::PlanView;
+use keywheel_engine::view::{PlanView, RunView};
 use keywheel_model::Strategy;
 use serde_json::Value;
 
@@ -12,6 +12,7 @@ use crate::cmd::{Context, host};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::{Style, Table, Text, word_of};
+use crate::time;
 
 /// Plans.
 #[derive(Debug, Args)]
@@ -42,7 +43,11 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         return Ok(ExitCode::Conflict);
     }
     for plan in &plans {
-        context.output.next(&format!("keywheel rotate {}", plan.rotation));
+        context.output.next(&match &plan.open_run {
+            Some(run) if run.parked.is_some() => format!("keywheel run show {}", run.run),
+            Some(run) => format!("keywheel run resume {}", run.run),
+            None => format!("keywheel rotate {}", plan.rotation),
+        });
     }
     Ok(if plans.is_empty() {
         ExitCode::Ok
@@ -74,6 +79,9 @@ pub(crate) fn text(plan: &PlanView, style: Style) -> String {
     }
     let after = keywheel_config::show_duration(Duration::from_millis(plan.revoke_after_ms));
     text.fact("old credential", fate(plan, &after));
+    if let Some(run) = &plan.open_run {
+        text.fact("open run", style.attention(&open_run(run)));
+    }
     text.line("");
     let mut table = Table::new(["STEP", "SAFETY AFTER IT", "WHAT"]);
     for step in &plan.steps {
@@ -94,6 +102,25 @@ pub(crate) fn text(plan: &PlanView, style: Style) -> String {
         text.line(format_args!("{} {problem}", style.bad("problem:")));
     }
     text.finish()
+}
+
+/// That a run is open, and what it waits for: `rotate` is refused until it is over.
+fn open_run(run: &RunView) -> String {
+    let wait = run.waits_until.map(|until| {
+        let what = run.waits_for.unwrap_or("its time");
+        format!(" until {}, for {what}", time::show(until))
+    });
+    let parked = run
+        .parked
+        .as_ref()
+        .map(|parked| format!(", {}: {}", word_of(&parked.cause), parked.detail));
+    format!(
+        "{}: {}{}{}; no other run of the secret starts before it is over",
+        run.run,
+        word_of(&run.state),
+        wait.unwrap_or_default(),
+        parked.unwrap_or_default()
+    )
 }
 
 /// What becomes of the old credential, and when.

@@ -33,6 +33,8 @@ struct Tested {
     verdict: Option<Verdict>,
     /// Why it could not be asked.
     error: Option<StepError>,
+    /// What to do about that.
+    way_past: Option<String>,
 }
 
 /// # Errors
@@ -54,7 +56,16 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
         Some(Ok(verdict)) => (Some(verdict), None),
         Some(Err(error)) => (None, Some(error)),
     };
-    let tested = Tested { plan, verdict, error };
+    let rotation = engine.config().rotation(&arguments.rotation);
+    let way_past = error
+        .as_ref()
+        .and_then(|error| keywheel_engine::way_past(&error.code, &error.message, rotation));
+    let tested = Tested {
+        plan,
+        verdict,
+        error,
+        way_past,
+    };
     context.output.data(&tested, |style| text(&tested, style))?;
     Ok(match (&tested.verdict, &tested.error) {
         (Some(Verdict::Accepted), _) => ExitCode::Ok,
@@ -93,7 +104,7 @@ fn text(tested: &Tested, style: Style) -> String {
                 style.bad(&error.code),
                 error.message
             ));
-            if let Some(hint) = keywheel_engine::way_past(&error.code) {
+            if let Some(hint) = &tested.way_past {
                 text.line(format_args!("{} {hint}", style.hint("hint:")));
             }
         }

@@ -139,10 +139,10 @@ fn way(run: &RunView) -> &'static str {
 
 fn ending(run: &RunView, style: Style, text: &mut Text) {
     if run.state == RunWord::Failed {
-        let words = if run.trigger == Trigger::Adopt {
-            "the target is untouched; import the credential that is in use"
-        } else {
-            "the old credential is valid; mend what the detail says and rotate again"
+        let words = match (run.trigger, &run.way_past) {
+            (Trigger::Adopt, _) => "the target is untouched; import the credential that is in use".to_owned(),
+            (_, Some(way_past)) => format!("the old credential is valid; {way_past}; then rotate again"),
+            (_, None) => "the old credential is valid; mend what the detail says and rotate again".to_owned(),
         };
         text.line("");
         text.line(format_args!("{} {words}", style.hint("hint:")));

@@ -19,10 +19,7 @@ pub(crate) struct Arguments {
 /// # Errors
 /// There is no such secret, or the state cannot be opened.
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
-    let versions = host::open_unsealed(context)
-        .await?
-        .history(&arguments.name)
-        .await?;
+    let versions = host::open_vault(context).await?.history(&arguments.name).await?;
     context.output.data(&versions, |style| {
         let mut table = Table::new(["VERSION", "STAGE", "CREATED", "EXPIRES", "RUN", "FACTS"]);
         for version in &versions {

@@ -20,7 +20,7 @@ pub(crate) struct Show {
 /// # Errors
 /// The state cannot be opened.
 pub(crate) async fn run(context: &Context) -> Result<ExitCode, Failure> {
-    let secrets = host::open_unsealed(context).await?.secrets().await?;
+    let secrets = host::open_vault(context).await?.secrets().await?;
     context.output.data(&secrets, |style| {
         if secrets.is_empty() {
             return "no secrets; `keywheel secret import NAME` adds one\n".to_owned();
@@ -44,7 +44,7 @@ pub(crate) async fn run(context: &Context) -> Result<ExitCode, Failure> {
 /// # Errors
 /// There is no such secret, or the state cannot be opened.
 pub(crate) async fn show(arguments: &Show, context: &Context) -> Result<ExitCode, Failure> {
-    let engine = host::open_unsealed(context).await?;
+    let engine = host::open_vault(context).await?;
     let secret = engine.secret(&arguments.name).await?;
     let is_known =
         secret.versions > 0 || secret.rotation.is_some() || is_input(engine.config(), &arguments.name);

@@ -81,7 +81,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
 }
 
 async fn value(arguments: &Arguments, context: &Context) -> Result<SecretBytes, Failure> {
-    let engine = host::open_unsealed(context).await?;
+    let engine = host::open_vault(context).await?;
     Ok(engine
         .read(&arguments.name, arguments.version.as_ref(), &arguments.reason)
         .await?)
