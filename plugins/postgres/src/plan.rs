@@ -24,10 +24,10 @@ fn role(admin: &Session, name: &str) -> Result<Table, Error> {
 /// Why a role cannot log in whatever its password is; none if it can.
 pub(crate) fn why_locked(admin: &Session, name: &str) -> Result<Option<String>, Error> {
     let role = role(admin, name)?.or_missing("the role", name)?;
-    Ok(if !role.flag("login") {
-        Some(format!("the role {name} is locked (NOLOGIN)"))
-    } else {
+    Ok(if role.flag("login") {
         role.flag("expired").then(|| format!("the password of {name} expired at {}", role.text("until")))
+    } else {
+        Some(format!("the role {name} is locked (NOLOGIN)"))
     })
 }
 
