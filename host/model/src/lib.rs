@@ -1,4 +1,4 @@
-//! The words everything else speaks: names, ids, stages, steps, slot classes, effects and errors' shared kinds. Pure: no I/O, no async, no clock of its own.
+//! The words everything else speaks: names, ids, hosts, stages, steps, slot classes, effects and errors' shared kinds. Pure: no I/O, no async, no clock of its own.
 
 #![forbid(unsafe_code)]
 

@@ -41,7 +41,7 @@ impl Sum {
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     if options.arguments.is_empty() {
         println!(
-            "test: on two cores the first build takes about 10 minutes, and the tests then about 9; cargo shows where it is"
+            "test: on two cores the first build takes about 10 minutes, and the tests then about 13; cargo shows where it is"
         );
     }
     let built = plugins::run(root, &plugins::Options::default())?;
