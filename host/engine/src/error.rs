@@ -183,8 +183,8 @@ pub enum Error {
         /// Newest known.
         known: u32,
     },
-    /// The audit trail does not hold together.
-    #[error("the audit trail does not hold together")]
+    /// The audit trail does not hold together, or a checkpoint of it is none to be believed.
+    #[error("{}", if matches!(.0, keywheel_audit::Error::Broken { .. }) { "the audit trail does not hold together" } else { "the trail is not checked against this checkpoint" })]
     Audit(#[from] keywheel_audit::Error),
     /// The audit trail does not have a head that was exported from it: the state is older than that, or was changed.
     #[error("the state is older than an exported head, or was changed; the restore epoch is {} now", epoch.0)]
@@ -260,7 +260,7 @@ impl Error {
             Self::AlreadyCurrent { .. } => "secret.already-current",
             Self::State { .. } => "run.state",
             Self::NewerState { .. } => "run.newer-state",
-            Self::Audit(_) => "audit.broken",
+            Self::Audit(error) => error.code(),
             Self::Behind { .. } => "audit.behind",
             Self::File { .. } => "host.file",
             Self::Exists { .. } => "file.exists",
@@ -314,10 +314,7 @@ impl Error {
                 "`keywheel rotate` makes a new version; `keywheel secret history {secret}` lists what there is"
             ),
             Self::NewerState { .. } => "use the newer keywheel".to_owned(),
-            Self::Audit(_) => {
-                "keep the state directory as it is and compare it with a backup and its checkpoints"
-                    .to_owned()
-            }
+            Self::Audit(error) => return error.hint(),
             Self::Behind { .. } => {
                 "if a copy of the state was put back, `keywheel rotate` each rotation: the first run only verifies; if not, keep the state directory as it is and compare it with a backup"
                     .to_owned()

@@ -64,7 +64,7 @@ impl Inner {
     ) -> Result<Error, Error> {
         let keywheel_audit::Error::Broken {
             seq,
-            fault: Fault::Truncated | Fault::Rewritten,
+            fault: Fault::Truncated | Fault::Rewritten { .. },
         } = source
         else {
             return Ok(source.into());

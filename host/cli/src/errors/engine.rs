@@ -142,6 +142,10 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "plugin.digest",
             "audit.broken",
             "audit.behind",
+            "audit.other-store",
+            "audit.signature",
+            "audit.other-key",
+            "audit.unsigned",
         ],
     ),
 ];

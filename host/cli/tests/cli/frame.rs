@@ -12,7 +12,7 @@ const PAGES: &str = "
     policy | policy check | policy explain | policy test
     config | config check | config schema | config show
     vault | vault status | vault unseal
-    audit | audit search | audit verify
+    audit | audit search | audit checkpoint | audit verify
     doctor | completion";
 
 #[test]
