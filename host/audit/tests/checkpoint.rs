@@ -1,5 +1,7 @@
 //! A checkpoint is believed only as the host signed it.
 
+#![allow(clippy::expect_used, reason = "a test says what went wrong by panicking")]
+
 use keywheel_audit::{Checkpoint, Error, Exported, Hash, PublicKey, Signer};
 use keywheel_model::{SecretBytes, Timestamp};
 

@@ -212,6 +212,12 @@ pub enum Error {
         /// What.
         path: PathBuf,
     },
+    /// There is a state where a backup is to be put back.
+    #[error("there is a state in \"{}\"", dir.display())]
+    StateThere {
+        /// Where.
+        dir: PathBuf,
+    },
     /// Another `init` works in the folder.
     #[error("another `init` is at work in \"{}\"", path.display())]
     InitAtWork {
@@ -264,6 +270,7 @@ impl Error {
             Self::Behind { .. } => "audit.behind",
             Self::File { .. } => "host.file",
             Self::Exists { .. } => "file.exists",
+            Self::StateThere { .. } => "restore.state-there",
             Self::InitAtWork { .. } => "init.at-work",
             Self::Defect(_) => "host.defect",
         }
@@ -320,6 +327,9 @@ impl Error {
                     .to_owned()
             }
             Self::Exists { .. } => "`init` never overwrites: use another folder".to_owned(),
+            Self::StateThere { .. } => {
+                "nothing was touched; `--force` puts the backup in its place and keeps it beside".to_owned()
+            }
             Self::InitAtWork { .. } => "wait until it has ended, or use another folder".to_owned(),
             Self::File { source, .. } => match source.kind() {
                 ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {

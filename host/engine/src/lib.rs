@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod backup;
 mod capabilities;
 mod check;
 mod clock;
@@ -37,6 +38,7 @@ mod untried;
 pub mod view;
 mod words;
 
+pub use backup::{BackupView, Restore, RestoredView};
 pub use check::check_settings;
 pub use clock::SystemClock;
 pub use driver::{Left, Stop, Stopper};

@@ -35,10 +35,7 @@ impl Engine {
             NewSlot::KeyFile(_) => "key-file",
             NewSlot::Passphrase(_) => "passphrase",
         };
-        let entry = Entry::of_host("vault.slot-add", "vault", "ok")
-            .by(actor())
-            .with(json!({"kind": kind}));
-        Ok(self.vault().add_slot(new, riding(entry)).await?)
+        Ok(self.vault().add_slot(new, slot_added(kind)).await?)
     }
 
     /// Removes a slot, never the last one that opens the vault.
@@ -51,6 +48,15 @@ impl Engine {
             .with(json!({"slot": slot}));
         Ok(self.vault().remove_slot(slot, riding(entry)).await?)
     }
+}
+
+/// The audit row of a new slot.
+pub(crate) fn slot_added(kind: &'static str) -> Rider {
+    riding(
+        Entry::of_host("vault.slot-add", "vault", "ok")
+            .by(actor())
+            .with(json!({"kind": kind})),
+    )
 }
 
 fn riding(entry: Entry) -> Rider {

@@ -12,10 +12,13 @@ use crate::slots::{self, Key};
 use crate::{Error, Rider, key_file};
 
 mod api;
+mod backup;
 mod check;
 mod escrow;
 mod look;
 mod versions;
+
+pub use backup::{BackupKey, Contents, Written};
 
 /// The vault in the store's database. Clones share it.
 ///
@@ -167,17 +170,7 @@ impl Embedded {
     /// # Errors
     /// [`Error::WrongKey`], [`Error::Malformed`], [`Error::KeyFile`]; [`Error::Damaged`] naming the slot or the key term.
     pub async fn unseal(&self, unlock: Unlock) -> Result<(), Error> {
-        let key = match unlock {
-            Unlock::KeyFile(path) => {
-                Key::File(key_file::read(&path)?.ok_or_else(|| Error::KeyFileAccess {
-                    what: "find",
-                    path,
-                    source: std::io::ErrorKind::NotFound.into(),
-                })?)
-            }
-            Unlock::Passphrase(passphrase) => Key::Passphrase(passphrase),
-            Unlock::Recovery(text) => Key::Recovery(Identity::parse(&text)?),
-        };
+        let key = backup::key_of(unlock)?;
         self.unseal_with(key).await
     }
 

@@ -131,6 +131,29 @@ pub enum Error {
         /// What.
         what: &'static str,
     },
+    /// The file of a backup cannot be read or written.
+    #[error("cannot {what} \"{}\"", path.display())]
+    BackupFile {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is no whole backup.
+    #[error("the backup cannot be used: {what}")]
+    BackupDamaged {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A backup of a newer keywheel.
+    #[error("the backup has format {format}: newer than this keywheel")]
+    BackupFormat {
+        /// Its format.
+        format: u32,
+    },
     /// The store refused; nothing of the change was kept, unless it says otherwise.
     #[error("the store refused")]
     Store(#[from] keywheel_store::Error),
@@ -162,6 +185,9 @@ impl Error {
             Self::LastSlot { .. } => "vault.last-slot",
             Self::TooLarge { .. } => "vault.too-large",
             Self::Crypto { .. } => "vault.crypto",
+            Self::BackupFile { .. } => "vault.backup-file",
+            Self::BackupDamaged { .. } => "vault.backup-damaged",
+            Self::BackupFormat { .. } => "vault.backup-format",
             Self::Store(error) => error.code(),
         }
     }
@@ -175,7 +201,8 @@ impl Error {
                 "use the key that was made with this state directory, or the recovery identity that `init` printed".to_owned()
             }
             Self::Damaged { .. } => "keep the file, and restore the newest backup".to_owned(),
-            Self::NewerFormat { .. } => "use the newer keywheel".to_owned(),
+            Self::BackupDamaged { .. } => "nothing was restored: use another copy of it, or an older backup".to_owned(),
+            Self::NewerFormat { .. } | Self::BackupFormat { .. } => "use the newer keywheel".to_owned(),
             Self::KeyFile { path, .. } => {
                 format!("it must be a plain file of the host's user: `chmod 0400 {}`", path.display())
             }

@@ -1,5 +1,7 @@
-//! `keywheel vault`: how the vault stands, whether a key opens it, and that a copy of it was put back.
+//! `keywheel vault`: how the vault stands, whether a key opens it, backups of it, and that a copy was put back.
 
+pub(crate) mod backup;
+pub(crate) mod restore;
 pub(crate) mod restored;
 pub(crate) mod slot;
 pub(crate) mod status;
@@ -18,6 +20,10 @@ pub(crate) enum Verb {
     Status,
     /// Open it with a passphrase or the recovery identity
     Unseal(unseal::Arguments),
+    /// Write the whole state into one encrypted file, while the host goes on
+    Backup(backup::Arguments),
+    /// Put a backup where the state was; from now on each secret is verified before it is rotated
+    Restore(restore::Arguments),
     /// Say that a copy of the state was put back: from now on each secret is verified before it is rotated
     Restored(restored::Arguments),
     /// List, add and remove the keys that open it
@@ -31,6 +37,8 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
     match verb {
         Verb::Status => status::run(context).await,
         Verb::Unseal(arguments) => unseal::run(&arguments, context).await,
+        Verb::Backup(arguments) => backup::run(&arguments, context).await,
+        Verb::Restore(arguments) => restore::run(arguments, context).await,
         Verb::Restored(arguments) => restored::run(arguments, context).await,
         Verb::Slot(verb) => slot::run(verb, context).await,
     }

@@ -121,6 +121,8 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "plugin.downgrade",
             "file.exists",
             "init.at-work",
+            "restore.state-there",
+            "vault.backup-format",
         ],
     ),
     (
@@ -138,6 +140,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
         ExitCode::VerifyFailed,
         &[
             "vault.damaged",
+            "vault.backup-damaged",
             "store.damaged",
             "plugin.digest",
             "audit.broken",
