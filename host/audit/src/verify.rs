@@ -145,6 +145,8 @@ pub struct Report {
 pub struct Verifier<'a> {
     store: &'a str,
     key: Option<&'a SecretBytes>,
+    /// Keys of before: the last row that each has sealed.
+    past: &'a [(u64, SecretBytes)],
     checkpoints: &'a [Checkpoint],
     /// The last row that a checkpoint has vouched for.
     vouched: u64,
@@ -181,6 +183,7 @@ impl<'a> Verifier<'a> {
         Ok(Self {
             store,
             key,
+            past: &[],
             checkpoints,
             vouched: 0,
             report: Report {
@@ -189,6 +192,12 @@ impl<'a> Verifier<'a> {
                 sealed_to: None,
             },
         })
+    }
+
+    /// The same where other keys have sealed the first rows: each with the last row that it has sealed, ascending.
+    #[must_use]
+    pub fn after(self, past: &'a [(u64, SecretBytes)]) -> Self {
+        Self { past, ..self }
     }
 
     /// The store whose trail this is.
@@ -213,6 +222,8 @@ impl<'a> Verifier<'a> {
             return broken(Fault::Unlinked);
         }
         if let Some(key) = self.key {
+            let past = self.past.iter().find(|(last, _)| seq <= *last);
+            let key = past.map_or(key, |(_, key)| key);
             match row.seal {
                 None => return broken(Fault::Unsealed),
                 Some(seal) if !seal_holds(row.hash, key, seal) => return broken(Fault::Forged),

@@ -212,6 +212,12 @@ pub enum Error {
         /// What.
         path: PathBuf,
     },
+    /// The root key cannot be changed under runs that are not over.
+    #[error("{runs} {} open", if *runs == 1 { "run is" } else { "runs are" })]
+    RekeyInRuns {
+        /// How many.
+        runs: usize,
+    },
     /// There is a state where a backup is to be put back.
     #[error("there is a state in \"{}\"", dir.display())]
     StateThere {
@@ -254,7 +260,7 @@ impl Error {
             Self::NoSecret { .. } => "secret.not-found",
             Self::NoVersion { .. } => "secret.no-version",
             Self::NoRun { .. } => "run.not-found",
-            Self::OpenRun { .. } | Self::AccountInUse { .. } => "run.open",
+            Self::OpenRun { .. } | Self::AccountInUse { .. } | Self::RekeyInRuns { .. } => "run.open",
             Self::Over { .. } => "run.over",
             Self::PastNoReturn { .. } => "run.past-no-return",
             Self::Choice { .. } => "run.choice",
@@ -327,6 +333,9 @@ impl Error {
                     .to_owned()
             }
             Self::Exists { .. } => "`init` never overwrites: use another folder".to_owned(),
+            Self::RekeyInRuns { .. } => {
+                "nothing was changed; `keywheel run list --open` lists them: bring them to their end first".to_owned()
+            }
             Self::StateThere { .. } => {
                 "nothing was touched; `--force` puts the backup in its place and keeps it beside".to_owned()
             }

@@ -55,6 +55,7 @@ pub use removed::runs_without_rotation;
 pub use runs::{Order, Wish};
 pub use secrets::{Import, Imported};
 pub use setup::{Begun, Setup, SetupDone};
+pub use slots::RewrappedView;
 pub use trail::{AuditQuery, AuditReport, SignedCheckpoint};
 pub use trust::examine_trust_file;
 pub use words::{KEY_FILE_IS_GONE, way_past};

@@ -158,17 +158,21 @@ impl Engine {
     ) -> Result<AuditReport, Error> {
         let believed = exported.into_iter().map(|one| self.believe(one, trusted));
         let checkpoints = believed.collect::<Result<Vec<_>, _>>()?;
-        let key = if self.inner.vault.is_sealed() {
+        let keys = if self.inner.vault.is_sealed() {
             None
         } else {
-            Some(self.inner.vault.sub_key("audit")?)
+            Some(self.inner.vault.audit_keys().await?)
         };
         let count = checkpoints.len();
         let (report, checkpoints) = self
             .inner
             .store
             .read(move |reader| {
-                let report = match reader.audit_verify(key.as_ref(), &checkpoints)? {
+                let (past, now) = match &keys {
+                    Some(keys) => (keys.past.as_slice(), Some(&keys.now)),
+                    None => (&[][..], None),
+                };
+                let report = match reader.audit_verify_since(past, now, &checkpoints)? {
                     Ok(report) => Ok((report, reader.audit_checkpoint()?)),
                     Err(error) => Err(error),
                 };

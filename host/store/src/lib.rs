@@ -20,6 +20,7 @@ mod open;
 mod outbox;
 mod probe;
 mod readers;
+mod rekey;
 mod run;
 mod schedule;
 mod schema;

@@ -117,8 +117,21 @@ impl Reader<'_> {
         key: Option<&SecretBytes>,
         checkpoints: &[Checkpoint],
     ) -> Result<Result<Report, keywheel_audit::Error>, Error> {
+        self.audit_verify_since(&[], key, checkpoints)
+    }
+
+    /// The same where the vault's keys were changed: each key of `past` has sealed the rows up to its number.
+    ///
+    /// # Errors
+    /// As [`Reader::audit_verify`].
+    pub fn audit_verify_since(
+        &self,
+        past: &[(u64, SecretBytes)],
+        key: Option<&SecretBytes>,
+        checkpoints: &[Checkpoint],
+    ) -> Result<Result<Report, keywheel_audit::Error>, Error> {
         let mut verifier = match Verifier::new(self.store_id, key, checkpoints) {
-            Ok(verifier) => verifier,
+            Ok(verifier) => verifier.after(past),
             Err(error) => return Ok(Err(error)),
         };
         let mut statement = self

@@ -16,9 +16,11 @@ mod backup;
 mod check;
 mod escrow;
 mod look;
+mod rekey;
 mod versions;
 
 pub use backup::{BackupKey, Contents, Written};
+pub use rekey::{AuditKeys, Rewrapped};
 
 /// The vault in the store's database. Clones share it.
 ///
@@ -296,10 +298,14 @@ impl Embedded {
     }
 
     fn set_keyring(&self, keyring: Keyring) -> Result<(), Error> {
+        self.set_shared(Arc::new(keyring))
+    }
+
+    fn set_shared(&self, keyring: Arc<Keyring>) -> Result<(), Error> {
         let audit_key = keyring.sub_key(self.inner.store.id(), "audit")?;
         // In this order: whoever finds the vault open writes sealed rows.
         self.inner.store.set_audit_key(Some(audit_key));
-        *self.inner.keyring.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(keyring));
+        *self.inner.keyring.write().unwrap_or_else(PoisonError::into_inner) = Some(keyring);
         Ok(())
     }
 }

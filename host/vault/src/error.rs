@@ -119,6 +119,18 @@ pub enum Error {
         /// Its name.
         slot: String,
     },
+    /// The new root cannot be given to a slot whose key is not at hand.
+    #[error("the key of slot {slot} is needed to give it the new root")]
+    SlotKeyMissing {
+        /// Its name.
+        slot: String,
+    },
+    /// There is no such slot.
+    #[error("there is no slot {slot}")]
+    NoSlot {
+        /// Its name.
+        slot: String,
+    },
     /// A value over the back end's limit.
     #[error("a value may have at most {limit} bytes")]
     TooLarge {
@@ -183,6 +195,8 @@ impl Error {
             Self::Stage { .. } => "vault.stage",
             Self::OtherRun { .. } => "vault.other-run",
             Self::LastSlot { .. } => "vault.last-slot",
+            Self::SlotKeyMissing { .. } => "vault.slot-key-missing",
+            Self::NoSlot { .. } => "vault.no-slot",
             Self::TooLarge { .. } => "vault.too-large",
             Self::Crypto { .. } => "vault.crypto",
             Self::BackupFile { .. } => "vault.backup-file",
@@ -208,6 +222,10 @@ impl Error {
             }
             Self::PendingExists { .. } => "finish or roll back the run that wrote it".to_owned(),
             Self::HeadMoved { .. } => "somebody else wrote this secret: look at its history".to_owned(),
+            Self::SlotKeyMissing { slot } => {
+                format!("nothing was changed; `--key-file FILE` or `--passphrase @FILE` gives it, `--drop {slot}` drops the slot")
+            }
+            Self::NoSlot { .. } => "`keywheel vault slot list` lists them".to_owned(),
             Self::LastSlot { .. } => "add another first: `keywheel vault slot add`".to_owned(),
             Self::Store(error) => return error.hint(),
             _ => return None,

@@ -1,6 +1,7 @@
 //! `keywheel vault`: how the vault stands, whether a key opens it, backups of it, and that a copy was put back.
 
 pub(crate) mod backup;
+pub(crate) mod rekey;
 pub(crate) mod restore;
 pub(crate) mod restored;
 pub(crate) mod slot;
@@ -26,6 +27,10 @@ pub(crate) enum Verb {
     Restore(restore::Arguments),
     /// Say that a copy of the state was put back: from now on each secret is verified before it is rotated
     Restored(restored::Arguments),
+    /// Make a new key for the versions' keys and wrap each with it
+    Rewrap,
+    /// Make a new root key: a key that was removed opens nothing that is written from now on
+    Rekey(rekey::Arguments),
     /// List, add and remove the keys that open it
     #[command(subcommand)]
     Slot(slot::Verb),
@@ -40,6 +45,8 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
         Verb::Backup(arguments) => backup::run(&arguments, context).await,
         Verb::Restore(arguments) => restore::run(arguments, context).await,
         Verb::Restored(arguments) => restored::run(arguments, context).await,
+        Verb::Rewrap => rekey::rewrap(context).await,
+        Verb::Rekey(arguments) => rekey::run(arguments, context).await,
         Verb::Slot(verb) => slot::run(verb, context).await,
     }
 }

@@ -11,7 +11,7 @@ const PAGES: &str = "
     plugin | plugin list | plugin show | plugin add | plugin verify | plugin pack
     policy | policy check | policy explain | policy test
     config | config check | config schema | config show
-    vault | vault status | vault unseal | vault backup | vault restore
+    vault | vault status | vault unseal | vault backup | vault restore | vault rewrap | vault rekey
     audit | audit search | audit checkpoint | audit verify
     doctor | completion";
 

@@ -85,7 +85,7 @@ impl<W: Write> Sealer<W> {
     /// Writes the header. `more` makes further stanzas for the file's key.
     ///
     /// # Errors
-    /// The random source; what `more` says; the writer's, as [`Error::Backup`] is not known here.
+    /// The random source, or what `more` says; what the writer says is the inner result.
     pub(crate) fn begin(
         mut to: W,
         recipients: &[Recipient],
