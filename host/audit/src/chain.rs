@@ -1,22 +1,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use keywheel_model::{SecretBytes, Timestamp};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{Entry, Hash, Row};
-
-/// The head of the chain at one moment, to be kept outside of the store: what was there then must still be there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Checkpoint {
-    /// The store's id.
-    pub store: String,
-    /// Number of the last row.
-    pub seq: u64,
-    /// Its hash; the genesis hash when there was none.
-    pub hash: Hash,
-    /// When it was taken.
-    pub at: Timestamp,
-}
 
 /// The hash that stands before the first row of a store: it binds the whole chain to that store.
 pub fn genesis(store: &str) -> Hash {

@@ -1,7 +1,9 @@
+use std::fmt;
+
 use keywheel_model::SecretBytes;
 
 use crate::chain::{hash_of, seal_holds};
-use crate::{Checkpoint, Hash, Row, genesis};
+use crate::{Checkpoint, Hash, PublicKey, Row, genesis};
 
 /// What is wrong with the trail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +12,8 @@ pub enum Fault {
     Missing,
     /// The row's text does not give its hash.
     Edited,
+    /// A field of the row is none that the host writes.
+    Unreadable,
     /// The row does not follow from the row before it.
     Unlinked,
     /// The row's seal was not made with the audit key.
@@ -18,21 +22,31 @@ pub enum Fault {
     Unsealed,
     /// The row was there when the checkpoint was taken and is there no more.
     Truncated,
-    /// Another row stood here when the checkpoint was taken: the chain was recomputed.
-    Rewritten,
+    /// Another row stood here when the checkpoint was taken: the chain was recomputed, from a row after `after` on.
+    Rewritten {
+        /// The last row that stands as an earlier checkpoint saw it; 0 where there is none.
+        after: u64,
+    },
 }
 
-impl Fault {
-    fn words(self) -> &'static str {
-        match self {
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
             Self::Missing => "a row is missing or out of order here",
             Self::Edited => "the row was edited",
+            Self::Unreadable => "the row was edited: it holds what the host never writes",
             Self::Unlinked => "the row does not follow the one before it",
             Self::Forged => "the row's seal is not ours",
             Self::Unsealed => "the row has no seal, and this host writes none without",
             Self::Truncated => "the trail ends before a checkpoint",
-            Self::Rewritten => "the trail differs from a checkpoint",
-        }
+            Self::Rewritten { after } => {
+                return write!(
+                    f,
+                    "the trail differs from a checkpoint: the rows from {} up to this one are not those of then",
+                    after + 1
+                );
+            }
+        })
     }
 }
 
@@ -40,7 +54,7 @@ impl Fault {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The first row that is wrong.
-    #[error("audit trail broken at seq {seq}: {}", fault.words())]
+    #[error("audit trail broken at seq {seq}: {fault}")]
     Broken {
         /// Its number; the first missing one where rows are gone.
         seq: u64,
@@ -55,6 +69,29 @@ pub enum Error {
         /// The store that the checkpoint names.
         found: String,
     },
+    /// The text is no checkpoint.
+    #[error("it is no checkpoint: {what}")]
+    Malformed {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The checkpoint's signature was not made with the key that it names: it was altered.
+    #[error("the checkpoint's signature does not fit its text")]
+    Signature,
+    /// The checkpoint was signed with another key.
+    #[error("the checkpoint is signed by {found}, not by {expected}")]
+    OtherKey {
+        /// The key that is trusted.
+        expected: PublicKey,
+        /// The key that signed.
+        found: PublicKey,
+    },
+    /// The checkpoint has no signature, and one is asked for.
+    #[error("the checkpoint has no signature")]
+    Unsigned,
+    /// The signing key is of another kind or length.
+    #[error("the signing key cannot be used")]
+    Key,
 }
 
 impl Error {
@@ -63,17 +100,32 @@ impl Error {
         match self {
             Self::Broken { .. } => "audit.broken",
             Self::OtherStore { .. } => "audit.other-store",
+            Self::Malformed { .. } => "audit.checkpoint",
+            Self::Signature => "audit.signature",
+            Self::OtherKey { .. } => "audit.other-key",
+            Self::Unsigned => "audit.unsigned",
+            Self::Key => "audit.key-unusable",
         }
     }
 
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        Some(match self {
+        let way_out = match self {
             Self::Broken { .. } => {
-                "keep the state directory as it is and compare with a backup made before this row".to_owned()
+                "keep the state directory as it is and compare it with a backup and its checkpoints"
             }
-            Self::OtherStore { .. } => "use a checkpoint that was exported from this store".to_owned(),
-        })
+            Self::OtherStore { .. } => "use a checkpoint that was exported from this store",
+            Self::Malformed { .. } => "`keywheel audit checkpoint --out FILE` writes one",
+            Self::Signature => "it was altered on its way: take the copy that was shipped away first",
+            Self::OtherKey { .. } => {
+                "`--public-key` names the key that is trusted; `keywheel audit checkpoint --public-key` prints this host's"
+            }
+            Self::Unsigned => {
+                "without `--public-key` a head of an older keywheel is taken as it is: only where nobody else could write it"
+            }
+            Self::Key => return None,
+        };
+        Some(way_out.to_owned())
     }
 }
 
@@ -93,7 +145,11 @@ pub struct Report {
 pub struct Verifier<'a> {
     store: &'a str,
     key: Option<&'a SecretBytes>,
+    /// Keys of before: the last row that each has sealed.
+    past: &'a [(u64, SecretBytes)],
     checkpoints: &'a [Checkpoint],
+    /// The last row that a checkpoint has vouched for.
+    vouched: u64,
     report: Report,
 }
 
@@ -120,20 +176,28 @@ impl<'a> Verifier<'a> {
             if checkpoint.seq == 0 && checkpoint.hash != head {
                 return Err(Error::Broken {
                     seq: 0,
-                    fault: Fault::Rewritten,
+                    fault: Fault::Rewritten { after: 0 },
                 });
             }
         }
         Ok(Self {
             store,
             key,
+            past: &[],
             checkpoints,
+            vouched: 0,
             report: Report {
                 rows: 0,
                 head,
                 sealed_to: None,
             },
         })
+    }
+
+    /// The same where other keys have sealed the first rows: each with the last row that it has sealed, ascending.
+    #[must_use]
+    pub fn after(self, past: &'a [(u64, SecretBytes)]) -> Self {
+        Self { past, ..self }
     }
 
     /// The store whose trail this is.
@@ -158,22 +222,31 @@ impl<'a> Verifier<'a> {
             return broken(Fault::Unlinked);
         }
         if let Some(key) = self.key {
+            let past = self.past.iter().find(|(last, _)| seq <= *last);
+            let key = past.map_or(key, |(_, key)| key);
             match row.seal {
                 None => return broken(Fault::Unsealed),
                 Some(seal) if !seal_holds(row.hash, key, seal) => return broken(Fault::Forged),
                 Some(_) => self.report.sealed_to = Some(seq),
             }
         }
-        if self
-            .checkpoints
-            .iter()
-            .any(|checkpoint| checkpoint.seq == seq && checkpoint.hash != row.hash)
-        {
-            return broken(Fault::Rewritten);
+        for checkpoint in self.checkpoints.iter().filter(|checkpoint| checkpoint.seq == seq) {
+            if checkpoint.hash != row.hash {
+                return broken(Fault::Rewritten { after: self.vouched });
+            }
+            self.vouched = seq;
         }
         self.report.rows = seq;
         self.report.head = row.hash;
         Ok(())
+    }
+
+    /// What to say of the next row, where it cannot even be read.
+    pub fn unreadable(&self) -> Error {
+        Error::Broken {
+            seq: self.report.rows + 1,
+            fault: Fault::Unreadable,
+        }
     }
 
     /// After the last row.

@@ -155,7 +155,12 @@ fn a_recomputed_chain_lacks_our_seals_and_misses_the_checkpoint() {
     assert!(verify(&rewritten, STORE, Some(&key()), &[]).is_ok());
     assert_eq!(
         fault_of(&rewritten, &[head(&genuine[..2])]),
-        (2, Fault::Rewritten)
+        (2, Fault::Rewritten { after: 0 })
+    );
+    assert_eq!(
+        fault_of(&rewritten, &[head(&genuine[..2]), head(&genuine[..1])]),
+        (2, Fault::Rewritten { after: 1 }),
+        "an earlier checkpoint narrows it down"
     );
 }
 

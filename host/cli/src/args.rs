@@ -102,6 +102,9 @@ pub(crate) enum Command {
     /// Test whether a target can be reached and rotated, and accepts the current credential
     #[command(subcommand)]
     Target(cmd::target::Verb),
+    /// Check that targets still accept what the vault calls current, and put that on again where they do not
+    #[command(subcommand)]
+    Drift(cmd::drift::Verb),
     /// Look at plugins, pin one, pack one's manifest into its component
     #[command(subcommand)]
     Plugin(cmd::plugin::Verb),

@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod doctor;
+pub(crate) mod drift;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod plan;
@@ -50,6 +51,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Config(verb) => config::run(verb, context).await,
         Command::Vault(verb) => vault::run(verb, context).await,
         Command::Audit(verb) => audit::run(verb, context).await,
+        Command::Drift(verb) => drift::run(verb, context).await,
         Command::Doctor => doctor::run(context).await,
         Command::Completion(arguments) => completion::run(&arguments),
     }

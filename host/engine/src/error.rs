@@ -183,8 +183,8 @@ pub enum Error {
         /// Newest known.
         known: u32,
     },
-    /// The audit trail does not hold together.
-    #[error("the audit trail does not hold together")]
+    /// The audit trail does not hold together, or a checkpoint of it is none to be believed.
+    #[error("{}", if matches!(.0, keywheel_audit::Error::Broken { .. }) { "the audit trail does not hold together" } else { "the trail is not checked against this checkpoint" })]
     Audit(#[from] keywheel_audit::Error),
     /// The audit trail does not have a head that was exported from it: the state is older than that, or was changed.
     #[error("the state is older than an exported head, or was changed; the restore epoch is {} now", epoch.0)]
@@ -211,6 +211,18 @@ pub enum Error {
     Exists {
         /// What.
         path: PathBuf,
+    },
+    /// The root key cannot be changed under runs that are not over.
+    #[error("{runs} {} open", if *runs == 1 { "run is" } else { "runs are" })]
+    RekeyInRuns {
+        /// How many.
+        runs: usize,
+    },
+    /// There is a state where a backup is to be put back.
+    #[error("there is a state in \"{}\"", dir.display())]
+    StateThere {
+        /// Where.
+        dir: PathBuf,
     },
     /// Another `init` works in the folder.
     #[error("another `init` is at work in \"{}\"", path.display())]
@@ -248,7 +260,7 @@ impl Error {
             Self::NoSecret { .. } => "secret.not-found",
             Self::NoVersion { .. } => "secret.no-version",
             Self::NoRun { .. } => "run.not-found",
-            Self::OpenRun { .. } | Self::AccountInUse { .. } => "run.open",
+            Self::OpenRun { .. } | Self::AccountInUse { .. } | Self::RekeyInRuns { .. } => "run.open",
             Self::Over { .. } => "run.over",
             Self::PastNoReturn { .. } => "run.past-no-return",
             Self::Choice { .. } => "run.choice",
@@ -260,10 +272,11 @@ impl Error {
             Self::AlreadyCurrent { .. } => "secret.already-current",
             Self::State { .. } => "run.state",
             Self::NewerState { .. } => "run.newer-state",
-            Self::Audit(_) => "audit.broken",
+            Self::Audit(error) => error.code(),
             Self::Behind { .. } => "audit.behind",
             Self::File { .. } => "host.file",
             Self::Exists { .. } => "file.exists",
+            Self::StateThere { .. } => "restore.state-there",
             Self::InitAtWork { .. } => "init.at-work",
             Self::Defect(_) => "host.defect",
         }
@@ -314,15 +327,18 @@ impl Error {
                 "`keywheel rotate` makes a new version; `keywheel secret history {secret}` lists what there is"
             ),
             Self::NewerState { .. } => "use the newer keywheel".to_owned(),
-            Self::Audit(_) => {
-                "keep the state directory as it is and compare it with a backup and its checkpoints"
-                    .to_owned()
-            }
+            Self::Audit(error) => return error.hint(),
             Self::Behind { .. } => {
                 "if a copy of the state was put back, `keywheel rotate` each rotation: the first run only verifies; if not, keep the state directory as it is and compare it with a backup"
                     .to_owned()
             }
             Self::Exists { .. } => "`init` never overwrites: use another folder".to_owned(),
+            Self::RekeyInRuns { .. } => {
+                "nothing was changed; `keywheel run list --open` lists them: bring them to their end first".to_owned()
+            }
+            Self::StateThere { .. } => {
+                "nothing was touched; `--force` puts the backup in its place and keeps it beside".to_owned()
+            }
             Self::InitAtWork { .. } => "wait until it has ended, or use another folder".to_owned(),
             Self::File { source, .. } => match source.kind() {
                 ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {

@@ -1,56 +1,14 @@
-//! What needs attention, what is wrong with the host, and what the audit trail says.
+//! What needs attention, and what is wrong with the host.
 
-use keywheel_audit::Checkpoint;
-use keywheel_model::{RunId, Timestamp, Trigger};
+use keywheel_model::Trigger;
 use keywheel_plugin::shown;
-use keywheel_store::AuditFilter;
 use keywheel_vault::Vault as _;
 use keywheel_workflow::RunWord;
-use serde::Serialize;
 
 use crate::Error;
 use crate::engine::Engine;
-use crate::view::{Attention, AuditView, Diagnosis, RunView, VaultView};
+use crate::view::{Attention, Diagnosis, RunView, VaultView};
 use crate::words::KEY_FILE_IS_GONE;
-
-/// Which rows of the audit trail are wanted. Everything unset: all.
-#[derive(Clone, Debug, Default)]
-pub struct AuditQuery {
-    /// Only of this resource: a secret's, rotation's or plugin's name.
-    pub resource: Option<String>,
-    /// Only by this actor.
-    pub actor: Option<String>,
-    /// Only of this action.
-    pub action: Option<String>,
-    /// Only in this run.
-    pub run: Option<RunId>,
-    /// Not before.
-    pub from: Option<Timestamp>,
-    /// Before.
-    pub to: Option<Timestamp>,
-    /// Only rows with greater numbers.
-    pub after: u64,
-    /// Only rows with smaller numbers.
-    pub before: Option<u64>,
-    /// The oldest row first, instead of the newest.
-    pub oldest_first: bool,
-    /// Most rows.
-    pub limit: u32,
-}
-
-/// The trail holds together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct AuditReport {
-    /// Rows that were checked.
-    pub rows: u64,
-    /// The last row whose seal was checked: none while the vault is sealed, else every row must have one.
-    pub sealed_to: Option<u64>,
-    /// Exported heads that the trail was checked against.
-    pub checkpoints: usize,
-    /// The head now, to be kept outside of this host: the text that `--checkpoint` takes.
-    pub head: Checkpoint,
-}
 
 /// How the machine begins to tell of an adoption whose plan found what would stop a rotation.
 const UNROTATABLE: &str = "adopted; it cannot be rotated yet";
@@ -194,85 +152,6 @@ impl Engine {
         })
     }
 
-    /// Rows of the audit trail, newest first unless the query says otherwise.
-    ///
-    /// # Errors
-    /// The store.
-    pub async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditView>, Error> {
-        let AuditQuery {
-            resource,
-            actor,
-            action,
-            run,
-            from,
-            to,
-            after,
-            before,
-            oldest_first,
-            limit,
-        } = query;
-        let filter = AuditFilter {
-            resource,
-            actor,
-            action,
-            run,
-            from,
-            to,
-            after,
-            before,
-            newest_first: !oldest_first,
-        };
-        let rows = self
-            .inner
-            .store
-            .read(move |reader| Ok::<_, Error>(reader.audit_rows(&filter, limit)?))
-            .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| AuditView {
-                seq: row.seq,
-                at: row.at,
-                actor: row.actor,
-                action: row.action,
-                resource: row.resource,
-                outcome: row.outcome,
-                run: row.run.and_then(|run| run.parse().ok()),
-                details: serde_json::from_str(&row.details).unwrap_or(serde_json::Value::Null),
-            })
-            .collect())
-    }
-
-    /// Checks the whole trail, and against heads that were exported before.
-    ///
-    /// # Errors
-    /// [`Error::Audit`] naming the first bad row.
-    pub async fn audit_verify(&self, checkpoints: Vec<Checkpoint>) -> Result<AuditReport, Error> {
-        let key = if self.inner.vault.is_sealed() {
-            None
-        } else {
-            Some(self.inner.vault.sub_key("audit")?)
-        };
-        let count = checkpoints.len();
-        let (report, head, checkpoints) = self
-            .inner
-            .store
-            .read(move |reader| {
-                let report = reader.audit_verify(key.as_ref(), &checkpoints)?;
-                Ok::<_, Error>((report, reader.audit_checkpoint()?, checkpoints))
-            })
-            .await?;
-        let report = match report {
-            Ok(report) => report,
-            Err(error) => return Err(self.inner.trail_is_broken(error, &checkpoints).await?),
-        };
-        Ok(AuditReport {
-            rows: report.rows,
-            sealed_to: report.sealed_to,
-            checkpoints: count,
-            head,
-        })
-    }
-
     /// Looks at everything that a host stands on.
     ///
     /// # Errors
@@ -358,7 +237,7 @@ impl Engine {
     }
 
     async fn diagnose_trail(&self) -> Diagnosis {
-        match self.audit_verify(Vec::new()).await {
+        match self.audit_verify(Vec::new(), None).await {
             Ok(report) => match report.sealed_to {
                 Some(_) => healthy(
                     "audit",

@@ -5,9 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+mod backup;
 mod capabilities;
 mod check;
 mod clock;
+mod drift;
 mod driver;
 mod engine;
 mod error;
@@ -31,17 +33,20 @@ mod setup;
 mod shown;
 mod slots;
 mod takeover;
+mod trail;
 mod trust;
 mod untried;
 pub mod view;
 mod words;
 
+pub use backup::{BackupView, Restore, RestoredView};
 pub use check::check_settings;
 pub use clock::SystemClock;
+pub use drift::{DriftView, Found};
 pub use driver::{Left, Stop, Stopper};
 pub use engine::Engine;
 pub use error::Error;
-pub use inspect::{AuditQuery, AuditReport};
+pub use keywheel_audit::{Exported, PublicKey};
 pub use keywheel_plugin::{Addition, Listed, Status};
 pub use keywheel_vault::{NewSlot, RecoveryIdentity, Unlock};
 pub use keywheel_workflow::{DescribedStep, Description, RunWord, State, Trouble, describe};
@@ -50,5 +55,7 @@ pub use removed::runs_without_rotation;
 pub use runs::{Order, Wish};
 pub use secrets::{Import, Imported};
 pub use setup::{Begun, Setup, SetupDone};
+pub use slots::RewrappedView;
+pub use trail::{AuditQuery, AuditReport, SignedCheckpoint};
 pub use trust::examine_trust_file;
 pub use words::{KEY_FILE_IS_GONE, way_past};

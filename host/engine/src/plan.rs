@@ -57,6 +57,7 @@ impl Engine {
         });
         let weak = inner.weak_current(rotation).await?;
         let untried = inner.untried_current(rotation).await?;
+        let unverified = self.verifies_first(rotation).await?;
         if let Err(in_use) = inner.check_accounts(rotation, plugin.manifest()).await {
             problems.push(worded(
                 in_use.code(),
@@ -105,6 +106,7 @@ impl Engine {
                 .chain(not_asked)
                 .chain(weak)
                 .chain(untried)
+                .chain(unverified)
                 .chain(not_the_file(&inner.registry(), &rotation.plugin))
                 .collect(),
             gap: gap(settings, &answer),

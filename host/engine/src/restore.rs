@@ -2,6 +2,7 @@
 //! run, and not rotated.
 
 use keywheel_audit::{Checkpoint, Entry, Fault};
+use keywheel_config::Rotation;
 use keywheel_model::{Epoch, SecretName, Trigger};
 use keywheel_store::{Reader, Transaction};
 use keywheel_vault::Vault as _;
@@ -24,7 +25,7 @@ impl Engine {
         self.inner.vault.sub_key("audit")?;
         self.inner
             .store
-            .write(move |tx| Ok::<_, Error>(begin_epoch(tx, &json!({ "reason": reason }))?))
+            .write(move |tx| Ok::<_, Error>(begin_epoch(tx, Epoch(0), &json!({ "reason": reason }))?))
             .await
     }
 }
@@ -35,6 +36,15 @@ impl Engine {
         let secret = secret.clone();
         let seen = move |reader: &Reader<'_>| Ok::<_, Error>(reader.epoch()? > verified_in(reader, &secret)?);
         self.inner.store.read(seen).await
+    }
+
+    /// What a plan has to say of that.
+    pub(crate) async fn verifies_first(&self, rotation: &Rotation) -> Result<Option<String>, Error> {
+        let verifies = self.is_to_be_verified(&rotation.secret).await?;
+        Ok(verifies.then(|| {
+            "the state was restored: the next run only verifies that the target accepts the vault's current one, and changes nothing; the one after it rotates"
+                .to_owned()
+        }))
     }
 }
 
@@ -64,7 +74,7 @@ impl Inner {
     ) -> Result<Error, Error> {
         let keywheel_audit::Error::Broken {
             seq,
-            fault: Fault::Truncated | Fault::Rewritten,
+            fault: Fault::Truncated | Fault::Rewritten { .. },
         } = source
         else {
             return Ok(source.into());
@@ -87,16 +97,20 @@ impl Inner {
                     return Ok::<_, Error>(tx.epoch()?);
                 }
                 tx.set_meta(HEADS, format!("{known} {}", new.join(" ")).trim_start())?;
-                Ok(begin_epoch(tx, &json!({ "missing": new }))?)
+                Ok(begin_epoch(tx, Epoch(0), &json!({ "missing": new }))?)
             })
             .await?;
         Ok(Error::Behind { epoch, source })
     }
 }
 
-/// The epoch and its audit row, in one transaction.
-fn begin_epoch(tx: &Transaction<'_>, why: &serde_json::Value) -> Result<Epoch, keywheel_store::Error> {
-    let epoch = tx.raise_epoch()?;
+/// The epoch and its audit row, in one transaction. It is above that of another life of this state, too.
+pub(crate) fn begin_epoch(
+    tx: &Transaction<'_>,
+    above: Epoch,
+    why: &serde_json::Value,
+) -> Result<Epoch, keywheel_store::Error> {
+    let epoch = tx.raise_epoch_above(above)?;
     let entry = Entry::of_host("vault.restored", "vault", "ok")
         .by(actor())
         .with(json!({ "epoch": epoch.0, "why": why }));

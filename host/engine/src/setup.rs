@@ -6,14 +6,14 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keywheel_audit::Entry;
+use keywheel_audit::{Entry, PublicKey};
 use keywheel_model::{Clock, SecretBytes};
 use keywheel_store::{Options, Store};
 use keywheel_vault::{Embedded, NewSlot, RecoveryIdentity, Rider};
 
-use crate::Error;
 use crate::engine::{actor, blocking};
 use crate::setup::staging::Staging;
+use crate::{Error, trail};
 
 /// What a new host is made of.
 pub struct Setup {
@@ -35,6 +35,8 @@ pub struct SetupDone {
     pub config: PathBuf,
     /// The key file, if one was made.
     pub key_file: Option<PathBuf>,
+    /// What checks the signatures of its audit checkpoints; known once the vault is made.
+    pub public_key: Option<PublicKey>,
 }
 
 const CONFIG: &str = r#"# A Keywheel host. `keywheel config schema` prints the format, `keywheel config check` checks this file.
@@ -190,9 +192,13 @@ impl Begun {
         let done = SetupDone {
             config: setup.config(),
             key_file: setup.key_file_path(),
+            public_key: None,
         };
         match make(setup, staging, &done, &mut undo).await {
-            Ok(()) => Ok(done),
+            Ok(public_key) => Ok(SetupDone {
+                public_key: Some(public_key),
+                ..done
+            }),
             Err(error) => {
                 undo.run();
                 Err(error)
@@ -201,7 +207,7 @@ impl Begun {
     }
 }
 
-async fn make(setup: Setup, staging: Staging, done: &SetupDone, undo: &mut Undo) -> Result<(), Error> {
+async fn make(setup: Setup, staging: Staging, done: &SetupDone, undo: &mut Undo) -> Result<PublicKey, Error> {
     for folder in ["plugins", "policies"].map(|name| setup.folder.join(name)) {
         undo.note_missing(&folder);
         make_folder(&folder, 0o755)?;
@@ -214,10 +220,12 @@ async fn make(setup: Setup, staging: Staging, done: &SetupDone, undo: &mut Undo)
     slots.extend(setup.passphrase.map(NewSlot::Passphrase));
     let entry = Entry::of_host("vault.init", "vault", "ok").by(actor());
     let rider = Rider::new(move |tx| tx.audit(&entry).map(|_| ()));
-    Embedded::init(store, &setup.recovery, slots, rider).await?;
+    let vault = Embedded::init(store, &setup.recovery, slots, rider).await?;
+    let public_key = trail::signer(&vault)?.public_key();
     staging::sync(&setup.folder)?;
     // Last, so that an interrupted `init` leaves no configuration that points at half a host.
-    staging.finish(&done.config)
+    staging.finish(&done.config)?;
+    Ok(public_key)
 }
 
 /// What goes again when a host cannot be made: a second try finds the folder as the first one did.

@@ -1,12 +1,25 @@
 //! The vault's key slots, each change with its audit row.
 
-use keywheel_audit::Entry;
-use keywheel_vault::{NewSlot, Rider};
+use keywheel_audit::{Entry, PublicKey};
+use keywheel_vault::{NewSlot, Rewrapped, Rider, Unlock};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::Error;
 use crate::engine::{Engine, actor};
 use crate::view::SlotView;
+
+/// What was wrapped anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct RewrappedView {
+    /// The term of the new key.
+    pub term: u32,
+    /// How many values have it now.
+    pub records: u64,
+    /// What checks the signatures of audit checkpoints from now on.
+    pub public_key: PublicKey,
+}
 
 impl Engine {
     /// The slots; also while the vault is sealed.
@@ -35,10 +48,43 @@ impl Engine {
             NewSlot::KeyFile(_) => "key-file",
             NewSlot::Passphrase(_) => "passphrase",
         };
-        let entry = Entry::of_host("vault.slot-add", "vault", "ok")
+        Ok(self.vault().add_slot(new, slot_added(kind)).await?)
+    }
+
+    /// Makes a new key for the versions' keys.
+    ///
+    /// # Errors
+    /// The vault is sealed; a record does not open: then nothing was changed.
+    pub async fn rewrap(&self) -> Result<RewrappedView, Error> {
+        let entry = Entry::of_host("vault.rewrap", "vault", "ok").by(actor());
+        let rewrapped = self.vault().rewrap(riding(entry)).await?;
+        self.rewrapped(rewrapped)
+    }
+
+    /// Makes a new root key, and gives it to the slots again, but for those of `without`. `keys` opens those that are not the recovery
+    /// identity's.
+    ///
+    /// # Errors
+    /// [`Error::RekeyInRuns`]; as [`Engine::rewrap`]; a slot's key is missing.
+    pub async fn rekey(&self, keys: Vec<Unlock>, without: Vec<String>) -> Result<RewrappedView, Error> {
+        // What a run has derived from the root for its target must be the same until its end.
+        let runs = self.open_runs().await?.len();
+        if runs > 0 {
+            return Err(Error::RekeyInRuns { runs });
+        }
+        let entry = Entry::of_host("vault.rekey", "vault", "ok")
             .by(actor())
-            .with(json!({"kind": kind}));
-        Ok(self.vault().add_slot(new, riding(entry)).await?)
+            .with(json!({"dropped": without}));
+        let rewrapped = self.vault().rekey(keys, without, riding(entry)).await?;
+        self.rewrapped(rewrapped)
+    }
+
+    fn rewrapped(&self, rewrapped: Rewrapped) -> Result<RewrappedView, Error> {
+        Ok(RewrappedView {
+            term: rewrapped.term,
+            records: rewrapped.records,
+            public_key: self.audit_public_key()?,
+        })
     }
 
     /// Removes a slot, never the last one that opens the vault.
@@ -51,6 +97,15 @@ impl Engine {
             .with(json!({"slot": slot}));
         Ok(self.vault().remove_slot(slot, riding(entry)).await?)
     }
+}
+
+/// The audit row of a new slot.
+pub(crate) fn slot_added(kind: &'static str) -> Rider {
+    riding(
+        Entry::of_host("vault.slot-add", "vault", "ok")
+            .by(actor())
+            .with(json!({"kind": kind})),
+    )
 }
 
 fn riding(entry: Entry) -> Rider {

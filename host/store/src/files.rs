@@ -3,9 +3,13 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::Error;
+use keywheel_model::Epoch;
+
+use crate::{Error, meta};
 
 const PRIVATE_FILE: u32 = 0o600;
+/// The database's name in its directory.
+pub const DATABASE: &str = "keywheel.db";
 
 /// The files of a state directory, held under an exclusive lock as long as this lives.
 pub(crate) struct Files {
@@ -31,7 +35,7 @@ pub(crate) fn claim(dir: &Path, missing: Missing) -> Result<Files, Error> {
     private_directory(dir)?;
     local_disk(dir)?;
     let lock = lock(dir)?;
-    let database = dir.join("keywheel.db");
+    let database = dir.join(DATABASE);
     let file = open_private(&database, "create")?;
     file.sync_all().map_err(failed("sync", &database))?;
     sync_directory(dir)?;
@@ -55,7 +59,7 @@ fn exists(dir: &Path) -> Result<(), Error> {
         Err(error) => Err(failed("inspect", path)(error)),
     };
     look(dir, "there is no such folder")?;
-    look(&dir.join("keywheel.db"), "the folder has no keywheel.db")
+    look(&dir.join(DATABASE), "the folder has no keywheel.db")
 }
 
 /// Makes new entries of the directory durable.
@@ -119,6 +123,34 @@ fn local_disk(dir: &Path) -> Result<(), Error> {
         path: dir.to_owned(),
         kind,
     })
+}
+
+/// A state directory held against every host without being opened: while another one takes its place.
+pub struct Held {
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Held {
+    /// Takes the lock of a directory that is there.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] while a host has it, [`Error::NotPrivate`], [`Error::File`].
+    pub fn take(dir: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            dir: dir.to_owned(),
+            _lock: lock(dir)?,
+        })
+    }
+
+    /// The restore epoch of its database. `None` where there is none or it cannot be read: it may be why another state is to come.
+    pub fn epoch(&self) -> Option<Epoch> {
+        let database = self.dir.join(DATABASE);
+        database
+            .is_file()
+            .then(|| meta::epoch_of(&database).ok())
+            .flatten()
+    }
 }
 
 fn lock(dir: &Path) -> Result<File, Error> {

@@ -20,6 +20,7 @@ mod open;
 mod outbox;
 mod probe;
 mod readers;
+mod rekey;
 mod run;
 mod schedule;
 mod schema;
@@ -32,6 +33,7 @@ mod version;
 mod writer;
 
 pub use error::Error;
+pub use files::{DATABASE, Held};
 pub use intent::{Intent, IntentOutcome, IntentRow};
 pub use lease::{Lease, LeaseKey, LeaseRequest};
 pub use open::{Options, Store};

@@ -1,5 +1,7 @@
+use std::path::Path;
+
 use keywheel_model::{Epoch, Fence, Timestamp};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use crate::{Error, Reader, Transaction};
 
@@ -37,6 +39,20 @@ fn write(connection: &Connection, key: &str, value: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// The restore epoch of a database that no host has opened.
+pub(crate) fn epoch_of(path: &Path) -> Result<Epoch, Error> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    epoch_in(&connection)
+}
+
+fn epoch_in(connection: &Connection) -> Result<Epoch, Error> {
+    u32::try_from(number(connection, "epoch")?)
+        .map(Epoch)
+        .map_err(|_| Error::Unreadable {
+            what: "meta epoch".to_owned(),
+        })
+}
+
 fn number(connection: &Connection, key: &str) -> Result<u64, Error> {
     match read(connection, key)? {
         None => Ok(0),
@@ -60,10 +76,7 @@ impl Reader<'_> {
     /// # Errors
     /// What SQLite refuses.
     pub fn epoch(&self) -> Result<Epoch, Error> {
-        let epoch = number(self.connection, "epoch")?;
-        u32::try_from(epoch).map(Epoch).map_err(|_| Error::Unreadable {
-            what: "meta epoch".to_owned(),
-        })
+        epoch_in(self.connection)
     }
 
     /// Whether a fence was given in the present restore epoch.
@@ -91,7 +104,15 @@ impl Transaction<'_> {
     /// # Errors
     /// What SQLite refuses.
     pub fn raise_epoch(&self) -> Result<Epoch, Error> {
-        let next = Epoch(self.epoch()?.0.saturating_add(1));
+        self.raise_epoch_above(Epoch(0))
+    }
+
+    /// The same, above that of another life of this store, too.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn raise_epoch_above(&self, other: Epoch) -> Result<Epoch, Error> {
+        let next = Epoch(self.epoch()?.max(other).0.saturating_add(1));
         write(self.connection, "epoch", &next.0.to_string())?;
         Ok(next)
     }

@@ -10,6 +10,8 @@ use crate::{Error, Reader, Transaction};
 pub struct AuditFilter {
     /// Only of this resource.
     pub resource: Option<String>,
+    /// Only what touched this secret: rows of it, uses of it by a plugin, and what was asked of its runs.
+    pub secret: Option<String>,
     /// Only by this actor.
     pub actor: Option<String>,
     /// Only of this action.
@@ -30,6 +32,12 @@ pub struct AuditFilter {
 
 const COLUMNS: &str = "seq, at, actor, action, resource, outcome, run, details, prev, hash, seal";
 
+/// A row of the secret `?10`. A use names the version, `name@version`; rows of a run's own are under the rotation's name.
+const OF_SECRET: &str = "(resource = ?10
+    OR (json_valid(details) AND (details ->> '$.secret' = ?10
+        OR substr(details ->> '$.secret', 1, length(?10) + 1) = ?10 || '@'))
+    OR EXISTS (SELECT 1 FROM run r WHERE r.id = audit.run AND r.secret = ?10 AND r.rotation = audit.resource))";
+
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     Ok(Row {
         seq: row.get(0)?,
@@ -46,6 +54,15 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
     })
 }
 
+/// Whether it is a row's own field that cannot be read, and not the database.
+fn is_of_the_row(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    matches!(
+        error,
+        FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) | Utf8Error(..)
+    )
+}
+
 impl Reader<'_> {
     /// Rows of the trail that match, at most `limit`.
     ///
@@ -56,7 +73,7 @@ impl Reader<'_> {
         let sql = format!(
             "SELECT {COLUMNS} FROM audit WHERE seq > ?1 AND (?2 IS NULL OR resource = ?2) AND (?3 IS NULL OR actor = ?3)
              AND (?4 IS NULL OR action = ?4) AND (?5 IS NULL OR run = ?5) AND (?6 IS NULL OR at >= ?6)
-             AND (?7 IS NULL OR at < ?7) AND (?9 IS NULL OR seq < ?9) ORDER BY seq {order} LIMIT ?8"
+             AND (?7 IS NULL OR at < ?7) AND (?9 IS NULL OR seq < ?9) AND (?10 IS NULL OR {OF_SECRET}) ORDER BY seq {order} LIMIT ?8"
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let rows = statement.query_map(
@@ -69,7 +86,8 @@ impl Reader<'_> {
                 filter.from.map(Timestamp::as_unix_ms),
                 filter.to.map(Timestamp::as_unix_ms),
                 limit,
-                filter.before
+                filter.before,
+                filter.secret
             ],
             read,
         )?;
@@ -99,15 +117,33 @@ impl Reader<'_> {
         key: Option<&SecretBytes>,
         checkpoints: &[Checkpoint],
     ) -> Result<Result<Report, keywheel_audit::Error>, Error> {
+        self.audit_verify_since(&[], key, checkpoints)
+    }
+
+    /// The same where the vault's keys were changed: each key of `past` has sealed the rows up to its number.
+    ///
+    /// # Errors
+    /// As [`Reader::audit_verify`].
+    pub fn audit_verify_since(
+        &self,
+        past: &[(u64, SecretBytes)],
+        key: Option<&SecretBytes>,
+        checkpoints: &[Checkpoint],
+    ) -> Result<Result<Report, keywheel_audit::Error>, Error> {
         let mut verifier = match Verifier::new(self.store_id, key, checkpoints) {
-            Ok(verifier) => verifier,
+            Ok(verifier) => verifier.after(past),
             Err(error) => return Ok(Err(error)),
         };
         let mut statement = self
             .connection
             .prepare_cached(&format!("SELECT {COLUMNS} FROM audit ORDER BY seq"))?;
         for row in statement.query_map([], read)? {
-            if let Err(error) = verifier.push(&row?) {
+            let row = match row {
+                Ok(row) => row,
+                Err(error) if is_of_the_row(&error) => return Ok(Err(verifier.unreadable())),
+                Err(error) => return Err(error.into()),
+            };
+            if let Err(error) = verifier.push(&row) {
                 return Ok(Err(error));
             }
         }

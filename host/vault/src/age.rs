@@ -17,6 +17,8 @@ use zeroize::Zeroizing;
 use crate::Error;
 use crate::seal::fill;
 
+pub(crate) mod stream;
+
 const VERSION_LINE: &str = "age-encryption.org/v1\n";
 const STANZA: &str = "-> X25519 ";
 const MAC_LINE: &str = "---";
@@ -104,25 +106,11 @@ pub(crate) fn encrypt(recipient: Recipient, payload: &SecretBytes) -> Result<Vec
     if payload.expose().len() > CHUNK {
         return Err(Error::TooLarge { limit: CHUNK });
     }
-    let failed = Error::Crypto {
-        what: "encryption to the recovery recipient",
-    };
     let mut file_key = Zeroizing::new([0; 16]);
     fill(&mut *file_key)?;
-    let ephemeral = Identity::generate()?;
-    let share = ephemeral.recipient();
-    let Some(wrap_key) = wrap_key(&ephemeral.0, recipient, share, recipient) else {
-        return Err(failed);
-    };
-    let Some(body) = chacha(&wrap_key)
-        .encrypt(&Nonce::from([0; 12]), file_key.as_slice())
-        .ok()
-    else {
-        return Err(failed);
-    };
+    let (share, body) = wrap_stanza(recipient, &file_key)?;
     let mut file = format!(
-        "{VERSION_LINE}{STANZA}{}\n{}\n{MAC_LINE}",
-        STANDARD_NO_PAD.encode(share.0.as_bytes()),
+        "{VERSION_LINE}{STANZA}{share}\n{}\n{MAC_LINE}",
         STANDARD_NO_PAD.encode(body)
     )
     .into_bytes();
@@ -134,9 +122,35 @@ pub(crate) fn encrypt(recipient: Recipient, payload: &SecretBytes) -> Result<Vec
     let payload_key = expand(&*file_key, Some(&nonce), b"payload")?;
     match chacha(&payload_key).encrypt(&Nonce::from(FIRST_AND_LAST), payload.expose()) {
         Ok(sealed) => file.extend(sealed),
-        Err(_) => return Err(failed),
+        Err(_) => return Err(FAILED),
     }
     Ok(file)
+}
+
+const FAILED: Error = Error::Crypto {
+    what: "encryption to the recovery recipient",
+};
+
+/// A file's key for a recipient: the ephemeral share, and the wrapped key.
+fn wrap_stanza(recipient: Recipient, file_key: &[u8; 16]) -> Result<(String, Vec<u8>), Error> {
+    let ephemeral = Identity::generate()?;
+    let share = ephemeral.recipient();
+    let wrap_key = wrap_key(&ephemeral.0, recipient, share, recipient).ok_or(FAILED)?;
+    let body = chacha(&wrap_key)
+        .encrypt(&Nonce::from([0; 12]), file_key.as_slice())
+        .map_err(|_| FAILED)?;
+    Ok((STANDARD_NO_PAD.encode(share.0.as_bytes()), body))
+}
+
+/// The file's key, if it was wrapped for this identity.
+fn unwrap_stanza(identity: &Identity, share: &str, body: &[u8]) -> Option<Zeroizing<[u8; 16]>> {
+    let share: [u8; 32] = STANDARD_NO_PAD.decode(share).ok()?.try_into().ok()?;
+    let share = Recipient(PublicKey::from(share));
+    let wrap_key = wrap_key(&identity.0, share, share, identity.recipient())?;
+    let plain = Zeroizing::new(chacha(&wrap_key).decrypt(&Nonce::from([0; 12]), body).ok()?);
+    let mut file_key = Zeroizing::new([0; 16]);
+    (plain.len() == file_key.len()).then(|| file_key.copy_from_slice(&plain))?;
+    Some(file_key)
 }
 
 /// Opens a file that [`encrypt`] made, or the `age` tool for one X25519 recipient. That the identity is the right one is
@@ -152,25 +166,15 @@ fn open(identity: &Identity, file: &[u8]) -> Option<SecretBytes> {
     let (share, rest) = line(rest)?;
     let (body, rest) = line(rest)?;
     let (mac, payload) = line(rest.strip_prefix(MAC_LINE.as_bytes())?.strip_prefix(b" ")?)?;
-    let share: [u8; 32] = STANDARD_NO_PAD.decode(share).ok()?.try_into().ok()?;
-    let share = Recipient(PublicKey::from(share));
-    let wrap_key = wrap_key(&identity.0, share, share, identity.recipient())?;
-    let body = STANDARD_NO_PAD.decode(body).ok()?;
-    let file_key = Zeroizing::new(
-        chacha(&wrap_key)
-            .decrypt(&Nonce::from([0; 12]), body.as_slice())
-            .ok()?,
-    );
-    if file_key.len() != 16 {
-        return None;
-    }
+    let share = std::str::from_utf8(share).ok()?;
+    let file_key = unwrap_stanza(identity, share, &STANDARD_NO_PAD.decode(body).ok()?)?;
     let header = &file[..file.len() - rest.len() + MAC_LINE.len()];
-    header_mac(&file_key, header)
+    header_mac(&*file_key, header)
         .ok()?
         .verify_slice(&STANDARD_NO_PAD.decode(mac).ok()?)
         .ok()?;
     let (nonce, sealed) = payload.split_at_checked(16)?;
-    let payload_key = expand(&file_key, Some(nonce), b"payload").ok()?;
+    let payload_key = expand(&*file_key, Some(nonce), b"payload").ok()?;
     chacha(&payload_key)
         .decrypt(&Nonce::from(FIRST_AND_LAST), sealed)
         .ok()

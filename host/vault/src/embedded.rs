@@ -12,10 +12,15 @@ use crate::slots::{self, Key};
 use crate::{Error, Rider, key_file};
 
 mod api;
+mod backup;
 mod check;
 mod escrow;
 mod look;
+mod rekey;
 mod versions;
+
+pub use backup::{BackupKey, Contents, Written};
+pub use rekey::{AuditKeys, Rewrapped};
 
 /// The vault in the store's database. Clones share it.
 ///
@@ -167,17 +172,7 @@ impl Embedded {
     /// # Errors
     /// [`Error::WrongKey`], [`Error::Malformed`], [`Error::KeyFile`]; [`Error::Damaged`] naming the slot or the key term.
     pub async fn unseal(&self, unlock: Unlock) -> Result<(), Error> {
-        let key = match unlock {
-            Unlock::KeyFile(path) => {
-                Key::File(key_file::read(&path)?.ok_or_else(|| Error::KeyFileAccess {
-                    what: "find",
-                    path,
-                    source: std::io::ErrorKind::NotFound.into(),
-                })?)
-            }
-            Unlock::Passphrase(passphrase) => Key::Passphrase(passphrase),
-            Unlock::Recovery(text) => Key::Recovery(Identity::parse(&text)?),
-        };
+        let key = backup::key_of(unlock)?;
         self.unseal_with(key).await
     }
 
@@ -303,10 +298,14 @@ impl Embedded {
     }
 
     fn set_keyring(&self, keyring: Keyring) -> Result<(), Error> {
+        self.set_shared(Arc::new(keyring))
+    }
+
+    fn set_shared(&self, keyring: Arc<Keyring>) -> Result<(), Error> {
         let audit_key = keyring.sub_key(self.inner.store.id(), "audit")?;
         // In this order: whoever finds the vault open writes sealed rows.
         self.inner.store.set_audit_key(Some(audit_key));
-        *self.inner.keyring.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(keyring));
+        *self.inner.keyring.write().unwrap_or_else(PoisonError::into_inner) = Some(keyring);
         Ok(())
     }
 }

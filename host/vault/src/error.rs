@@ -119,6 +119,18 @@ pub enum Error {
         /// Its name.
         slot: String,
     },
+    /// The new root cannot be given to a slot whose key is not at hand.
+    #[error("the key of slot {slot} is needed to give it the new root")]
+    SlotKeyMissing {
+        /// Its name.
+        slot: String,
+    },
+    /// There is no such slot.
+    #[error("there is no slot {slot}")]
+    NoSlot {
+        /// Its name.
+        slot: String,
+    },
     /// A value over the back end's limit.
     #[error("a value may have at most {limit} bytes")]
     TooLarge {
@@ -130,6 +142,29 @@ pub enum Error {
     Crypto {
         /// What.
         what: &'static str,
+    },
+    /// The file of a backup cannot be read or written.
+    #[error("cannot {what} \"{}\"", path.display())]
+    BackupFile {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is no whole backup.
+    #[error("the backup cannot be used: {what}")]
+    BackupDamaged {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A backup of a newer keywheel.
+    #[error("the backup has format {format}: newer than this keywheel")]
+    BackupFormat {
+        /// Its format.
+        format: u32,
     },
     /// The store refused; nothing of the change was kept, unless it says otherwise.
     #[error("the store refused")]
@@ -160,8 +195,13 @@ impl Error {
             Self::Stage { .. } => "vault.stage",
             Self::OtherRun { .. } => "vault.other-run",
             Self::LastSlot { .. } => "vault.last-slot",
+            Self::SlotKeyMissing { .. } => "vault.slot-key-missing",
+            Self::NoSlot { .. } => "vault.no-slot",
             Self::TooLarge { .. } => "vault.too-large",
             Self::Crypto { .. } => "vault.crypto",
+            Self::BackupFile { .. } => "vault.backup-file",
+            Self::BackupDamaged { .. } => "vault.backup-damaged",
+            Self::BackupFormat { .. } => "vault.backup-format",
             Self::Store(error) => error.code(),
         }
     }
@@ -175,12 +215,17 @@ impl Error {
                 "use the key that was made with this state directory, or the recovery identity that `init` printed".to_owned()
             }
             Self::Damaged { .. } => "keep the file, and restore the newest backup".to_owned(),
-            Self::NewerFormat { .. } => "use the newer keywheel".to_owned(),
+            Self::BackupDamaged { .. } => "nothing was restored: use another copy of it, or an older backup".to_owned(),
+            Self::NewerFormat { .. } | Self::BackupFormat { .. } => "use the newer keywheel".to_owned(),
             Self::KeyFile { path, .. } => {
                 format!("it must be a plain file of the host's user: `chmod 0400 {}`", path.display())
             }
             Self::PendingExists { .. } => "finish or roll back the run that wrote it".to_owned(),
             Self::HeadMoved { .. } => "somebody else wrote this secret: look at its history".to_owned(),
+            Self::SlotKeyMissing { slot } => {
+                format!("nothing was changed; `--key-file FILE` or `--passphrase @FILE` gives it, `--drop {slot}` drops the slot")
+            }
+            Self::NoSlot { .. } => "`keywheel vault slot list` lists them".to_owned(),
             Self::LastSlot { .. } => "add another first: `keywheel vault slot add`".to_owned(),
             Self::Store(error) => return error.hint(),
             _ => return None,

@@ -60,6 +60,14 @@ impl Keyring {
         self.terms.iter().map(wrap).collect()
     }
 
+    /// With this root, and one fresh term above all of these.
+    pub(crate) fn next(&self, root: SecretBytes) -> Result<Self, Error> {
+        Ok(Self {
+            root,
+            terms: vec![(self.newest().0.saturating_add(1), random_secret()?)],
+        })
+    }
+
     pub(crate) fn root(&self) -> &SecretBytes {
         &self.root
     }

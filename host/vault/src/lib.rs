@@ -20,7 +20,9 @@ mod slots;
 mod types;
 mod vault;
 
-pub use embedded::{Embedded, NewSlot, RecoveryIdentity, SlotInfo, Unlock};
+pub use embedded::{
+    AuditKeys, BackupKey, Contents, Embedded, NewSlot, RecoveryIdentity, Rewrapped, SlotInfo, Unlock, Written,
+};
 pub use error::Error;
 pub use types::{
     Author, Capabilities, Change, Escrowed, Head, Labels, Metadata, Origin, Output, Pending, Promotion,

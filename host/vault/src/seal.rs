@@ -72,6 +72,21 @@ pub(crate) fn open(keyring: &Keyring, place: Place<'_>, blobs: &Blobs) -> Result
     open_blob(&key, "keywheel value", place, &blobs.ciphertext)
 }
 
+/// A value's key, wrapped by the newest term of another keyring. The value itself stays as it is.
+pub(crate) fn wrap_again(
+    from: &Keyring,
+    to: &Keyring,
+    place: Place<'_>,
+    wrapped: &[u8],
+) -> Result<Vec<u8>, Error> {
+    let term_key = from
+        .of(term_of(wrapped, place)?)
+        .ok_or_else(|| place.damaged("its key term is not in this vault"))?;
+    let key = open_blob(term_key, "keywheel key", place, wrapped)?;
+    let (term, term_key) = to.newest();
+    seal_blob(term_key, "keywheel key", term, place, key.expose())
+}
+
 /// 256 random bits.
 pub(crate) fn random_secret() -> Result<SecretBytes, Error> {
     let mut bytes = vec![0; 32];

@@ -131,7 +131,7 @@ pub(crate) fn open_any(store: &str, slots: &[KeySlot], key: &Key) -> Result<Secr
 }
 
 /// `None` when the slot is for another way or another key.
-fn try_open(store: &str, slot: &KeySlot, key: &Key) -> Result<Option<SecretBytes>, Error> {
+pub(crate) fn try_open(store: &str, slot: &KeySlot, key: &Key) -> Result<Option<SecretBytes>, Error> {
     let way = read_header(slot)?;
     match (&way, key) {
         (Way::KeyFile { check }, Key::File(key)) => unwrap(store, slot, check, key),

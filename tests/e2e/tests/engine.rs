@@ -171,7 +171,7 @@ async fn a_postgres_role_is_adopted_planned_and_rotated() {
     let new = std::str::from_utf8(new.expose()).unwrap().to_owned();
     assert!(server.login("app", &new).unwrap().is_accepted());
     assert!(server.login("app", &old).unwrap().is_refused());
-    let report = engine.audit_verify(Vec::new()).await.unwrap();
+    let report = engine.audit_verify(Vec::new(), None).await.unwrap();
     assert!(report.rows > 10);
 }
 

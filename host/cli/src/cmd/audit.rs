@@ -1,5 +1,6 @@
-//! `keywheel audit`: search the trail, and check that it holds together.
+//! `keywheel audit`: search the trail, sign its head, and check that it holds together.
 
+pub(crate) mod checkpoint;
 pub(crate) mod search;
 pub(crate) mod verify;
 
@@ -14,7 +15,9 @@ use crate::exit_code::ExitCode;
 pub(crate) enum Verb {
     /// Print who did what to which secret and when, newest first
     Search(search::Arguments),
-    /// Check the whole chain, and against heads that were kept elsewhere
+    /// Sign the head of the trail, to be kept outside of this machine
+    Checkpoint(checkpoint::Arguments),
+    /// Check the whole chain, and against checkpoints that were kept elsewhere
     Verify(verify::Arguments),
 }
 
@@ -23,6 +26,7 @@ pub(crate) enum Verb {
 pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Search(arguments) => search::run(arguments, context).await,
+        Verb::Checkpoint(arguments) => checkpoint::run(&arguments, context).await,
         Verb::Verify(arguments) => verify::run(&arguments, context).await,
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use keywheel_engine::{Begun, RecoveryIdentity, Setup, SystemClock};
+use keywheel_engine::{Begun, PublicKey, RecoveryIdentity, Setup, SystemClock};
 use keywheel_model::SecretBytes;
 use serde::Serialize;
 
@@ -40,6 +40,8 @@ struct Made<'a> {
     key_file: Option<&'a Path>,
     /// The file with the recovery identity.
     recovery_file: Option<&'a Path>,
+    /// What checks the signatures of `audit checkpoint`.
+    public_key: Option<PublicKey>,
 }
 
 /// # Errors
@@ -79,6 +81,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         config: &done.config,
         key_file: done.key_file.as_deref(),
         recovery_file: arguments.recovery_to.as_deref(),
+        public_key: done.public_key,
     };
     context.output.data(&made, |_| text(&made))?;
     context
@@ -171,6 +174,12 @@ fn text(made: &Made<'_>) -> String {
         text.fact(
             "recovery",
             format_args!("\"{}\": keep it off this machine", path.display()),
+        );
+    }
+    if let Some(key) = made.public_key {
+        text.fact(
+            "public key",
+            format_args!("{key}: checks this host's audit checkpoints; keep it off this machine"),
         );
     }
     text.finish()

@@ -1,5 +1,8 @@
-//! `keywheel vault`: how the vault stands, whether a key opens it, and that a copy of it was put back.
+//! `keywheel vault`: how the vault stands, whether a key opens it, backups of it, and that a copy was put back.
 
+pub(crate) mod backup;
+pub(crate) mod rekey;
+pub(crate) mod restore;
 pub(crate) mod restored;
 pub(crate) mod slot;
 pub(crate) mod status;
@@ -18,8 +21,16 @@ pub(crate) enum Verb {
     Status,
     /// Open it with a passphrase or the recovery identity
     Unseal(unseal::Arguments),
+    /// Write the whole state into one encrypted file, while the host goes on
+    Backup(backup::Arguments),
+    /// Put a backup where the state was; from now on each secret is verified before it is rotated
+    Restore(restore::Arguments),
     /// Say that a copy of the state was put back: from now on each secret is verified before it is rotated
     Restored(restored::Arguments),
+    /// Make a new key for the versions' keys and wrap each with it
+    Rewrap,
+    /// Make a new root key: a key that was removed opens nothing that is written from now on
+    Rekey(rekey::Arguments),
     /// List, add and remove the keys that open it
     #[command(subcommand)]
     Slot(slot::Verb),
@@ -31,7 +42,11 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
     match verb {
         Verb::Status => status::run(context).await,
         Verb::Unseal(arguments) => unseal::run(&arguments, context).await,
+        Verb::Backup(arguments) => backup::run(&arguments, context).await,
+        Verb::Restore(arguments) => restore::run(arguments, context).await,
         Verb::Restored(arguments) => restored::run(arguments, context).await,
+        Verb::Rewrap => rekey::rewrap(context).await,
+        Verb::Rekey(arguments) => rekey::run(arguments, context).await,
         Verb::Slot(verb) => slot::run(verb, context).await,
     }
 }

@@ -7,12 +7,12 @@ const PAGES: &str = "
     init | status | plan | rotate
     run | run list | run show | run resume | run rollback | run cancel
     secret | secret list | secret show | secret history | secret import | secret read | secret rollback
-    target | target test
+    target | target test | drift | drift check
     plugin | plugin list | plugin show | plugin add | plugin verify | plugin pack
     policy | policy check | policy explain | policy test
     config | config check | config schema | config show
-    vault | vault status | vault unseal
-    audit | audit search | audit verify
+    vault | vault status | vault unseal | vault backup | vault restore | vault rewrap | vault rekey
+    audit | audit search | audit checkpoint | audit verify
     doctor | completion";
 
 #[test]

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod audit;
+mod checkpoints;
 mod config;
 mod frame;
 mod init;
@@ -12,3 +13,4 @@ mod plugin;
 mod policy;
 mod rotation;
 mod state;
+mod touched;

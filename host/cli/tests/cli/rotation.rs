@@ -7,6 +7,7 @@ use keywheel_kit::{Postgres, PostgresOptions, random_password};
 use serde_json::Value;
 
 use crate::kit::{Place, Ran};
+use crate::touched;
 
 /// One server for all tests of this file; each has a role and a host of its own.
 fn server() -> &'static Postgres {
@@ -154,6 +155,7 @@ fn a_role_is_imported_planned_rotated_and_proved() {
     assert_eq!(place.run("audit verify --checkpoint head.json").exit, 0);
     let rows = json(&place.run("-o json audit search --action secret.read"));
     assert_eq!(rows.as_array().unwrap().len(), 1);
+    touched::assert_the_trail_says_who_touched_what_and_when(&place);
     // What is printed anywhere holds neither password.
     let printed = [
         "run show app-db",

@@ -100,7 +100,12 @@ impl Port {
             AuditFact::Used { secret, role } => ("secret.use", "ok", json!({"secret": secret, "role": role})),
             AuditFact::Concealed { secret } => ("secret.conceal", "ok", json!({"secret": secret})),
         };
-        let entry = Entry::of_host(action, self.pinned.secret.as_str(), outcome)
+        // A use is told under the name of the secret that was used, which may be an input: `name@version`.
+        let used = match fact {
+            AuditFact::Used { secret, .. } => secret.split_once('@').map(|(name, _)| name),
+            _ => None,
+        };
+        let entry = Entry::of_host(action, used.unwrap_or(self.pinned.secret.as_str()), outcome)
             .by(format!("plugin-of:{}", self.pinned.rotation))
             .in_run(&self.by.run)
             .with(with_step(details, self.call.step));

@@ -173,7 +173,7 @@ impl Embedded {
     }
 }
 
-fn path_of(kind: SealedKind, run: &RunId, key: &str) -> String {
+pub(super) fn path_of(kind: SealedKind, run: &RunId, key: &str) -> String {
     format!("{} {run} {key}", kind.as_str())
 }
 

@@ -8,6 +8,7 @@
 
 mod beside;
 mod model;
+mod rekey;
 mod slots;
 mod tamper;
 mod versions;

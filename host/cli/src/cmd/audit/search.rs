@@ -2,7 +2,7 @@
 
 use clap::Args;
 use keywheel_engine::AuditQuery;
-use keywheel_model::{RunId, Timestamp};
+use keywheel_model::{RunId, SecretName, Timestamp};
 
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
@@ -13,6 +13,9 @@ use crate::time;
 /// Searches.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
+    /// Only what touched this secret: rows of it, uses of it by plugins, what was asked of its runs
+    #[arg(long, value_name = "NAME")]
+    secret: Option<SecretName>,
     /// Only of this secret, rotation or plugin
     #[arg(long, value_name = "NAME")]
     resource: Option<String>,
@@ -51,6 +54,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<ExitC
     let limit = arguments.limit;
     let query = AuditQuery {
         resource: arguments.resource,
+        secret: arguments.secret.map(|name| name.to_string()),
         actor: arguments.actor,
         action: arguments.action,
         run: arguments.run,

@@ -107,7 +107,7 @@ async fn remove(arguments: &Remove, context: &Context) -> Result<ExitCode, Failu
     }
     engine.remove_slot(&arguments.slot).await?;
     context.output.warn(
-        "a copy of the state that was made before, a backup too, still opens with the removed slot's key: `rekey` is not there yet",
+        "a copy of the state that was made before, a backup too, still opens with the removed slot's key, and what it opens leads to this vault's root: `keywheel vault rekey` makes a new one",
     );
     print(&engine, context).await
 }

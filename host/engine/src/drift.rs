@@ -1,0 +1,213 @@
+//! The drift check: does the target still accept what the vault calls current? It is a run like any other, which begins with that login and goes on
+//! only where the answer is no: what is kept is tried, and current put on again where an older one, or none, is accepted (rules P10, P11).
+
+use keywheel_model::{RotationName, SecretName, StepName, Trigger, Verdict};
+use keywheel_vault::Vault as _;
+use keywheel_workflow::{Cause, Event, RunWord};
+use serde::Serialize;
+
+use crate::driver::Left;
+use crate::engine::Engine;
+use crate::secrets::verdict_words;
+use crate::view::{RunView, StepWord};
+use crate::words::way_past;
+use crate::{Error, Order, Wish};
+
+/// What a drift check has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Found {
+    /// The target accepts current.
+    InPlace,
+    /// It did not; current was put on the target again, and is accepted.
+    Repaired,
+    /// It accepts a newer version that is kept, whose run had given it up: that one is current now.
+    RolledForward,
+    /// A person is needed: the run says why.
+    Parked,
+    /// It is not done yet: the run goes on with `run resume`.
+    Waiting,
+    /// The target could not be asked; nothing was changed, and no run is left.
+    NotAsked,
+    /// A run of the secret is open, and finds that out by itself.
+    RunOpen,
+    /// There is no current version, or one that no target has ever accepted.
+    NotAdopted,
+    /// No login proves a credential of this kind.
+    CannotBeAsked,
+}
+
+/// What became of the check of one rotation.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct DriftView {
+    /// The rotation.
+    pub rotation: RotationName,
+    /// Its secret.
+    pub secret: SecretName,
+    /// What was found.
+    pub found: Found,
+    /// More about it.
+    pub detail: String,
+    /// The code of what went wrong, where the target could not be asked.
+    pub code: Option<String>,
+    /// What to do.
+    pub way_out: Option<String>,
+    /// The run.
+    pub run: Option<Box<RunView>>,
+}
+
+impl Engine {
+    /// Checks one rotation. Failed logins come out of its budget.
+    ///
+    /// # Errors
+    /// There is no such rotation; its plugin cannot be used, or refuses the configuration; the store, the vault.
+    pub async fn drift_check(&self, name: &RotationName, order: Order<'_>) -> Result<DriftView, Error> {
+        let inner = &self.inner;
+        inner.vault.sub_key("plugin-derivations")?;
+        let rotation = inner.rotation(name)?;
+        let plugin = inner.plugin(&rotation.plugin)?;
+        let view = |found, detail: String| DriftView {
+            rotation: rotation.name.clone(),
+            secret: rotation.secret.clone(),
+            found,
+            detail,
+            code: None,
+            way_out: None,
+            run: None,
+        };
+        if let Some(run) = self.open_run_of(&rotation.secret).await? {
+            let run = self.run(&run).await?;
+            let way_out = Some(format!("keywheel run resume {}", rotation.name));
+            let detail = format!("run {} is open", run.run);
+            return Ok(DriftView {
+                way_out,
+                run: Some(Box::new(run)),
+                ..view(Found::RunOpen, detail)
+            });
+        }
+        let import = Some(format!("keywheel secret import {}", rotation.secret));
+        if inner.vault.head(&rotation.secret).await?.current().is_none() {
+            return Ok(DriftView {
+                way_out: import,
+                ..view(Found::NotAdopted, "it has no current version".to_owned())
+            });
+        }
+        inner.check_settings(rotation, &plugin).await?;
+        if inner.untried(rotation).await?.is_some() {
+            // A value that nothing has proved is never put on a target: it may be the wrong one.
+            return Ok(match self.test_current(name).await? {
+                Ok(Verdict::Accepted) => view(Found::InPlace, "it is proved now".to_owned()),
+                Ok(verdict) => DriftView {
+                    way_out: import,
+                    ..view(
+                        Found::NotAdopted,
+                        format!("the import is {}", verdict_words(&verdict)),
+                    )
+                },
+                Err(error) => DriftView {
+                    way_out: way_past(&error.code, &error.message, Some(rotation)),
+                    code: Some(error.code),
+                    ..view(Found::NotAsked, error.message)
+                },
+            });
+        }
+        let run = keywheel_model::RunId::fresh(inner.clock.now());
+        let epoch = inner.epoch_of_run(&rotation.secret, Trigger::Drift).await?;
+        if !crate::engine::Inner::settings(rotation, &plugin, Trigger::Drift, epoch)?.can_ask() {
+            return Ok(view(Found::CannotBeAsked, "no login proves it".to_owned()));
+        }
+        let order = Order {
+            trigger: Trigger::Drift,
+            ..order
+        };
+        let (stop, observer, reason) = (order.stop.clone(), order.observer, order.reason.clone());
+        let (saved, performer) = inner.begin(run, rotation, &plugin, &order).await?;
+        let (run, left) = inner.drive(saved, performer, vec![Event::Start], order).await?;
+        let again = Order {
+            trigger: Trigger::Drift,
+            reason,
+            wait: crate::Wait::at_most(std::time::Duration::ZERO),
+            stop,
+            observer,
+        };
+        self.told(run, left, again).await
+    }
+
+    /// What a run has found. One that could not even ask is given up: it would be in the way of the next rotation, and has nothing to tell but that.
+    async fn told(&self, run: RunView, left: Left, order: Order<'_>) -> Result<DriftView, Error> {
+        if left == Left::Ended || left == Left::Stopped || !self.has_found_nothing(&run).await? {
+            return Ok(of_run(run));
+        }
+        let (code, message) = match (&run.trouble, &run.parked) {
+            (Some(trouble), _) => (Some(trouble.code.clone()), trouble.message.clone()),
+            (None, Some(parked)) => (last_code(&run), parked.detail.clone()),
+            (None, None) => return Ok(of_run(run)),
+        };
+        let (ended, _) = self.go_on(&run.run, Wish::Cancel, order).await?;
+        if ended.finished_at.is_none() {
+            return Ok(of_run(ended));
+        }
+        let rotation = self.inner.config.rotation(&run.rotation);
+        Ok(DriftView {
+            way_out: code
+                .as_deref()
+                .and_then(|code| way_past(code, &message, rotation)),
+            code,
+            detail: message,
+            found: Found::NotAsked,
+            ..of_run(ended)
+        })
+    }
+
+    /// Whether the run stands before its first answer, for a reason that says nothing of the credential.
+    async fn has_found_nothing(&self, run: &RunView) -> Result<bool, Error> {
+        let says_nothing = match &run.parked {
+            None => true,
+            Some(parked) => matches!(
+                parked.cause,
+                Cause::Target | Cause::Tls | Cause::Budget | Cause::Vault
+            ),
+        };
+        let only_asked = run.steps.iter().all(|step| step.step == StepName::Test);
+        let (_, saved) = self.inner.journal.load(&run.run).await?;
+        Ok(says_nothing && only_asked && !saved.state.check.current_refused)
+    }
+}
+
+fn last_code(run: &RunView) -> Option<String> {
+    run.steps.iter().rev().find_map(|step| step.code.clone())
+}
+
+fn of_run(run: RunView) -> DriftView {
+    let did = |step| {
+        run.steps
+            .iter()
+            .any(|done| done.step == step && done.state == StepWord::Done)
+    };
+    let found = match run.state {
+        RunWord::Succeeded if did(StepName::Promote) => Found::RolledForward,
+        RunWord::Succeeded if did(StepName::Apply) => Found::Repaired,
+        RunWord::Succeeded => Found::InPlace,
+        RunWord::Parked => Found::Parked,
+        _ if run.finished_at.is_some() => Found::NotAsked,
+        _ => Found::Waiting,
+    };
+    let (detail, way_out) = if let Some(parked) = &run.parked {
+        let detail = format!("{}: {}", parked.cause.as_str(), parked.detail);
+        (detail, Some(parked.way_out.clone()))
+    } else {
+        let trouble = run.trouble.as_ref().map(|trouble| trouble.message.clone());
+        let waits = (found == Found::Waiting).then(|| format!("keywheel run resume {}", run.rotation));
+        (trouble.unwrap_or_else(|| run.detail.clone()), waits)
+    };
+    DriftView {
+        rotation: run.rotation.clone(),
+        secret: run.secret.clone(),
+        found,
+        detail,
+        code: None,
+        way_out,
+        run: Some(Box::new(run)),
+    }
+}

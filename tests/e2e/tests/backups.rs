@@ -1,0 +1,318 @@
+//! The state is lost and comes back from a backup. `docs/operators.md` has the drill; this is the drill.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test says what went wrong by panicking, and its helpers are its own"
+)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Instant;
+
+use keywheel_e2e::{Host, Output, postgres_role};
+use keywheel_kit::{Postgres, PostgresOptions, random_password};
+use serde_json::Value;
+
+fn scene() -> (Postgres, Host) {
+    let server = Postgres::start(PostgresOptions::default()).unwrap();
+    let old = random_password();
+    server
+        .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
+        .unwrap();
+    let host = Host::init();
+    host.configure(&postgres_role(&server, "1s"));
+    host.add_plugin("postgres", &[server.port()]);
+    let _ = host.import("admin/db", server.admin_password()).ends(0);
+    let _ = host.import("app/db", &old).ends(0);
+    (server, host)
+}
+
+fn rotate(host: &Host) -> Output {
+    host.run(&["rotate", "app-db", "--wait", "end"], "")
+}
+
+fn is_accepted(server: &Postgres, password: &str) -> bool {
+    server.login("app", password).unwrap().is_accepted()
+}
+
+fn backup(host: &Host, name: &str) -> PathBuf {
+    let file = host.outside(name);
+    let made = host.json(&["vault", "backup", text(&file)]);
+    assert_eq!(made["file"].as_str(), Some(text(&file)));
+    assert_eq!(made["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    file
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// By the recovery identity, as it lies off the machine.
+fn restore(host: &Host, from: &Path, more: &[&str]) -> Output {
+    let identity = format!("@{}", host.outside("recovery").display());
+    let words = ["vault", "restore", text(from), "--recovery", &identity];
+    host.run(&[&words[..], more].concat(), "")
+}
+
+fn shown(host: &Host) -> Value {
+    host.run(&["run", "show", "app-db", "-o", "json"], "").json()
+}
+
+fn epoch(host: &Host) -> Value {
+    host.json(&["vault", "status"])["epoch"].clone()
+}
+
+#[test]
+fn everything_but_the_backup_is_lost_and_the_rotation_recovers() {
+    let (server, host) = scene();
+    let _ = rotate(&host).ends(0);
+    let kept = backup(&host, "kept.age");
+    let _ = rotate(&host).ends(0);
+    let living = host.read("app/db", None);
+    let checkpoint = host.outside("head");
+    let _ = host
+        .run(&["audit", "checkpoint", "--out", text(&checkpoint)], "")
+        .ends(0);
+
+    // The disk is gone: state, key file, pinned plugins. The configuration is in version control.
+    fs::remove_dir_all(host.file("state")).unwrap();
+    fs::remove_file(host.file("vault.key")).unwrap();
+    let _ = host.run(&["status"], "").ends(23).says(&["store.no-state"]);
+    let without = restore(&host, &kept, &[]).ends(0);
+    let _ = without.says(&[
+        "vault slot add --key-file",
+        "audit verify --checkpoint",
+        "next: keywheel rotate app-db",
+    ]);
+    let _ = host
+        .run(&["rotate", "app-db"], "")
+        .ends(22)
+        .says(&["vault.sealed", "vault.key\" is not there"]);
+    // Once more, with a new key file in the place of the lost one.
+    fs::remove_dir_all(host.file("state")).unwrap();
+    let more = ["--new-key-file", "vault.key", "--reason", "disk lost"];
+    let _ = restore(&host, &kept, &more).ends(0);
+    assert_eq!(epoch(&host), 1);
+
+    // What there is to do is said: in `status`, by the checkpoint, in `plan`.
+    let behind = host.run(&["audit", "verify", "--checkpoint", text(&checkpoint)], "");
+    let _ = behind.ends(42).says(&["audit.behind"]);
+    let status = host.run(&["status"], "").ends(10);
+    assert!(
+        status.stdout.contains("has not been verified since"),
+        "{}",
+        status.stdout
+    );
+    let plan = host.run(&["plan", "app-db"], "").ends(10);
+    assert!(
+        plan.stdout.contains("the next run only verifies"),
+        "{}",
+        plan.stdout
+    );
+
+    // The first run verifies, and finds that the target knows another one. Consumers that hold that one go on.
+    let _ = rotate(&host).ends(41);
+    assert_eq!(shown(&host)["parked"]["cause"], "restored");
+    assert!(is_accepted(&server, &living), "nobody is locked out by looking");
+    let resume = ["run", "resume", "app-db", "--apply-current", "--wait", "end"];
+    let _ = host.run(&resume, "").ends(0);
+    assert!(is_accepted(&server, &host.read("app/db", None)));
+    let _ = rotate(&host).ends(0);
+    assert!(is_accepted(&server, &host.read("app/db", None)));
+    let _ = host.run(&["status"], "").ends(0);
+    let _ = host.run(&["audit", "verify"], "").ends(0);
+    let rows = host.json(&["audit", "search", "--action", "vault.restored", "--oldest-first"]);
+    assert_eq!(rows[0]["details"]["why"]["reason"], "disk lost", "{rows:#}");
+}
+
+/// The backup was taken after the last rotation: nothing changes for anybody.
+#[test]
+fn a_backup_of_after_the_last_rotation_changes_nothing_for_consumers() {
+    let (server, host) = scene();
+    let _ = rotate(&host).ends(0);
+    let current = host.read("app/db", None);
+    let kept = backup(&host, "kept.age");
+    fs::remove_dir_all(host.file("state")).unwrap();
+    // The key file of the configuration opens it, too.
+    let _ = host.run(&["vault", "restore", text(&kept)], "").ends(0);
+    assert_eq!(epoch(&host), 1);
+    let _ = rotate(&host).ends(0);
+    assert_eq!(host.read("app/db", None), current, "the first run verifies");
+    assert!(is_accepted(&server, &current));
+    let _ = rotate(&host).ends(0);
+    assert!(is_accepted(&server, &host.read("app/db", None)) && !is_accepted(&server, &current));
+}
+
+#[test]
+fn a_state_that_is_there_is_kept_beside_and_the_epoch_is_above_both() {
+    let host = Host::init();
+    let _ = host.import("some/secret", "the value of before").ends(0);
+    let kept = backup(&host, "kept.age");
+    let again = host.run(&["vault", "backup", text(&kept)], "").ends(1);
+    let _ = again.says(&["vault.backup-file", "overwrite"]);
+    for _ in 0..3 {
+        let _ = host.run(&["vault", "restored"], "").ends(0);
+    }
+    let _ = host.import("some/secret", "the value of now").ends(0);
+
+    let _ = restore(&host, &kept, &[])
+        .ends(24)
+        .says(&["restore.state-there", "--force"]);
+    assert_eq!(host.read("some/secret", None), "the value of now");
+    let forced = restore(&host, &kept, &["--force", "-o", "json"]).ends(0).json();
+    assert_eq!(forced["epoch"], 4, "{forced:#}");
+    assert_eq!(host.read("some/secret", None), "the value of before");
+
+    // What was there before is whole, and comes back by hand.
+    let before = PathBuf::from(forced["before"].as_str().unwrap());
+    let state = host.file("state");
+    fs::rename(&state, host.outside("state")).unwrap();
+    fs::rename(&before, &state).unwrap();
+    assert_eq!(host.read("some/secret", None), "the value of now");
+    let left: Vec<_> = fs::read_dir(host.folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("state"))
+        .collect();
+    assert_eq!(left, ["state"], "nothing else is left");
+}
+
+#[test]
+fn a_running_host_keeps_its_state() {
+    let (_server, host) = scene();
+    let kept = backup(&host, "kept.age");
+    let config = fs::read_to_string(host.file("keywheel.toml")).unwrap();
+    fs::write(
+        host.file("keywheel.toml"),
+        config.replace("grace = \"1s\"", "grace = \"10m\""),
+    )
+    .unwrap();
+    let mut running = host.start(&mut host.command(&["rotate", "app-db", "--wait", "end"]));
+    assert!(running.wait_for("waits until"), "{}", running.stderr());
+    let _ = restore(&host, &kept, &["--force"])
+        .ends(24)
+        .says(&["store.in-use"]);
+    running.child.kill().unwrap();
+    let _ = host.wait(running);
+    assert_eq!(shown(&host)["rotation"], "app-db");
+}
+
+#[test]
+fn what_is_no_whole_backup_or_has_another_key_changes_nothing() {
+    let host = Host::init();
+    let _ = host.import("some/secret", "a planted value, to be found").ends(0);
+    let _ = host
+        .run(
+            &["vault", "slot", "add", "--passphrase", "-"],
+            "correct horse battery\n",
+        )
+        .ends(0);
+    let kept = backup(&host, "kept.age");
+    let whole = fs::read(&kept).unwrap();
+    for planted in ["a planted value", "some/secret", "SQLite format 3"] {
+        let found = whole
+            .windows(planted.len())
+            .any(|part| part == planted.as_bytes());
+        assert!(!found, "{planted} is in the file");
+    }
+
+    let state = host.file("state");
+    let refused = |bytes: &[u8], code: &str| {
+        let file = host.outside("bad.age");
+        fs::write(&file, bytes).unwrap();
+        let output = restore(&host, &file, &["--force"]).ends(42);
+        let _ = output.says(&[code]);
+    };
+    for cut in [0, 10, 300, whole.len() / 2, whole.len() - 1] {
+        refused(&whole[..cut], "vault.backup-damaged");
+    }
+    for at in [5, 150, whole.len() / 3, whole.len() - 20] {
+        let mut altered = whole.clone();
+        altered[at] ^= 1;
+        let file = host.outside("bad.age");
+        fs::write(&file, &altered).unwrap();
+        // A stanza that was altered is one that the key does not open.
+        let output = restore(&host, &file, &["--force"]);
+        assert!(matches!(output.code, 22 | 42), "{at}: {output:?}");
+    }
+    refused(&[&whole[..], b"more"].concat(), "vault.backup-damaged");
+
+    let other = Host::init();
+    let identity = format!("@{}", other.outside("recovery").display());
+    let words = ["vault", "restore", text(&kept), "--force"];
+    let wrong = host
+        .run(&[&words[..], &["--recovery", &identity]].concat(), "")
+        .ends(22);
+    let _ = wrong.says(&["vault.wrong-key"]);
+    let key = other.file("vault.key");
+    let wrong = host
+        .run(&[&words[..], &["--key-file", text(&key)]].concat(), "")
+        .ends(22);
+    let _ = wrong.says(&["vault.wrong-key"]);
+    let wrong = host
+        .run(&[&words[..], &["--passphrase", "-"]].concat(), "another horse\n")
+        .ends(22);
+    let _ = wrong.says(&["vault.wrong-key"]);
+    let nowhere = host.outside("nowhere");
+    let _ = restore(&host, &nowhere, &["--force"])
+        .ends(1)
+        .says(&["vault.backup-file"]);
+
+    assert_eq!(host.read("some/secret", None), "a planted value, to be found");
+    assert_eq!(epoch(&host), 0);
+    fs::remove_dir_all(&state).unwrap();
+    let right = [&words[..3], &["--passphrase", "-"]].concat();
+    let _ = host.run(&right, "correct horse battery\n").ends(0);
+    assert_eq!(host.read("some/secret", None), "a planted value, to be found");
+}
+
+/// `kill -9` at many moments: the old state or the new one is there, and opens.
+#[test]
+fn a_restore_or_a_backup_that_is_killed_leaves_a_whole_state() {
+    let host = Host::init();
+    let _ = host.import("some/secret", "of the backup").ends(0);
+    let kept = backup(&host, "kept.age");
+    let _ = host.import("some/secret", "of the state").ends(0);
+    let mut seen = [0, 0];
+    let words = ["vault", "restore", text(&kept), "--force"];
+    // How long a whole one takes here and now: the kills are spread over that.
+    let begun = Instant::now();
+    let _ = host.run(&words, "").ends(0);
+    let whole = begun.elapsed();
+    let _ = host.import("some/secret", "of the state").ends(0);
+    for round in 0..16 {
+        let mut running = host.start(&mut host.command(&words));
+        thread::sleep(whole * round / 14);
+        let _ = running.child.kill();
+        let _ = host.wait(running);
+        match host.read("some/secret", None).as_str() {
+            "of the state" => seen[0] += 1,
+            "of the backup" => seen[1] += 1,
+            other => panic!("{other}"),
+        }
+        let _ = host.import("some/secret", "of the state").ends(0);
+    }
+    println!(
+        "killed restores: {} left the old state, {} the new one",
+        seen[0], seen[1]
+    );
+    for round in 0..8 {
+        let to = host.outside(&format!("killed-{round}.age"));
+        let mut running = host.start(&mut host.command(&["vault", "backup", text(&to)]));
+        thread::sleep(whole * round / 8);
+        let _ = running.child.kill();
+        let _ = host.wait(running);
+        if to.exists() {
+            let _ = restore(&host, &to, &["--force"]).ends(0);
+        }
+        assert_eq!(host.read("some/secret", None), "of the state");
+    }
+    let _ = backup(&host, "last.age");
+    let _ = host.run(&["doctor"], "").ends(0);
+}
