@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keywheel_audit::Entry;
+use keywheel_failpoint::{Point, reach};
 use keywheel_model::{Fence, RunId, Safety, StepName, Timestamp, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest, NewRun, Run, Store, Transaction};
 use keywheel_workflow::{Effect, Ending, FORMAT, Lease, Next, Note, NoteKind, Pinned, State};
@@ -90,6 +91,7 @@ impl Journal {
             .with(
                 json!({"secret": new.secret.as_str(), "trigger": state.settings.trigger, "reason": reason}),
             );
+        reach(Point::BeginBefore);
         self.store
             .write(move |tx| {
                 if let Some(run) = tx.open_run_of(&new.secret)? {
@@ -101,6 +103,7 @@ impl Journal {
                 Ok(())
             })
             .await?;
+        reach(Point::BeginAfter);
         Ok(Saved { state, version: 1 })
     }
 
@@ -142,6 +145,7 @@ impl Journal {
     ) -> Result<Kept, Error> {
         let text = write_state(&next.state)?;
         let (state, effect, version) = (next.state.clone(), next.effect.clone(), saved.version);
+        reach(Point::SaveBefore);
         let kept = self
             .store
             .write(move |tx| {
@@ -169,6 +173,7 @@ impl Journal {
             .await;
         match kept {
             Ok(version) => {
+                reach(Point::SaveAfter);
                 saved.version = version;
                 saved.state.clone_from(&next.state);
                 Ok(Kept::Yes)

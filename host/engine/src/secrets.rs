@@ -6,6 +6,7 @@ use std::time::Duration;
 use keywheel_audit::Entry;
 use keywheel_capability::handle::{Alphabet, Labels};
 use keywheel_capability::mask::holds_weak;
+use keywheel_failpoint::{Point, reach};
 use keywheel_model::{RunId, SecretBytes, SecretName, StepError, Trigger, Verdict, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest};
 use keywheel_vault::{Author, Origin, Pending, Promotion, Rider, SecretValue, Vault as _};
@@ -256,10 +257,12 @@ impl Engine {
         let by = inner.hold(&run, vec![LeaseKey::Secret(name.clone())]).await?;
         let current = head.current().map(|version| version.id.clone());
         let rider = audited("secret.rollback", name, Some(&run));
+        reach(Point::RollbackBefore);
         let rolled = inner
             .vault
             .roll_back(&by, name, to, current.as_ref(), rider)
             .await;
+        reach(Point::RollbackAfter);
         inner.journal.release(&run, by.fence).await?;
         let version = rolled?;
         inner.retire(current.as_ref());
@@ -275,10 +278,12 @@ impl Inner {
     async fn store_adopted(&self, run: &RunId, keys: &[LeaseKey], import: &Import) -> Result<(), Error> {
         let by = self.hold(run, keys.to_vec()).await?;
         let rider = audited("secret.import", &import.name, Some(run));
+        reach(Point::PendingBefore);
         let stored = match pending(import) {
             Ok(pending) => self.vault.import(&by, pending, rider).await.map_err(Error::from),
             Err(error) => Err(error),
         };
+        reach(Point::PendingAfter);
         self.journal.release(run, by.fence).await?;
         stored.map(|_| ())
     }

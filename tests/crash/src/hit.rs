@@ -6,6 +6,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use keywheel_failpoint::Point as Failpoint;
 use rustix::process::Signal;
 
 use crate::host::{COMMAND_DEADLINE, Output, Started};
@@ -48,9 +49,13 @@ pub(crate) struct Hit {
 impl Scene {
     /// Starts the work, hits the host at the point, and waits until it has ended.
     pub(crate) fn hit(&mut self, work: &Work, point: Point, dice: Dice) -> Result<Hit> {
-        let known = self.baselines.get(&work.path).copied().unwrap_or_default();
+        let known = self.baselines.get(&work.path).cloned().unwrap_or_default();
         let span = Duration::from_micros(known.micros * dice.when / 1000);
         match point {
+            Point::Failpoint(place) => {
+                let times = known.places.get(&place).copied().unwrap_or(1);
+                self.at_place(work, place, 1 + dice.which % times)
+            }
             Point::Random | Point::Cancelled | Point::TakenBack => self.after(work, span, Signal::KILL),
             Point::Interrupted => self.after(work, span, Signal::INT),
             Point::Journal => self.at_write(work, 1 + known.writes * dice.when / 1000),
@@ -109,6 +114,16 @@ impl Scene {
             started.signal(signal)?;
         }
         self.finish(started, met)
+    }
+
+    /// Dies at a place of its own.
+    fn at_place(&self, work: &Work, place: Failpoint, time: u64) -> Result<Hit> {
+        let mut failing = self.host.failing(&work.words, place.name(), time);
+        self.fault(&format!("dies at {}, time {time}", place.name()));
+        let started = self.host.start(&mut failing, work.stdin)?;
+        let mut hit = self.finish(started, false)?;
+        hit.met = hit.output.code == 128 + Signal::KILL.as_raw();
+        Ok(hit)
     }
 
     /// Killed as soon as the journal has so many changes more.

@@ -1,5 +1,7 @@
 //! Where the host is hit: points, and the paths of work in which they lie.
 
+use keywheel_failpoint::Point as Failpoint;
+
 use crate::proxy::Kind;
 
 /// Work that the host is hit in.
@@ -86,6 +88,8 @@ impl Cut {
 pub(crate) enum Point {
     /// At an exchange with the server.
     Proxy(Kind, Cut),
+    /// The host's test build dies at a place of its own.
+    Failpoint(Failpoint),
     /// `SIGKILL` at a random time.
     Random,
     /// `SIGKILL` as soon as the journal has so many changes more.
@@ -131,7 +135,8 @@ impl Point {
             Self::FileLimit,
             Self::RowLock,
         ];
-        proxy.chain(others).collect()
+        let own = Failpoint::ALL.map(Self::Failpoint);
+        proxy.chain(others).chain(own).collect()
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -148,6 +153,7 @@ impl Point {
             Self::Proxy(Kind::Login, Cut::Lost) => "login lost",
             Self::Proxy(Kind::Login, Cut::Reset) => "login reset",
             Self::Proxy(Kind::Login, Cut::Hole) => "login hole",
+            Self::Failpoint(point) => point.name(),
             Self::Random => "random time",
             Self::Journal => "journal write",
             Self::ServerKilled => "server killed",
@@ -163,7 +169,7 @@ impl Point {
         }
     }
 
-    /// Whether it can be met on this path.
+    /// Whether it can be met on this path. Which of its own places a host passes, an undisturbed run shows.
     pub(crate) fn lies_on(self, path: Path, has_row_locks: bool) -> bool {
         match self {
             Self::Proxy(Kind::Change, _) | Self::Stopped | Self::ConfigReplaced | Self::PluginReplaced => {
@@ -172,6 +178,7 @@ impl Point {
             Self::RowLock => has_row_locks && matches!(path, Path::Rotate | Path::Admin),
             Self::Cancelled | Self::TakenBack => path.can_go_back(),
             Self::Proxy(Kind::Login, _)
+            | Self::Failpoint(_)
             | Self::Random
             | Self::Journal
             | Self::ServerKilled
