@@ -1,6 +1,8 @@
 //! What the host itself saw in one call of a plugin. It counts, not what the plugin says (rules H7 and H13).
 
-use keywheel_manifest::{SecretRole, ShapeEffect};
+use std::collections::BTreeSet;
+
+use keywheel_manifest::{SecretRole, ShapeEffect, canonical_address};
 use keywheel_model::{Effect, Role, StepError, Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -176,6 +178,25 @@ impl StepReport {
         ))
     }
 
+    /// The same, of a credential that several servers hold: one that was left out may say something else. `nodes` as
+    /// [`Manifest::nodes`](keywheel_manifest::Manifest::nodes) gives them.
+    pub fn vouched_on(&self, nodes: &BTreeSet<String>, claimed: Verdict) -> Verdict {
+        let vouched = self.vouched(claimed);
+        if matches!(vouched, Verdict::Unknown(_)) {
+            return vouched;
+        }
+        let seen: BTreeSet<String> = self
+            .subject_logins()
+            .map(|login| canonical_address(&login.destination))
+            .collect();
+        match nodes.iter().find(|node| !seen.contains(*node)) {
+            None => vouched,
+            Some(left_out) => Verdict::Unknown(format!(
+                "the plugin's answer leaves a server out: the host saw no login at {left_out}"
+            )),
+        }
+    }
+
     pub(crate) fn settle(&mut self, effect: Effect) {
         self.settled = Some(self.settled.unwrap_or(Effect::None).max(effect));
     }
@@ -237,6 +258,28 @@ mod tests {
         for claimed in [Verdict::Accepted, Verdict::Rejected] {
             assert!(matches!(limited.vouched(claimed), Verdict::Unknown(_)));
         }
+    }
+
+    #[test]
+    fn a_verdict_that_leaves_a_server_out_is_unknown() {
+        let nodes = |all: &[&str]| all.iter().map(|node| (*node).to_owned()).collect::<BTreeSet<_>>();
+        let one = report(vec![LoginSeen {
+            destination: "DB.:5432".to_owned(),
+            ..login(Role::Subject, LoginResult::Accepted)
+        }]);
+        for of in [&[][..], &["db:5432"]] {
+            assert_eq!(one.vouched_on(&nodes(of), Verdict::Accepted), Verdict::Accepted);
+        }
+        for of in [&["db:5432", "db2:5432"][..], &["db:5433"]] {
+            assert!(matches!(
+                one.vouched_on(&nodes(of), Verdict::Accepted),
+                Verdict::Unknown(_)
+            ));
+        }
+        assert!(matches!(
+            one.vouched_on(&nodes(&["db:5432"]), Verdict::Rejected),
+            Verdict::Unknown(_)
+        ));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 /// Where a target is, in the one spelling that every other spelling of it shares: literal addresses as RFC 5952 writes them, IPv4
 /// inside IPv6 as IPv4; names in lower case without the root's dot (RFC 4343); ports without leading zeros; `host:port` as both. What
 /// is none of these stays as it is. Two names that resolve to one address stay two: only a resolver could tell.
-pub(crate) fn canonical(text: &str) -> String {
+pub fn canonical(text: &str) -> String {
     let bare = text
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))

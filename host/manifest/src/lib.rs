@@ -20,6 +20,7 @@ mod section;
 mod shape;
 mod template;
 
+pub use address::canonical as canonical_address;
 pub use call::{Call, FrameToken, Part, Piece, Position, Request, SecretRole, SecretUse};
 pub use canonical::canonical_json;
 pub use error::Error;

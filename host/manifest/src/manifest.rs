@@ -295,6 +295,27 @@ impl Manifest {
         principals
     }
 
+    /// The servers that hold the credential, `host:port` in the one spelling of [`canonical_address`](crate::canonical_address): a verdict that leaves
+    /// one of them out is none (rule H7). Empty where the target is not told by hosts and ports.
+    pub fn nodes(&self, configuration: &Value) -> BTreeSet<String> {
+        let node = |row: Vec<String>| match row.as_slice() {
+            [host, port] if port.parse::<u16>().is_ok() => {
+                // Without brackets the colons of an IPv6 address would run into the port's.
+                let host = address::canonical(host);
+                Some(if host.contains(':') {
+                    format!("[{host}]:{port}")
+                } else {
+                    format!("{host}:{port}")
+                })
+            }
+            _ => None,
+        };
+        let rows = expand(&self.target, configuration).into_iter();
+        rows.filter_map(node)
+            .map(|node| address::canonical(&node))
+            .collect()
+    }
+
     /// What a configuration is checked with: no reference leads out of the schema, and patterns are matched in linear time, since the
     /// schema is a stranger's.
     ///

@@ -281,6 +281,18 @@ fn a_principal_is_each_account_on_each_node_and_equal_for_equal_values() {
 }
 
 #[test]
+fn the_servers_of_a_target_are_its_hosts_with_their_ports() {
+    let manifest = good();
+    let nodes = |list: Value| manifest.nodes(&json!({"nodes": list, "role": "x"}));
+    let two =
+        nodes(json!([{"host": "A.", "port": 1}, {"host": "::1", "port": "02"}, {"host": "a", "port": 1}]));
+    let spelled = ["a:1", "[::1]:2"].map(keywheel_manifest::canonical_address);
+    assert_eq!(two, spelled.into_iter().collect());
+    // What is told by no host and port is not one server of several.
+    assert!(nodes(json!([{"host": "a", "port": "main"}])).is_empty());
+}
+
+#[test]
 fn another_spelling_of_the_host_is_the_same_principal_and_of_the_account_another() {
     let manifest = good();
     let of = |host: &str, port: Value, role: &str| {

@@ -1,5 +1,6 @@
 //! One call of a plugin: a fresh instance, its limits, and what came of it in the eyes of the host.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keywheel_capability::bindings::exports::keywheel::plugin::rotator;
@@ -66,6 +67,7 @@ impl Plugin {
         let limits = *self.runtime.limits();
         let within = state.remaining().min(WALL_CLOCK_LIMIT) + GRACE;
         let step = state.step().step;
+        let nodes = self.manifest().nodes(&state.step().config);
         let meter = Meter::default();
         let mut store = store(
             &self.runtime.engine,
@@ -85,7 +87,7 @@ impl Plugin {
             },
             Err(_elapsed) => Called::Stopped(Stop::WallClock),
         };
-        let ended = end(called, store.into_data().host, &meter);
+        let ended = end(called, &nodes, store.into_data().host, &meter);
         let us = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(
             plugin = %self.manifest().name,
@@ -207,7 +209,7 @@ fn masked(store: &mut Store<Data>, plan: &str) -> Result<String, StepError> {
     }
 }
 
-fn end(called: Called, mut host: HostState, meter: &Meter) -> StepEnd {
+fn end(called: Called, nodes: &BTreeSet<String>, mut host: HostState, meter: &Meter) -> StepEnd {
     let mut stop = None;
     let result = match called {
         Called::Value(value) => Ok(bounded(value, &mut host)),
@@ -237,7 +239,7 @@ fn end(called: Called, mut host: HostState, meter: &Meter) -> StepEnd {
             &Stop::Guarded(keywheel_capability::Stop::Reflection),
             effect,
         )),
-        Ok(StepValue::Verdict(verdict)) => Ok(StepValue::Verdict(seen.vouched(verdict))),
+        Ok(StepValue::Verdict(verdict)) => Ok(StepValue::Verdict(seen.vouched_on(nodes, verdict))),
         other => other,
     };
     StepEnd {

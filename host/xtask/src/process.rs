@@ -83,6 +83,20 @@ pub(crate) fn stream(command: &mut Command, mut see: impl FnMut(&str)) -> anyhow
     Ok(child.wait().context("cannot wait for the end")?.success())
 }
 
+/// Runs to the end and gives whether it succeeded, with what it wrote to its standard output; its error output goes to the terminal.
+///
+/// # Errors
+/// It could not be started, or wrote no UTF-8.
+pub(crate) fn read(command: &mut Command) -> anyhow::Result<(bool, String)> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start `{}`", shown(command)))?;
+    let text =
+        String::from_utf8(output.stdout).with_context(|| format!("`{}` wrote no UTF-8", shown(command)))?;
+    Ok((output.status.success(), text))
+}
+
 /// Runs, but no longer than `limit`; says whether it succeeded in time.
 ///
 /// # Errors

@@ -1,8 +1,13 @@
 //! `cargo xtask test`: builds the plugins, runs every test of both workspaces, and sums the runners' closing lines.
 
+mod suites;
+
 use std::path::Path;
 
+use keywheel_kit::Server;
+
 use crate::{plugins, process};
+use suites::Suite;
 
 /// What to hand on.
 #[derive(clap::Args)]
@@ -39,38 +44,68 @@ impl Sum {
 }
 
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
-    if options.arguments.is_empty() {
-        println!(
-            "test: on two cores the first build takes about 10 minutes, and the tests then about 13; cargo shows where it is"
-        );
-    }
     let built = plugins::run(root, &plugins::Options::default())?;
     let mut sum = Sum::default();
-    let mut well = true;
-    if options.arguments.is_empty() {
-        let mut guests = process::cargo(&root.join("plugins"));
-        guests
-            .args(["test", "--locked", "--no-fail-fast"])
-            .env("CARGO_TARGET_DIR", root.join("plugins/target"));
-        well &= process::stream(&mut guests, |line| sum.see(line))?;
-    }
-    let mut host = process::cargo(root);
-    host.args(["test", "--locked", "--no-fail-fast"]);
-    if !options
-        .arguments
-        .iter()
-        .any(|argument| argument == "-p" || argument.starts_with("--package"))
-    {
-        host.arg("--workspace");
-    }
-    host.args(&options.arguments).env("KEYWHEEL_PLUGINS", built);
-    well &= process::stream(&mut host, |line| sum.see(line))?;
+    let well = if options.arguments.is_empty() {
+        println!(
+            "test: on two cores the first build takes about 10 minutes, and the tests then about 10; each prints when it ends"
+        );
+        whole(root, &built, &mut sum)?
+    } else {
+        some(root, &built, &options.arguments, &mut sum)?
+    };
     if !well && sum.failed == 0 {
         println!("a build or a runner failed without a result of its own; it is counted as one failure");
         sum.failed = 1;
     }
     println!("{} passed, {} failed", sum.passed, sum.failed);
     Ok(well && sum.failed == 0)
+}
+
+/// Everything: the guests' tests, the host's side by side, and the examples in the documentation.
+fn whole(root: &Path, built: &Path, sum: &mut Sum) -> anyhow::Result<bool> {
+    // Once, and not by several tests at the same time.
+    for server in [Server::Postgres, Server::Redis] {
+        server.installed()?;
+    }
+    let mut guests = process::cargo(&root.join("plugins"));
+    guests
+        .args(["test", "--locked", "--no-fail-fast"])
+        .env("CARGO_TARGET_DIR", root.join("plugins/target"));
+    let mut well = process::stream(&mut guests, |line| sum.see(line))?;
+    let mut build = process::cargo(root);
+    build.args([
+        "test",
+        "--locked",
+        "--workspace",
+        "--no-run",
+        "--message-format=json-render-diagnostics",
+    ]);
+    let (is_built, messages) = process::read(&mut build)?;
+    if !is_built {
+        return Ok(false);
+    }
+    let suites: Vec<Suite> = messages.lines().filter_map(Suite::told).collect();
+    anyhow::ensure!(!suites.is_empty(), "cargo told of no test program");
+    well &= suites::run(suites, &[("KEYWHEEL_PLUGINS", built)], &mut |line| sum.see(line))?;
+    let mut examples = process::cargo(root);
+    examples.args(["test", "--locked", "--workspace", "--doc", "--no-fail-fast"]);
+    well &= process::stream(&mut examples, |line| sum.see(line))?;
+    Ok(well)
+}
+
+/// What the arguments name, by cargo's own runner.
+fn some(root: &Path, built: &Path, arguments: &[String], sum: &mut Sum) -> anyhow::Result<bool> {
+    let mut host = process::cargo(root);
+    host.args(["test", "--locked", "--no-fail-fast"]);
+    if !arguments
+        .iter()
+        .any(|argument| argument == "-p" || argument.starts_with("--package"))
+    {
+        host.arg("--workspace");
+    }
+    host.args(arguments).env("KEYWHEEL_PLUGINS", built);
+    process::stream(&mut host, |line| sum.see(line))
 }
 
 #[cfg(test)]

@@ -51,8 +51,8 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
         if stranger == Some(name) {
             plan.replaces(["postgres.replaces", "postgres.in-use"], name, role.number("sessions"));
         }
-        // A role of which the vault has a password has shown that it is asked for it.
-        if (current.is_none() || stranger == Some(name)) && Session::open(connector(config, name)).is_ok() {
+        // Asked each time: pg_hba.conf may have changed since the last login, and after `apply` it would be too late.
+        if Session::open(connector(config, name)).is_ok() {
             let message = format!("the server lets {name} in without asking for its password: no login proves one");
             plan.problem("postgres.not-asked", message, "let pg_hba.conf ask for it: scram-sha-256");
         }
