@@ -85,8 +85,15 @@ impl Scene {
         let task = self.prepare(path)?;
         let trace = tempfile::NamedTempFile::new()?;
         let mut traced = self.host.traced(&task.words(), trace.path());
-        let output = self.host.start(&mut traced, task.stdin())?.wait(COMMAND_DEADLINE)?;
-        ensure!(output.code == 0, "with failpoints, undisturbed:\n{}", output.printed);
+        let output = self
+            .host
+            .start(&mut traced, task.stdin())?
+            .wait(COMMAND_DEADLINE)?;
+        ensure!(
+            output.code == 0,
+            "with failpoints, undisturbed:\n{}",
+            output.printed
+        );
         self.prove(&task)?;
         let passed = std::fs::read_to_string(trace.path())?;
         let times = |point: Failpoint| passed.lines().filter(|line| *line == point.name()).count() as u64;

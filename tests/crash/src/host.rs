@@ -88,7 +88,10 @@ impl Host {
     /// The same, by the test build: it dies when it is at the place for this time.
     pub(crate) fn failing(&self, words: &[&str], place: &str, time: u64) -> Command {
         let mut command = self.command_of(&self.failpoints, words);
-        command.env("FAILPOINTS", format!("{place}={}*off->return", time.saturating_sub(1)));
+        command.env(
+            "FAILPOINTS",
+            format!("{place}={}*off->return", time.saturating_sub(1)),
+        );
         command
     }
 

@@ -20,8 +20,7 @@ use crate::target::{Target, postgres, redis};
 /// The vaults there are.
 const VAULTS: [&str; 1] = ["embedded"];
 
-const BUILD_FAILPOINTS: &str =
-    "cargo build -p keywheel-cli --features failpoints --bin keywheel-failpoints";
+const BUILD_FAILPOINTS: &str = "cargo build -p keywheel-cli --features failpoints --bin keywheel-failpoints";
 
 /// From the first fault to the end of the recovery.
 const RECOVERY_SECONDS: u64 = 60;
@@ -248,7 +247,10 @@ impl Session {
         let mut cells = Vec::new();
         for point in Point::all() {
             for path in Path::ALL {
-                if wanted(point, path) && point.lies_on(path, scene.has_row_locks) && scene.passes(path, point) {
+                if wanted(point, path)
+                    && point.lies_on(path, scene.has_row_locks)
+                    && scene.passes(path, point)
+                {
                     cells.push(Cell { point, path });
                 }
             }

@@ -75,7 +75,11 @@ pub(crate) struct Places<'a> {
 impl Scene {
     /// Whether an undisturbed run of the path passes the point, if it is one of the host's own places.
     pub(crate) fn passes(&self, path: Path, point: Point) -> bool {
-        let passed = |place| self.baselines.get(&path).is_some_and(|known| known.places.contains_key(&place));
+        let passed = |place| {
+            self.baselines
+                .get(&path)
+                .is_some_and(|known| known.places.contains_key(&place))
+        };
         !matches!(point, Point::Failpoint(place) if !passed(place))
     }
 
@@ -85,7 +89,11 @@ impl Scene {
         let folder = places.evidence.join(name);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let record = Arc::new(Record::create(&folder.join("record.jsonl"), Instant::now())?);
-        let host = Host::init((places.binary, places.failpoints), folder.join("host"), folder.join("host.log"))?;
+        let host = Host::init(
+            (places.binary, places.failpoints),
+            folder.join("host"),
+            folder.join("host.log"),
+        )?;
         let vault = Vault::of(&host, folder.join("copy"))?;
         let witness = Witness::start(Arc::clone(&record), target.port(), target.client());
         let (port, make, has_row_locks) = (target.port(), target.dialect(), target.has_row_locks());

@@ -49,6 +49,30 @@ async fn a_state_changes_only_from_the_version_that_was_read() {
     assert_eq!(done.await.expect("all of it"), 3);
 }
 
+/// A run that was begun while the clock stood a day behind has the smallest id of its rotation.
+#[tokio::test]
+async fn the_open_run_of_a_rotation_comes_first_whatever_the_clock_said() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(&dir.path().join("state"));
+    let done = store.write(move |tx| {
+        for number in [2, 3, 1] {
+            tx.begin_run(&run(number))?;
+            if number != 1 {
+                tx.finish_run(&RunId::from_number(number), "done")?;
+            }
+        }
+        let rotation = run(1).rotation;
+        let ids = |runs: Vec<keywheel_store::Run>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
+        assert_eq!(
+            ids(tx.runs(Some(&rotation), 9)?),
+            [1, 3, 2].map(RunId::from_number)
+        );
+        assert_eq!(ids(tx.runs(None, 9)?), [3, 2, 1].map(RunId::from_number));
+        Ok::<_, Error>(())
+    });
+    done.await.expect("all of it");
+}
+
 #[tokio::test]
 async fn fences_grow_for_ever_and_only_the_last_is_live() {
     let dir = tempfile::tempdir().expect("directory");
