@@ -109,16 +109,15 @@ impl Journal {
 
     pub(crate) async fn load(&self, id: &RunId) -> Result<(Run, Saved), Error> {
         let wanted = id.clone();
-        let row = self
+        let (row, now) = self
             .store
-            .read(move |reader| Ok::<_, Error>(reader.run(&wanted)?))
+            .read(move |reader| Ok::<_, Error>((reader.run(&wanted)?, reader.now())))
             .await?;
         let row = row.ok_or_else(|| Error::NoRun { run: id.clone() })?;
-        let saved = Saved {
-            state: read_state(&row)?,
-            version: row.version,
-        };
-        Ok((row, saved))
+        let mut state = read_state(&row)?;
+        state.set_back(row.updated.saturating_since(now));
+        let version = row.version;
+        Ok((row, Saved { state, version }))
     }
 
     /// What a run pinned of its rotation.
@@ -210,6 +209,7 @@ impl Journal {
                     keys,
                     until,
                 };
+                tx.set_leases_back(&request.keys, LEASE)?;
                 free_ghosts(tx, &request.keys)?;
                 let ours = request
                     .keys

@@ -1,7 +1,6 @@
 //! Secrets by name: listed, shown, imported, read, rolled back.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use keywheel_audit::Entry;
 use keywheel_capability::handle::{Alphabet, Labels};
@@ -14,7 +13,7 @@ use keywheel_workflow::Event;
 use serde_json::json;
 
 use crate::engine::{Engine, Inner, actor};
-use crate::journal::free_ghosts;
+use crate::journal::{LEASE, free_ghosts};
 use crate::labels::metadata;
 use crate::untried::untried_words;
 use crate::view::{RunView, SecretView, VersionView};
@@ -22,9 +21,6 @@ use crate::{Error, Left, Order};
 
 /// Most bytes of an imported value.
 const VALUE_BYTES: usize = 64 * 1024;
-
-/// How long an import may hold its name.
-const HOLD: Duration = Duration::from_mins(1);
 
 /// A credential that exists already.
 pub struct Import {
@@ -325,7 +321,7 @@ impl Inner {
             run: run.clone(),
             holder: actor(),
             keys,
-            until: self.clock.now() + HOLD,
+            until: self.clock.now() + LEASE,
         };
         let fence = self
             .store

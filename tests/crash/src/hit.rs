@@ -10,7 +10,7 @@ use keywheel_failpoint::Point as Failpoint;
 use rustix::process::Signal;
 
 use crate::host::{COMMAND_DEADLINE, Output, Started};
-use crate::points::{Cut, Path, Point};
+use crate::points::{Cut, Day, Path, Point};
 use crate::proxy::{Kind, Verdict};
 use crate::record::Fact;
 use crate::scene::{STEP_SECONDS, Scene};
@@ -56,8 +56,17 @@ impl Scene {
                 let times = known.places.get(&place).copied().unwrap_or(1);
                 self.at_place(work, place, 1 + dice.which % times)
             }
-            Point::Random | Point::Cancelled | Point::TakenBack => self.after(work, span, Signal::KILL),
-            Point::Interrupted => self.after(work, span, Signal::INT),
+            Point::Random | Point::Cancelled | Point::TakenBack => {
+                self.after(self.begin(work)?, span, Signal::KILL)
+            }
+            Point::Interrupted => self.after(self.begin(work)?, span, Signal::INT),
+            Point::Clock(day) => {
+                let offset = if day == Day::Ahead { "+1d" } else { "-1d" };
+                self.fault(&format!("its clock is at {offset}"));
+                let mut faked = self.host.faked(&work.words, &keywheel_kit::faketime()?, offset);
+                let started = self.host.start(&mut faked, work.stdin)?;
+                self.after(started, span, Signal::KILL)
+            }
             Point::Journal => self.at_write(work, 1 + known.writes * dice.when / 1000),
             Point::ServerKilled => self.server_killed(work, span, dice),
             Point::FileLimit => self.within(work, 4096 + dice.when * 256),
@@ -102,8 +111,7 @@ impl Scene {
     }
 
     /// A signal after some time.
-    fn after(&self, work: &Work, span: Duration, signal: Signal) -> Result<Hit> {
-        let mut started = self.begin(work)?;
+    fn after(&self, mut started: Started, span: Duration, signal: Signal) -> Result<Hit> {
         let begun = Instant::now();
         while begun.elapsed() < span && !started.has_ended()? {
             sleep(PAUSE);

@@ -102,6 +102,16 @@ impl Host {
         command
     }
 
+    /// The same by another clock. What time has passed since something is not changed, only what day it is.
+    pub(crate) fn faked(&self, words: &[&str], library: &Path, offset: &str) -> Command {
+        let mut command = self.command(words);
+        command
+            .env("LD_PRELOAD", library)
+            .env("FAKETIME", offset)
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        command
+    }
+
     /// The same where no file may grow beyond so many bytes.
     pub(crate) fn limited(&self, words: &[&str], bytes: u64) -> Command {
         let mut command = Command::new("prlimit");

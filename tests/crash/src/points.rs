@@ -83,6 +83,15 @@ impl Cut {
     }
 }
 
+/// Where a host's clock stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Day {
+    /// Tomorrow: for the recovery the clock steps back.
+    Ahead,
+    /// Yesterday: it jumps forward.
+    Behind,
+}
+
 /// Where and how the host is hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Point {
@@ -90,6 +99,8 @@ pub(crate) enum Point {
     Proxy(Kind, Cut),
     /// The host's test build dies at a place of its own.
     Failpoint(Failpoint),
+    /// Works a day ahead or behind, by its clock, and is killed at a random time; the recovery has the right clock.
+    Clock(Day),
     /// `SIGKILL` at a random time.
     Random,
     /// `SIGKILL` as soon as the journal has so many changes more.
@@ -122,6 +133,8 @@ impl Point {
             .into_iter()
             .flat_map(|kind| Cut::ALL.map(|cut| Self::Proxy(kind, cut)));
         let others = [
+            Self::Clock(Day::Ahead),
+            Self::Clock(Day::Behind),
             Self::Random,
             Self::Journal,
             Self::ServerKilled,
@@ -154,6 +167,8 @@ impl Point {
             Self::Proxy(Kind::Login, Cut::Reset) => "login reset",
             Self::Proxy(Kind::Login, Cut::Hole) => "login hole",
             Self::Failpoint(point) => point.name(),
+            Self::Clock(Day::Ahead) => "clock ahead",
+            Self::Clock(Day::Behind) => "clock behind",
             Self::Random => "random time",
             Self::Journal => "journal write",
             Self::ServerKilled => "server killed",
@@ -179,6 +194,7 @@ impl Point {
             Self::Cancelled | Self::TakenBack => path.can_go_back(),
             Self::Proxy(Kind::Login, _)
             | Self::Failpoint(_)
+            | Self::Clock(_)
             | Self::Random
             | Self::Journal
             | Self::ServerKilled

@@ -95,6 +95,11 @@ pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) ->
     let known = chosen(options)?;
     is_there(&programs.binary, "cargo build -p keywheel-cli")?;
     is_there(&programs.failpoints, BUILD_FAILPOINTS)?;
+    if let Err(missing) = keywheel_kit::faketime() {
+        say(&format!(
+            "crash: skipped are `clock ahead` and `clock behind`: {missing:#}"
+        ));
+    }
     let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
     let folder = std::path::absolute(programs.evidence.join(seed.to_string()))?;
     if folder.exists() {
@@ -244,9 +249,13 @@ impl Session {
                 .is_none_or(|word| point.name().contains(word));
             named && options.path.as_ref().is_none_or(|name| path.name() == name)
         };
+        let has_clock = keywheel_kit::faketime().is_ok();
         let mut cells = Vec::new();
         for point in Point::all() {
             for path in Path::ALL {
+                if matches!(point, Point::Clock(_)) && !has_clock {
+                    continue;
+                }
                 if wanted(point, path)
                     && point.lies_on(path, scene.has_row_locks)
                     && scene.passes(path, point)

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_model::{Effect, Fence, RunId, Timestamp};
-use keywheel_store::{Due, Error, LeaseKey, Options, Store};
+use keywheel_store::{Due, Error, LeaseKey, LeaseRequest, Options, Store};
 
 use crate::{BEGIN, SetClock, in_seconds, intent, lease, open, run};
 
@@ -71,6 +71,36 @@ async fn the_open_run_of_a_rotation_comes_first_whatever_the_clock_said() {
         Ok::<_, Error>(())
     });
     done.await.expect("all of it");
+}
+
+/// What was taken by a clock that stood a day ahead would hold others up for that day.
+#[tokio::test]
+async fn what_a_clock_left_ahead_of_now_is_brought_back_with_what_was_left_of_it() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (store, clock) = moving(&dir.path().join("state"));
+    let (length, day) = (Duration::from_secs(30), Duration::from_secs(86_400));
+    clock.advance(day);
+    let taken = store.write(move |tx| {
+        let until = tx.now() + length;
+        let fence = tx.acquire_leases(&LeaseRequest {
+            until,
+            ..lease(1, "a")
+        })?;
+        tx.extend_effects(&RunId::from_number(1), fence, tx.now() + Duration::from_secs(2))
+    });
+    taken.await.expect("a lease");
+    clock.set_back(day);
+    // The second time there is nothing left to mend.
+    for _ in 0..2 {
+        let seen = store.write(move |tx| {
+            let keys = lease(1, "a").keys;
+            tx.set_leases_back(&keys, length)?;
+            tx.lease(&keys[0])
+        });
+        let seen = seen.await.expect("read").expect("there");
+        assert_eq!((seen.until, seen.effects_until), (in_seconds(30), in_seconds(2)));
+        clock.advance(Duration::from_secs(1));
+    }
 }
 
 #[tokio::test]
