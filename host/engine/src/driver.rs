@@ -1,5 +1,6 @@
 //! The loop around the machine: an event in, the new state made durable, the effect performed, its report the next event.
 
+use keywheel_failpoint::{Point, reach};
 use keywheel_model::{ErrorKind, Fence, Timestamp};
 use keywheel_workflow::{Effect, Event, Lease, Next, Report, State, step};
 use std::sync::Arc;
@@ -185,7 +186,12 @@ impl Driver<'_> {
         state: &State,
         held: Option<Fence>,
     ) -> Result<Option<Report>, Error> {
-        let work = self.performer.perform(self.inner, effect, state, held);
+        let work = async {
+            reach(Point::EffectBefore);
+            let report = self.performer.perform(self.inner, effect, state, held).await;
+            reach(Point::EffectAfter);
+            report
+        };
         let Some(fence) = held else {
             return work.await.map(Some);
         };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use keywheel_audit::Entry;
+use keywheel_failpoint::{Point, reach};
 use keywheel_model::{Fence, RunId, Safety, StepName, Timestamp, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest, NewRun, Run, Store, Transaction};
 use keywheel_workflow::{Effect, Ending, FORMAT, Lease, Next, Note, NoteKind, Pinned, State};
@@ -90,6 +91,7 @@ impl Journal {
             .with(
                 json!({"secret": new.secret.as_str(), "trigger": state.settings.trigger, "reason": reason}),
             );
+        reach(Point::BeginBefore);
         self.store
             .write(move |tx| {
                 if let Some(run) = tx.open_run_of(&new.secret)? {
@@ -101,21 +103,21 @@ impl Journal {
                 Ok(())
             })
             .await?;
+        reach(Point::BeginAfter);
         Ok(Saved { state, version: 1 })
     }
 
     pub(crate) async fn load(&self, id: &RunId) -> Result<(Run, Saved), Error> {
         let wanted = id.clone();
-        let row = self
+        let (row, now) = self
             .store
-            .read(move |reader| Ok::<_, Error>(reader.run(&wanted)?))
+            .read(move |reader| Ok::<_, Error>((reader.run(&wanted)?, reader.now())))
             .await?;
         let row = row.ok_or_else(|| Error::NoRun { run: id.clone() })?;
-        let saved = Saved {
-            state: read_state(&row)?,
-            version: row.version,
-        };
-        Ok((row, saved))
+        let mut state = read_state(&row)?;
+        state.set_back(row.updated.saturating_since(now));
+        let version = row.version;
+        Ok((row, Saved { state, version }))
     }
 
     /// What a run pinned of its rotation.
@@ -142,6 +144,7 @@ impl Journal {
     ) -> Result<Kept, Error> {
         let text = write_state(&next.state)?;
         let (state, effect, version) = (next.state.clone(), next.effect.clone(), saved.version);
+        reach(Point::SaveBefore);
         let kept = self
             .store
             .write(move |tx| {
@@ -169,6 +172,7 @@ impl Journal {
             .await;
         match kept {
             Ok(version) => {
+                reach(Point::SaveAfter);
                 saved.version = version;
                 saved.state.clone_from(&next.state);
                 Ok(Kept::Yes)
@@ -205,6 +209,7 @@ impl Journal {
                     keys,
                     until,
                 };
+                tx.set_leases_back(&request.keys, LEASE)?;
                 free_ghosts(tx, &request.keys)?;
                 let ours = request
                     .keys

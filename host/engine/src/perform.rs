@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_capability::Cancel;
+use keywheel_failpoint::{Point, reach};
 use keywheel_model::{
     Effect as Reach, ErrorKind, Fence, SecretName, Stage, StepError, StepName, Verdict, VersionId,
 };
@@ -311,6 +312,7 @@ async fn promote(
     let proved = state.proved || state.phase == Phase::RollForward;
     let row = vault_row(state, NoteKind::Promoted { proved }, version);
     let rider = Rider::new(move |tx| tx.audit(&row).map(|_| ()));
+    reach(Point::PromoteBefore);
     let promoted = if found.stage == Stage::Pending {
         let promotion = Promotion {
             name: name.clone(),
@@ -326,6 +328,7 @@ async fn promote(
         rolled.map(|_| ())
     };
     promoted.map_err(store_failure)?;
+    reach(Point::PromoteAfter);
     inner.retire(before.as_ref());
     Ok(())
 }

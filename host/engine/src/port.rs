@@ -13,6 +13,7 @@ use keywheel_capability::handle::{Labels, StoredAt};
 use keywheel_capability::port::{
     AuditFact, Conclusion, Intent, Loaded, NewVersion, Output, RunPort, VaultWrite, VersionFacts, Wanted,
 };
+use keywheel_failpoint::{Point, reach};
 use keywheel_model::{ErrorKind, Role, SecretBytes, SecretName, StepError, StepName, Timestamp, VersionId};
 use keywheel_vault::Author;
 use keywheel_workflow::Call;
@@ -191,11 +192,17 @@ impl RunPort for Port {
     }
 
     async fn intend(&self, intent: &Intent) -> Result<u64, StepError> {
-        self.append_intent(intent).await
+        reach(Point::IntentBefore);
+        let number = self.append_intent(intent).await?;
+        reach(Point::IntentAfter);
+        Ok(number)
     }
 
     async fn conclude(&self, intent: u64, conclusion: &Conclusion) -> Result<(), StepError> {
-        self.append_conclusion(intent, conclusion).await
+        reach(Point::ConcludeBefore);
+        self.append_conclusion(intent, conclusion).await?;
+        reach(Point::ConcludeAfter);
+        Ok(())
     }
 
     async fn audit(&self, fact: &AuditFact) -> Result<(), StepError> {

@@ -1,11 +1,11 @@
 //! Secrets by name: listed, shown, imported, read, rolled back.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use keywheel_audit::Entry;
 use keywheel_capability::handle::{Alphabet, Labels};
 use keywheel_capability::mask::holds_weak;
+use keywheel_failpoint::{Point, reach};
 use keywheel_model::{RunId, SecretBytes, SecretName, StepError, Trigger, Verdict, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest};
 use keywheel_vault::{Author, Origin, Pending, Promotion, Rider, SecretValue, Vault as _};
@@ -13,7 +13,7 @@ use keywheel_workflow::Event;
 use serde_json::json;
 
 use crate::engine::{Engine, Inner, actor};
-use crate::journal::free_ghosts;
+use crate::journal::{LEASE, free_ghosts};
 use crate::labels::metadata;
 use crate::untried::untried_words;
 use crate::view::{RunView, SecretView, VersionView};
@@ -21,9 +21,6 @@ use crate::{Error, Left, Order};
 
 /// Most bytes of an imported value.
 const VALUE_BYTES: usize = 64 * 1024;
-
-/// How long an import may hold its name.
-const HOLD: Duration = Duration::from_mins(1);
 
 /// A credential that exists already.
 pub struct Import {
@@ -256,10 +253,12 @@ impl Engine {
         let by = inner.hold(&run, vec![LeaseKey::Secret(name.clone())]).await?;
         let current = head.current().map(|version| version.id.clone());
         let rider = audited("secret.rollback", name, Some(&run));
+        reach(Point::RollbackBefore);
         let rolled = inner
             .vault
             .roll_back(&by, name, to, current.as_ref(), rider)
             .await;
+        reach(Point::RollbackAfter);
         inner.journal.release(&run, by.fence).await?;
         let version = rolled?;
         inner.retire(current.as_ref());
@@ -275,10 +274,12 @@ impl Inner {
     async fn store_adopted(&self, run: &RunId, keys: &[LeaseKey], import: &Import) -> Result<(), Error> {
         let by = self.hold(run, keys.to_vec()).await?;
         let rider = audited("secret.import", &import.name, Some(run));
+        reach(Point::PendingBefore);
         let stored = match pending(import) {
             Ok(pending) => self.vault.import(&by, pending, rider).await.map_err(Error::from),
             Err(error) => Err(error),
         };
+        reach(Point::PendingAfter);
         self.journal.release(run, by.fence).await?;
         stored.map(|_| ())
     }
@@ -320,7 +321,7 @@ impl Inner {
             run: run.clone(),
             holder: actor(),
             keys,
-            until: self.clock.now() + HOLD,
+            until: self.clock.now() + LEASE,
         };
         let fence = self
             .store

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use keywheel_model::{Fence, RunId, SecretName, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -166,6 +167,28 @@ impl Transaction<'_> {
             }
         }
         self.grant(request)
+    }
+
+    /// Mends leases that bear a time ahead of now: the clock was set back since they were taken for `length` or kept. What was left of them then, and
+    /// of the time in which something begun under them may land, is what is left now.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn set_leases_back(&self, keys: &[LeaseKey], length: Duration) -> Result<(), Error> {
+        let sql = "UPDATE lease SET until = until - ?3, effects_until = max(effects_until - ?3, 0) WHERE kind = ?1 AND name = ?2";
+        for key in keys {
+            let Some(lease) = self.lease(key)? else { continue };
+            let ahead = (lease.until - length)
+                .as_unix_ms()
+                .saturating_sub(self.now.as_unix_ms());
+            if ahead > 0 {
+                let (kind, name) = key.parts();
+                self.connection
+                    .prepare_cached(sql)?
+                    .execute(params![kind, name, ahead])?;
+            }
+        }
+        Ok(())
     }
 
     fn grant(&self, request: &LeaseRequest) -> Result<Fence, Error> {

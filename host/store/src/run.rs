@@ -103,17 +103,18 @@ impl Reader<'_> {
             .optional()?)
     }
 
-    /// The newest runs, of one rotation or of all, newest first, at most `limit`.
+    /// The newest runs, of one rotation or of all, newest first, at most `limit`. Of one rotation the open one comes first: where the clock was set
+    /// back, later runs have smaller ids.
     ///
     /// # Errors
     /// What SQLite refuses.
     pub fn runs(&self, rotation: Option<&RotationName>, limit: u32) -> Result<Vec<Run>, Error> {
-        let filter = if rotation.is_some() {
-            "WHERE rotation = ?1"
+        let which = if rotation.is_some() {
+            "WHERE rotation = ?1 ORDER BY finished IS NULL DESC, id DESC"
         } else {
-            "WHERE ?1 IS NULL"
+            "WHERE ?1 IS NULL ORDER BY id DESC"
         };
-        let sql = format!("SELECT {COLUMNS} FROM run {filter} ORDER BY id DESC LIMIT ?2");
+        let sql = format!("SELECT {COLUMNS} FROM run {which} LIMIT ?2");
         let rotation = rotation.map(RotationName::as_str);
         let mut statement = self.connection.prepare_cached(&sql)?;
         Ok(statement

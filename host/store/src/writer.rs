@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use keywheel_failpoint::{Point, reach};
 use keywheel_model::{Clock, SecretBytes};
 use rusqlite::{Connection, ffi};
 use tokio::sync::{mpsc, oneshot};
@@ -206,6 +207,7 @@ impl Writing {
             audit_key: key.as_ref(),
         };
         let kept = catch_unwind(AssertUnwindSafe(|| job(Ok(&transaction)))).unwrap_or_default();
+        reach(Point::ChangeMade);
         if self.connection.is_autocommit() {
             return kept;
         }
@@ -233,6 +235,7 @@ impl Writing {
             let _ = self.connection.execute_batch("ROLLBACK");
             return Ok(());
         }
+        reach(Point::CommitBefore);
         if let Err(error) = self.connection.execute_batch("COMMIT") {
             if !self.connection.is_autocommit() {
                 let _ = self.connection.execute_batch("ROLLBACK");
@@ -240,6 +243,7 @@ impl Writing {
             tracing::error!(error = %error, changes, "a commit failed; nothing of it was kept");
             return Err(Failure(Arc::new(error)));
         }
+        reach(Point::CommitAfter);
         self.counters.commits.fetch_add(1, Ordering::Relaxed);
         self.counters
             .changes

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use keywheel_model::{Effect as Reach, Epoch, Fence, RunId, StepName, Timestamp, VersionId};
 use serde::{Deserialize, Serialize};
 
@@ -293,6 +295,19 @@ pub struct StepLog {
 }
 
 impl State {
+    /// The clock was set back by that much since the state was kept: what was left of each wait then is what is left now. Ends of validity are the
+    /// target's own, by its own clock.
+    pub fn set_back(&mut self, by: Duration) {
+        self.settled_at = self.settled_at - by;
+        self.believe_at = self.believe_at - by;
+        for until in [&mut self.pause_until, &mut self.stale_until] {
+            *until = until.map(|until| until - by);
+        }
+        if let Some(Effect::Sleep { until }) = &mut self.doing {
+            *until = *until - by;
+        }
+    }
+
     /// A run that has not begun.
     pub fn new(run: RunId, settings: Settings) -> Self {
         Self {

@@ -24,6 +24,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
         build.arg("--release");
     }
     process::run(&mut build)?;
+    let mut failing = process::cargo(root);
+    failing.args(["build", "--locked", "-p", "keywheel-cli"]);
+    failing.args(["--features", "failpoints", "--bin", "keywheel-failpoints"]);
+    process::run(&mut failing)?;
     let profile = if options.debug { "debug" } else { "release" };
     // Its own speed does not matter: it waits, and its arithmetic is optimised in every profile.
     let mut crash = process::cargo(root);
@@ -31,6 +35,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
         .args(["run", "--locked", "--quiet", "-p", "keywheel-crash", "--"])
         .arg("--binary")
         .arg(root.join("target").join(profile).join("keywheel"))
+        .arg("--failpoints")
+        .arg(root.join("target/debug/keywheel-failpoints"))
         .arg("--plugins")
         .arg(built)
         .arg("--evidence")

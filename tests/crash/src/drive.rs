@@ -1,12 +1,14 @@
 //! One kill: work, hit, recovery, proof.
 
+use std::collections::BTreeMap;
 use std::path::Path as FilePath;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use keywheel_failpoint::Point as Failpoint;
 
 use crate::hit::{Dice, Work};
-use crate::host::Output;
+use crate::host::{COMMAND_DEADLINE, Output};
 use crate::points::{Path, Point};
 use crate::record::{Entry, Fact};
 use crate::scene::{Baseline, Scene};
@@ -64,17 +66,39 @@ impl Scene {
         let writes = journal.changes()? - before;
         drop(journal);
         let (changes, logins) = self.tap.counted();
+        self.tap.trouble()?;
+        self.prove(&task)?;
         let taken = Baseline {
             micros,
             changes,
             logins,
             writes,
+            places: self.places_on(path)?,
         };
         self.baselines.insert(path, taken);
-        self.tap.trouble()?;
-        self.prove(&task)?;
         let _ = self.record.take();
         Ok(())
+    }
+
+    /// The failpoints that the host passes on a path, and how often.
+    fn places_on(&mut self, path: Path) -> Result<BTreeMap<Failpoint, u64>> {
+        let task = self.prepare(path)?;
+        let trace = tempfile::NamedTempFile::new()?;
+        let mut traced = self.host.traced(&task.words(), trace.path());
+        let output = self
+            .host
+            .start(&mut traced, task.stdin())?
+            .wait(COMMAND_DEADLINE)?;
+        ensure!(
+            output.code == 0,
+            "with failpoints, undisturbed:\n{}",
+            output.printed
+        );
+        self.prove(&task)?;
+        let passed = std::fs::read_to_string(trace.path())?;
+        let times = |point: Failpoint| passed.lines().filter(|line| *line == point.name()).count() as u64;
+        let places = Failpoint::ALL.into_iter().map(|point| (point, times(point)));
+        Ok(places.filter(|(_, times)| *times > 0).collect())
     }
 
     /// One kill at a point; for a control the target is spoiled before the proof.

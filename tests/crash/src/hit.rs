@@ -6,10 +6,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use keywheel_failpoint::Point as Failpoint;
 use rustix::process::Signal;
 
 use crate::host::{COMMAND_DEADLINE, Output, Started};
-use crate::points::{Cut, Path, Point};
+use crate::points::{Cut, Day, Path, Point};
 use crate::proxy::{Kind, Verdict};
 use crate::record::Fact;
 use crate::scene::{STEP_SECONDS, Scene};
@@ -48,11 +49,24 @@ pub(crate) struct Hit {
 impl Scene {
     /// Starts the work, hits the host at the point, and waits until it has ended.
     pub(crate) fn hit(&mut self, work: &Work, point: Point, dice: Dice) -> Result<Hit> {
-        let known = self.baselines.get(&work.path).copied().unwrap_or_default();
+        let known = self.baselines.get(&work.path).cloned().unwrap_or_default();
         let span = Duration::from_micros(known.micros * dice.when / 1000);
         match point {
-            Point::Random | Point::Cancelled | Point::TakenBack => self.after(work, span, Signal::KILL),
-            Point::Interrupted => self.after(work, span, Signal::INT),
+            Point::Failpoint(place) => {
+                let times = known.places.get(&place).copied().unwrap_or(1);
+                self.at_place(work, place, 1 + dice.which % times)
+            }
+            Point::Random | Point::Cancelled | Point::TakenBack => {
+                self.after(self.begin(work)?, span, Signal::KILL)
+            }
+            Point::Interrupted => self.after(self.begin(work)?, span, Signal::INT),
+            Point::Clock(day) => {
+                let offset = if day == Day::Ahead { "+1d" } else { "-1d" };
+                self.fault(&format!("its clock is at {offset}"));
+                let mut faked = self.host.faked(&work.words, &keywheel_kit::faketime()?, offset);
+                let started = self.host.start(&mut faked, work.stdin)?;
+                self.after(started, span, Signal::KILL)
+            }
             Point::Journal => self.at_write(work, 1 + known.writes * dice.when / 1000),
             Point::ServerKilled => self.server_killed(work, span, dice),
             Point::FileLimit => self.within(work, 4096 + dice.when * 256),
@@ -97,8 +111,7 @@ impl Scene {
     }
 
     /// A signal after some time.
-    fn after(&self, work: &Work, span: Duration, signal: Signal) -> Result<Hit> {
-        let mut started = self.begin(work)?;
+    fn after(&self, mut started: Started, span: Duration, signal: Signal) -> Result<Hit> {
         let begun = Instant::now();
         while begun.elapsed() < span && !started.has_ended()? {
             sleep(PAUSE);
@@ -109,6 +122,16 @@ impl Scene {
             started.signal(signal)?;
         }
         self.finish(started, met)
+    }
+
+    /// Dies at a place of its own.
+    fn at_place(&self, work: &Work, place: Failpoint, time: u64) -> Result<Hit> {
+        let mut failing = self.host.failing(&work.words, place.name(), time);
+        self.fault(&format!("dies at {}, time {time}", place.name()));
+        let started = self.host.start(&mut failing, work.stdin)?;
+        let mut hit = self.finish(started, false)?;
+        hit.met = hit.output.code == 128 + Signal::KILL.as_raw();
+        Ok(hit)
     }
 
     /// Killed as soon as the journal has so many changes more.

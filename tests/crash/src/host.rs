@@ -19,6 +19,8 @@ const PAUSE: Duration = Duration::from_micros(500);
 /// A host's folder, made by `keywheel init`.
 pub(crate) struct Host {
     binary: PathBuf,
+    /// The same with failpoints.
+    failpoints: PathBuf,
     folder: PathBuf,
     /// Everything that it ever printed.
     log: PathBuf,
@@ -34,9 +36,10 @@ pub(crate) struct Output {
 }
 
 impl Host {
-    pub(crate) fn init(binary: &Path, folder: PathBuf, log: PathBuf) -> Result<Self> {
+    pub(crate) fn init((binary, failpoints): (&Path, &Path), folder: PathBuf, log: PathBuf) -> Result<Self> {
         let host = Self {
             binary: binary.to_owned(),
+            failpoints: failpoints.to_owned(),
             folder,
             log,
         };
@@ -58,6 +61,7 @@ impl Host {
     pub(crate) fn beside(&self, folder: PathBuf) -> Self {
         Self {
             binary: self.binary.clone(),
+            failpoints: self.failpoints.clone(),
             folder,
             log: self.log.clone(),
         }
@@ -68,12 +72,43 @@ impl Host {
     }
 
     pub(crate) fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        self.command_of(&self.binary, words)
+    }
+
+    fn command_of(&self, binary: &Path, words: &[&str]) -> Command {
+        let mut command = Command::new(binary);
         command
             .args(words)
             .current_dir(&self.folder)
             .env("NO_COLOR", "1")
             .env_remove("RUST_LOG");
+        command
+    }
+
+    /// The same, by the test build: it dies when it is at the place for this time.
+    pub(crate) fn failing(&self, words: &[&str], place: &str, time: u64) -> Command {
+        let mut command = self.command_of(&self.failpoints, words);
+        command.env(
+            "FAILPOINTS",
+            format!("{place}={}*off->return", time.saturating_sub(1)),
+        );
+        command
+    }
+
+    /// The same, by the test build: it writes the places that it passes into a file.
+    pub(crate) fn traced(&self, words: &[&str], trace: &Path) -> Command {
+        let mut command = self.command_of(&self.failpoints, words);
+        command.env("KEYWHEEL_FAILPOINT_TRACE", trace);
+        command
+    }
+
+    /// The same by another clock. What time has passed since something is not changed, only what day it is.
+    pub(crate) fn faked(&self, words: &[&str], library: &Path, offset: &str) -> Command {
+        let mut command = self.command(words);
+        command
+            .env("LD_PRELOAD", library)
+            .env("FAKETIME", offset)
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         command
     }
 

@@ -18,6 +18,9 @@ struct Arguments {
     /// The built `keywheel`
     #[arg(long, value_name = "FILE")]
     binary: PathBuf,
+    /// The same with failpoints: `keywheel-failpoints`
+    #[arg(long, value_name = "FILE")]
+    failpoints: PathBuf,
     /// The folder of the built plugins
     #[arg(long, value_name = "FOLDER")]
     plugins: PathBuf,
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let programs = Programs {
         binary: arguments.binary,
+        failpoints: arguments.failpoints,
         plugins: arguments.plugins,
         evidence: arguments.evidence,
     };

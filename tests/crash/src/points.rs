@@ -1,5 +1,7 @@
 //! Where the host is hit: points, and the paths of work in which they lie.
 
+use keywheel_failpoint::Point as Failpoint;
+
 use crate::proxy::Kind;
 
 /// Work that the host is hit in.
@@ -81,11 +83,24 @@ impl Cut {
     }
 }
 
+/// Where a host's clock stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Day {
+    /// Tomorrow: for the recovery the clock steps back.
+    Ahead,
+    /// Yesterday: it jumps forward.
+    Behind,
+}
+
 /// Where and how the host is hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Point {
     /// At an exchange with the server.
     Proxy(Kind, Cut),
+    /// The host's test build dies at a place of its own.
+    Failpoint(Failpoint),
+    /// Works a day ahead or behind, by its clock, and is killed at a random time; the recovery has the right clock.
+    Clock(Day),
     /// `SIGKILL` at a random time.
     Random,
     /// `SIGKILL` as soon as the journal has so many changes more.
@@ -118,6 +133,8 @@ impl Point {
             .into_iter()
             .flat_map(|kind| Cut::ALL.map(|cut| Self::Proxy(kind, cut)));
         let others = [
+            Self::Clock(Day::Ahead),
+            Self::Clock(Day::Behind),
             Self::Random,
             Self::Journal,
             Self::ServerKilled,
@@ -131,7 +148,8 @@ impl Point {
             Self::FileLimit,
             Self::RowLock,
         ];
-        proxy.chain(others).collect()
+        let own = Failpoint::ALL.map(Self::Failpoint);
+        proxy.chain(others).chain(own).collect()
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -148,6 +166,9 @@ impl Point {
             Self::Proxy(Kind::Login, Cut::Lost) => "login lost",
             Self::Proxy(Kind::Login, Cut::Reset) => "login reset",
             Self::Proxy(Kind::Login, Cut::Hole) => "login hole",
+            Self::Failpoint(point) => point.name(),
+            Self::Clock(Day::Ahead) => "clock ahead",
+            Self::Clock(Day::Behind) => "clock behind",
             Self::Random => "random time",
             Self::Journal => "journal write",
             Self::ServerKilled => "server killed",
@@ -163,7 +184,7 @@ impl Point {
         }
     }
 
-    /// Whether it can be met on this path.
+    /// Whether it can be met on this path. Which of its own places a host passes, an undisturbed run shows.
     pub(crate) fn lies_on(self, path: Path, has_row_locks: bool) -> bool {
         match self {
             Self::Proxy(Kind::Change, _) | Self::Stopped | Self::ConfigReplaced | Self::PluginReplaced => {
@@ -172,6 +193,8 @@ impl Point {
             Self::RowLock => has_row_locks && matches!(path, Path::Rotate | Path::Admin),
             Self::Cancelled | Self::TakenBack => path.can_go_back(),
             Self::Proxy(Kind::Login, _)
+            | Self::Failpoint(_)
+            | Self::Clock(_)
             | Self::Random
             | Self::Journal
             | Self::ServerKilled

@@ -20,6 +20,8 @@ use crate::target::{Target, postgres, redis};
 /// The vaults there are.
 const VAULTS: [&str; 1] = ["embedded"];
 
+const BUILD_FAILPOINTS: &str = "cargo build -p keywheel-cli --features failpoints --bin keywheel-failpoints";
+
 /// From the first fault to the end of the recovery.
 const RECOVERY_SECONDS: u64 = 60;
 
@@ -66,6 +68,8 @@ pub struct Options {
 pub struct Programs {
     /// The built `keywheel`.
     pub binary: PathBuf,
+    /// The same with failpoints.
+    pub failpoints: PathBuf,
     /// The folder of the built plugins.
     pub plugins: PathBuf,
     /// A folder for what is seen; what a clean run leaves is removed.
@@ -90,6 +94,12 @@ pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) ->
     say(&format!("crash: seed {seed}"));
     let known = chosen(options)?;
     is_there(&programs.binary, "cargo build -p keywheel-cli")?;
+    is_there(&programs.failpoints, BUILD_FAILPOINTS)?;
+    if let Err(missing) = keywheel_kit::faketime() {
+        say(&format!(
+            "crash: skipped are `clock ahead` and `clock behind`: {missing:#}"
+        ));
+    }
     let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
     let folder = std::path::absolute(programs.evidence.join(seed.to_string()))?;
     if folder.exists() {
@@ -97,8 +107,10 @@ pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) ->
     }
     // Commands run in the host's folder.
     let binary = std::path::absolute(&programs.binary)?;
+    let failpoints = std::path::absolute(&programs.failpoints)?;
     let places = Places {
         binary: &binary,
+        failpoints: &failpoints,
         plugins: &programs.plugins,
         evidence: &folder,
     };
@@ -237,10 +249,17 @@ impl Session {
                 .is_none_or(|word| point.name().contains(word));
             named && options.path.as_ref().is_none_or(|name| path.name() == name)
         };
+        let has_clock = keywheel_kit::faketime().is_ok();
         let mut cells = Vec::new();
         for point in Point::all() {
             for path in Path::ALL {
-                if wanted(point, path) && point.lies_on(path, scene.has_row_locks) {
+                if matches!(point, Point::Clock(_)) && !has_clock {
+                    continue;
+                }
+                if wanted(point, path)
+                    && point.lies_on(path, scene.has_row_locks)
+                    && scene.passes(path, point)
+                {
                     cells.push(Cell { point, path });
                 }
             }

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use keywheel_failpoint::Point as Failpoint;
 use keywheel_kit::random_password;
 
 use crate::host::Host;
-use crate::points::Path;
+use crate::points::{Path, Point};
 use crate::proxy::{Hooks, Proxy};
 use crate::record::{Fact, Phase, Record};
 use crate::tap::{Tap, Watched, lock};
@@ -34,13 +35,15 @@ const ROOT: &str = "root/it";
 const ADMIN: &str = "rotator";
 
 /// What an undisturbed run of a path takes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Baseline {
     pub(crate) micros: u64,
     pub(crate) changes: u32,
     pub(crate) logins: u32,
     /// Changes of the journal.
     pub(crate) writes: u64,
+    /// How often the host passes each of its failpoints.
+    pub(crate) places: BTreeMap<Failpoint, u64>,
 }
 
 /// One target with everything around it.
@@ -64,18 +67,33 @@ pub(crate) struct Scene {
 /// Where the programs are, and where what was seen is kept.
 pub(crate) struct Places<'a> {
     pub(crate) binary: &'a FilePath,
+    pub(crate) failpoints: &'a FilePath,
     pub(crate) plugins: &'a FilePath,
     pub(crate) evidence: &'a FilePath,
 }
 
 impl Scene {
+    /// Whether an undisturbed run of the path passes the point, if it is one of the host's own places.
+    pub(crate) fn passes(&self, path: Path, point: Point) -> bool {
+        let passed = |place| {
+            self.baselines
+                .get(&path)
+                .is_some_and(|known| known.places.contains_key(&place))
+        };
+        !matches!(point, Point::Failpoint(place) if !passed(place))
+    }
+
     /// Starts the server and makes a host whose two rotations are adopted.
     pub(crate) fn start(target: Box<dyn Target>, places: &Places) -> Result<Self> {
         let (name, plugin) = (target.name(), target.plugin());
         let folder = places.evidence.join(name);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let record = Arc::new(Record::create(&folder.join("record.jsonl"), Instant::now())?);
-        let host = Host::init(places.binary, folder.join("host"), folder.join("host.log"))?;
+        let host = Host::init(
+            (places.binary, places.failpoints),
+            folder.join("host"),
+            folder.join("host.log"),
+        )?;
         let vault = Vault::of(&host, folder.join("copy"))?;
         let witness = Witness::start(Arc::clone(&record), target.port(), target.client());
         let (port, make, has_row_locks) = (target.port(), target.dialect(), target.has_row_locks());

@@ -31,11 +31,16 @@ fn root() -> &'static Path {
 fn programs() -> Programs {
     let root = root();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut build = Command::new(cargo);
-    build
-        .args(["build", "-q", "--locked", "-p", "keywheel-cli"])
-        .current_dir(root);
-    assert!(build.status().unwrap().success(), "keywheel does not build");
+    let build = |more: &[&str]| {
+        let mut build = Command::new(&cargo);
+        build
+            .args(["build", "-q", "--locked", "-p", "keywheel-cli"])
+            .args(more)
+            .current_dir(root);
+        assert!(build.status().unwrap().success(), "keywheel does not build");
+    };
+    build(&["--bin", "keywheel"]);
+    build(&["--features", "failpoints", "--bin", "keywheel-failpoints"]);
     // target/PROFILE/deps/TEST
     let own = std::env::current_exe().unwrap();
     let profile = own.parent().unwrap().parent().unwrap();
@@ -43,6 +48,7 @@ fn programs() -> Programs {
         std::env::var_os("KEYWHEEL_PLUGINS").map_or_else(|| root.join("target/plugins"), PathBuf::from);
     Programs {
         binary: profile.join("keywheel"),
+        failpoints: profile.join("keywheel-failpoints"),
         plugins,
         evidence: root.join("target/crash"),
     }
@@ -91,6 +97,7 @@ fn unknown_names_are_refused_with_those_that_there_are_and_the_seed_comes_first(
         // They are not looked for before the names are known.
         let none = Programs {
             binary: root().join("nothing"),
+            failpoints: root().join("nothing"),
             plugins: root().join("nothing"),
             evidence: root().join("nothing"),
         };

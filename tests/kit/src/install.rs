@@ -165,6 +165,28 @@ impl Installed {
     }
 }
 
+/// The library that gives a program another clock (`libfaketime`): found, or as root installed from Debian's package.
+///
+/// # Errors
+/// Says what to install when it is not to be had.
+pub fn faketime() -> Result<PathBuf> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let library = Path::new("/usr/lib")
+        .join(format!("{}-linux-gnu", env::consts::ARCH))
+        .join("faketime/libfaketime.so.1");
+    if !library.is_file() && is_root() {
+        apt(&["-qq", "update"], &[])?;
+        apt(&["-qq", "-y", "install"], &["libfaketime"])?;
+    }
+    if !library.is_file() {
+        bail!("libfaketime is missing: install the package `libfaketime`");
+    }
+    Ok(library)
+}
+
 fn system_folders() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = env::var_os("PATH")
         .map(|path| env::split_paths(&path).collect())

@@ -21,7 +21,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 pub use certificates::{Authority, Identity};
-pub use install::{Installed, Server};
+pub use install::{Installed, Server, faketime};
 pub use postgres::{Postgres, PostgresOptions};
 pub use proxy::{BlackHole, Proxy};
 pub use redis::{AclStore, Redis, RedisOptions};

@@ -3,6 +3,7 @@
 use keywheel_audit::Entry;
 use keywheel_capability::handle::{Labels, StoredAt};
 use keywheel_capability::port::{NewVersion, Output, VaultWrite};
+use keywheel_failpoint::{Point, reach};
 use keywheel_model::{ErrorKind, SecretBytes, SecretName, StepError};
 use keywheel_vault::{Metadata, Output as KeptOutput, Pending, Promotion, Rider, SecretValue, Vault as _};
 use serde_json::json;
@@ -30,11 +31,13 @@ impl Port {
         let entry = self
             .entry("secret.pending", &name)
             .with(json!({"origin": new.labels.origin, "handle": new.handle}));
+        reach(Point::PendingBefore);
         let put = self
             .inner
             .vault
             .put_pending(&self.by, pending, self.rider(Some(entry)));
         let version = self.kept(put).await?;
+        reach(Point::PendingAfter);
         self.told().pending = Some(version.clone());
         let created_at = Some(self.inner.clock.now());
         Ok(StoredAt {

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_model::{Effect, Fence, RunId, Timestamp};
-use keywheel_store::{Due, Error, LeaseKey, Options, Store};
+use keywheel_store::{Due, Error, LeaseKey, LeaseRequest, Options, Store};
 
 use crate::{BEGIN, SetClock, in_seconds, intent, lease, open, run};
 
@@ -47,6 +47,60 @@ async fn a_state_changes_only_from_the_version_that_was_read() {
         tx.set_run_state(&id, 2, "late work")
     });
     assert_eq!(done.await.expect("all of it"), 3);
+}
+
+/// A run that was begun while the clock stood a day behind has the smallest id of its rotation.
+#[tokio::test]
+async fn the_open_run_of_a_rotation_comes_first_whatever_the_clock_said() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(&dir.path().join("state"));
+    let done = store.write(move |tx| {
+        for number in [2, 3, 1] {
+            tx.begin_run(&run(number))?;
+            if number != 1 {
+                tx.finish_run(&RunId::from_number(number), "done")?;
+            }
+        }
+        let rotation = run(1).rotation;
+        let ids = |runs: Vec<keywheel_store::Run>| runs.into_iter().map(|run| run.id).collect::<Vec<_>>();
+        assert_eq!(
+            ids(tx.runs(Some(&rotation), 9)?),
+            [1, 3, 2].map(RunId::from_number)
+        );
+        assert_eq!(ids(tx.runs(None, 9)?), [3, 2, 1].map(RunId::from_number));
+        Ok::<_, Error>(())
+    });
+    done.await.expect("all of it");
+}
+
+/// What was taken by a clock that stood a day ahead would hold others up for that day.
+#[tokio::test]
+async fn what_a_clock_left_ahead_of_now_is_brought_back_with_what_was_left_of_it() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (store, clock) = moving(&dir.path().join("state"));
+    let (length, day) = (Duration::from_secs(30), Duration::from_secs(86_400));
+    clock.advance(day);
+    let taken = store.write(move |tx| {
+        let until = tx.now() + length;
+        let fence = tx.acquire_leases(&LeaseRequest {
+            until,
+            ..lease(1, "a")
+        })?;
+        tx.extend_effects(&RunId::from_number(1), fence, tx.now() + Duration::from_secs(2))
+    });
+    taken.await.expect("a lease");
+    clock.set_back(day);
+    // The second time there is nothing left to mend.
+    for _ in 0..2 {
+        let seen = store.write(move |tx| {
+            let keys = lease(1, "a").keys;
+            tx.set_leases_back(&keys, length)?;
+            tx.lease(&keys[0])
+        });
+        let seen = seen.await.expect("read").expect("there");
+        assert_eq!((seen.until, seen.effects_until), (in_seconds(30), in_seconds(2)));
+        clock.advance(Duration::from_secs(1));
+    }
 }
 
 #[tokio::test]

@@ -38,6 +38,13 @@ impl SetClock {
     }
 }
 
+impl SetClock {
+    fn set_back(&self, span: Duration) {
+        self.0
+            .fetch_sub(u64::try_from(span.as_millis()).expect("short"), Ordering::Relaxed);
+    }
+}
+
 impl Clock for SetClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_unix_ms(BEGIN + self.0.load(Ordering::Relaxed))

@@ -1,58 +1,16 @@
 //! What only a person can change is not tried again by itself: a live secret that was shown (rule H4), a login that nobody was asked at,
 //! an account that is not there, a certificate that nobody trusts.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::disallowed_methods,
-    reason = "a test says what went wrong by panicking, and its helpers are its own"
-)]
-
 use keywheel_model::{
-    Effect as Reach, Epoch, ErrorKind, Fence, Proof, RunId, SlotClass, Stage, StepError, StepName, Strategy,
-    Timestamp, Trigger, Verdict, VersionId,
+    Effect as Reach, Epoch, ErrorKind, Fence, RunId, Stage, StepError, StepName, Timestamp, Verdict,
+    VersionId,
 };
-use keywheel_workflow::{
-    BackOff, Call, Cause, Effect, Ending, Event, First, Head, Kept, Lease, Principal, ProofPolicy, Report,
-    Settings, State, StepOk, step,
-};
+use keywheel_workflow::{Call, Cause, Effect, Ending, Event, Head, Kept, Lease, Report, State, StepOk, step};
+
+use crate::settings;
 
 const REFLECTION: &str = "plugin.reflection";
 const TLS: &str = "tls.untrusted";
-
-fn settings() -> Settings {
-    Settings {
-        rotation: "fake".parse().unwrap(),
-        secret: "fake".parse().unwrap(),
-        plugin: "fake".parse().unwrap(),
-        plugin_digest: String::new(),
-        principal: Principal {
-            target: String::new(),
-            account: String::new(),
-        },
-        trigger: Trigger::Manual,
-        class: SlotClass::A,
-        strategy: Strategy::OneSlot,
-        evidence: Proof::Login,
-        proof: ProofPolicy::Login,
-        gap_accepted: true,
-        first: First::Adopt,
-        consumers: Vec::new(),
-        grace_ms: 0,
-        belief_delay_ms: 0,
-        effect_deadline_ms: 10,
-        horizon_ms: 100,
-        deferred_proof_ms: 0,
-        server_grace_ms: None,
-        remote_vault: false,
-        max_attempts: 3,
-        back_off: BackOff {
-            first_ms: 1,
-            cap_ms: 1,
-        },
-        epoch: Epoch(0),
-        seed: 0,
-    }
-}
 
 /// A run of which one step fails, always with the same code and the effect that it has had.
 struct Run {
