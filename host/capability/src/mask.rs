@@ -25,6 +25,8 @@ pub use weak::{holds_weak, is_weak};
 
 /// The shortest value that is scanned for, in bytes.
 pub const MIN_SCANNED_BYTES: usize = 4;
+/// What stands in the place of a text that held a live secret.
+pub(crate) const WITHHELD: &str = "[withheld: it held a live secret]";
 /// The longest text by a guest that is kept anywhere, in bytes.
 pub const MAX_TEXT_BYTES: usize = 4096;
 
@@ -91,8 +93,26 @@ impl Mask {
         });
     }
 
-    /// Ids of the secrets in it that the guest may not know.
+    /// Ids of the secrets in it that the guest may not know. Line breaks are looked over: base64 is often cut into lines.
     pub fn find(&self, text: &[u8]) -> Vec<String> {
+        let mut found = self.find_in(text);
+        if memchr::memchr2(b'\n', b'\r', text).is_some() {
+            let joined: Vec<u8> = text
+                .iter()
+                .copied()
+                .filter(|byte| !b"\r\n".contains(byte))
+                .collect();
+            found.extend(
+                self.find_in(&joined)
+                    .into_iter()
+                    .filter(|id| !found.contains(id))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        found
+    }
+
+    fn find_in(&self, text: &[u8]) -> Vec<String> {
         let hit = |watched: &&Watched| {
             !watched.known
                 && watched
@@ -201,7 +221,7 @@ impl HostState {
     /// The same, for what a guest left behind when its call had ended: what holds a secret is replaced.
     pub fn last_words(&mut self, text: &str, place: &str) -> String {
         self.guest_text(text, place)
-            .unwrap_or_else(|_withheld| "[withheld: it held a live secret]".to_owned())
+            .unwrap_or_else(|_withheld| WITHHELD.to_owned())
     }
 }
 
@@ -291,6 +311,13 @@ mod tests {
                 ["ver-1"],
                 "{}",
                 String::from_utf8_lossy(&form)
+            );
+        }
+        let coded = base64::engine::general_purpose::STANDARD.encode(VALUE);
+        for cut in ["\n", "\r\n"] {
+            assert_eq!(
+                mask.find(format!("{}{cut}{}", &coded[..7], &coded[7..]).as_bytes()),
+                ["ver-1"]
             );
         }
         assert!(mask.find(b"an answer that holds nothing of it").is_empty());

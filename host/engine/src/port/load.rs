@@ -42,6 +42,22 @@ impl Port {
         }
     }
 
+    /// Everything that the rotation may use, whether the plugin asks for it or not: an answer is looked through for all of it. What
+    /// cannot be read now says so when it is asked for, and is nothing that a target could have been given meanwhile.
+    pub(super) async fn watched(&self) -> Vec<Loaded> {
+        let roles = ROLES.into_iter().map(Wanted::Role);
+        let inputs = self.pinned.inputs.keys().cloned().map(Wanted::Input);
+        let mut watched: Vec<Loaded> = Vec::new();
+        for wanted in roles.chain(inputs) {
+            if let Ok(Some(loaded)) = self.load_wanted(&wanted).await
+                && watched.iter().all(|known| known.identity != loaded.identity)
+            {
+                watched.push(loaded);
+            }
+        }
+        watched
+    }
+
     async fn load_own(&self, version: &VersionId) -> Result<Loaded, StepError> {
         let name = &self.pinned.secret;
         let head = self.head(name).await?;
