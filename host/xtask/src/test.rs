@@ -45,6 +45,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
         );
     }
     let built = plugins::run(root, &plugins::Options::default())?;
+    let hostile = plugins::hostile(root)?;
     let mut sum = Sum::default();
     let mut well = true;
     if options.arguments.is_empty() {
@@ -63,7 +64,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     {
         host.arg("--workspace");
     }
-    host.args(&options.arguments).env("KEYWHEEL_PLUGINS", built);
+    host.args(&options.arguments)
+        .env("KEYWHEEL_PLUGINS", built)
+        .env("KEYWHEEL_HOSTILE", hostile);
     well &= process::stream(&mut host, |line| sum.see(line))?;
     if !well && sum.failed == 0 {
         println!("a build or a runner failed without a result of its own; it is counted as one failure");
