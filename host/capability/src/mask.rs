@@ -13,7 +13,6 @@ mod hold;
 mod weak;
 
 use keywheel_model::SecretBytes;
-use memchr::memmem::Finder;
 
 use crate::error::{Error, Stop};
 use crate::handle::{Handle, Labels, Origin, Part};
@@ -42,7 +41,7 @@ pub struct Mask {
 struct Watched {
     id: String,
     known: bool,
-    patterns: Vec<Finder<'static>>,
+    patterns: Vec<Vec<u8>>,
 }
 
 impl Mask {
@@ -78,14 +77,11 @@ impl Mask {
             return;
         }
         let known = labels.known_to_guest;
-        let forms = forms::of(value);
-        let patterns: Vec<Finder<'static>> =
-            forms.iter().map(|form| Finder::new(form).into_owned()).collect();
-        let is_written = |pattern: &Finder<'_>| pattern.find(&self.configuration).is_some();
-        if is_imported && patterns.iter().any(is_written) {
+        let patterns = forms::of(value);
+        if is_imported && patterns.iter().any(|form| holds(&self.configuration, form)) {
             return;
         }
-        self.longest = forms.iter().map(Vec::len).fold(self.longest, usize::max);
+        self.longest = patterns.iter().map(Vec::len).fold(self.longest, usize::max);
         self.watched.push(Watched {
             id: id.to_owned(),
             known,
@@ -114,11 +110,7 @@ impl Mask {
 
     fn find_in(&self, text: &[u8]) -> Vec<String> {
         let hit = |watched: &&Watched| {
-            !watched.known
-                && watched
-                    .patterns
-                    .iter()
-                    .any(|pattern| pattern.find(text).is_some())
+            !watched.known && watched.patterns.iter().any(|pattern| holds(text, pattern))
         };
         self.watched
             .iter()
@@ -136,7 +128,7 @@ impl Mask {
             .filter(|watched| watched.known)
             .flat_map(|watched| &watched.patterns)
         {
-            if let Ok(needle) = std::str::from_utf8(pattern.needle()) {
+            if let Ok(needle) = std::str::from_utf8(pattern) {
                 text = text.replace(needle, "***");
             }
         }
@@ -155,6 +147,11 @@ impl Mask {
     pub fn longest(&self) -> usize {
         self.longest
     }
+}
+
+/// A searcher is made for each search: most texts are shorter than any secret, and need none.
+fn holds(text: &[u8], form: &[u8]) -> bool {
+    text.len() >= form.len() && memchr::memmem::find(text, form).is_some()
 }
 
 /// What was found, for the audit trail.

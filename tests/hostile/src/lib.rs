@@ -235,7 +235,7 @@ impl Drop for Taken {
 #[track_caller]
 pub fn scene() -> Taken {
     let left = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-    Taken(Some(left.unwrap_or_else(Scene::new)))
+    Taken(Some(left.unwrap_or_else(Scene::set_up)))
 }
 
 /// Makes an attack in any scene: rotates to the end, and gives all that can be seen of it.
@@ -264,7 +264,7 @@ impl Scene {
     /// # Panics
     /// When it cannot be set up.
     #[track_caller]
-    pub fn new() -> Self {
+    pub fn set_up() -> Self {
         let host = Host::init();
         for on in [On::Redis, On::Postgres] {
             let ca = host.outside(on.word());
@@ -354,12 +354,6 @@ impl Scene {
         let arguments = ["rotate", &subject.name, "--wait", until, "-o", "json"];
         let output = self.host.run(&arguments, "");
         Seen::of(&self.host, attack.on, subject, output)
-    }
-}
-
-impl Default for Scene {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -73,10 +73,10 @@ pub(crate) fn verdict(name: &str, run: &Run, config: &Config) -> Result<Verdict,
     }
 }
 
-pub(crate) fn tell_in_plan(config: &Config) -> Result<Plan, Error> {
+pub(crate) fn tell_in_plan(config: &Config) -> Plan {
     let mut plan = Plan::default();
     plan.step("apply", outlets::plain(config));
-    Ok(plan)
+    plan
 }
 
 /// `configuration.check`, which may call nobody.

@@ -60,7 +60,7 @@ impl Plugin for Hostile {
 
     fn plan(run: &Run, config: &Config) -> Result<Plan, Error> {
         match config.attack_in("plan") {
-            Some("tell") => attack::tell_in_plan(config),
+            Some("tell") => Ok(attack::tell_in_plan(config)),
             Some(attack) => attack::make(attack, run, config).map(|()| Plan::default()),
             None => Ok(Plan::default()),
         }

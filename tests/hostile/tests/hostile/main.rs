@@ -10,6 +10,7 @@
 mod beside;
 mod bombs;
 mod lies;
+mod malformed;
 mod oracles;
 mod outlets;
 mod reflection;

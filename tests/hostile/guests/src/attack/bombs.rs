@@ -45,6 +45,7 @@ fn deeper(depth: u64) -> u64 {
 }
 
 /// Hundreds of lines, and one of a megabyte with a hundred fields.
+#[expect(clippy::unnecessary_wraps, reason = "every attack may fail")]
 fn flood_the_log(_run: &Run, _config: &Config) -> Result<(), Error> {
     let fields: Vec<_> = (0..100).map(|at| (format!("field-{at}"), "flood ".repeat(100))).collect();
     runtime::log(runtime::Level::Error, &"flood ".repeat(1 << 17), &fields);

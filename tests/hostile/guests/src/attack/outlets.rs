@@ -14,15 +14,15 @@ use super::{Attack, pending};
 use crate::{Config, honest, worked};
 
 pub(super) const ALL: &[(&str, Attack)] = &[
-    ("tell-a-log", |_, config| Ok(log(&plain(config), &[]))),
-    ("tell-a-log-field", |_, config| Ok(log("x", &[("field".to_owned(), plain(config))]))),
-    ("tell-a-log-field-name", |_, config| Ok(log("x", &[(plain(config), "x".to_owned())]))),
+    ("tell-a-log", |_, config| log(&plain(config), &[])),
+    ("tell-a-log-field", |_, config| log("x", &[("field".to_owned(), plain(config))])),
+    ("tell-a-log-field-name", |_, config| log("x", &[(plain(config), "x".to_owned())])),
     ("tell-a-state-value", |_, config| runtime::set_state("key", plain(config).as_bytes())),
     ("tell-a-state-key", |_, config| runtime::set_state(&plain(config), b"value")),
     ("tell-a-secret-states-key", |_, config| runtime::set_secret_state(&plain(config), &password(48)?)),
     ("tell-an-annotation", |run, config| run.annotate("key", &plain(config))),
     ("tell-an-annotations-key", |run, config| run.annotate(&plain(config), "value")),
-    ("tell-an-idempotency-key", |run, config| Ok(log(&run.idempotency_key(&plain(config)), &[]))),
+    ("tell-an-idempotency-key", |run, config| log(&run.idempotency_key(&plain(config)), &[])),
     ("tell-an-output", |run, config| run.set_output(&plain(config), &password(48)?)),
     ("tell-a-question", |run, config| run.ask("key", &plain(config)).map(drop)),
     ("tell-a-questions-key", |run, config| run.ask(&plain(config), "which?").map(drop)),
@@ -51,8 +51,10 @@ pub(crate) fn plain(config: &Config) -> String {
     config.with().bytes().map(|byte| char::from(byte - 1)).collect()
 }
 
-fn log(message: &str, fields: &[(String, String)]) {
+#[expect(clippy::unnecessary_wraps, reason = "every attack may fail")]
+fn log(message: &str, fields: &[(String, String)]) -> Result<(), Error> {
     runtime::log(runtime::Level::Warn, message, fields);
+    Ok(())
 }
 
 fn tell_a_media_type(run: &Run, config: &Config) -> Result<(), Error> {
