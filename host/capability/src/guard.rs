@@ -143,6 +143,8 @@ impl HostState {
     /// # Errors
     /// `denied`.
     pub async fn permit_destination(&mut self, peer: &Peer) -> Result<Destination, Error> {
+        // A name is looked up on servers that are nobody's here.
+        self.clear_text(&peer.host, "the name of a host")?;
         let request = Request::Connect {
             host: &peer.host.clone(),
             port: peer.port,

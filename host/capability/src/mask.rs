@@ -13,7 +13,6 @@ mod hold;
 mod weak;
 
 use keywheel_model::SecretBytes;
-use memchr::memmem::Finder;
 
 use crate::error::{Error, Stop};
 use crate::handle::{Handle, Labels, Origin, Part};
@@ -25,6 +24,8 @@ pub use weak::{holds_weak, is_weak};
 
 /// The shortest value that is scanned for, in bytes.
 pub const MIN_SCANNED_BYTES: usize = 4;
+/// What stands in the place of a text that held a live secret.
+pub(crate) const WITHHELD: &str = "[withheld: it held a live secret]";
 /// The longest text by a guest that is kept anywhere, in bytes.
 pub const MAX_TEXT_BYTES: usize = 4096;
 
@@ -40,7 +41,7 @@ pub struct Mask {
 struct Watched {
     id: String,
     known: bool,
-    patterns: Vec<Finder<'static>>,
+    patterns: Vec<Vec<u8>>,
 }
 
 impl Mask {
@@ -76,14 +77,11 @@ impl Mask {
             return;
         }
         let known = labels.known_to_guest;
-        let forms = forms::of(value);
-        let patterns: Vec<Finder<'static>> =
-            forms.iter().map(|form| Finder::new(form).into_owned()).collect();
-        let is_written = |pattern: &Finder<'_>| pattern.find(&self.configuration).is_some();
-        if is_imported && patterns.iter().any(is_written) {
+        let patterns = forms::of(value);
+        if is_imported && patterns.iter().any(|form| holds(&self.configuration, form)) {
             return;
         }
-        self.longest = forms.iter().map(Vec::len).fold(self.longest, usize::max);
+        self.longest = patterns.iter().map(Vec::len).fold(self.longest, usize::max);
         self.watched.push(Watched {
             id: id.to_owned(),
             known,
@@ -91,14 +89,28 @@ impl Mask {
         });
     }
 
-    /// Ids of the secrets in it that the guest may not know.
+    /// Ids of the secrets in it that the guest may not know. Line breaks are looked over: base64 is often cut into lines.
     pub fn find(&self, text: &[u8]) -> Vec<String> {
+        let mut found = self.find_in(text);
+        if memchr::memchr2(b'\n', b'\r', text).is_some() {
+            let joined: Vec<u8> = text
+                .iter()
+                .copied()
+                .filter(|byte| !b"\r\n".contains(byte))
+                .collect();
+            found.extend(
+                self.find_in(&joined)
+                    .into_iter()
+                    .filter(|id| !found.contains(id))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        found
+    }
+
+    fn find_in(&self, text: &[u8]) -> Vec<String> {
         let hit = |watched: &&Watched| {
-            !watched.known
-                && watched
-                    .patterns
-                    .iter()
-                    .any(|pattern| pattern.find(text).is_some())
+            !watched.known && watched.patterns.iter().any(|pattern| holds(text, pattern))
         };
         self.watched
             .iter()
@@ -116,7 +128,7 @@ impl Mask {
             .filter(|watched| watched.known)
             .flat_map(|watched| &watched.patterns)
         {
-            if let Ok(needle) = std::str::from_utf8(pattern.needle()) {
+            if let Ok(needle) = std::str::from_utf8(pattern) {
                 text = text.replace(needle, "***");
             }
         }
@@ -135,6 +147,11 @@ impl Mask {
     pub fn longest(&self) -> usize {
         self.longest
     }
+}
+
+/// A searcher is made for each search: most texts are shorter than any secret, and need none.
+fn holds(text: &[u8], form: &[u8]) -> bool {
+    text.len() >= form.len() && memchr::memmem::find(text, form).is_some()
 }
 
 /// What was found, for the audit trail.
@@ -201,7 +218,7 @@ impl HostState {
     /// The same, for what a guest left behind when its call had ended: what holds a secret is replaced.
     pub fn last_words(&mut self, text: &str, place: &str) -> String {
         self.guest_text(text, place)
-            .unwrap_or_else(|_withheld| "[withheld: it held a live secret]".to_owned())
+            .unwrap_or_else(|_withheld| WITHHELD.to_owned())
     }
 }
 
@@ -291,6 +308,13 @@ mod tests {
                 ["ver-1"],
                 "{}",
                 String::from_utf8_lossy(&form)
+            );
+        }
+        let coded = base64::engine::general_purpose::STANDARD.encode(VALUE);
+        for cut in ["\n", "\r\n"] {
+            assert_eq!(
+                mask.find(format!("{}{cut}{}", &coded[..7], &coded[7..]).as_bytes()),
+                ["ver-1"]
             );
         }
         assert!(mask.find(b"an answer that holds nothing of it").is_empty());

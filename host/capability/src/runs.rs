@@ -30,7 +30,7 @@ pub(crate) struct Collected {
 }
 
 /// A name that a plugin gives: an annotation's key, a label, an output.
-pub(crate) fn check_name(name: &str, what: &str) -> Result<(), Error> {
+fn check_form(name: &str, what: &str) -> Result<(), Error> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/' | b':');
     if (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(good) {
         return Ok(());
@@ -75,6 +75,26 @@ impl HostState {
         self.table
             .push(Run)
             .map_err(|error| Error::from(error).into_trap())
+    }
+
+    /// Checks a name that a plugin gives, and that it says no secret: names are kept in the clear.
+    ///
+    /// # Errors
+    /// `invalid`; [`crate::error::Stop::Reflection`].
+    pub(crate) fn check_name(&mut self, name: &str, what: &str) -> Result<(), Error> {
+        check_form(name, what)?;
+        self.clear_text(name, what)
+    }
+
+    /// That what the plugin had a hand in among a secret's labels (its media type, the names in a document) says no other secret:
+    /// labels are kept in the clear.
+    ///
+    /// # Errors
+    /// [`crate::error::Stop::Reflection`].
+    pub(crate) fn check_labels(&mut self, labels: &Labels) -> Result<(), Error> {
+        let text = serde_json::to_string(labels)
+            .map_err(|_unwritable| Error::Host(wasmtime::Error::msg("labels cannot be written down")))?;
+        self.clear_text(&text, "a secret's labels")
     }
 
     async fn version(&mut self, role: Role) -> Result<Option<Handle>, Error> {
@@ -126,8 +146,11 @@ impl HostState {
     /// Whether a value may become a credential (rules H3, H8, H9).
     async fn check_storable(&mut self, secret: &Handle) -> Result<(), Error> {
         let labels: &Labels = secret.labels();
+        self.check_labels(labels)?;
         let why = if labels.holds_known {
             "holds a value that the plugin may know"
+        } else if self.is_old(secret) {
+            "is a version of the rotated secret already: nothing would be rotated"
         } else if !labels.sinks.contains(&Sink::Pending) {
             "is another secret, or a one-way form, and is not stored under a second name"
         } else {
@@ -138,6 +161,13 @@ impl HostState {
             secret.id()
         );
         Err(self.deny("secret.not-a-credential", message).await)
+    }
+
+    /// Whether it is a version that this run rotates out, or has before: what `pending` gave does not count.
+    fn is_old(&self, secret: &Handle) -> bool {
+        let roles = self.secret_use(secret).roles;
+        let has = |role: Role| roles.contains(&SecretRole::Run(role));
+        (has(Role::Current) || has(Role::Previous)) && !has(Role::Pending)
     }
 
     pub(crate) async fn make_pending(&mut self, secret: &Handle) -> Result<(), Error> {
@@ -193,7 +223,7 @@ impl HostState {
     }
 
     async fn make_output(&mut self, name: &str, secret: &Handle) -> Result<(), Error> {
-        check_name(name, "an output's name")?;
+        self.check_name(name, "an output's name")?;
         self.check_storable(secret).await?;
         if self.pending_ids().await?.is_empty() {
             self.collected.outputs.insert(name.to_owned(), secret.clone());
@@ -211,7 +241,7 @@ impl HostState {
     }
 
     async fn keep_fact(&mut self, key: &str, value: &str) -> Result<(), Error> {
-        check_name(key, "an annotation's key")?;
+        self.check_name(key, "an annotation's key")?;
         if value.len() > MAX_ANNOTATION_BYTES {
             return Err(Error::limit(
                 "run.annotation",
@@ -234,8 +264,8 @@ impl HostState {
         Ok(())
     }
 
-    fn idempotency(&self, label: &str) -> Result<String, Error> {
-        check_name(label, "a label")?;
+    fn idempotency(&mut self, label: &str) -> Result<String, Error> {
+        self.check_name(label, "a label")?;
         let (epoch, step) = (self.step.epoch.0.to_string(), self.step.step.as_str());
         let digest = self.keyed_digest("idempotency", &[&epoch, self.step.run.as_str(), step, label])?;
         Ok(digest[..16].iter().map(|byte| format!("{byte:02x}")).collect())
@@ -365,7 +395,7 @@ impl runs::HostRun for HostState {
         key: String,
         text: String,
     ) -> Result<Option<Resource<Handle>>, Error> {
-        check_name(&key, "a question's key")?;
+        self.check_name(&key, "a question's key")?;
         let text = self.guest_text(&text, "a question")?;
         let answer = self.step.port.ask(&key, &text).await?;
         answer

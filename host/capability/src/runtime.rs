@@ -10,7 +10,6 @@ use crate::error::Error;
 use crate::handle::{Handle, Sink};
 use crate::port::Wanted;
 use crate::report::{LogLevel, LogLine};
-use crate::runs::check_name;
 use crate::secrets::fill_random;
 use crate::state::HostState;
 
@@ -62,7 +61,7 @@ impl HostState {
     }
 
     async fn keep_state(&mut self, key: &str, value: &[u8]) -> Result<(), Error> {
-        check_name(key, "a key")?;
+        self.check_name(key, "a key")?;
         if value.len() > MAX_STATE_BYTES {
             return Err(Error::limit(
                 "state.size",
@@ -74,7 +73,8 @@ impl HostState {
     }
 
     pub(crate) async fn keep_secret(&mut self, key: &str, secret: &Handle) -> Result<(), Error> {
-        check_name(key, "a key")?;
+        self.check_name(key, "a key")?;
+        self.check_labels(secret.labels())?;
         if !secret.labels().sinks.contains(&Sink::State) {
             return Err(self
                 .deny("secret.sink", format!("{} may not be kept in state", secret.id()))
@@ -129,7 +129,7 @@ impl runtime::Host for HostState {
     }
 
     async fn get_state(&mut self, key: String) -> Result<Option<Vec<u8>>, Error> {
-        check_name(&key, "a key")?;
+        self.check_name(&key, "a key")?;
         let value = self.step.port.get_state(&key).await?;
         if let Some(value) = &value {
             self.clear_bytes(value, "state")?;
@@ -142,12 +142,12 @@ impl runtime::Host for HostState {
     }
 
     async fn delete_state(&mut self, key: String) -> Result<(), Error> {
-        check_name(&key, "a key")?;
+        self.check_name(&key, "a key")?;
         Ok(self.step.port.set_state(&key, None).await?)
     }
 
     async fn get_secret_state(&mut self, key: String) -> Result<Option<Resource<Handle>>, Error> {
-        check_name(&key, "a key")?;
+        self.check_name(&key, "a key")?;
         let kept = self
             .use_secret(&SecretRole::State(key.clone()), &Wanted::State(key))
             .await?;

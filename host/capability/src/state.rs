@@ -15,7 +15,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::capability::Capability;
 use crate::error::{Error, Stop};
 use crate::handle::Handle;
-use crate::mask::Mask;
+use crate::mask::{Mask, WITHHELD};
 use crate::net::Net;
 use crate::port::{AuditFact, Loaded, RunPort};
 use crate::report::StepReport;
@@ -163,7 +163,15 @@ impl HostState {
             // Nothing is inherited: no files, no sockets, no environment, no arguments, no standard streams.
             wasi: WasiCtx::builder().build(),
         };
-        for loaded in watched {
+        for mut loaded in watched {
+            // As when the plugin asks for it: a captured value that equals it becomes this very handle.
+            if loaded
+                .roles
+                .iter()
+                .any(|role| matches!(role, SecretRole::Input(_)))
+            {
+                loaded.labels = loaded.labels.for_use_only();
+            }
             state.adopt(loaded);
         }
         state
@@ -228,16 +236,21 @@ impl HostState {
         Error::Stop(stop)
     }
 
-    /// Notes a refusal in the report and in the audit trail, and gives it back as the answer.
+    /// Notes a refusal in the report and in the audit trail, and gives it back as the answer. The message quotes what the plugin
+    /// asked for: if that holds a live secret the refusal is kept without it, and the call ends.
     pub async fn deny(&mut self, code: &str, message: impl Into<String>) -> Error {
-        let error = StepError::new(ErrorKind::Denied, code, message);
+        let mut error = StepError::new(ErrorKind::Denied, code, message);
+        let told = self.clear_text(&error.message, "what a refused call asked for");
+        if told.is_err() {
+            WITHHELD.clone_into(&mut error.message);
+        }
         self.report.denied.push(error.clone());
         let fact = AuditFact::Denied {
             code: error.code.clone(),
             message: error.message.clone(),
         };
         match self.step.port.audit(&fact).await {
-            Ok(()) => Error::Answer(error),
+            Ok(()) => told.err().unwrap_or(Error::Answer(error)),
             // What cannot be audited is not answered as if it had been.
             Err(failed) => Error::Answer(failed),
         }

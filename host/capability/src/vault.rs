@@ -11,7 +11,6 @@ use crate::bindings::keywheel::vault::{certificates, vault};
 use crate::error::Error;
 use crate::handle::{Handle, Sink};
 use crate::port::{AuditFact, VaultWrite, Wanted};
-use crate::runs::check_name;
 use crate::secrets::check_media_type;
 use crate::state::{HostState, HostView};
 
@@ -98,9 +97,10 @@ impl HostState {
             }
             labels.media_type = media_type;
         }
+        self.check_labels(&labels)?;
         let mut tags = BTreeMap::new();
         for (key, value) in &write.tags {
-            check_name(key, "a tag's key")?;
+            self.check_name(key, "a tag's key")?;
             tags.insert(key.clone(), self.guest_text(value, "a tag")?);
         }
         if tags.len() > MAX_TAGS || tags.values().any(|value| value.len() > MAX_TAG_BYTES) {

@@ -20,6 +20,8 @@ use crate::stop::Stop;
 
 /// Host functions give up at the deadline by themselves and the guest may still say so; then the call is cut off.
 const GRACE: Duration = Duration::from_millis(200);
+/// A step that asks to be called again gets that long to rest: each call is a row in the journal.
+const SHORTEST_WAIT_MS: u32 = 1000;
 /// The code of an answer that held a live secret.
 const REFLECTION: &str = "plugin.reflection";
 /// The most problems of a configuration that are listed.
@@ -230,14 +232,15 @@ fn end(called: Called, nodes: &BTreeSet<String>, mut host: HostState, meter: &Me
     let claimed = result.as_ref().err().map_or(Effect::None, |error| error.effect);
     let effect = seen.worse_of(claimed).max(cut_off);
     let result = match result {
+        // Also where the plugin gives an error: one that is tried again would be an oracle.
+        _ if seen.reflection => Err(stop_error(
+            &Stop::Guarded(keywheel_capability::Stop::Reflection),
+            effect,
+        )),
         Ok(_) if seen.left_transaction_open() => Err(StepError::new(
             ErrorKind::Other,
             "plugin.open-transaction",
             "the plugin left a transaction open; what was done in it was rolled back",
-        )),
-        Ok(_) if seen.reflection => Err(stop_error(
-            &Stop::Guarded(keywheel_capability::Stop::Reflection),
-            effect,
         )),
         Ok(StepValue::Verdict(verdict)) => Ok(StepValue::Verdict(seen.vouched_on(nodes, verdict))),
         other => other,
@@ -306,7 +309,7 @@ impl IntoModel for rotator::Outcome {
     fn into_model(self) -> Outcome {
         match self {
             Self::Done => Outcome::Done,
-            Self::Wait(ms) => Outcome::Wait(ms),
+            Self::Wait(ms) => Outcome::Wait(ms.max(SHORTEST_WAIT_MS)),
             Self::Blocked(why) => Outcome::Blocked(why),
             Self::Impossible(why) => Outcome::Impossible(why),
         }

@@ -83,9 +83,16 @@ impl Stop {
             Some(Trap::BadConversionToInteger) => Self::Trap("invalid conversion to integer"),
             Some(_) => Self::Misuse,
             None if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some() => Self::Panic,
+            None if is_foreign_handle(error) => Self::Misuse,
             None => Self::Host,
         }
     }
+}
+
+/// Whether the guest gave a handle that is none of its own: the engine has a text for that and no type.
+fn is_foreign_handle(error: &wasmtime::Error) -> bool {
+    let words = error.root_cause().to_string();
+    words.starts_with("unknown handle index") || words.starts_with("handle index ")
 }
 
 impl fmt::Display for Stop {

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use keywheel_model::{Effect, SecretBytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -162,6 +163,22 @@ impl Channel {
             searched = (self.received.len() + 1).saturating_sub(delimiter.len());
             if self.fill(deadline).await? == 0 {
                 return Err(self.lost("reading", io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+
+    /// What has come and was not read yet.
+    pub fn waiting(&self) -> &[u8] {
+        &self.received
+    }
+
+    /// Takes in what comes until nothing has come for `quiet`, or more than `limit` bytes wait to be read. A stream that ends or breaks
+    /// meanwhile says so when it is read.
+    pub async fn wait_for_quiet(&mut self, limit: usize, quiet: Duration) {
+        while self.received.len() < limit {
+            match self.fill(Deadline::after(quiet)).await {
+                Ok(count) if count > 0 => {}
+                _ => break,
             }
         }
     }

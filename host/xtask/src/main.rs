@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     let root = root();
     let done = match Chore::parse() {
         Chore::Demo(options) => demo::run(&root, &options),
-        Chore::Plugins(options) => plugins::run(&root, &options).map(|_| true),
+        Chore::Plugins(options) => plugins::chore(&root, &options),
         Chore::Test(options) => test::run(&root, &options),
         Chore::Crash(options) => crash::run(&root, &options),
         Chore::Simulate(options) => simulate::run(&root, &options),

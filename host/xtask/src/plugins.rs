@@ -1,5 +1,7 @@
-//! `cargo xtask plugins`: every plugin as a packed component, in one folder.
+//! `cargo xtask plugins`: every plugin as a packed component, in one folder; and the guest of `tests/hostile`, which no folder
+//! of plugins holds.
 
+mod guest;
 mod toolchain;
 
 use std::fmt::Write as _;
@@ -13,12 +15,17 @@ use wit_component::ComponentEncoder;
 use crate::process;
 use toolchain::{TARGET, Toolchain};
 
+pub(crate) use guest::hostile;
+
 /// Where to.
 #[derive(clap::Args, Default)]
 pub(crate) struct Options {
     /// The folder for the components; left out: target/plugins.
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Build the guest of tests/hostile too, into target/hostile.
+    #[arg(long)]
+    hostile: bool,
 }
 
 /// A plugin of the workspace: a package with a `manifest.toml` beside its `Cargo.toml`.
@@ -26,6 +33,18 @@ struct Source {
     folder: PathBuf,
     package: String,
     manifest: Manifest,
+}
+
+/// Builds what the options name.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn chore(root: &Path, options: &Options) -> anyhow::Result<bool> {
+    run(root, options)?;
+    if options.hostile {
+        hostile(root)?;
+    }
+    Ok(true)
 }
 
 /// Gives the folder with the components.
@@ -38,7 +57,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<PathBuf> {
     let workspace = root.join("plugins");
     let sources = sources(&workspace)?;
     let toolchain = toolchain::choose()?;
-    let stamp = stamp(root, toolchain)?;
+    let stamp = stamp(root, toolchain, &["plugins"])?;
     let stamp_file = out.join(".stamp");
     let files: Vec<_> = sources
         .iter()
@@ -51,22 +70,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<PathBuf> {
         return Ok(out);
     }
     println!("plugins: building {} with {toolchain}", sources.len());
-    let target = workspace.join("target").join(toolchain.folder());
-    let mut cargo = process::cargo(&workspace);
-    cargo
-        .args(["build", "--release", "--locked", "--target", TARGET])
-        .env("CARGO_TARGET_DIR", &target);
-    for source in &sources {
-        cargo.args(["--package", &source.package]);
-    }
-    toolchain.prepare(&mut cargo);
-    process::run(&mut cargo)?;
-    for (source, file) in sources.iter().zip(&files) {
-        let module = target
-            .join(TARGET)
-            .join("release")
-            .join(format!("{}.wasm", source.package.replace('-', "_")));
-        let packed = pack(&module, source)?;
+    let packages: Vec<&str> = sources.iter().map(|source| source.package.as_str()).collect();
+    let modules = build(root, &workspace, toolchain, &packages)?;
+    for ((source, file), module) in sources.iter().zip(&files).zip(&modules) {
+        let packed = pack(module, source)?;
         write(file, &packed)?;
         println!(
             "plugins: {} {} ({} KB, {})",
@@ -118,8 +125,30 @@ fn sources(workspace: &Path) -> anyhow::Result<Vec<Source>> {
     Ok(sources)
 }
 
-/// The component that a core module describes, with the manifest written in.
-fn pack(module: &Path, source: &Source) -> anyhow::Result<Vec<u8>> {
+/// Compiles packages of a workspace to core modules; where they are, in order. What both workspaces stand on is built once.
+fn build(
+    root: &Path,
+    workspace: &Path,
+    toolchain: Toolchain,
+    packages: &[&str],
+) -> anyhow::Result<Vec<PathBuf>> {
+    let target = root.join("plugins/target").join(toolchain.folder());
+    let mut cargo = process::cargo(workspace);
+    cargo
+        .args(["build", "--release", "--locked", "--target", TARGET])
+        .env("CARGO_TARGET_DIR", &target);
+    for package in packages {
+        cargo.args(["--package", package]);
+    }
+    toolchain.prepare(&mut cargo);
+    process::run(&mut cargo)?;
+    let folder = target.join(TARGET).join("release");
+    let module = |package: &&str| folder.join(format!("{}.wasm", package.replace('-', "_")));
+    Ok(packages.iter().map(module).collect())
+}
+
+/// The component that a core module describes.
+fn encode(module: &Path, package: &str) -> anyhow::Result<Vec<u8>> {
     let bytes = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
     let encode = || {
         ComponentEncoder::default()
@@ -127,8 +156,12 @@ fn pack(module: &Path, source: &Source) -> anyhow::Result<Vec<u8>> {
             .module(&bytes)?
             .encode()
     };
-    let component = encode().with_context(|| format!("{} makes no component", source.package))?;
-    keywheel_manifest::pack(&component, &source.manifest)
+    encode().with_context(|| format!("{package} makes no component"))
+}
+
+/// The same with the manifest written in.
+fn pack(module: &Path, source: &Source) -> anyhow::Result<Vec<u8>> {
+    keywheel_manifest::pack(&encode(module, &source.package)?, &source.manifest)
         .with_context(|| format!("{} cannot be packed", source.package))
 }
 
@@ -144,9 +177,10 @@ fn write(file: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 }
 
 /// Changes when a source, the contract, the encoder or the toolchain does.
-fn stamp(root: &Path, toolchain: Toolchain) -> anyhow::Result<String> {
+fn stamp(root: &Path, toolchain: Toolchain, sources: &[&str]) -> anyhow::Result<String> {
     let mut files = Vec::new();
-    for folder in ["plugins", "wit", "host/manifest/src", "host/xtask/src/plugins"] {
+    let shared = ["wit", "host/manifest/src", "host/xtask/src/plugins"];
+    for folder in sources.iter().chain(&shared) {
         collect(&root.join(folder), &mut files)?;
     }
     files.push(root.join("host/xtask/src/plugins.rs"));

@@ -44,15 +44,22 @@ impl Sum {
 }
 
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
-    let built = plugins::run(root, &plugins::Options::default())?;
+    let (shipped, hostile) = (
+        plugins::run(root, &plugins::Options::default())?,
+        plugins::hostile(root)?,
+    );
+    let guests: Guests<'_> = [
+        ("KEYWHEEL_PLUGINS", shipped.as_path()),
+        ("KEYWHEEL_HOSTILE", hostile.as_path()),
+    ];
     let mut sum = Sum::default();
     let well = if options.arguments.is_empty() {
         println!(
             "test: on two cores the first build takes about 10 minutes, and the tests then about 10; each prints when it ends"
         );
-        whole(root, &built, &mut sum)?
+        whole(root, &guests, &mut sum)?
     } else {
-        some(root, &built, &options.arguments, &mut sum)?
+        some(root, &guests, &options.arguments, &mut sum)?
     };
     if !well && sum.failed == 0 {
         println!("a build or a runner failed without a result of its own; it is counted as one failure");
@@ -62,8 +69,11 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     Ok(well && sum.failed == 0)
 }
 
+/// Where the tests find the built components: names in the environment, and folders.
+type Guests<'a> = [(&'static str, &'a Path); 2];
+
 /// Everything: the guests' tests, the host's side by side, and the examples in the documentation.
-fn whole(root: &Path, built: &Path, sum: &mut Sum) -> anyhow::Result<bool> {
+fn whole(root: &Path, built: &Guests<'_>, sum: &mut Sum) -> anyhow::Result<bool> {
     // Once, and not by several tests at the same time.
     for server in [Server::Postgres, Server::Redis] {
         server.installed()?;
@@ -87,7 +97,7 @@ fn whole(root: &Path, built: &Path, sum: &mut Sum) -> anyhow::Result<bool> {
     }
     let suites: Vec<Suite> = messages.lines().filter_map(Suite::told).collect();
     anyhow::ensure!(!suites.is_empty(), "cargo told of no test program");
-    well &= suites::run(suites, &[("KEYWHEEL_PLUGINS", built)], &mut |line| sum.see(line))?;
+    well &= suites::run(suites, built, &mut |line| sum.see(line))?;
     let mut examples = process::cargo(root);
     examples.args(["test", "--locked", "--workspace", "--doc", "--no-fail-fast"]);
     well &= process::stream(&mut examples, |line| sum.see(line))?;
@@ -95,7 +105,7 @@ fn whole(root: &Path, built: &Path, sum: &mut Sum) -> anyhow::Result<bool> {
 }
 
 /// What the arguments name, by cargo's own runner.
-fn some(root: &Path, built: &Path, arguments: &[String], sum: &mut Sum) -> anyhow::Result<bool> {
+fn some(root: &Path, built: &Guests<'_>, arguments: &[String], sum: &mut Sum) -> anyhow::Result<bool> {
     let mut host = process::cargo(root);
     host.args(["test", "--locked", "--no-fail-fast"]);
     if !arguments
@@ -104,7 +114,7 @@ fn some(root: &Path, built: &Path, arguments: &[String], sum: &mut Sum) -> anyho
     {
         host.arg("--workspace");
     }
-    host.args(arguments).env("KEYWHEEL_PLUGINS", built);
+    host.args(arguments).envs(built.iter().copied());
     process::stream(&mut host, |line| sum.see(line))
 }
 

@@ -28,6 +28,19 @@ impl HoldBack {
         self.held.len()
     }
 
+    /// Looks for secrets in what was received together with what comes after it, which is not taken in.
+    ///
+    /// # Errors
+    /// A secret was found.
+    pub fn look_ahead(&self, mask: &Mask, after: &[u8]) -> Result<(), Hit> {
+        let secrets = mask.find(&[self.released.as_slice(), &self.held, after].concat());
+        if secrets.is_empty() {
+            Ok(())
+        } else {
+            Err(Hit(secrets))
+        }
+    }
+
     /// Releases up to `limit` bytes. `ended`: the sender's message is complete, so that its end need not be held back.
     ///
     /// # Errors

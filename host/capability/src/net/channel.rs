@@ -19,8 +19,10 @@ use crate::mask::{Hit, HoldBack, Reflected};
 use crate::secrets::check_media_type;
 use crate::state::HostState;
 
-/// A read without a delimiter is over when nothing has come for so long.
+/// What a sender had to say is there when nothing has come for so long.
 const QUIET: Duration = Duration::from_millis(20);
+/// Most that is looked at before any of it is shown.
+const BURST_BYTES: usize = 256 << 10;
 
 /// A byte stream to one host.
 pub struct Channel {
@@ -29,6 +31,8 @@ pub struct Channel {
     pub(super) peer: Peer,
     /// Whether a secret went over it.
     pub(super) carried: bool,
+    /// Whether bytes were written that are no frame: they may be the beginning of a command, and the next frame its end.
+    pub(super) raw: bool,
     /// Whether anything was read or written: what comes next need not be the answer to the next frame.
     pub(super) used: bool,
     /// What its first frame, or the first answer that was asked for, is encoded as.
@@ -44,6 +48,7 @@ impl Channel {
             stream: Some(stream),
             peer,
             carried: false,
+            raw: false,
             used: false,
             framing: None,
             unanswered: VecDeque::new(),
@@ -82,6 +87,18 @@ impl TlsOptions {
 }
 
 impl HostState {
+    /// What the guest says in it goes over the wire in the clear.
+    fn handshake(&mut self, options: &Resource<TlsOptions>) -> Result<Handshake, Error> {
+        let handshake = self.table.get(options)?.handshake()?;
+        let said = std::iter::once(handshake.server_name.as_bytes())
+            .chain(handshake.trust.as_deref().map(str::as_bytes))
+            .chain(handshake.alpn.iter().map(Vec::as_slice));
+        for text in said {
+            self.clear_bytes(text, "the greeting of TLS")?;
+        }
+        Ok(handshake)
+    }
+
     pub(super) fn deadline_within(&self, timeout_ms: u32) -> Deadline {
         self.deadline().within(Duration::from_millis(timeout_ms.into()))
     }
@@ -161,11 +178,13 @@ impl HostState {
         Ok(())
     }
 
-    /// Scans what came, together with the end of what was shown before.
-    fn show(&mut self, channel: &Resource<Channel>, bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    /// Scans what came, together with the end of what was shown before and with what waits to be read: where the guest has it cut
+    /// tells nothing.
+    fn show(&mut self, channel: &Resource<Channel>, bytes: &[u8], waiting: &[u8]) -> Result<Vec<u8>, Error> {
         let mut shown = std::mem::take(&mut self.table.get_mut(channel)?.shown);
         shown.push(bytes);
-        match shown.release(&self.mask, true, usize::MAX) {
+        let seen = shown.look_ahead(&self.mask, waiting);
+        match seen.and_then(|()| shown.release(&self.mask, true, usize::MAX)) {
             Ok(bytes) => {
                 self.table.get_mut(channel)?.shown = shown;
                 Ok(bytes)
@@ -198,15 +217,21 @@ impl HostState {
         self.readable(channel)?;
         let deadline = self.deadline_within(timeout_ms);
         let mut stream = self.take_stream(channel)?;
+        let looked_at = stream.waiting().len();
         let read = match how {
             Read::Some(limit) => read_burst(&mut stream, limit, deadline).await,
             Read::Until(delimiter, limit) => stream.read_until(&delimiter, limit, deadline).await,
         };
+        // What was there before has been looked at.
+        if matches!(&read, Ok(bytes) if bytes.len() > looked_at) {
+            stream.wait_for_quiet(BURST_BYTES, QUIET).await;
+        }
+        let waiting = stream.waiting().to_vec();
         self.put_stream(channel, stream)?;
         match read {
             Ok(bytes) => {
                 self.answered(channel).await?;
-                self.show(channel, &bytes)
+                self.show(channel, &bytes, &waiting)
             }
             Err(error) => Err(self.failed(error).await),
         }
@@ -254,7 +279,7 @@ impl tcp::HostChannel for HostState {
         timeout: u32,
     ) -> Result<Resource<Channel>, Error> {
         self.permit_package(Capability::Net).await?;
-        let handshake = self.table.get(&options)?.handshake()?;
+        let handshake = self.handshake(&options)?;
         let peer = Peer {
             host,
             port,
@@ -284,7 +309,7 @@ impl tcp::HostChannel for HostState {
         options: Resource<TlsOptions>,
     ) -> Result<(), Error> {
         self.permit_package(Capability::Net).await?;
-        let handshake = self.table.get(&options)?.handshake()?;
+        let handshake = self.handshake(&options)?;
         let plain = &self.table.get(&channel)?.peer;
         let peer = Peer {
             host: plain.host.clone(),
@@ -307,6 +332,7 @@ impl tcp::HostChannel for HostState {
             Ok(()) => {
                 let channel = self.table.get_mut(&channel)?;
                 (channel.stream, channel.peer) = (Some(stream), peer);
+                channel.raw = false;
                 // What came before is not read as if it came through TLS; a frame that waits for its answer would take the next one's.
                 channel.used = !channel.unanswered.is_empty();
                 Ok(())
@@ -362,9 +388,11 @@ impl tcp::HostChannel for HostState {
             let message = "a secret went over this channel: from then on every write is a frame that the manifest declares";
             return Err(self.deny("net.carried", message).await);
         }
+        self.clear_bytes(&bytes, "bytes for a channel")?;
         let permitted = self.permit_undeclared("bytes", &peer).await?;
         let begun = self.begin(permitted, &peer).await?;
         let mut stream = self.take_stream(&channel)?;
+        self.table.get_mut(&channel)?.raw = true;
         let written = stream.write(&bytes, self.deadline()).await;
         self.put_stream(&channel, stream)?;
         match written {

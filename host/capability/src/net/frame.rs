@@ -186,9 +186,18 @@ impl HostState {
         };
         self.hold_framing(&channel, framing)?;
         let Channel {
-            carried, used, peer, ..
+            carried,
+            raw,
+            used,
+            peer,
+            ..
         } = self.table.get(&channel)?;
-        let (carried, used, peer) = (*carried, *used, peer.clone());
+        let (carried, raw, used, peer) = (*carried, *raw, *used, peer.clone());
+        // Rule H2: an unfinished `ECHO $200` would swallow the login that comes after it.
+        if raw && !secrets.is_empty() {
+            let message = "bytes that are no frame went over this channel, and a secret could become a part of them: open a channel for it";
+            return Err(self.deny("net.not-fresh", message).await);
+        }
         let permitted = self.permit(&call, &secrets, &peer, carried).await?;
         // Rule H7: only the first answer on a channel is sure to be the login's own.
         if used && permitted.effect == ShapeEffect::Login {
@@ -252,6 +261,8 @@ impl frames::HostFrame for HostState {
     }
 
     async fn bytes(&mut self, frame: Resource<Frame>, bytes: Vec<u8>) -> wasmtime::Result<()> {
+        self.clear_bytes(&bytes, "a piece of a frame")
+            .map_err(Error::into_trap)?;
         self.table
             .get_mut(&frame)?
             .add(Token::Bytes(bytes.clone()), |encoded| encoded.bytes(&bytes));

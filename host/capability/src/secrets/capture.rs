@@ -23,6 +23,8 @@ impl HostState {
             return Ok(known);
         }
         let labels = Labels::captured(media_type, Alphabet::of_foreign(value.expose()));
+        self.check_labels(&labels)?;
+        self.clear_text(name, "the name of a captured value")?;
         let identity = self.step.port.escrow(name, &value, &labels).await?;
         let handle = Handle::stored(identity, value, labels, None);
         self.watch(&handle);

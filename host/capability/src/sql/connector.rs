@@ -174,6 +174,12 @@ impl HostState {
     async fn open_connection(&mut self, connector: Connector) -> Result<Connection, Error> {
         self.permit_package(Capability::Sql).await?;
         let (described, timeout) = Described::of(connector)?;
+        for name in [&described.user, &described.database]
+            .into_iter()
+            .chain(&described.trust)
+        {
+            self.clear_text(name, "a name in a connection")?;
+        }
         let deadline = timeout.map_or(self.deadline(), |timeout| self.deadline().within(timeout));
         let destination = self.permit_destination(&described.peer).await?;
         let destined = Destined::new(&described.peer, destination, &self.sql.outbound)?;

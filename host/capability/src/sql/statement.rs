@@ -103,6 +103,20 @@ pub(super) fn from_target(value: Value) -> sql::Value {
     }
 }
 
+impl HostState {
+    /// A piece that the guest wrote. A server may log it, or quote it in an error: it says no secret.
+    fn add_piece(
+        &mut self,
+        statement: &Resource<Statement>,
+        text: &[u8],
+        piece: Piece,
+        quote: impl FnOnce(&mut Quoted) -> Result<(), keywheel_target::Error>,
+    ) -> Result<(), Error> {
+        self.clear_bytes(text, "a piece of a statement")?;
+        self.table.get_mut(statement)?.add(piece, quote)
+    }
+}
+
 impl sql::HostStatement for HostState {
     async fn new(&mut self, connection: Resource<Connection>) -> wasmtime::Result<Resource<Statement>> {
         let dialect = self.table.get(&connection)?.dialect();
@@ -110,21 +124,30 @@ impl sql::HostStatement for HostState {
     }
 
     async fn text(&mut self, statement: Resource<Statement>, sql: String) -> Result<(), Error> {
-        self.table
-            .get_mut(&statement)?
-            .add(Piece::text(sql.as_bytes()), |quoted| quoted.text(&sql))
+        self.add_piece(
+            &statement,
+            sql.as_bytes(),
+            Piece::text(sql.as_bytes()),
+            |quoted| quoted.text(&sql),
+        )
     }
 
     async fn identifier(&mut self, statement: Resource<Statement>, name: String) -> Result<(), Error> {
-        self.table
-            .get_mut(&statement)?
-            .add(Piece::Identifier(name.clone()), |quoted| quoted.identifier(&name))
+        self.add_piece(
+            &statement,
+            name.as_bytes(),
+            Piece::Identifier(name.clone()),
+            |quoted| quoted.identifier(&name),
+        )
     }
 
     async fn literal(&mut self, statement: Resource<Statement>, text: String) -> Result<(), Error> {
-        self.table
-            .get_mut(&statement)?
-            .add(Piece::Literal(text.clone()), |quoted| quoted.literal(&text))
+        self.add_piece(
+            &statement,
+            text.as_bytes(),
+            Piece::Literal(text.clone()),
+            |quoted| quoted.literal(&text),
+        )
     }
 
     async fn secret_literal(
@@ -137,9 +160,14 @@ impl sql::HostStatement for HostState {
     }
 
     async fn param(&mut self, statement: Resource<Statement>, value: sql::Value) -> Result<(), Error> {
-        self.table
-            .get_mut(&statement)?
-            .add(Piece::Param, |quoted| quoted.param(to_target(value)))
+        let said = match &value {
+            sql::Value::Text(text) => text.as_bytes().to_vec(),
+            sql::Value::Bytes(bytes) => bytes.clone(),
+            _ => Vec::new(),
+        };
+        self.add_piece(&statement, &said, Piece::Param, |quoted| {
+            quoted.param(to_target(value))
+        })
     }
 
     async fn secret_literal_as(

@@ -23,9 +23,16 @@ async fn write(scene: &mut Scene) -> Result<(), Error> {
 #[tokio::test]
 async fn a_write_after_a_secret_is_refused() {
     let mut scene = scene("").await;
-    write(&mut scene).await.unwrap();
     scene.administrator().await;
     assert_eq!(code(write(&mut scene).await), "net.carried");
+}
+
+/// They may be the beginning of a command whose text the secret would become.
+#[tokio::test]
+async fn a_secret_after_bytes_that_are_no_frame_is_refused() {
+    let mut scene = scene("").await;
+    write(&mut scene).await.unwrap();
+    assert_eq!(code(scene.login("planted-7f3").await), "net.not-fresh");
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ impl Port {
             policy: self.inner.policy().await?,
             inputs: self.pinned.inputs.clone(),
             sub_key: self.inner.vault.sub_key("plugin-derivations")?,
-            watched: Vec::new(),
+            watched: self.watched().await,
             port: Arc::clone(self) as Arc<dyn keywheel_capability::RunPort>,
             clock: Arc::clone(&self.inner.clock),
             cancel: performer.cancel.clone(),

@@ -1,5 +1,7 @@
 //! What a call reads.
 
+use std::collections::BTreeSet;
+
 use keywheel_capability::handle::StoredAt;
 use keywheel_capability::port::{Loaded, VersionFacts, Wanted};
 use keywheel_manifest::SecretRole;
@@ -40,6 +42,24 @@ impl Port {
             }
             Wanted::Vault { name, version } => self.load_other(name, version.as_deref(), Vec::new()).await,
         }
+    }
+
+    /// Everything that the rotation may use, whether the plugin asks for it or not: an answer is looked through for all of it. What
+    /// cannot be read now says so when it is asked for, and is nothing that a target could have been given meanwhile.
+    pub(super) async fn watched(&self) -> Vec<Loaded> {
+        let mut watched = Vec::new();
+        let versions: BTreeSet<VersionId> = ROLES
+            .into_iter()
+            .filter_map(|role| self.version_of(role))
+            .collect();
+        for version in versions {
+            watched.extend(self.load_own(&version).await);
+        }
+        for input in self.pinned.inputs.keys() {
+            let wanted = Wanted::Input(input.clone());
+            watched.extend(self.load_wanted(&wanted).await.ok().flatten());
+        }
+        watched
     }
 
     async fn load_own(&self, version: &VersionId) -> Result<Loaded, StepError> {

@@ -1,4 +1,4 @@
-//! What cargo's own tools say, of both workspaces.
+//! What cargo's own tools say, of every workspace.
 
 use std::process::Command;
 
@@ -53,7 +53,7 @@ pub(super) fn docs(repository: &Repository) -> anyhow::Result<Vec<Finding>> {
     )
 }
 
-/// Runs a tool in both workspaces; its output is shown.
+/// Runs a tool in each workspace; its output is shown. The hostile guest is built of what the plugins are, so they share a folder.
 fn each(
     repository: &Repository,
     message: &str,
@@ -61,12 +61,13 @@ fn each(
     prepare: fn(&mut Command),
 ) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    for (name, folder) in [
-        ("the host's workspace", repository.root.clone()),
-        ("plugins", repository.root.join("plugins")),
+    for (name, folder, target) in [
+        ("the host's workspace", "", "target"),
+        ("plugins", "plugins", "plugins/target"),
+        ("tests/hostile/guests", "tests/hostile/guests", "plugins/target"),
     ] {
-        let mut cargo = process::cargo(&folder);
-        prepare(cargo.env("CARGO_TARGET_DIR", folder.join("target")));
+        let mut cargo = process::cargo(&repository.root.join(folder));
+        prepare(cargo.env("CARGO_TARGET_DIR", repository.root.join(target)));
         if !process::stream(&mut cargo, |_| ())? {
             findings.push(Finding::new(name, message, way_out));
         }

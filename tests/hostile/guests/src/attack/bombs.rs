@@ -1,0 +1,103 @@
+//! What uses up the host: its memory, its processors, its time, its log, its answers.
+
+use keywheel_sdk::bindings::keywheel::core::secrets::conceal;
+use keywheel_sdk::bindings::keywheel::net::tcp::{Channel, TlsOptions};
+use keywheel_sdk::{Error, Run, runtime};
+
+use super::Attack;
+use crate::{Config, honest, worked};
+
+pub(super) const ALL: &[(&str, Attack)] = &[
+    ("memory", memory),
+    ("cpu", |_, _| for_ever()),
+    ("stack", |_, _| Err(worked(&format!("{} calls deep", deeper(1))))),
+    ("log", flood_the_log),
+    ("host-calls", call_for_ever),
+    ("handles", hold_for_ever),
+    ("conceal", conceal_for_ever),
+    ("state", fill_state),
+    ("answer", large_answer),
+    ("hold", hold_a_connection),
+    ("panic", |_, _| panic!("of the guest")),
+];
+
+fn memory(_run: &Run, _config: &Config) -> Result<(), Error> {
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    loop {
+        all.push(vec![1; 1 << 20]);
+        if all.len() > 4096 {
+            return Err(worked("it has 4 GiB"));
+        }
+    }
+}
+
+pub(crate) fn for_ever() -> ! {
+    let mut count = 0_u64;
+    loop {
+        count = std::hint::black_box(count.wrapping_add(1));
+    }
+}
+
+/// Without anything in memory: what runs out is the engine's stack, not the guest's own.
+#[inline(never)]
+fn deeper(depth: u64) -> u64 {
+    if depth == u64::MAX { 0 } else { deeper(depth + 1).rotate_left(7) ^ depth }
+}
+
+/// Hundreds of lines, and one of a megabyte with a hundred fields.
+#[expect(clippy::unnecessary_wraps, reason = "every attack may fail")]
+fn flood_the_log(_run: &Run, _config: &Config) -> Result<(), Error> {
+    let fields: Vec<_> = (0..100).map(|at| (format!("field-{at}"), "flood ".repeat(100))).collect();
+    runtime::log(runtime::Level::Error, &"flood ".repeat(1 << 17), &fields);
+    for at in 0..700 {
+        runtime::log(runtime::Level::Error, &format!("flood {at}"), &[]);
+    }
+    Ok(())
+}
+
+fn call_for_ever(_run: &Run, _config: &Config) -> Result<(), Error> {
+    loop {
+        runtime::now();
+    }
+}
+
+fn hold_for_ever(run: &Run, _config: &Config) -> Result<(), Error> {
+    loop {
+        std::mem::forget(run.input("planted")?);
+    }
+}
+
+fn conceal_for_ever(_run: &Run, _config: &Config) -> Result<(), Error> {
+    let bytes = vec![b'x'; 1 << 18];
+    for _ in 0..64 {
+        std::mem::forget(conceal(&bytes, "text/plain")?);
+    }
+    Err(worked("it made the host keep 16 MiB"))
+}
+
+/// A thousand values of 64 KiB.
+fn fill_state(_run: &Run, _config: &Config) -> Result<(), Error> {
+    let value = vec![b'x'; 64 << 10];
+    for at in 0..900 {
+        runtime::set_state(&format!("key-{at}"), &value)?;
+    }
+    Err(worked("it made the journal keep 56 MiB"))
+}
+
+/// The server makes it as large as it is asked to.
+fn large_answer(run: &Run, config: &Config) -> Result<(), Error> {
+    let session = honest::redis(run, config)?;
+    let said = session.words(&["EVAL", "return string.rep('x', 8 * 1024 * 1024)", "0"])?;
+    Err(worked(&format!("it was given {} bytes", said.text().len())))
+}
+
+/// A connection on which nothing comes, for as long as the step may take.
+fn hold_a_connection(_run: &Run, config: &Config) -> Result<(), Error> {
+    let options = TlsOptions::new(&config.host);
+    options.trust(&config.trust);
+    let channel = Channel::connect_tls(&config.host, config.port, &options, 600_000)?;
+    loop {
+        // Gives up when the step's time is over; the guest does not.
+        let _ = channel.read(1, 600_000);
+    }
+}

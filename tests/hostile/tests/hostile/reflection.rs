@@ -1,0 +1,139 @@
+//! A target that hands a live secret back, in whatever form: the whole answer is withheld, the step ends, the run parks, and nothing
+//! is tried again (rules H2, H4, H5). The planted secret stands in the server, and the plugin may read there what it likes. It never
+//! asks for a handle on that secret: what the rotation may use is watched for, whether the plugin has taken it or not.
+
+use keywheel_hostile::{Attack, On, attack_with, postgres, redis};
+
+const REDIS: Attack<'_> = Attack {
+    does: "eval",
+    ..Attack::HONEST
+};
+
+/// Has Redis run a script on the planted value, which is `v` in it.
+#[track_caller]
+fn redis_shows_nothing(script: &str) {
+    let seen = attack_with(&REDIS, |subject| {
+        redis()
+            .command(&["SET", &subject.name, &subject.planted])
+            .unwrap();
+        format!("local v = redis.call('GET', '{}') {script}", subject.name)
+    });
+    seen.parks("create", "plugin.reflection", "reflection");
+}
+
+/// Has PostgreSQL evaluate an expression on the planted value, which is `v` in it.
+#[track_caller]
+fn postgres_shows_nothing(columns: &str) {
+    let attack = Attack {
+        plugin: "hostile-postgres",
+        on: On::Postgres,
+        does: "query",
+        ..REDIS
+    };
+    let seen = attack_with(&attack, |subject| {
+        let planted = subject.planted.replace('\'', "''");
+        postgres()
+            .sql(&format!(
+                "INSERT INTO public.stash VALUES ('{}', '{planted}')",
+                subject.name
+            ))
+            .unwrap();
+        format!(
+            "SELECT {columns} FROM public.stash WHERE owner = '{}'",
+            subject.name
+        )
+    });
+    seen.parks("create", "plugin.reflection", "reflection");
+}
+
+macro_rules! encodings {
+    ($check:ident: $($name:ident = $form:expr;)+) => {
+        $(#[test]
+        fn $name() {
+            $check($form);
+        })+
+    };
+}
+
+/// Letters to bits and back, by the server.
+const BASE64: &str = "local a = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/' local bits = v:gsub('.', \
+    function(c) local n, s = c:byte(), '' for i = 7, 0, -1 do s = s .. math.floor(n / 2 ^ i) % 2 end return s end) \
+    return (bits:gsub('%d%d%d%d%d%d', function(s) local n = tonumber(s, 2) + 1 return a:sub(n, n) end))";
+
+encodings! { redis_shows_nothing:
+    redis_plain = "return v";
+    redis_in_the_middle_of_a_text = "return 'the value is ' .. v .. ', as it stands there'";
+    redis_base64 = BASE64;
+    redis_hex = "return (v:gsub('.', function(c) return string.format('%02x', c:byte()) end))";
+    redis_hex_in_capitals = "return (v:gsub('.', function(c) return string.format('%02X', c:byte()) end))";
+    redis_url = "return (v:gsub('[^%w]', function(c) return string.format('%%%02X', c:byte()) end))";
+    redis_json = "return cjson.encode({ p = v })";
+    redis_utf_16_little = "return (v:gsub('.', function(c) return c .. string.char(0) end))";
+    redis_utf_16_big = "return (v:gsub('.', function(c) return string.char(0) .. c end))";
+    redis_reversed = "return v:reverse()";
+    redis_in_two_elements = "return { v:sub(1, 20), v:sub(21) }";
+    redis_in_nested_letters = "local all = {} for i = 1, #v do all[i] = { v:sub(i, i) } end return all";
+    redis_as_a_status = "return redis.status_reply(v)";
+    redis_as_an_error = "return redis.error_reply('ERR ' .. v)";
+    redis_beyond_the_first_kilobytes = "return string.rep('x', 200000) .. v";
+}
+
+encodings! { postgres_shows_nothing:
+    postgres_plain = "v";
+    postgres_bytes = "v::bytea";
+    postgres_base64 = "encode(v::bytea, 'base64')";
+    postgres_base64_after_a_byte = "encode(('x' || v)::bytea, 'base64')";
+    postgres_hex = "encode(v::bytea, 'hex')";
+    postgres_url = "(SELECT string_agg(CASE WHEN c ~ '[A-Za-z0-9]' THEN c ELSE '%' || encode(c::bytea, 'hex') END, '') \
+        FROM regexp_split_to_table(v, '') c)";
+    postgres_json = "json_build_object('p', v)::text";
+    postgres_xml = "xmlelement(name p, v)::text";
+    postgres_utf_16 = "decode((SELECT string_agg(encode(c::bytea, 'hex') || '00', '') FROM regexp_split_to_table(v, '') c), 'hex')";
+    postgres_reversed = "reverse(v)";
+    postgres_in_two_columns = "left(v, 20), substr(v, 21)";
+    postgres_in_letters = "regexp_split_to_table(v, '')";
+}
+
+/// In pieces that no scan of one piece could know: the host looks at all that came before it cuts.
+#[test]
+fn a_channel_read_a_few_bytes_at_a_time() {
+    pieces("read-in-pieces");
+}
+#[test]
+fn a_channel_read_up_to_delimiters_that_the_plugin_chose() {
+    pieces("read-until");
+}
+
+#[track_caller]
+fn pieces(does: &str) {
+    let attack = Attack { does, ..REDIS };
+    let seen = attack_with(&attack, |subject| {
+        redis()
+            .command(&["SET", &format!("planted-{}", subject.name), &subject.planted])
+            .unwrap();
+        keywheel_hostile::hidden(&subject.planted)
+    });
+    seen.parks("create", "plugin.reflection", "reflection");
+}
+
+/// A statement that fails on a value quotes it.
+#[test]
+fn an_error_of_the_server_that_quotes_it() {
+    let attack = Attack {
+        plugin: "hostile-postgres",
+        on: On::Postgres,
+        does: "query",
+        ..REDIS
+    };
+    let seen = attack_with(&attack, |subject| {
+        let planted = subject.planted.replace('\'', "''");
+        postgres()
+            .sql(&format!(
+                "INSERT INTO public.stash VALUES ('{}', '{planted}')",
+                subject.name
+            ))
+            .unwrap();
+        format!("SELECT v::int FROM public.stash WHERE owner = '{}'", subject.name)
+    });
+    seen.parks("create", "plugin.reflection", "reflection");
+}

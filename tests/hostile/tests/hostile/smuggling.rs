@@ -1,0 +1,176 @@
+//! A secret on its way to where it has no business: to where the target shows it, into another account, under another name, to
+//! another server, into another step (rules H1, H2, H3, H9, H12, H13; spec/engine.md 4.4, 1, 8, 10, 11, 15, 30).
+
+use keywheel_hostile::{Attack, On, Seen, attack, redis};
+
+#[track_caller]
+fn smuggle(plugin: &str, does: &str, step: &str, with: &str) -> Seen {
+    let on = if plugin == "hostile-postgres" {
+        On::Postgres
+    } else {
+        On::Redis
+    };
+    attack(&Attack {
+        plugin,
+        on,
+        does,
+        step,
+        with,
+        lines: "",
+    })
+}
+
+/// Refused before anything is sent: no shape of the manifest is that call.
+#[track_caller]
+fn no_shape(plugin: &str, does: &str) {
+    smuggle(plugin, does, "create", "")
+        .gives_up(40, "create", "shape.none")
+        .denied("shape.none");
+}
+
+macro_rules! undeclared {
+    ($($name:ident = $plugin:literal $does:literal;)+) => {
+        $(#[test]
+        fn $name() {
+            no_shape($plugin, $does);
+        })+
+    };
+}
+
+undeclared! {
+    to_a_command_that_echoes_it = "hostile-redis" "echo";
+    to_a_key_that_is_read_back_in_ranges = "hostile-redis" "store";
+    into_another_account = "hostile-redis" "store-in-another-account";
+    into_the_account_in_the_clear = "hostile-redis" "store-without-a-hash";
+    to_a_query_that_returns_it = "hostile-postgres" "select";
+    into_a_table = "hostile-postgres" "insert";
+}
+
+#[test]
+fn with_a_second_statement() {
+    smuggle("hostile-postgres", "second-statement", "create", "").gives_up(40, "create", "target.invalid");
+}
+
+/// The server would take the whole login, password and all, for the text of a script that says it in a form that no scan can know.
+#[test]
+fn into_a_command_that_was_left_unfinished() {
+    smuggle("hostile-redis", "swallow", "create", "")
+        .parks("create", "net.not-fresh", "target")
+        .denied("net.not-fresh");
+}
+
+#[track_caller]
+fn is_denied(plugin: &str, does: &str, step: &str, with: &str, code: &str) {
+    smuggle(plugin, does, step, with)
+        .parks(step, code, "withdrawn")
+        .denied(code);
+}
+
+#[test]
+fn as_bytes_on_a_channel() {
+    is_denied(
+        "hostile-redis",
+        "write-secret",
+        "create",
+        "",
+        "net.undeclared-secret",
+    );
+}
+
+#[test]
+fn to_the_target_before_it_is_stored() {
+    is_denied("hostile-redis", "unstored", "create", "", "secret.not-durable");
+}
+
+#[test]
+fn a_change_in_the_step_that_only_looks() {
+    is_denied("hostile-redis", "set-in-plan", "plan", "", "step.effect");
+}
+
+#[test]
+fn undeclared_bytes_in_the_step_that_only_looks() {
+    is_denied("hostile-redis", "write-in-plan", "plan", "", "step.effect");
+}
+
+#[test]
+fn to_another_port_of_the_same_host() {
+    is_denied("hostile-redis", "another-server", "create", "1", "policy.denied");
+}
+
+#[test]
+fn to_the_same_server_without_tls() {
+    let port = redis().port().to_string();
+    let seen = smuggle("hostile-redis", "another-scheme", "create", &port);
+    seen.parks("create", "net.unsafe-stream", "withdrawn");
+}
+
+#[test]
+fn another_rotations_secret() {
+    is_denied(
+        "hostile-vault",
+        "another-secret",
+        "create",
+        "someone/else",
+        "policy.denied",
+    );
+}
+
+#[test]
+fn another_rotations_secret_without_the_capability() {
+    is_denied(
+        "hostile-redis",
+        "another-secret",
+        "create",
+        "someone/else",
+        "manifest.capability",
+    );
+}
+
+#[test]
+fn into_another_rotations_name() {
+    is_denied(
+        "hostile-vault",
+        "write-another-secret",
+        "create",
+        "someone/else",
+        "policy.denied",
+    );
+}
+
+#[test]
+fn an_input_that_is_not_declared() {
+    smuggle("hostile-redis", "another-input", "create", "other").gives_up(40, "create", "run.input");
+}
+
+macro_rules! never_a_credential {
+    ($($name:ident = $does:literal;)+) => {
+        $(#[test]
+        fn $name() {
+            is_denied("hostile-redis", $does, "create", "", "secret.not-a-credential");
+        })+
+    };
+}
+
+never_a_credential! {
+    another_secret_as_the_credential = "input-as-pending";
+    another_secret_inside_the_credential = "input-in-a-document";
+    a_hash_that_the_target_lists_as_the_credential = "hash-as-pending";
+    the_credential_in_use_as_the_new_one = "current-as-pending";
+}
+
+/// The number of a handle is worth nothing: neither one that an earlier step had, nor one that is made up.
+#[test]
+fn a_handle_that_an_earlier_step_had() {
+    smuggle("hostile-redis", "keep-a-handle", "create", "").gives_up(40, "apply", "plugin.misuse");
+}
+#[test]
+fn a_handle_that_is_made_up() {
+    smuggle("hostile-redis", "guess-a-handle", "create", "").gives_up(40, "create", "plugin.misuse");
+}
+
+/// What was done in it is rolled back, and is never taken for done.
+#[test]
+fn a_change_in_a_transaction_that_is_left_open() {
+    let seen = smuggle("hostile-postgres", "leave-a-transaction-open", "apply", "");
+    seen.parks("apply", "plugin.open-transaction", "target");
+}
