@@ -10,7 +10,6 @@
 mod beside;
 mod bombs;
 mod lies;
-mod malformed;
 mod oracles;
 mod outlets;
 mod reflection;
