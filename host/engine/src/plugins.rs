@@ -131,7 +131,7 @@ fn view(listed: &Listed, manifest: Option<&Manifest>) -> PluginView {
             difference.to_string(),
         ),
         Status::Missing => (
-            "there is no file; runs that started with it finish on the host's copy".to_owned(),
+            "there is no file: put its .wasm back into the plugin folder; runs that started with it finish on the host's copy".to_owned(),
             String::new(),
         ),
         Status::Refused(error) => {

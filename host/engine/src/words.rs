@@ -130,7 +130,7 @@ pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Optio
             "name the authority that issued the server's certificate in a trust set, or have the certificate made anew: docs/operators.md, Certificates"
         }
         "tls.missing" => {
-            "switch TLS on in the server, or allow plaintext for it in words, here and in the grant"
+            "switch TLS on in the server; or allow plaintext in words: `transport = \"plaintext\"` in the rotation's `config`, and in the grant"
         }
         "tls.clock" => "set the clock of this machine, and keep it set (NTP)",
         "login.not-asked" => {

@@ -44,7 +44,6 @@ impl Config {
 }
 
 enum Redis {}
-
 keywheel_sdk::export!(Redis);
 
 impl Plugin for Redis {

@@ -1,11 +1,10 @@
 //! The administrator's session on one server.
 
+use crate::Config;
 use keywheel_sdk::error::{admin_refused, error};
 use keywheel_sdk::nodes::Node;
 use keywheel_sdk::resp::{Piece, Reply, Session, refused};
 use keywheel_sdk::{Error, Run, Secret};
-
-use crate::Config;
 
 /// A session that the administrator opened.
 pub(crate) struct Admin(pub(crate) Session);

@@ -37,6 +37,8 @@ fn examine(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> Resu
         let message = format!("{node}: the user {name} takes any password (nopass)");
         plan.problem("redis.nopass", message, format!("ACL SETUSER {name} resetpass >…, then import that"));
     }
+    let held = user.field("passwords").map_or(0, |list| list.items().len());
+    plan.others("redis.others", &format!("{node}: the user {name}"), held);
     rights(plan, config, node, admin)?;
     durability(plan, config, node, admin)?;
     topology(plan, config, node, admin)

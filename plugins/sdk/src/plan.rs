@@ -62,6 +62,16 @@ impl Plan {
         }
     }
 
+    /// Says that an account keeps passwords beside the one that the vault has: a rotation does not know them and takes none of them away. `held`: how
+    /// many the target has for it.
+    pub fn others(&mut self, code: &'static str, name: &str, held: usize) {
+        if held > 1 {
+            let message =
+                format!("{name} has {} more password(s), which stay valid: the vault does not know them", held - 1);
+            self.warning(code, message, "take them away on the target, or all but one, and rotate");
+        }
+    }
+
     /// For how long which clients are refused, where that cannot be avoided.
     pub fn gap(&mut self, text: impl Into<String>) {
         self.gap = Some(text.into());

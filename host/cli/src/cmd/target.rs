@@ -27,6 +27,7 @@ pub(crate) struct Test {
 
 /// `-o json` of `target test`.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct Tested {
     plan: PlanView,
     /// What the target says of the current credential; none if the plan has problems.
@@ -57,9 +58,11 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
         Some(Err(error)) => (None, Some(error)),
     };
     let rotation = engine.config().rotation(&arguments.rotation);
-    let way_past = error
-        .as_ref()
-        .and_then(|error| keywheel_engine::way_past(&error.code, &error.message, rotation));
+    let way_past = match (&verdict, &error) {
+        (Some(Verdict::Rejected), _) => Some(after_a_refusal(&arguments.rotation)),
+        (_, Some(error)) => keywheel_engine::way_past(&error.code, &error.message, rotation),
+        _ => None,
+    };
     let tested = Tested {
         plan,
         verdict,
@@ -74,6 +77,14 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
         (None, Some(error)) => of_step_code(&error.code),
         (None, None) => ExitCode::Conflict,
     })
+}
+
+/// The target holds something else: whoever has put it there is overwritten by either way.
+fn after_a_refusal(rotation: &RotationName) -> String {
+    format!(
+        "somebody has changed it on the target. `keywheel drift check {rotation}` puts the vault's value on again where it can, `keywheel rotate {rotation}` \
+         makes a new one: both take the place of what was set there by hand"
+    )
 }
 
 fn text(tested: &Tested, style: Style) -> String {
@@ -104,11 +115,11 @@ fn text(tested: &Tested, style: Style) -> String {
                 style.bad(&error.code),
                 error.message
             ));
-            if let Some(hint) = &tested.way_past {
-                text.line(format_args!("{} {hint}", style.hint("hint:")));
-            }
         }
         (None, None) => text.line(format_args!("{label} not asked: first the problems above")),
+    }
+    if let Some(hint) = &tested.way_past {
+        text.line(format_args!("{} {hint}", style.hint("hint:")));
     }
     text.finish()
 }

@@ -11,6 +11,7 @@ use crate::exit_code::ExitCode;
 
 /// `-o json` of `policy check`.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct Checked {
     /// The grant files.
     files: Vec<String>,
