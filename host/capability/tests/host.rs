@@ -10,6 +10,8 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
+#[path = "host/captured.rs"]
+mod captured;
 #[path = "host/channel.rs"]
 mod channel;
 #[path = "host/composition.rs"]

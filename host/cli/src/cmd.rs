@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod drift;
 pub(crate) mod host;
 pub(crate) mod init;
+pub(crate) mod ours;
 pub(crate) mod plan;
 pub(crate) mod plugin;
 pub(crate) mod policy;

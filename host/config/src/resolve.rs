@@ -114,6 +114,13 @@ impl Draft {
         &self.config.plugins
     }
 
+    /// What decides for the host, as far as the file says where it is: the folder of grants, the pins, the files of the trust sets.
+    pub fn stands_on(&self) -> Vec<&Path> {
+        let named = [&self.config.policies_dir, &self.config.plugins.lock];
+        let trusted = self.config.trust.values().flat_map(|set| &set.pem);
+        named.into_iter().chain(trusted).map(PathBuf::as_path).collect()
+    }
+
     /// Looks at each file of the trust sets by `examine`, which says what is wrong with one and the way out: a fragment that goes on
     /// from the file's name, and a hint. What it finds comes with the other problems.
     pub fn examine_trust(&mut self, examine: impl Fn(&Path) -> Result<(), (String, String)>) {

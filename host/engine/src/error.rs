@@ -40,6 +40,13 @@ pub enum Error {
         #[source]
         source: std::sync::Arc<keywheel_plugin::Error>,
     },
+    /// Configuration, grants, pins or trust sets that are not the host's alone.
+    #[error("what decides for the host can be changed by others")]
+    OpenToOthers {
+        /// Which, and how.
+        #[source]
+        source: keywheel_plugin::Error,
+    },
     /// The grants.
     #[error("a grant cannot be used")]
     Policy(#[from] keywheel_policy::Error),
@@ -254,6 +261,7 @@ impl Error {
             Self::Vault(error) => error.code(),
             Self::Plugin(error) => error.code(),
             Self::PluginUnusable { source, .. } => source.code(),
+            Self::OpenToOthers { .. } => "config.open-to-others",
             Self::Policy(error) => error.code(),
             Self::Capability(_) => "capability.settings",
             Self::NoRotation { .. } => "rotation.not-found",
@@ -287,7 +295,7 @@ impl Error {
         Some(match self {
             Self::Store(error) | Self::NoState { source: error, .. } => return error.hint(),
             Self::Vault(error) => return error.hint(),
-            Self::Plugin(error) => return error.hint(),
+            Self::Plugin(error) | Self::OpenToOthers { source: error } => return error.hint(),
             Self::PluginUnusable { source, .. } => return source.hint(),
             Self::Policy(error) => return error.hint(),
             Self::NoRotation { .. } => "`keywheel config show` lists the rotations".to_owned(),

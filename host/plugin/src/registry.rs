@@ -174,7 +174,9 @@ impl Registry {
                 let digest = listed
                     .and_then(|listed| listed.digest)
                     .unwrap_or_else(|| Digest::of(b""));
-                Arc::new(Error::Gone { digest })
+                // Its file may be there, and not to be trusted.
+                self.refusal(name)
+                    .unwrap_or_else(|| Error::Gone { digest }.into())
             }
             Some(Status::Refused(error)) => Arc::clone(error),
             Some(_) => Arc::new(Error::NotPinned { name: name.clone() }),

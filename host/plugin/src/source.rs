@@ -6,11 +6,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags};
 
 use keywheel_manifest::Digest;
 
-use crate::Error;
+use crate::{Error, ours};
 
 /// The bytes of one file, and what they are called by.
 pub(crate) struct Source {
@@ -34,7 +34,7 @@ impl Folder {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let open = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| read(e.into()))?;
         let stat = rustix::fs::fstat(&open).map_err(|e| read(e.into()))?;
-        check_owner(path, &stat)?;
+        ours::check(path, &stat)?;
         Ok(Self {
             path: path.to_owned(),
             open,
@@ -86,7 +86,7 @@ impl Folder {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::NotAFile { path: owned() });
         }
-        check_owner(path, &stat)?;
+        ours::check(path, &stat)?;
         let bytes = read_bounded(File::from(open), path, limit_bytes)?;
         Ok(Source {
             path: owned(),
@@ -114,21 +114,4 @@ pub(crate) fn read_bounded(file: File, path: &Path, limit_bytes: u64) -> Result<
         });
     }
     Ok(bytes)
-}
-
-fn check_owner(path: &Path, stat: &Stat) -> Result<(), Error> {
-    let us = rustix::process::geteuid().as_raw();
-    if stat.st_uid != us && stat.st_uid != 0 {
-        return Err(Error::Owner {
-            path: path.to_owned(),
-            uid: stat.st_uid,
-        });
-    }
-    if stat.st_mode & 0o022 != 0 {
-        return Err(Error::Writable {
-            path: path.to_owned(),
-            mode: stat.st_mode & 0o7777,
-        });
-    }
-    Ok(())
 }

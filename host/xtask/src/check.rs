@@ -3,10 +3,12 @@
 mod banned;
 mod codes;
 mod contract;
+mod inherits;
 mod layers;
 mod licences;
 mod links;
 mod metadata;
+mod names;
 mod places;
 mod quotes;
 mod sizes;
@@ -91,10 +93,12 @@ impl Repository {
 type Rule = fn(&Repository) -> anyhow::Result<Vec<Finding>>;
 
 /// Quick ones first.
-const RULES: [(&str, Rule); 16] = [
+const RULES: [(&str, Rule); 18] = [
     ("places", |repository| Ok(places::check(repository))),
     ("layers", layers::check),
     ("sizes", sizes::check),
+    ("names", names::check),
+    ("inherits", inherits::check),
     ("words", words::check),
     ("codes", codes::check),
     ("links", links::check),

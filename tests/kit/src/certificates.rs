@@ -1,13 +1,25 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
 use anyhow::Result;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use tempfile::TempDir;
+
+use crate::process::Watcher;
+
+/// The name of the file that an authority's certificate is in.
+const FILE: &str = "ca.pem";
 
 /// A certification authority of our own, made for one server.
 pub struct Authority {
     pem: String,
     issuer: Issuer<'static, KeyPair>,
+    folder: TempDir,
+    _watcher: Watcher,
 }
 
 /// A certificate and its private key, in PEM.
@@ -70,15 +82,27 @@ impl Authority {
             .distinguished_name
             .push(DnType::CommonName, "Keywheel test CA");
         let pem = params.self_signed(&key)?.pem();
+        // Not the server's folder: a host trusts no file that the server's account could change. Clients under that account read it.
+        let folder = tempfile::Builder::new().prefix("kw-ca-").tempdir_in("/tmp")?;
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        fs::write(folder.path().join(FILE), &pem)?;
+        fs::set_permissions(folder.path().join(FILE), fs::Permissions::from_mode(0o644))?;
         Ok(Self {
             pem,
             issuer: Issuer::new(params, key),
+            _watcher: Watcher::of_folder(folder.path())?,
+            folder,
         })
     }
 
     /// Its certificate: what clients trust.
     pub fn pem(&self) -> &str {
         &self.pem
+    }
+
+    /// The same in a file.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join(FILE)
     }
 
     /// A certificate for these DNS names and addresses, for servers and clients.

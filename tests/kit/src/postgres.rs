@@ -104,7 +104,7 @@ impl Postgres {
 
     /// The same in a file.
     pub fn ca_file(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
+        self.authority.file()
     }
 
     /// The authority, for client certificates.

@@ -120,7 +120,7 @@ impl Redis {
 
     /// The same in a file.
     pub fn ca_file(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
+        self.authority.file()
     }
 
     /// The server's process; none while stopped.

@@ -13,7 +13,7 @@ use keywheel_model::{Effect, Role, StepName};
 use keywheel_policy::Transport;
 use wasmtime::component::Resource;
 
-use crate::world::{World, again, code, peer, world, world_with};
+use crate::world::{World, again, code, peer, policy_with, world, world_with};
 
 /// `ALTER ROLE "app" PASSWORD <secret>`, or other words around it.
 async fn statement(
@@ -299,6 +299,51 @@ async fn what_the_guest_may_know_reaches_no_target_by_way_of_state() {
         "shape.unplaced-secret",
         "a composed secret has no place"
     );
+}
+
+/// Text by the plugin alone may flow anywhere by its sinks, and has a place once it is kept: what it holds is what stops it.
+#[tokio::test]
+async fn text_of_the_plugin_is_no_credential_on_a_target_also_where_it_has_a_place() {
+    let mut world = world(StepName::Create);
+    let text = world.text_alone("hunter2-hunter2").await;
+    let kept = "kept".to_owned();
+    world
+        .state
+        .set_secret_state(kept.clone(), again(&text))
+        .await
+        .unwrap();
+    let loaded = world.state.get_secret_state(kept).await.unwrap().unwrap();
+    assert_eq!(code(alter(&mut world, &text).await), "secret.known");
+    assert_eq!(
+        code(alter(&mut world, &loaded).await),
+        "secret.known",
+        "taint persists"
+    );
+}
+
+/// Making a version is not yet being allowed to use it: the grant is asked when it is sent, wherever the handle came from.
+#[tokio::test]
+async fn a_secret_that_was_made_here_needs_the_grant_of_the_version_that_it_became() {
+    for (secrets, is_granted) in [(r#""{input:admin}""#, false), (r#""{secret}""#, true)] {
+        let mut world = world_with(StepName::Create, |step| {
+            step.policy = std::sync::Arc::new(policy_with(&step.manifest, secrets));
+        });
+        let password = world.password().await;
+        world.set_pending(&password).await.unwrap();
+        let scram = "postgres.scram-sha-256".to_owned();
+        let derived = world
+            .state
+            .derive(again(&password), scram, String::new())
+            .await
+            .unwrap();
+        let sent = alter(&mut world, &derived).await;
+        if is_granted {
+            sent.map(drop).unwrap();
+        } else {
+            assert_eq!(code(sent), "policy.denied");
+            assert!(world.memory.get().intents.is_empty());
+        }
+    }
 }
 
 #[tokio::test]

@@ -26,7 +26,8 @@ pub(crate) struct Inner {
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) state: BTreeMap<String, Vec<u8>>,
-    pub(crate) escrow: Vec<String>,
+    /// Names and values.
+    pub(crate) escrow: Vec<(String, Vec<u8>)>,
     pub(crate) facts: Vec<AuditFact>,
     pub(crate) intents: Vec<(Intent, Option<Conclusion>)>,
     pub(crate) writes: BTreeMap<String, Labels>,
@@ -189,9 +190,9 @@ impl RunPort for Memory {
         Ok(identity)
     }
 
-    async fn escrow(&self, name: &str, _value: &SecretBytes, _labels: &Labels) -> Result<String, StepError> {
+    async fn escrow(&self, name: &str, value: &SecretBytes, _labels: &Labels) -> Result<String, StepError> {
         let mut inner = self.room()?;
-        inner.escrow.push(name.to_owned());
+        inner.escrow.push((name.to_owned(), value.expose().to_vec()));
         Ok(format!("escrow-{}", inner.escrow.len()))
     }
 

@@ -168,6 +168,13 @@ impl Scene {
         self.frame("resp", &words).await
     }
 
+    /// So many bytes as a secret that the target gave out.
+    pub(crate) async fn read_secret(&mut self, length: usize) -> Result<Resource<Handle>, Error> {
+        let (channel, length) = (self.channel(), u32::try_from(length).unwrap());
+        let state = &mut self.world.state;
+        HostChannel::read_secret(state, channel, length, "text/plain".to_owned(), TIMEOUT_MS).await
+    }
+
     pub(crate) async fn receive(&mut self) -> Result<String, Error> {
         let channel = self.channel();
         let answer = self

@@ -117,6 +117,11 @@ pub(crate) fn manifest() -> Manifest {
 
 /// Everything is granted but the shape `not-granted`.
 fn policy(manifest: &Manifest) -> Policy {
+    policy_with(manifest, r#""{secret}", "{input:admin}", "other/*""#)
+}
+
+/// The same with a grant for these secrets alone.
+pub(crate) fn policy_with(manifest: &Manifest, secrets: &str) -> Policy {
     let pins = manifest
         .shapes()
         .iter()
@@ -126,7 +131,7 @@ fn policy(manifest: &Manifest) -> Policy {
         .collect();
     let text = format!(
         "plugin = \"probe\"\ncapabilities = [\"core\", \"sql\", \"net\", \"vault\"]\nhosts = [\"db.internal:5432 tls\"]\n\
-         secrets = [\"{{secret}}\", \"{{input:admin}}\", \"other/*\"]\n[shapes]\n{pins}"
+         secrets = [{secrets}]\n[shapes]\n{pins}"
     );
     Policy::of(vec![Grant::from_toml("policies/probe.toml", &text).unwrap()]).unwrap()
 }
@@ -262,6 +267,14 @@ impl World {
             .await?;
         self.state.text(borrow(), after.to_owned()).await?;
         self.state.finish(composer).await
+    }
+
+    /// A composition without any secret.
+    pub(crate) async fn text_alone(&mut self, text: &str) -> Resource<Handle> {
+        let composer = self.state.new_composer("text/plain").await;
+        let borrow = Resource::new_borrow(composer.rep());
+        self.state.text(borrow, text.to_owned()).await.unwrap();
+        self.state.finish(composer).await.unwrap()
     }
 
     pub(crate) async fn document(&mut self, secret: &Resource<Handle>) -> Resource<Handle> {

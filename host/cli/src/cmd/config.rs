@@ -4,13 +4,13 @@ use std::error::Error as _;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use keywheel_config::{Config, Draft, Entry, Origin};
+use keywheel_config::{Config, Entry, Origin};
 use keywheel_engine::{Error, SystemClock};
 use serde::Serialize;
 
-use crate::cmd::Context;
 use crate::cmd::plugin::folder;
 use crate::cmd::policy::grants;
+use crate::cmd::{Context, ours};
 use crate::errors::{Failure, counted};
 use crate::exit_code::ExitCode;
 use crate::output::{Style, Table, Text, raw};
@@ -57,7 +57,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
 }
 
 async fn check(context: &Context) -> Result<ExitCode, Failure> {
-    let mut draft = Draft::open(&context.global.config)?;
+    let mut draft = ours::draft(context)?;
     draft.examine_trust(keywheel_engine::examine_trust_file);
     let found = folder::read(&draft.plugins().dir)?;
     for broken in &found.broken {
@@ -110,7 +110,7 @@ fn schema() -> Result<ExitCode, Failure> {
 }
 
 fn show(arguments: &Show, context: &Context) -> Result<ExitCode, Failure> {
-    let config = keywheel_config::load(&context.global.config)?;
+    let config = ours::config(context)?;
     let mut entries = config.effective();
     if !arguments.effective {
         entries.retain(|entry| matches!(entry.origin, Origin::File(_)));

@@ -4,7 +4,7 @@ use keywheel_config::Draft;
 use keywheel_engine::view::Diagnosis;
 use serde::Serialize;
 
-use crate::cmd::{Context, host};
+use crate::cmd::{Context, host, ours};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::memory;
@@ -34,7 +34,8 @@ impl From<Diagnosis> for Finding {
 /// # Errors
 /// Standard output cannot be written: whatever else is wrong is a finding.
 pub(crate) async fn run(context: &Context) -> Result<ExitCode, Failure> {
-    let mut found = vec![configuration(context), memory()];
+    let mut found = configuration(context);
+    found.push(memory());
     match host::open_to_examine(context).await {
         Ok(engine) => match engine.diagnose().await {
             Ok(diagnoses) => found.extend(diagnoses.into_iter().map(Finding::from)),
@@ -53,12 +54,24 @@ pub(crate) async fn run(context: &Context) -> Result<ExitCode, Failure> {
     })
 }
 
-fn configuration(context: &Context) -> Finding {
+/// The configuration itself, and each file that decides for the host and that others can change.
+fn configuration(context: &Context) -> Vec<Finding> {
+    let draft = match Draft::open(&context.global.config) {
+        Ok(draft) => draft,
+        Err(problems) => return vec![failed("configuration", &problems.into())],
+    };
+    let open = ours::open_to_others(&draft, context);
+    let mut found: Vec<_> = open
+        .into_iter()
+        .map(|error| failed("ownership", &error.into()))
+        .collect();
+    found.push(understood(draft, context));
+    found
+}
+
+fn understood(draft: Draft, context: &Context) -> Finding {
     let file = context.global.config.display();
-    let checked = Draft::open(&context.global.config)
-        .map_err(Failure::from)
-        .and_then(|_| host::checked_config(context));
-    match checked {
+    match host::checked(draft, context) {
         Ok(config) => Finding {
             check: "configuration".to_owned(),
             result: "ok",

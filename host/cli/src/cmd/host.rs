@@ -7,20 +7,19 @@ use keywheel_config::{Config, Draft};
 use keywheel_engine::{Engine, Stop, SystemClock, Unlock};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cmd::Context;
 use crate::cmd::plugin::folder;
 use crate::cmd::policy::grants;
+use crate::cmd::{Context, ours};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::Output;
 use crate::secret_input::Source;
 
-/// The configuration, checked against the plugins and the grants: for commands that start something.
+/// The configuration, checked against the plugins and the grants.
 ///
 /// # Errors
 /// Every problem.
-pub(crate) fn checked_config(context: &Context) -> Result<Config, Failure> {
-    let mut draft = Draft::open(&context.global.config)?;
+pub(crate) fn checked(mut draft: Draft, context: &Context) -> Result<Config, Failure> {
     draft.examine_trust(keywheel_engine::examine_trust_file);
     let found = folder::read(&draft.plugins().dir)?;
     let policy = grants::read(draft.policies_dir())?;
@@ -39,19 +38,17 @@ pub(crate) fn checked_config(context: &Context) -> Result<Config, Failure> {
 /// # Errors
 /// The configuration is not valid, the state is in use, the vault's key is wrong.
 pub(crate) async fn open(context: &Context) -> Result<Engine, Failure> {
-    Ok(Engine::open(
-        keywheel_config::load(&context.global.config)?,
-        Arc::new(SystemClock),
-    )
-    .await?)
+    Ok(Engine::open(ours::config(context)?, Arc::new(SystemClock)).await?)
 }
 
-/// The same with the vault unsealed if there is a key file or somebody to ask: for a look at all that can be seen.
+/// The same with the vault unsealed if there is a key file or somebody to ask: for a look at all that can be seen, also where others can
+/// change what decides for the host.
 ///
 /// # Errors
 /// As [`open`]; a wrong passphrase.
 pub(crate) async fn open_to_examine(context: &Context) -> Result<Engine, Failure> {
-    let engine = open(context).await?;
+    let config = keywheel_config::load(&context.global.config)?;
+    let engine = Engine::open(config, Arc::new(SystemClock)).await?;
     if context.output.is_interactive() {
         return unsealed(engine, context).await;
     }
@@ -71,12 +68,8 @@ pub(crate) async fn open_unsealed(context: &Context) -> Result<Engine, Failure> 
 /// # Errors
 /// As [`open_unsealed`], but for what is not looked at.
 pub(crate) async fn open_vault(context: &Context) -> Result<Engine, Failure> {
-    let config = keywheel_config::load(&context.global.config)?;
-    unsealed(
-        Engine::open_vault_alone(config, Arc::new(SystemClock)).await?,
-        context,
-    )
-    .await
+    let engine = Engine::open_vault_alone(ours::config(context)?, Arc::new(SystemClock)).await?;
+    unsealed(engine, context).await
 }
 
 /// The same, with a configuration that was checked whole: for commands that start something. A rotation that was taken out under its open run
@@ -85,7 +78,7 @@ pub(crate) async fn open_vault(context: &Context) -> Result<Engine, Failure> {
 /// # Errors
 /// As [`open_unsealed`]; the configuration does not fit the plugins.
 pub(crate) async fn open_checked(context: &Context) -> Result<Engine, Failure> {
-    let engine = Engine::open(checked_config(context)?, Arc::new(SystemClock)).await?;
+    let engine = Engine::open(checked(ours::draft(context)?, context)?, Arc::new(SystemClock)).await?;
     for run in engine.removed_runs().await? {
         context
             .output

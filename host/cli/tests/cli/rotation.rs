@@ -23,7 +23,9 @@ fn host(role: &str) -> Place {
     let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins/postgres.wasm");
     let plugin = std::fs::read(&plugin).expect("`cargo xtask plugins` builds the plugins first");
     place.write("plugins/postgres.wasm", plugin);
-    let (ca, port, admin) = (server().ca_file(), server().port(), server().admin_user());
+    // The server's own file is its account's: a host goes by a copy that is its own.
+    let ca = place.write("ca.pem", server().ca_pem());
+    let (port, admin) = (server().port(), server().admin_user());
     let text = String::from_utf8(place.read("keywheel.toml")).unwrap()
         + &format!(
             r#"

@@ -15,6 +15,7 @@ const ACTIONS: &str = "docs/reference/audit-actions.md";
 const KEYS: &str = "host/config/src/effective.rs";
 /// Dotted like a code: derivations of secrets, and keys of the store's own.
 const OTHER_WORDS: [&str; 4] = ["postgres.scram-sha-256", "redis.sha256", "audit.key", "vault.key"];
+const TEST_ONLY: &str = "#[cfg(test)]";
 /// Dotted like a code: names of files.
 const FILES: [&str; 4] = ["toml", "lock", "json", "db"];
 
@@ -62,11 +63,9 @@ fn compare(printed: &BTreeMap<String, String>, documented: &BTreeMap<String, Str
 }
 
 /// The codes among the string constants of a source, and at the beginning of one that goes on with `: `, with their lines.
-/// Comments and the tests at the end are left out.
+/// Comments and what is built for tests alone are left out.
 fn constants(source: &str) -> impl Iterator<Item = (usize, String)> {
-    let product = source.split("#[cfg(test)]").next().unwrap_or_default();
-    let lines = product.lines().enumerate();
-    let code = lines.filter(|(_, line)| !line.trim_start().starts_with("//"));
+    let code = product(source);
     code.flat_map(|(at, line)| {
         // Whether a quote opens or closes does not matter: between a closing and an opening one stands no dotted word.
         let texts = line.split('"').skip(1);
@@ -75,6 +74,37 @@ fn constants(source: &str) -> impl Iterator<Item = (usize, String)> {
             .map(move |word| (at + 1, word.to_owned()))
             .collect::<Vec<_>>()
     })
+}
+
+/// The lines of a source that are built for users, with their places from 0. What follows `#[cfg(test)]` goes on to its end alone: the line that
+/// closes it, indented as the attribute is, or the end of the line where that opens nothing.
+fn product(source: &str) -> impl Iterator<Item = (usize, &str)> {
+    let indentation = |line: &str| line.len() - line.trim_start().len();
+    // Of what is for tests alone: its indentation, and whether a block was opened.
+    let mut tested: Option<(usize, bool)> = None;
+    let lines = source.lines().enumerate().filter(move |(_, line)| {
+        let text = line.trim();
+        match tested {
+            None if text.starts_with(TEST_ONLY) => {
+                let rest = &text[TEST_ONLY.len()..];
+                let is_over = rest.ends_with([';', '}', ',']);
+                tested = (!is_over).then(|| (indentation(line), rest.ends_with('{')));
+                false
+            }
+            None => true,
+            Some((at, opened)) => {
+                let closes = opened && indentation(line) == at && text.starts_with(['}', ')', ']']);
+                let stands_alone = !opened && text.ends_with([';', ',', '}']);
+                tested = if closes || stands_alone {
+                    None
+                } else {
+                    Some((at, opened || text.ends_with(['{', '(', '['])))
+                };
+                false
+            }
+        }
+    });
+    lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
 fn is_code(word: &str) -> bool {
@@ -119,12 +149,26 @@ mod tests {
             let (a, b) = ("keywheel.toml", "redis.sha256");
             let no = ["Store.full", "store", "store.", "two words.x", "{name}.x", "/a.b"];
             #[cfg(test)]
-            mod tests { "store.test" }
+            use crate::{"store.use"};
+            let after = "store.after-use";
+            #[cfg(test)]
+            #[allow(reason = "store.reason")]
+            mod tests {
+                fn of_a_test() {
+                    "store.test"
+                }
+            }
+            let last = "store.last";
+            #[cfg(test)] const X: &str = "store.same-line";
+            "store.end"
         "#;
         let expected = [
             (2, "store.full".to_owned()),
             (2, "tls.name".to_owned()),
             (4, "run.gap".to_owned()),
+            (9, "store.after-use".to_owned()),
+            (17, "store.last".to_owned()),
+            (19, "store.end".to_owned()),
         ];
         assert_eq!(codes(constants(source)), expected);
     }

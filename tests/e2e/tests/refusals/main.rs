@@ -15,6 +15,7 @@
 mod adoption;
 mod config;
 mod crowded;
+mod decides;
 mod denials;
 mod full;
 mod nopass;

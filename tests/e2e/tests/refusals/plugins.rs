@@ -136,6 +136,21 @@ fn a_plugin_folder_that_others_can_write_stops_every_command_until_it_is_closed(
 }
 
 #[test]
+fn a_pinned_file_that_is_not_to_be_trusted_any_more_is_not_called_gone() {
+    let subject = Subject::ready("plug_opened");
+    let file = subject.host.file("plugins/postgres.wasm");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o664)).unwrap();
+    for command in [&["plan", "app-db"][..], &["rotate", "app-db"]] {
+        let output = subject.host.run(command, "").ends(20);
+        let _ = output.says(&["plugin.writable", "postgres.wasm", "hint: chmod go-w"]);
+    }
+    // The control: where it is gone, that is said.
+    fs::remove_file(&file).unwrap();
+    let listed = subject.host.run(&["plugin", "list"], "").ends(0);
+    assert!(listed.stdout.contains("missing"), "{}", listed.stdout);
+}
+
+#[test]
 fn other_bytes_than_the_pinned_ones_do_not_run_and_the_pinned_ones_go_on() {
     let subject = Subject::ready("plug_pin");
     let host = &subject.host;

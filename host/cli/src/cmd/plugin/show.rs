@@ -6,9 +6,9 @@ use clap::Args;
 use keywheel_manifest::{Digest, Mode, Shape};
 use serde::Serialize;
 
-use crate::cmd::Context;
 use crate::cmd::plugin::settings::{self, Setting};
 use crate::cmd::plugin::{folder, manifest_failure, no_such_plugin};
+use crate::cmd::{Context, ours};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::{Style, Table, Text, raw};
@@ -102,10 +102,7 @@ fn find(plugin: &str, context: &Context) -> Result<PathBuf, Failure> {
     if path.components().count() > 1 || path.extension().is_some_and(|extension| extension == "wasm") {
         return Ok(path.to_owned());
     }
-    let dir = keywheel_config::Draft::open(&context.global.config)?
-        .plugins()
-        .dir
-        .clone();
+    let dir = ours::draft(context)?.plugins().dir.clone();
     let found = folder::read(&dir)?;
     let known = found.files.iter().find(|(name, _)| name.as_str() == plugin);
     known

@@ -1,11 +1,10 @@
 //! `keywheel policy check`.
 
-use keywheel_config::Draft;
 use serde::Serialize;
 
-use crate::cmd::Context;
 use crate::cmd::plugin::folder;
 use crate::cmd::policy::grants;
+use crate::cmd::{Context, ours};
 use crate::errors::{Failure, counted};
 use crate::exit_code::ExitCode;
 
@@ -24,7 +23,7 @@ struct Checked {
 /// # Errors
 /// A grant is not valid.
 pub(crate) fn run(context: &Context) -> Result<ExitCode, Failure> {
-    let config = Draft::open(&context.global.config)?.finish()?;
+    let config = ours::config(context)?;
     let policy = grants::read(&config.policies_dir)?;
     let plugins = folder::read(&config.plugins.dir)?;
     let mut checked = Checked {

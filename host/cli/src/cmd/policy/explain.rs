@@ -1,15 +1,14 @@
 //! `keywheel policy explain`.
 
 use clap::Args;
-use keywheel_config::Draft;
 use keywheel_model::RotationName;
 use keywheel_policy::{Binding, Decision};
 use serde::Serialize;
 
-use crate::cmd::Context;
 use crate::cmd::plugin::folder;
 use crate::cmd::policy::grants;
 use crate::cmd::policy::request::{FORMS, Words};
+use crate::cmd::{Context, ours};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::Text;
@@ -49,7 +48,7 @@ struct Answer {
 /// # Errors
 /// There is no such rotation, the grants are not valid, or the request is none.
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
-    let config = Draft::open(&context.global.config)?.finish()?;
+    let config = ours::config(context)?;
     let Some(rotation) = config.rotation(&arguments.rotation) else {
         return Err(crate::cmd::no_such_rotation(&config, arguments.rotation.as_str()));
     };

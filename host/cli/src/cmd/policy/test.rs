@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use keywheel_config::Draft;
 use keywheel_policy::table::Table;
 use serde::Serialize;
 
-use crate::cmd::Context;
 use crate::cmd::plugin::folder;
 use crate::cmd::policy::grants;
+use crate::cmd::{Context, ours};
 use crate::errors::{Failure, counted};
 use crate::exit_code::ExitCode;
 use crate::output::Text;
@@ -42,7 +41,7 @@ struct Failed {
 /// # Errors
 /// A table or a grant is not valid, a table's plugin is not there, or there is no table.
 pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
-    let config = Draft::open(&context.global.config)?.finish()?;
+    let config = ours::config(context)?;
     let policy = grants::read(&config.policies_dir)?;
     let plugins = folder::read(&config.plugins.dir)?;
     let folder = config.policies_dir.join("tests");

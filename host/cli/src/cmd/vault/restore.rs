@@ -7,7 +7,7 @@ use clap::Args;
 use keywheel_config::{Config, Vault};
 use keywheel_engine::{Restore, RestoredView, SystemClock, Unlock};
 
-use crate::cmd::Context;
+use crate::cmd::{Context, ours};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::{Output, Text};
@@ -50,7 +50,7 @@ struct OpenedBy {
 /// # Errors
 /// There is a state; the key does not open the backup; it is damaged.
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<ExitCode, Failure> {
-    let config = keywheel_config::load(&context.global.config)?;
+    let config = ours::config(context)?;
     let restore = Restore {
         file: arguments.file,
         key: unlock(&arguments.by, &config, context.output)?,

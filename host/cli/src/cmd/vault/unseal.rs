@@ -7,8 +7,8 @@ use clap::Args;
 use keywheel_config::Vault;
 use keywheel_engine::{Engine, SystemClock, Unlock};
 
-use crate::cmd::Context;
 use crate::cmd::vault::status;
+use crate::cmd::{Context, ours};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::secret_input::Source;
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 /// The key does not open the vault, or the state cannot be opened.
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let source = Source::parse(arguments.key.as_deref())?;
-    let mut config = keywheel_config::load(&context.global.config)?;
+    let mut config = ours::config(context)?;
     // A key file that is lost or wrong must not be in the way.
     config.vault = Vault::Embedded { key_file: None };
     let engine = Engine::open(config, Arc::new(SystemClock)).await?;
