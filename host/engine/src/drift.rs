@@ -94,15 +94,15 @@ impl Engine {
             });
         }
         inner.check_settings(rotation, &plugin).await?;
-        if inner.untried(rotation).await?.is_some() {
-            // A value that nothing has proved is never put on a target: it may be the wrong one.
+        if let Some(untried) = inner.untried(rotation).await? {
+            // A value that nothing has proved is never put on a target: it may be the wrong one, or another account's.
             return Ok(match self.test_current(name).await? {
                 Ok(Verdict::Accepted) => view(Found::InPlace, "it is proved now".to_owned()),
                 Ok(verdict) => DriftView {
                     way_out: import,
                     ..view(
                         Found::NotAdopted,
-                        format!("the import is {}", verdict_words(&verdict)),
+                        format!("{}: {}", untried.in_short(), verdict_words(&verdict)),
                     )
                 },
                 Err(error) => DriftView {

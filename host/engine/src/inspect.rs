@@ -112,10 +112,10 @@ impl Engine {
                             &format!("keywheel rotate {}", rotation.name),
                         ));
                     }
-                    if self.inner.untried(rotation).await?.is_some() {
+                    if let Some(untried) = self.inner.untried(rotation).await? {
                         list.push(attention(
                             &subject,
-                            "it was imported before its rotation was there: nothing has proved it",
+                            &untried.in_short(),
                             &format!("keywheel target test {}", rotation.name),
                         ));
                     }

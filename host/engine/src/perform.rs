@@ -101,7 +101,7 @@ impl Performer {
         Ok(match inner.vault.head(name).await {
             Ok(head) => Report::Head(Head {
                 epoch,
-                versions: kept(&head),
+                versions: kept(&inner.without_strangers(head, &self.accounts).await?),
             }),
             Err(error) => Report::HeadUnreadable(vault_error(&error)),
         })

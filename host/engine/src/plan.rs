@@ -139,7 +139,7 @@ impl Engine {
             .clone();
         let verdict = self.inner.test_version(rotation, &current).await?;
         if matches!(verdict, Ok(Verdict::Accepted)) && self.inner.untried(rotation).await?.is_some() {
-            self.inner.note_tried(&rotation.secret, &current).await?;
+            self.inner.note_tried(rotation, &current).await?;
         }
         Ok(verdict)
     }
@@ -250,7 +250,9 @@ impl Glance {
         let epoch = inner.store.read(|reader| Ok::<_, Error>(reader.epoch()?)).await?;
         let settings = Inner::settings(rotation, plugin, Trigger::Manual, epoch)?;
         let mut state = State::new(RunId::fresh(inner.clock.now()), settings);
+        let principals = settings::principals(rotation, plugin.manifest());
         let head = inner.vault.head(&rotation.secret).await?;
+        let head = inner.without_strangers(head, &principals).await?;
         let versions = keywheel_workflow::Head {
             epoch,
             versions: kept(&head),
@@ -264,7 +266,6 @@ impl Glance {
                 .newest(keywheel_model::Stage::Previous)
                 .map(|kept| kept.version.clone()),
         };
-        let principals = settings::principals(rotation, plugin.manifest());
         let performer = Performer {
             pinned: Arc::new(Pinned::of(rotation)),
             plugin: Arc::clone(plugin),

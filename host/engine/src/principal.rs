@@ -4,6 +4,30 @@ use serde_json::Value;
 
 use crate::view::TargetView;
 
+/// Principals as people say them, each account and each target once: `app at localhost:5432`.
+pub(crate) fn words(principals: &[String]) -> String {
+    let (mut targets, mut accounts) = (Vec::new(), Vec::new());
+    for (name, values) in principals.iter().flat_map(|one| named(one)) {
+        let values: Vec<String> = values
+            .iter()
+            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+            .collect();
+        let (list, text) = match (name.is_empty(), values.is_empty()) {
+            (true, _) => (&mut accounts, values.join("/")),
+            (false, true) => (&mut targets, name),
+            (false, false) => (&mut targets, values.join(":")),
+        };
+        if !list.contains(&text) {
+            list.push(text);
+        }
+    }
+    [accounts.join(" and "), targets.join(" and ")]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" at ")
+}
+
 /// Each target by its plugin and its values.
 pub(crate) fn targets(canonical: &str) -> Vec<TargetView> {
     named(canonical)
@@ -58,6 +82,12 @@ mod tests {
                 (String::new(), text(&["with [brackets]"]))
             ]
         );
+        let lines = [
+            r#"pg["a","1"] ["x"]"#,
+            r#"pg["a","1"] ["y"]"#,
+            r#"pg["b",2] ["x"]"#,
+        ];
+        assert_eq!(words(&lines.map(str::to_owned)), "x and y at a:1 and b:2");
         for other in ["something else", "broken[\""] {
             assert_eq!(of(other), [(other.to_owned(), Vec::new())]);
         }

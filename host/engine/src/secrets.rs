@@ -15,7 +15,6 @@ use serde_json::json;
 use crate::engine::{Engine, Inner, actor};
 use crate::journal::{LEASE, free_ghosts};
 use crate::labels::metadata;
-use crate::untried::untried_words;
 use crate::view::{RunView, SecretView, VersionView};
 use crate::{Error, Left, Order};
 
@@ -162,24 +161,19 @@ impl Engine {
         self.check_no_open_run(&import.name).await?;
         let plugin = inner.plugin(&rotation.plugin)?;
         inner.check_settings(rotation, &plugin).await?;
-        match inner.test_version(rotation, &untried).await? {
-            Ok(Verdict::Rejected) => {}
-            Ok(Verdict::Accepted) => {
-                inner.note_tried(&import.name, &untried).await?;
-                return Err(taken);
-            }
+        let verdict = inner.test_version(rotation, &untried.version).await?;
+        if matches!(verdict, Ok(Verdict::Accepted)) {
+            inner.note_tried(rotation, &untried.version).await?;
+            return Err(taken);
+        }
+        if !untried.is_refuted(&verdict) {
             // As long as it may be the right one it stays.
-            verdict => {
-                return Err(Error::Refused {
-                    rotation: rotation.name.clone(),
-                    problems: vec![untried_words(rotation, &verdict)],
-                });
-            }
+            return Err(untried.refusal(rotation, &verdict));
         }
         let version = inner.store_import(import).await?;
         let verdict = inner.test_version(rotation, &version).await?;
         if matches!(verdict, Ok(Verdict::Accepted)) {
-            inner.note_tried(&rotation.secret, &version).await?;
+            inner.note_tried(rotation, &version).await?;
         }
         Ok(Imported::Replaced(version, verdict))
     }
@@ -262,8 +256,8 @@ impl Engine {
         inner.journal.release(&run, by.fence).await?;
         let version = rolled?;
         inner.retire(current.as_ref());
-        if inner.config.rotation_of(name).is_some() {
-            inner.note_tried(name, &version).await?;
+        if let Some(rotation) = inner.config.rotation_of(name) {
+            inner.note_tried(rotation, &version).await?;
         }
         Ok(version)
     }

@@ -1,46 +1,102 @@
-//! Current versions that no target has ever accepted: imported while no rotation had the secret. The first rotation logs in with one before it changes
-//! anything (rule P15).
+//! Current versions that the account of today has never accepted: imported while no rotation had the secret, or adopted for another account or another
+//! server than the configuration names now. The first rotation logs in with one before it changes anything (rule P15): a rotation of `app` that is
+//! pointed at `bb` would overwrite a password that nobody has kept.
 
 use std::sync::Arc;
 
 use keywheel_config::{FirstRun, ProofChoice, Rotation};
-use keywheel_model::{SecretName, Verdict, VersionId};
+use keywheel_manifest::Manifest;
+use keywheel_model::{ErrorKind, Stage, StepError, Verdict, VersionId};
 use keywheel_store::{Reader, Transaction};
-use keywheel_vault::{Origin, Vault as _};
-use keywheel_workflow::State;
+use keywheel_vault::{Head, Vault as _, VersionInfo};
+use keywheel_workflow::{Ending, State};
 
 use crate::Error;
 use crate::engine::Inner;
+use crate::principal::words;
 use crate::secrets::verdict_words;
+use crate::settings;
+
+/// A current version that nothing has proved for what the rotation changes now.
+#[derive(Clone, Debug)]
+pub(crate) struct Untried {
+    pub(crate) version: VersionId,
+    /// The accounts that have accepted it, for people; none: no account has.
+    elsewhere: Option<String>,
+    /// The accounts that the rotation changes.
+    here: String,
+}
 
 impl Inner {
-    /// The current version of a rotation's secret if nothing has proved it. What a run made or adopted was proved by that run.
-    pub(crate) async fn untried(&self, rotation: &Rotation) -> Result<Option<VersionId>, Error> {
-        let asks = rotation.proof != ProofChoice::Accept && rotation.first == FirstRun::Adopt;
+    /// The current version of a rotation's secret if nothing has proved it for the accounts that the rotation changes. What a run made or adopted was
+    /// proved by that run, for the accounts that it had.
+    pub(crate) async fn untried(&self, rotation: &Rotation) -> Result<Option<Untried>, Error> {
+        let plugin = self.plugin(&rotation.plugin).ok();
+        let manifest = plugin.as_deref().map(keywheel_plugin::Plugin::manifest);
+        let today = manifest.map(|manifest| settings::principals(rotation, manifest));
         let head = self.vault.head(&rotation.secret).await?;
-        let imported = head
-            .current()
-            .filter(|version| asks && version.metadata.labels.origin == Origin::Imported);
-        let Some(current) = imported else {
+        let Some(current) = head.current().cloned() else {
             return Ok(None);
         };
-        let (secret, version, run) = (rotation.secret.clone(), current.id.clone(), current.run.clone());
-        self.store
-            .read(move |reader| {
-                let proved =
-                    reader.run(&run)?.is_some() || tried(reader, &secret)?.as_ref() == Some(&version);
-                Ok::<_, Error>((!proved).then_some(version))
-            })
-            .await
+        let version = current.id.clone();
+        let proofs = self
+            .store
+            .read(move |reader| Ok::<_, Error>(proofs(reader, &current)?))
+            .await?;
+        // Without its plugin nobody can say which accounts the rotation changes, nor change them.
+        let is_proved = match &today {
+            Some(today) => proofs.iter().any(|proof| proof == today),
+            None => !proofs.is_empty(),
+        };
+        let elsewhere = proofs.first().map(|proof| words(proof));
+        let asks = match &elsewhere {
+            Some(_) => manifest.is_some_and(|manifest| can_ask(rotation, manifest)),
+            None => rotation.proof != ProofChoice::Accept && rotation.first == FirstRun::Adopt,
+        };
+        Ok((asks && !is_proved).then(|| Untried {
+            version,
+            elsewhere,
+            here: words(today.as_deref().unwrap_or_default()),
+        }))
     }
 
-    /// What to say of a current credential that nothing has proved.
+    /// What to say in a plan of a current credential that nothing has proved, or that a run overwrites without having one to go back to.
     pub(crate) async fn untried_current(&self, rotation: &Rotation) -> Result<Option<String>, Error> {
-        Ok(self.untried(rotation).await?.map(|_| {
+        let Some(untried) = self.untried(rotation).await? else {
+            return self.set_over(rotation).await;
+        };
+        let Rotation { secret, name, .. } = rotation;
+        Ok(Some(match &untried.elsewhere {
+            None => format!(
+                "nothing has proved the value of {secret}: it was imported before this rotation was there. A run logs in with it first; `keywheel target \
+                 test {name}` does so now"
+            ),
+            Some(elsewhere) => format!(
+                "nothing has proved the value of {secret} for {here}: it is that of {elsewhere}, which this rotation does not change any more. A run logs \
+                 in with it first, and changes nothing if it is refused; `keywheel target test {name}` does so now",
+                here = untried.here
+            ),
+        }))
+    }
+
+    /// What `first = "set"` costs: the credential in use is in no vault.
+    async fn set_over(&self, rotation: &Rotation) -> Result<Option<String>, Error> {
+        let plugin = self.plugin(&rotation.plugin)?;
+        if rotation.first == FirstRun::Adopt || !can_ask(rotation, plugin.manifest()) {
+            return Ok(None);
+        }
+        let head = self.vault.head(&rotation.secret).await?;
+        let is_proved = match head.current().cloned() {
+            None => false,
+            Some(current) => {
+                let read = move |reader: &Reader<'_>| Ok::<_, Error>(!proofs(reader, &current)?.is_empty());
+                self.store.read(read).await?
+            }
+        };
+        let here = words(&settings::principals(rotation, plugin.manifest()));
+        Ok((!is_proved).then(|| {
             format!(
-                "nothing has proved the value of {}: it was imported before this rotation was there. A run logs in with it first; `keywheel target test {}` \
-                 does so now",
-                rotation.secret, rotation.name
+                "first = \"set\": the credential in use of {here} is not known to the vault; a run sets a new one over it, and nothing brings it back"
             )
         }))
     }
@@ -50,62 +106,143 @@ impl Inner {
     /// # Errors
     /// [`Error::Refused`] when the target does not take it, or cannot be asked.
     pub(crate) async fn check_untried(self: &Arc<Self>, rotation: &Rotation) -> Result<(), Error> {
-        let Some(version) = self.untried(rotation).await? else {
+        let Some(untried) = self.untried(rotation).await? else {
             return Ok(());
         };
-        let verdict = self.test_version(rotation, &version).await?;
+        let verdict = self.test_version(rotation, &untried.version).await?;
         if matches!(verdict, Ok(Verdict::Accepted)) {
-            return self.note_tried(&rotation.secret, &version).await;
+            return self.note_tried(rotation, &untried.version).await;
         }
-        Err(Error::Refused {
-            rotation: rotation.name.clone(),
-            problems: vec![untried_words(rotation, &verdict)],
-        })
+        Err(untried.refusal(rotation, &verdict))
     }
 
-    /// Notes that the target has accepted a version.
-    pub(crate) async fn note_tried(&self, secret: &SecretName, version: &VersionId) -> Result<(), Error> {
-        let (secret, version) = (secret.clone(), version.clone());
+    /// Notes that the accounts of a rotation have accepted a version.
+    pub(crate) async fn note_tried(&self, rotation: &Rotation, version: &VersionId) -> Result<(), Error> {
+        let plugin = self.plugin(&rotation.plugin)?;
+        let today = settings::principals(rotation, plugin.manifest()).join("\n");
+        let key = key_of(version);
         self.store
-            .write(move |tx| Ok::<_, Error>(tx.set_meta(&key_of(&secret), version.as_str())?))
+            .write(move |tx| Ok::<_, Error>(tx.set_meta(&key, &today)?))
+            .await
+    }
+
+    /// A head without the previous versions of other accounts. A run that took one for its own would have the account of now refuse it, and note that it
+    /// is revoked: its own account accepts it still.
+    pub(crate) async fn without_strangers(&self, mut head: Head, accounts: &[String]) -> Result<Head, Error> {
+        let is_previous = |version: &VersionInfo| version.stage == Stage::Previous;
+        if !head.versions.iter().any(is_previous) {
+            return Ok(head);
+        }
+        let accounts = accounts.to_vec();
+        self.store
+            .read(move |reader| {
+                let mut strangers = Vec::new();
+                for version in head.versions.iter().filter(|version| is_previous(version)) {
+                    let proofs = proofs(reader, version)?;
+                    let shares = |proof: &Vec<String>| proof.iter().any(|account| accounts.contains(account));
+                    if !proofs.is_empty() && !proofs.iter().any(shares) {
+                        strangers.push(version.id.clone());
+                    }
+                }
+                head.versions.retain(|version| !strangers.contains(&version.id));
+                Ok::<_, Error>(head)
+            })
             .await
     }
 }
 
-/// A run that promoted nothing and ended well has proved what was current before it.
+impl Untried {
+    /// Whether it is certain that the accounts of now do not take it, so that another may have its place.
+    pub(crate) fn is_refuted(&self, verdict: &Result<Verdict, StepError>) -> bool {
+        match verdict {
+            Ok(verdict) => matches!(verdict, Verdict::Rejected),
+            // The value of another account, in a form that this one's cannot have.
+            Err(error) => self.elsewhere.is_some() && error.kind == ErrorKind::Invalid,
+        }
+    }
+
+    /// What stands in the way of a rotation whose current version the target does not accept, or could not be asked about.
+    pub(crate) fn refusal(&self, rotation: &Rotation, verdict: &Result<Verdict, StepError>) -> Error {
+        let (secret, here) = (&rotation.secret, &self.here);
+        let found = match verdict {
+            Ok(verdict) => format!("the target does not take it: {}", verdict_words(verdict)),
+            Err(error) => format!(
+                "the target could not be asked about it: {}: {}",
+                error.code, error.message
+            ),
+        };
+        let problem = match (&self.elsewhere, verdict) {
+            (None, Ok(_)) => format!(
+                "the value of {secret} was imported before this rotation was there, and {found} (`keywheel secret import {secret}` takes over the \
+                 credential in use)"
+            ),
+            (None, Err(_)) => {
+                format!("the value of {secret} was imported before this rotation was there, and {found}")
+            }
+            (Some(elsewhere), _) => format!(
+                "the value of {secret} is that of another account or server, {elsewhere}; this rotation changes {here}, and {found}. Its credential in use \
+                 would be lost (set the configuration back to {elsewhere}, or `keywheel secret import {secret}` takes over the credential in use of {here})"
+            ),
+        };
+        Error::Refused {
+            rotation: rotation.name.clone(),
+            problems: vec![format!("run.adoption-required: {problem}")],
+        }
+    }
+
+    /// What to say of it in a list.
+    pub(crate) fn in_short(&self) -> String {
+        match &self.elsewhere {
+            None => "it was imported before its rotation was there: nothing has proved it".to_owned(),
+            Some(elsewhere) => format!(
+                "it is the credential of {elsewhere}, and its rotation changes {}: nothing has proved it there",
+                self.here
+            ),
+        }
+    }
+}
+
+/// A run that ended well has proved what is current. Where it made that itself, its own row says for which accounts.
 pub(crate) fn note_tried_by(tx: &Transaction<'_>, state: &State) -> Result<(), keywheel_store::Error> {
-    match &state.roles.current {
-        Some(current) if !state.promoted => tx.set_meta(&key_of(&state.settings.secret), current.as_str()),
+    let ended_well = state
+        .ended
+        .as_ref()
+        .is_some_and(|ended| ended.ending == Ending::Succeeded);
+    let Some(current) = state.roles.current.as_ref().filter(|_| {
+        // The head of a later run is that run's to prove.
+        ended_well && !state.superseded && (state.proved || !state.promoted)
+    }) else {
+        return Ok(());
+    };
+    let is_own = tx
+        .version(current)?
+        .is_some_and(|version| version.run == state.run);
+    match tx.run(&state.run)? {
+        Some(row) if !is_own => tx.set_meta(&key_of(current), &row.principal),
         _ => Ok(()),
     }
 }
 
-/// What stands in the way of a rotation whose current version the target does not accept, or could not be asked about.
-pub(crate) fn untried_words(
-    rotation: &Rotation,
-    verdict: &Result<Verdict, keywheel_model::StepError>,
-) -> String {
-    let secret = &rotation.secret;
-    match verdict {
-        Ok(verdict) => format!(
-            "run.adoption-required: the value of {secret} was imported before this rotation was there, and the target does not take it: {} \
-             (`keywheel secret import {secret}` takes over the credential in use)",
-            verdict_words(verdict)
-        ),
-        Err(error) => format!(
-            "run.adoption-required: the value of {secret} was imported before this rotation was there, and the target could not be asked about it: \
-             {}: {}",
-            error.code, error.message
-        ),
+/// Each set of accounts that has accepted a version: what was noted of it or of the version whose value it has, and what the run had that made it.
+fn proofs(reader: &Reader<'_>, version: &VersionInfo) -> Result<Vec<Vec<String>>, keywheel_store::Error> {
+    let mut found = Vec::new();
+    for id in std::iter::once(&version.id).chain(&version.material_of) {
+        found.extend(reader.meta(&key_of(id))?);
     }
+    found.extend(reader.run(&version.run)?.map(|row| row.principal));
+    Ok(found
+        .iter()
+        .map(|accounts| accounts.lines().map(str::to_owned).collect())
+        .collect())
 }
 
-fn tried(reader: &Reader<'_>, secret: &SecretName) -> Result<Option<VersionId>, keywheel_store::Error> {
-    let unreadable = |_| keywheel_store::Error::Unreadable { what: key_of(secret) };
-    let text = reader.meta(&key_of(secret))?;
-    text.map(|text| text.parse().map_err(unreadable)).transpose()
+/// Whether a login shows anything on this target, whatever the operator asks for before a promotion.
+fn can_ask(rotation: &Rotation, manifest: &Manifest) -> bool {
+    manifest
+        .mode(&rotation.config)
+        .is_some_and(|mode| mode.proof != keywheel_model::Proof::None)
 }
 
-fn key_of(secret: &SecretName) -> String {
-    format!("tried-{secret}")
+fn key_of(version: &VersionId) -> String {
+    format!("tried-by-{version}")
 }

@@ -78,7 +78,7 @@ async fn the_open_run_of_a_rotation_comes_first_whatever_the_clock_said() {
 async fn what_a_clock_left_ahead_of_now_is_brought_back_with_what_was_left_of_it() {
     let dir = tempfile::tempdir().expect("directory");
     let (store, clock) = moving(&dir.path().join("state"));
-    let (length, day) = (Duration::from_secs(30), Duration::from_secs(86_400));
+    let (length, day) = (Duration::from_secs(30), Duration::from_hours(24));
     clock.advance(day);
     let taken = store.write(move |tx| {
         let until = tx.now() + length;

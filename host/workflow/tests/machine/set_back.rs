@@ -19,7 +19,7 @@ fn what_was_left_of_each_wait_is_what_is_left_and_an_end_of_validity_stays() {
     state.doing = Some(Effect::Sleep {
         until: at(90_004_000),
     });
-    state.set_back(Duration::from_millis(86_400_000));
+    state.set_back(Duration::from_hours(24));
     assert_eq!(
         (state.settled_at, state.believe_at),
         (at(3_602_000), at(3_603_000))
