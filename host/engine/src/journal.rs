@@ -13,7 +13,7 @@ use crate::Error;
 use crate::pinned::Pinned as PinnedRotation;
 use crate::removed::refused_by;
 use crate::restore::note_verified;
-use crate::untried::note_tried_by;
+use crate::untried::{note_given_up, note_tried_by};
 
 /// How long a lease lives unless it is renewed. The holder renews it at a third of that.
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -162,9 +162,13 @@ impl Journal {
                 }
                 if let Some(ended) = &state.ended {
                     tx.finish_run(&state.run, ending_word(ended.ending))?;
-                    if ended.ending == Ending::Succeeded {
-                        note_verified(tx, &state)?;
-                        note_tried_by(tx, &state)?;
+                    match ended.ending {
+                        Ending::Succeeded => {
+                            note_verified(tx, &state)?;
+                            note_tried_by(tx, &state)?;
+                        }
+                        Ending::GivenUp => note_given_up(tx, &state)?,
+                        _ => {}
                     }
                 }
                 Ok::<_, keywheel_store::Error>(version)
@@ -376,6 +380,7 @@ fn note_words(kind: NoteKind) -> (&'static str, &'static str) {
         NoteKind::RolledBack => ("run.end", "rolled-back"),
         NoteKind::Cancelled => ("run.end", "cancelled"),
         NoteKind::Failed => ("run.end", "failed"),
+        NoteKind::GivenUp => ("run.end", "given-up"),
     }
 }
 
@@ -399,6 +404,7 @@ pub(crate) fn ending_word(ending: Ending) -> &'static str {
         Ending::RolledBack => "rolled-back",
         Ending::Cancelled => "cancelled",
         Ending::Failed => "failed",
+        Ending::GivenUp => "given-up",
     }
 }
 
