@@ -115,13 +115,15 @@ pub enum Error {
         /// The run.
         run: RunId,
     },
-    /// The run is parked for a reason that this answer does not fit.
-    #[error("run {run} is parked ({cause}), and {option} is no answer to that")]
+    /// The run does not stand where this answer fits.
+    #[error("run {run} {stands}, and {option} is no answer to that")]
     Choice {
         /// The run.
         run: RunId,
-        /// Why it is parked.
-        cause: &'static str,
+        /// Why it is parked, or what it waits for.
+        stands: String,
+        /// It is parked.
+        parked: bool,
         /// What was asked for.
         option: &'static str,
     },
@@ -312,7 +314,11 @@ impl Error {
             Self::PastNoReturn { run } => {
                 format!("it can only be brought to its end: `keywheel run resume {run}`")
             }
-            Self::Choice { run, .. } => format!("`keywheel run show {run}` says what to do"),
+            Self::Choice { run, parked: true, .. } => format!("`keywheel run show {run}` says what to do"),
+            Self::Choice { run, option, .. } => format!(
+                "nothing was done; {option} is for a run that is parked: `keywheel run resume {run}` goes on with this one, and parks it if its target \
+                 keeps refusing; `keywheel run show {run}` says where it stands"
+            ),
             Self::RotationGone { runs } => {
                 let ways: Vec<_> = runs.iter().map(RunView::removed_way_out).collect();
                 ways.join("\n")
@@ -369,7 +375,10 @@ fn removed_words(runs: &[RunView]) -> String {
 /// What can be done about a run that is in the way.
 fn open_run_hint(run: &RunId, forward: bool) -> String {
     let rest = if forward {
-        format!("it can only go forward: `keywheel run resume {run}` brings it to its end")
+        format!(
+            "it can only go forward: `keywheel run resume {run}` brings it to its end; if its target is gone for good, \
+             `keywheel run cancel {run} --give-up --reason TEXT` ends it as it stands"
+        )
     } else {
         format!("`keywheel run resume {run}` goes on with it, `keywheel run cancel {run}` gives it up")
     };

@@ -84,6 +84,16 @@ impl Engine {
                     &what,
                     &format!("{past}`keywheel plan {}`", rotation.name),
                 ));
+            } else if run.state == RunWord::GivenUp {
+                let way_out = format!(
+                    "`keywheel plan {0}`, then `keywheel rotate {0}`: it proves the current credential first",
+                    rotation.name
+                );
+                list.push(attention(
+                    &subject,
+                    &format!("its last run {run_id} was {detail}"),
+                    &way_out,
+                ));
             } else if run.state == RunWord::Succeeded && detail.starts_with(UNROTATABLE) {
                 let way_out = format!("mend that, then `keywheel plan {}`", rotation.name);
                 list.push(attention(&subject, detail, &way_out));

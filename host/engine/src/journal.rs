@@ -10,6 +10,7 @@ use keywheel_workflow::{Effect, Ending, FORMAT, Lease, Next, Note, NoteKind, Pin
 use serde_json::json;
 
 use crate::Error;
+use crate::given_up::note_given_up;
 use crate::pinned::Pinned as PinnedRotation;
 use crate::removed::refused_by;
 use crate::restore::note_verified;
@@ -162,9 +163,13 @@ impl Journal {
                 }
                 if let Some(ended) = &state.ended {
                     tx.finish_run(&state.run, ending_word(ended.ending))?;
-                    if ended.ending == Ending::Succeeded {
-                        note_verified(tx, &state)?;
-                        note_tried_by(tx, &state)?;
+                    match ended.ending {
+                        Ending::Succeeded => {
+                            note_verified(tx, &state)?;
+                            note_tried_by(tx, &state)?;
+                        }
+                        Ending::GivenUp => note_given_up(tx, &state)?,
+                        _ => {}
                     }
                 }
                 Ok::<_, keywheel_store::Error>(version)
@@ -376,6 +381,7 @@ fn note_words(kind: NoteKind) -> (&'static str, &'static str) {
         NoteKind::RolledBack => ("run.end", "rolled-back"),
         NoteKind::Cancelled => ("run.end", "cancelled"),
         NoteKind::Failed => ("run.end", "failed"),
+        NoteKind::GivenUp => ("run.end", "given-up"),
     }
 }
 
@@ -399,6 +405,7 @@ pub(crate) fn ending_word(ending: Ending) -> &'static str {
         Ending::RolledBack => "rolled-back",
         Ending::Cancelled => "cancelled",
         Ending::Failed => "failed",
+        Ending::GivenUp => "given-up",
     }
 }
 

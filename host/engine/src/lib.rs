@@ -13,6 +13,7 @@ mod drift;
 mod driver;
 mod engine;
 mod error;
+mod given_up;
 mod grants;
 mod inspect;
 mod journal;

@@ -26,7 +26,8 @@ use crate::settings::Probes;
 /// What performing the effects of one run needs.
 pub(crate) struct Performer {
     pub(crate) pinned: Arc<Pinned>,
-    pub(crate) plugin: Arc<Plugin>,
+    /// None: it is gone, and the run, which is given up, calls it no more.
+    pub(crate) plugin: Option<Arc<Plugin>>,
     pub(crate) keys: Vec<LeaseKey>,
     pub(crate) accounts: Vec<String>,
     pub(crate) probes: Probes,
@@ -129,7 +130,7 @@ impl Performer {
     /// # Errors
     /// A grant file cannot be read.
     pub(crate) async fn withdrawn(&self, inner: &Inner) -> Result<Option<String>, Error> {
-        let plugin = &self.plugin.manifest().name;
+        let plugin = &self.plugin()?.manifest().name;
         let policy = match inner.policy().await {
             Ok(policy) => policy,
             // What cannot be understood grants nothing.
@@ -153,6 +154,12 @@ impl Performer {
         })
     }
 
+    pub(crate) fn plugin(&self) -> Result<&Arc<Plugin>, Error> {
+        self.plugin
+            .as_ref()
+            .ok_or(Error::Defect("a run that was given up called its plugin"))
+    }
+
     /// Calls the plugin. A login that proves something is booked on the account's budget before it starts (rule P14).
     async fn call(
         &self,
@@ -174,7 +181,7 @@ impl Performer {
         ));
         let deadline = call.deadline.min(inner.clock.now() + self.step_time);
         let context = port.context(self, state, deadline).await?;
-        let end = self.plugin.run(inner.capabilities.prepare(context)).await;
+        let end = self.plugin()?.run(inner.capabilities.prepare(context)).await;
         port.settle().await?;
         if call.step == StepName::Test {
             if costs_nothing(&end) {

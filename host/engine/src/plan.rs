@@ -56,7 +56,10 @@ impl Engine {
             )
         });
         let weak = inner.weak_current(rotation).await?;
-        let untried = inner.untried_current(rotation).await?;
+        let untried = match inner.proves_first(rotation).await? {
+            Some(words) => Some(words),
+            None => inner.untried_current(rotation).await?,
+        };
         let unverified = self.verifies_first(rotation).await?;
         if let Err(in_use) = inner.check_accounts(rotation, plugin.manifest()).await {
             problems.push(worded(
@@ -138,7 +141,9 @@ impl Engine {
             .id
             .clone();
         let verdict = self.inner.test_version(rotation, &current).await?;
-        if matches!(verdict, Ok(Verdict::Accepted)) && self.inner.untried(rotation).await?.is_some() {
+        let is_news = self.inner.untried(rotation).await?.is_some()
+            || self.inner.after_give_up(rotation).await?.is_some();
+        if is_news && matches!(verdict, Ok(Verdict::Accepted)) {
             self.inner.note_tried(rotation, &current).await?;
         }
         Ok(verdict)
@@ -268,7 +273,7 @@ impl Glance {
         };
         let performer = Performer {
             pinned: Arc::new(Pinned::of(rotation)),
-            plugin: Arc::clone(plugin),
+            plugin: Some(Arc::clone(plugin)),
             keys: lease_keys(&state.settings, &principals),
             accounts: principals,
             probes: settings::probes(rotation, plugin.manifest()),
@@ -322,7 +327,7 @@ impl Glance {
         let context = port.context(&self.performer, &self.state, deadline).await?;
         let end = self
             .performer
-            .plugin
+            .plugin()?
             .run(inner.capabilities.prepare(context))
             .await;
         port.settle().await?;

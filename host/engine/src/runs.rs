@@ -47,6 +47,8 @@ pub enum Wish {
     RollBack,
     /// Stop: back if nothing is promoted, else to the end.
     Cancel,
+    /// Over as it stands, because its target is gone; nothing is asked of that any more.
+    GiveUp,
 }
 
 impl Wish {
@@ -59,6 +61,21 @@ impl Wish {
         }
     }
 
+    /// Refuses an answer that does not fit where the run stands.
+    fn check(self, state: &State) -> Result<(), Error> {
+        let refused = match (self, self.choice()) {
+            (Self::GiveUp, _) if !state.can_be_given_up() && !state.is_given_up() => "--give-up",
+            (_, Some((choice, option))) if !state.takes(choice) => option,
+            _ => return Ok(()),
+        };
+        Err(Error::Choice {
+            run: state.run.clone(),
+            stands: stands(state),
+            parked: state.parked.is_some(),
+            option: refused,
+        })
+    }
+
     /// Under which it stands in the audit trail.
     fn action(self) -> &'static str {
         match self {
@@ -67,6 +84,7 @@ impl Wish {
             Self::AcceptHead => "run.accept-head",
             Self::RollBack => "run.rollback",
             Self::Cancel => "run.cancel",
+            Self::GiveUp => "run.give-up",
         }
     }
 }
@@ -110,15 +128,7 @@ impl Engine {
         if wish == Wish::RollBack && saved.state.past_no_return() {
             return Err(Error::PastNoReturn { run: run.clone() });
         }
-        if let (Some(parked), Some((choice, option))) = (&saved.state.parked, wish.choice())
-            && !saved.state.takes(choice)
-        {
-            return Err(Error::Choice {
-                run: run.clone(),
-                cause: parked.cause.as_str(),
-                option,
-            });
-        }
+        wish.check(&saved.state)?;
         let entry = keywheel_audit::Entry::of_host(wish.action(), row.rotation.as_str(), "ok")
             .by(actor())
             .in_run(run)
@@ -128,7 +138,9 @@ impl Engine {
             .write(move |tx| Ok::<_, Error>(tx.audit(&entry).map(|_| ())?))
             .await?;
         let mut events = events_of(wish, &saved.state);
-        match inner.performer(&row, &saved.state).await {
+        // Giving up calls no plugin: it need not be there.
+        let calls_none = wish == Wish::GiveUp || saved.state.is_given_up();
+        match inner.performer(&row, &saved.state, calls_none).await {
             Ok(performer) => {
                 // With the grant back there is nothing to wait for: it is done at once.
                 if is_put_off(wish, &saved.state) && performer.withdrawn(inner).await?.is_none() {
@@ -191,6 +203,24 @@ impl Engine {
     }
 }
 
+/// Where a run stands, in words that a refusal can use.
+fn stands(state: &State) -> String {
+    if let Some(parked) = &state.parked {
+        return format!("is parked ({})", parked.cause.as_str());
+    }
+    let described = keywheel_workflow::describe(state);
+    let trouble = described
+        .trouble
+        .map(|trouble| format!(" after {}: {}", trouble.code, trouble.message));
+    match described.waits_for {
+        Some(what) => format!(
+            "is not parked: it waits for {what}{}",
+            trouble.unwrap_or_default()
+        ),
+        None => "is not parked: it stands at a journalled point".to_owned(),
+    }
+}
+
 /// Events in the order in which the machine takes them: a wish first, then that the host was away. A run that was never saved after its
 /// beginning may have done more than is written (it holds leases, an import has a pending version): there the wish comes second, for it would
 /// end the run as one that has begun nothing.
@@ -201,9 +231,11 @@ fn events_of(wish: Wish, state: &State) -> Vec<Event> {
         Wish::RollBack if unsaved => vec![Event::Recovered, Event::RollBack],
         Wish::Cancel if unsaved => vec![Event::Recovered, Event::Cancel],
         Wish::Resume if parked => vec![Event::Resume(Choice::Retry)],
+        Wish::GiveUp if !state.is_given_up() => vec![Event::GiveUp],
+        Wish::GiveUp if parked => vec![Event::Resume(Choice::Retry)],
         Wish::ApplyCurrent if parked => vec![Event::Resume(Choice::ApplyCurrent)],
         Wish::AcceptHead if parked => vec![Event::Resume(Choice::AcceptHead)],
-        Wish::Resume | Wish::ApplyCurrent | Wish::AcceptHead => vec![Event::Recovered],
+        Wish::Resume | Wish::ApplyCurrent | Wish::AcceptHead | Wish::GiveUp => vec![Event::Recovered],
         Wish::RollBack if parked => vec![Event::RollBack],
         Wish::RollBack => vec![Event::RollBack, Event::Recovered],
         Wish::Cancel if parked => vec![Event::Cancel],
@@ -255,7 +287,7 @@ impl Inner {
             .await?;
         let performer = Performer {
             pinned: Arc::new(pinned),
-            plugin: Arc::clone(plugin),
+            plugin: Some(Arc::clone(plugin)),
             keys,
             accounts: principals,
             probes: settings::probes(rotation, plugin.manifest()),
@@ -281,8 +313,8 @@ impl Inner {
         )
     }
 
-    /// What the run needs to go on: the plugin bytes and the configuration that it started with.
-    async fn performer(&self, row: &Run, state: &State) -> Result<Performer, Withdrawn> {
+    /// What the run needs to go on: the plugin bytes and the configuration that it started with. `without`: the plugin is not called.
+    async fn performer(&self, row: &Run, state: &State, without: bool) -> Result<Performer, Withdrawn> {
         let pinned = self.journal.pinned(&state.run).await?;
         let digest: Digest = state
             .settings
@@ -291,16 +323,26 @@ impl Inner {
             .map_err(|_| Error::Defect("a run's plugin digest cannot be read"))?;
         let registry = self.registry();
         let plugin = crate::engine::blocking(move || registry.pinned(&digest)).await?;
-        let plugin =
-            plugin.map_err(|error| Withdrawn::Gone(format!("plugin {}: {error}", state.settings.plugin)))?;
+        let plugin = match plugin {
+            Ok(plugin) => Some(plugin),
+            Err(_) if without => None,
+            Err(error) => {
+                return Err(Withdrawn::Gone(format!(
+                    "plugin {}: {error}",
+                    state.settings.plugin
+                )));
+            }
+        };
         let principals: Vec<String> = row.principal.lines().map(str::to_owned).collect();
         let rotation = self.config.rotation(&state.settings.rotation);
         Ok(Performer {
             keys: lease_keys(&state.settings, &principals),
             accounts: principals,
-            probes: rotation.map_or_else(Probes::careful, |rotation| {
-                settings::probes(rotation, plugin.manifest())
-            }),
+            probes: rotation
+                .zip(plugin.as_ref())
+                .map_or_else(Probes::careful, |(rotation, plugin)| {
+                    settings::probes(rotation, plugin.manifest())
+                }),
             step_time: Duration::from_millis(state.settings.effect_deadline_ms)
                 .saturating_sub(settings::EFFECT_SLACK),
             pinned: Arc::new(pinned),
@@ -336,7 +378,7 @@ impl Inner {
         let mut events = match wish {
             Wish::RollBack => vec![Event::RollBack],
             Wish::Cancel => vec![Event::Cancel],
-            Wish::Resume | Wish::ApplyCurrent | Wish::AcceptHead => Vec::new(),
+            Wish::Resume | Wish::ApplyCurrent | Wish::AcceptHead | Wish::GiveUp => Vec::new(),
         };
         events.push(Event::Withdrawn { what });
         for event in events {

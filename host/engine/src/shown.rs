@@ -106,6 +106,7 @@ pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> Ru
         asked: state.wish.filter(|_| !state.is_over()).map(|wish| match wish {
             Wish::Cancel => "cancel",
             Wish::RollBack => "roll-back",
+            Wish::GiveUp => "give-up",
         }),
         parked: state.parked.as_ref().map(|parked| ParkedView {
             cause: parked.cause,

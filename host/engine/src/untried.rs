@@ -13,6 +13,7 @@ use keywheel_workflow::{Ending, State};
 
 use crate::Error;
 use crate::engine::Inner;
+use crate::given_up::{forget_give_up, given_up_words};
 use crate::principal::words;
 use crate::secrets::verdict_words;
 use crate::settings;
@@ -106,14 +107,27 @@ impl Inner {
     /// # Errors
     /// [`Error::Refused`] when the target does not take it, or cannot be asked.
     pub(crate) async fn check_untried(self: &Arc<Self>, rotation: &Rotation) -> Result<(), Error> {
-        let Some(untried) = self.untried(rotation).await? else {
-            return Ok(());
+        let (untried, given_up) = (self.untried(rotation).await?, self.after_give_up(rotation).await?);
+        let version = match (&untried, &given_up) {
+            (Some(untried), _) => &untried.version,
+            (None, Some((current, _))) => current,
+            (None, None) => return Ok(()),
         };
-        let verdict = self.test_version(rotation, &untried.version).await?;
+        let verdict = self.test_version(rotation, version).await?;
         if matches!(verdict, Ok(Verdict::Accepted)) {
-            return self.note_tried(rotation, &untried.version).await;
+            return self.note_tried(rotation, version).await;
         }
-        Err(untried.refusal(rotation, &verdict))
+        if given_up.is_some() && self.pending_is_accepted(rotation).await? {
+            return Ok(());
+        }
+        Err(match (&untried, &given_up) {
+            (None, Some((_, run))) => Error::Refused {
+                rotation: rotation.name.clone(),
+                problems: vec![given_up_words(rotation, run, &verdict)],
+            },
+            (Some(untried), _) => untried.refusal(rotation, &verdict),
+            (None, None) => return Ok(()),
+        })
     }
 
     /// Notes that the accounts of a rotation have accepted a version.
@@ -121,8 +135,12 @@ impl Inner {
         let plugin = self.plugin(&rotation.plugin)?;
         let today = settings::principals(rotation, plugin.manifest()).join("\n");
         let key = key_of(version);
+        let secret = rotation.secret.clone();
         self.store
-            .write(move |tx| Ok::<_, Error>(tx.set_meta(&key, &today)?))
+            .write(move |tx| {
+                tx.set_meta(&key, &today)?;
+                Ok::<_, Error>(forget_give_up(tx, &secret)?)
+            })
             .await
     }
 
@@ -208,6 +226,9 @@ pub(crate) fn note_tried_by(tx: &Transaction<'_>, state: &State) -> Result<(), k
         .ended
         .as_ref()
         .is_some_and(|ended| ended.ending == Ending::Succeeded);
+    if ended_well {
+        forget_give_up(tx, &state.settings.secret)?;
+    }
     let Some(current) = state.roles.current.as_ref().filter(|_| {
         // The head of a later run is that run's to prove.
         ended_well && !state.superseded && (state.proved || !state.promoted)

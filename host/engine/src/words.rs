@@ -43,6 +43,7 @@ pub(crate) fn way_out_as_wished(run: &RunId, wish: Wish) -> String {
     let words = match wish {
         Wish::Cancel => "the cancel",
         Wish::RollBack => "the roll-back",
+        Wish::GiveUp => "the end",
     };
     format!(
         "put the plugin and its grant back (`keywheel plugin list`), then `keywheel run resume {run}`: {words} that was asked for is done then"
@@ -55,6 +56,26 @@ pub const KEY_FILE_IS_GONE: &str = "put the file back from its copy (mode 0400, 
 
 /// What a person can do about a parked run.
 pub(crate) fn way_out(cause: Cause, run: &RunId) -> String {
+    let words = way_back(cause, run);
+    let may_be_gone = matches!(
+        cause,
+        Cause::Target
+            | Cause::Account
+            | Cause::NoAccount
+            | Cause::Tls
+            | Cause::NothingAccepted
+            | Cause::Withdrawn
+    );
+    if !may_be_gone {
+        return words;
+    }
+    format!(
+        "{words}; if that target is gone for good, or stands elsewhere now: `keywheel run cancel {run} --give-up --reason TEXT` ends the run as it \
+         stands (docs/operators.md, A target that is gone)"
+    )
+}
+
+fn way_back(cause: Cause, run: &RunId) -> String {
     let resume = format!("keywheel run resume {run}");
     match cause {
         Cause::Blocked => format!("do what the plugin asks for, then `{resume}`"),

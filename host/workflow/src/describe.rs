@@ -132,6 +132,7 @@ fn word(state: &State) -> RunWord {
             Ending::RolledBack => RunWord::RolledBack,
             Ending::Cancelled => RunWord::Cancelled,
             Ending::Failed => RunWord::Failed,
+            Ending::GivenUp => RunWord::GivenUp,
         };
     }
     match (&state.doing, state.op) {
@@ -185,17 +186,16 @@ impl State {
     /// Which of the credentials still opens the target. Where both can, what may have happened and is not proved counts for the credential
     /// that consumers hold; where one overwrites the other, nobody knows which one it is from the start of the change until the target has answered.
     pub fn safety(&self) -> Safety {
-        let is_undone = self.ended.is_some() && !self.promoted;
+        let ending = self.ended.as_ref().map(|ended| ended.ending);
+        let is_undone = ending.is_some_and(|ending| ending != Ending::GivenUp) && !self.promoted;
         let may_be_overwritten = self.reach != Reach::None
             || self.phase == Phase::Apply && matches!(self.doing, Some(Effect::Call(_)));
         let dying = matches!(self.phase, Phase::ProveDead | Phase::Retire)
+            // Of a run that was given up: the old one may have died.
+            || ending == Some(Ending::GivenUp) && self.interrupted
             || self.phase == Phase::Revoke
                 && (self.interrupted || matches!(self.doing, Some(Effect::Call(_))));
-        let dead = self.promoted
-            && self
-                .ended
-                .as_ref()
-                .is_some_and(|ended| ended.ending == Ending::Succeeded);
+        let dead = self.promoted && ending == Some(Ending::Succeeded);
         if self.promoted && (dying || dead) {
             Safety::NewValid
         } else if self.promoted || self.proved && self.reach != Reach::None {

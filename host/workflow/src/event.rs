@@ -24,6 +24,9 @@ pub enum Event {
     Cancel,
     /// A person wants the run rolled back; refused after the promotion (the state tells so, see [`State::past_no_return`](crate::State::past_no_return)).
     RollBack,
+    /// A person ends a run whose target is gone, as it stands: nothing more is asked of the target, and nothing is claimed about it. Ignored unless
+    /// [`State::can_be_given_up`](crate::State::can_be_given_up).
+    GiveUp,
     /// A person looked at a parked run and wants it to go on.
     Resume(Choice),
     /// A consumer says that it uses this version.

@@ -50,6 +50,8 @@ pub enum NoteKind {
     Cancelled,
     /// The run was refused or given up.
     Failed,
+    /// A person ended the run as it stood.
+    GivenUp,
 }
 
 impl NoteKind {
@@ -57,7 +59,7 @@ impl NoteKind {
     pub fn needs_attention(self) -> bool {
         matches!(
             self,
-            Self::Parked | Self::Failed | Self::RolledBack | Self::Repaired
+            Self::Parked | Self::Failed | Self::RolledBack | Self::Repaired | Self::GivenUp
         )
     }
 }

@@ -155,6 +155,8 @@ pub enum Wish {
     Cancel,
     /// Back.
     RollBack,
+    /// Over, as it stands, without the target.
+    GiveUp,
 }
 
 /// A verification of kept versions: which versions are still to be tried, and what was found.
@@ -233,7 +235,7 @@ pub struct Ended {
     pub detail: String,
 }
 
-/// How a run ended. In each of them the vault's current version is, as far as is known, the one that the target accepts.
+/// How a run ended. In each of them but the last the vault's current version is, as far as is known, the one that the target accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ending {
@@ -245,6 +247,8 @@ pub enum Ending {
     Cancelled,
     /// Refused before the first write, or given up safely: nothing is changed.
     Failed,
+    /// A person ended it as it stood, without its target. What it has left there nobody has looked at.
+    GivenUp,
 }
 
 /// The word for the whole run.
@@ -267,6 +271,8 @@ pub enum RunWord {
     Cancelled,
     /// Refused or given up; nothing is changed.
     Failed,
+    /// Ended by a person as it stood.
+    GivenUp,
 }
 
 /// One step in the log.
@@ -359,12 +365,27 @@ impl State {
     /// Whether a person may answer the parked run like this.
     pub fn takes(&self, choice: Choice) -> bool {
         let cause = self.parked.as_ref().map(|parked| parked.cause);
+        if self.is_given_up() && choice != Choice::Retry {
+            return false;
+        }
         match choice {
             Choice::Retry => cause.is_some(),
             Choice::ApplyCurrent => cause.is_some() && self.can_apply_current(),
             // Anywhere else the head is not in doubt, and what the run has left on the target would be forgotten.
             Choice::AcceptHead => cause == Some(Cause::ByHand),
         }
+    }
+
+    /// Whether a person may end the run as it stands: it is parked, or waits for its next try. Elsewhere it goes on by itself, or an effect may be on
+    /// its way.
+    pub fn can_be_given_up(&self) -> bool {
+        let waits = matches!(self.doing, Some(Effect::Sleep { .. })) && self.attempt > 0;
+        !self.is_over() && !self.is_given_up() && (self.parked.is_some() || waits)
+    }
+
+    /// Whether a person has ended it, and only the vault has still to be told.
+    pub fn is_given_up(&self) -> bool {
+        self.wish == Some(Wish::GiveUp)
     }
 
     /// Whether the host can put a value it holds on the target.

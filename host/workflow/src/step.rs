@@ -9,6 +9,7 @@ mod act;
 mod calls;
 mod entry;
 mod events;
+mod give_up;
 mod head;
 mod log;
 mod logins;
@@ -157,6 +158,7 @@ impl Work {
             Ending::RolledBack => NoteKind::RolledBack,
             Ending::Cancelled => NoteKind::Cancelled,
             Ending::Failed => NoteKind::Failed,
+            Ending::GivenUp => NoteKind::GivenUp,
         };
         self.note(kind, self.state.roles.current.clone(), detail.clone());
         self.go(Phase::Ended);
@@ -181,6 +183,7 @@ impl Work {
         let ending = match self.state.wish {
             Some(crate::Wish::Cancel) => Ending::Cancelled,
             Some(crate::Wish::RollBack) => Ending::RolledBack,
+            Some(crate::Wish::GiveUp) => Ending::GivenUp,
             None => Ending::Failed,
         };
         self.end(ending, detail);

@@ -142,7 +142,13 @@ impl Canonical<'_> {
         self.holds();
         self.proved();
         self.plain((world.faults, world.resumes, world.drifted, world.beyond_deadline));
-        self.plain((world.outside, world.withdrawn, world.mixed, world.disk_lost));
+        self.plain((
+            world.outside,
+            world.withdrawn,
+            world.mixed,
+            world.disk_lost,
+            world.given_up,
+        ));
     }
 
     /// A set: in the order of the new names. Those without a name are known to consumers alone, so their end is all that tells them apart.

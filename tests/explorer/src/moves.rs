@@ -76,11 +76,13 @@ pub enum Move {
     Cancel(usize),
     /// A person wants it rolled back.
     RollBack(usize),
+    /// A person gives up a run that waits for its next try.
+    GiveUp(usize),
     /// The plugin's grant is taken away.
     Withdraw(usize),
     /// A person resumes.
     Resume(usize, Choice),
-    /// A person answers a parked run: it is to stop, or to be rolled back.
+    /// A person answers a parked run: it is to stop, to be rolled back, or to be given up.
     Turn(usize, Wish),
     /// Somebody changes the credential on the target.
     ChangeByHand,
@@ -185,6 +187,9 @@ impl Rig<'_> {
         }
         if kinds.people && host.state.wish.is_none() && !host.state.is_over() && host.run != DRIFT_RUN {
             into.extend([Move::Cancel(worker), Move::RollBack(worker)]);
+            if host.state.parked.is_none() && host.state.can_be_given_up() {
+                into.push(Move::GiveUp(worker));
+            }
             if !world.withdrawn {
                 into.push(Move::Withdraw(worker));
             }
@@ -291,6 +296,9 @@ impl Rig<'_> {
         let all = [Choice::Retry, Choice::ApplyCurrent, Choice::AcceptHead];
         let taken = all.into_iter().filter(|choice| state.takes(*choice));
         into.extend(taken.map(|choice| Move::Resume(worker, choice)));
+        if state.can_be_given_up() {
+            into.push(Move::Turn(worker, Wish::GiveUp));
+        }
         if state.wish.is_none() {
             into.push(Move::Turn(worker, Wish::Cancel));
             if !state.past_no_return() {
@@ -369,6 +377,7 @@ impl Rig<'_> {
             Move::Tick => self.tick(&mut world)?,
             Move::Cancel(worker) => self.fault(&mut world, worker, &Event::Cancel)?,
             Move::RollBack(worker) => self.fault(&mut world, worker, &Event::RollBack)?,
+            Move::GiveUp(worker) => self.fault(&mut world, worker, &Event::GiveUp)?,
             Move::Withdraw(worker) => {
                 world.withdrawn = true;
                 self.fault(&mut world, worker, &Event::Withdrawn { what: String::new() })?;
@@ -385,6 +394,7 @@ impl Rig<'_> {
                 let event = match wish {
                     Wish::Cancel => Event::Cancel,
                     Wish::RollBack => Event::RollBack,
+                    Wish::GiveUp => Event::GiveUp,
                 };
                 // The drift check asks again.
                 world.drifted = false;
@@ -412,6 +422,7 @@ impl Rig<'_> {
             delivered_twice_counts_once(&next.state, &again)?;
         }
         let mut state = next.state;
+        world.given_up |= *event == Event::GiveUp;
         state.log.clear();
         let parks = matches!(state.doing, Some(Effect::Park));
         if !world.workers[worker].state.is_over() {
@@ -448,8 +459,8 @@ impl Rig<'_> {
     ///
     /// The invariant that does not hold.
     pub fn check_rest(&self, world: &World) -> Check {
-        // A person who stops a run gets no success.
-        let is_obeyed = |ending| matches!(ending, Ending::Cancelled | Ending::RolledBack);
+        // A person who stops a run, or gives it up, gets no success.
+        let is_obeyed = |ending| matches!(ending, Ending::Cancelled | Ending::RolledBack | Ending::GivenUp);
         let stopped = world.resumes > 0
             && world.workers.iter().any(|host| {
                 host.state

@@ -124,6 +124,8 @@ pub struct World {
     pub mixed: bool,
     /// A host's disk was lost, and with it the markers of its run.
     pub disk_lost: bool,
+    /// A run was given up: what it has left on the target nobody has looked at.
+    pub given_up: bool,
     /// Older states of vault and journal.
     pub snapshots: Vec<Arc<Snapshot>>,
     /// An older state of the target.
@@ -181,6 +183,7 @@ impl World {
             withdrawn: false,
             mixed: false,
             disk_lost: false,
+            given_up: false,
             snapshots: Vec::new(),
         };
         if scene.kinds.outside && !scene.weak_vault {

@@ -102,7 +102,7 @@ fn in_turn(scene: Scene) -> Scene {
 /// What the words of the column `faults` stand for.
 const LEGEND: &str = "\
 all: crash before and after every effect and every journal write; fails without effect, reply lost, error although applied, request lost, delivered
-  twice, lands late, also after its deadline (*: not where the server keeps it); value bent by the target; cancel, rollback, grant withdrawn;
+  twice, lands late, also after its deadline (*: not where the server keeps it); value bent by the target; cancel, rollback, given up, grant withdrawn;
   changed by hand on the target, secret written by hand, target restored, vault restored (cas), host's disk lost (weak). Answers to parked runs are
   free: all that the product takes in the first of a history, then what the way out says
 crash: crash as above; a host that stands still, with or without its effect on its way, and is taken over: that counts as one. A lease lapses before

@@ -29,7 +29,7 @@ pub(crate) enum Verb {
     /// Take a run back to the old credential; possible until the new one was promoted
     Rollback(steer::Target),
     /// Stop a run: back if nothing was promoted, else to its end
-    Cancel(steer::Target),
+    Cancel(steer::Cancel),
 }
 
 /// How long to wait for runs that sleep.
@@ -67,7 +67,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
         Verb::Show(arguments) => show::run(&arguments, context).await,
         Verb::Resume(arguments) => steer::resume(&arguments, context).await,
         Verb::Rollback(arguments) => steer::steer(&arguments, Wish::RollBack, context).await,
-        Verb::Cancel(arguments) => steer::steer(&arguments, Wish::Cancel, context).await,
+        Verb::Cancel(arguments) => steer::cancel(&arguments, context).await,
     }
 }
 
@@ -125,9 +125,10 @@ pub(crate) fn exit_of(run: &RunView, left: Left) -> ExitCode {
         (Left::Parked, _) | (_, RunWord::Parked) => ExitCode::Parked,
         (Left::Ended, RunWord::Succeeded) => ExitCode::Ok,
         (Left::Ended, RunWord::Failed) => exit_of_failed(run),
+        (Left::Ended, RunWord::GivenUp) => ExitCode::Attention,
         (Left::Ended, _) => ExitCode::RolledBack,
-        // The new credential is current; only the old one's grace is left.
-        (Left::Waiting(_), _) if run.past_no_return => ExitCode::Ok,
+        // The new credential is current; only the old one's grace is left. With a failure that the run has not got past, more than that is.
+        (Left::Waiting(_), _) if run.past_no_return && run.trouble.is_none() => ExitCode::Ok,
         (Left::Waiting(_) | Left::Stopped, _) => ExitCode::TimedOut,
     }
 }

@@ -35,7 +35,7 @@ impl Port {
             deadline,
             config: Arc::new(self.pinned.config.clone()),
             public_parts: self.pinned.public.clone(),
-            manifest: Arc::clone(performer.plugin.manifest()),
+            manifest: Arc::clone(performer.plugin()?.manifest()),
             policy: self.inner.policy().await?,
             inputs: self.pinned.inputs.clone(),
             sub_key: self.inner.vault.sub_key("plugin-derivations")?,

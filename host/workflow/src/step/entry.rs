@@ -33,6 +33,10 @@ impl Work {
                 Entry::Settle | Entry::Wait if self.now >= self.state.settled_at => {
                     self.state.entry = Entry::Head;
                 }
+                // Nothing is done to the target any more: the next run waits for what may still land.
+                Entry::Settle | Entry::Wait if self.state.is_given_up() => {
+                    self.state.entry = Entry::Head;
+                }
                 Entry::Settle | Entry::Wait if self.wrong(Mutation::NotSettled) => {
                     self.state.entry = Entry::Head;
                 }

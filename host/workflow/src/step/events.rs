@@ -19,6 +19,7 @@ impl Work {
             Event::FenceLost => self.on_fence_lost(),
             Event::Cancel => self.on_wish(Wish::Cancel),
             Event::RollBack => self.on_wish(Wish::RollBack),
+            Event::GiveUp => self.on_give_up(),
             Event::Resume(choice) => self.on_resume(*choice),
             Event::Reported { consumer, version } => {
                 self.state.roles.current.as_ref() == Some(version) && self.on_reported(consumer)
@@ -177,6 +178,9 @@ impl Work {
     }
 
     fn on_wish(&mut self, wish: Wish) -> bool {
+        if self.state.is_given_up() {
+            return false;
+        }
         let refused = self.state.past_no_return() && wish == Wish::RollBack;
         if refused && !self.wrong(Mutation::PromotionUndone) {
             self.note(
@@ -284,7 +288,8 @@ impl Work {
     }
 
     fn on_withdrawn(&mut self, what: &str) -> bool {
-        if self.wrong(Mutation::WithdrawalIgnored) {
+        // What is given up calls no plugin any more.
+        if self.wrong(Mutation::WithdrawalIgnored) || self.state.is_given_up() {
             return false;
         }
         if let Some(parked) = &mut self.state.parked {

@@ -24,6 +24,9 @@ impl Work {
 
     pub(super) fn on_head(&mut self, head: &Head) {
         self.state.entry = Entry::Ready;
+        if self.state.is_given_up() {
+            return self.head_of_given_up(head);
+        }
         if head.epoch > self.state.epoch && !self.wrong(Mutation::RestoreIgnored) {
             self.state.epoch = head.epoch;
             self.state.check = Check {
@@ -83,7 +86,7 @@ impl Work {
     }
 
     /// Whether the phase looks at what the vault has instead of holding it against what the run thinks.
-    fn checks(&self) -> bool {
+    pub(super) fn checks(&self) -> bool {
         matches!(
             self.state.phase,
             Phase::Verify | Phase::RollForward | Phase::Repair | Phase::ProveRepair

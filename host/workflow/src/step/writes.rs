@@ -155,7 +155,9 @@ impl Work {
         match result {
             Ok(()) => {
                 self.note(NoteKind::Abandoned, self.state.roles.pending.clone(), "");
-                if self.state.adopts() && self.state.wish.is_some() {
+                if self.state.is_given_up() {
+                    self.end_given_up();
+                } else if self.state.adopts() && self.state.wish.is_some() {
                     self.end_undone("the imported value was given up; nothing was changed on the target");
                 } else if self.state.adopts() {
                     let refused = self

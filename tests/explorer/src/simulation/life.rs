@@ -55,7 +55,8 @@ impl Life {
     /// Whether nothing is left of any fault.
     pub(super) fn is_clean(&self) -> bool {
         let world = &self.world;
-        !(world.outside || world.beyond_deadline || world.disk_lost) && world.flights.is_empty()
+        !(world.outside || world.beyond_deadline || world.disk_lost || world.given_up)
+            && world.flights.is_empty()
     }
 
     /// What comes of a turn.
@@ -119,7 +120,7 @@ impl Life {
 
     fn day(&mut self, scene: &Scene, faults: u8, older: bool) {
         let world = &mut self.world;
-        let meddled = world.outside || world.disk_lost || world.beyond_deadline;
+        let meddled = world.outside || world.disk_lost || world.beyond_deadline || world.given_up;
         // As long as current stands where the next run would push it out, what happens then is still the fault's doing.
         if world
             .vault
@@ -129,6 +130,7 @@ impl Life {
             world.outside = false;
             world.beyond_deadline = false;
             world.disk_lost = false;
+            world.given_up = false;
         }
         if meddled {
             // Consumers have read the vault again, and the inventory has found what nobody knows or what came back to life.

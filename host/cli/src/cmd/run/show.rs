@@ -98,7 +98,7 @@ fn headline(run: &RunView, style: Style, text: &mut Text) {
     let word = word_of(&run.state);
     let word = match run.state {
         RunWord::Succeeded => style.good(&word),
-        RunWord::Parked | RunWord::Failed | RunWord::RolledBack => style.attention(&word),
+        RunWord::Parked | RunWord::Failed | RunWord::RolledBack | RunWord::GivenUp => style.attention(&word),
         _ => word,
     };
     text.line(format_args!(

@@ -51,6 +51,16 @@ pub(crate) struct Resume {
     accept_head: bool,
 }
 
+/// Stops one.
+#[derive(Debug, Args)]
+pub(crate) struct Cancel {
+    #[command(flatten)]
+    target: Target,
+    /// End it as it stands, because its target is gone or stands elsewhere: the target is not asked, no version is called revoked
+    #[arg(long, requires = "reason")]
+    give_up: bool,
+}
+
 /// # Errors
 /// There is no such run, or it is over.
 pub(crate) async fn resume(arguments: &Resume, context: &Context) -> Result<ExitCode, Failure> {
@@ -108,6 +118,17 @@ pub(crate) async fn steer(target: &Target, wish: Wish, context: &Context) -> Res
     go_on(&target.run, &target.how, wish, context).await
 }
 
+/// # Errors
+/// As [`steer`]; a run that cannot be given up where it stands.
+pub(crate) async fn cancel(arguments: &Cancel, context: &Context) -> Result<ExitCode, Failure> {
+    let wish = if arguments.give_up {
+        Wish::GiveUp
+    } else {
+        Wish::Cancel
+    };
+    steer(&arguments.target, wish, context).await
+}
+
 async fn go_on(run: &str, how: &How, wish: Wish, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open_unsealed(context).await?;
     let run = find(&engine, run).await?;
@@ -127,9 +148,12 @@ async fn go_on(run: &str, how: &How, wish: Wish, context: &Context) -> Result<Ex
     drop(progress);
     context.output.data(&view, |style| show::summary(&view, style))?;
     say_next(&view, left, context);
-    let wanted_back = matches!(wish, Wish::RollBack | Wish::Cancel);
-    let is_back = left == Left::Ended && matches!(view.state, RunWord::RolledBack | RunWord::Cancelled);
-    Ok(if wanted_back && is_back {
+    let is_as_wanted = match wish {
+        Wish::RollBack | Wish::Cancel => matches!(view.state, RunWord::RolledBack | RunWord::Cancelled),
+        Wish::GiveUp => view.state == RunWord::GivenUp,
+        Wish::Resume | Wish::ApplyCurrent | Wish::AcceptHead => false,
+    };
+    Ok(if is_as_wanted && left == Left::Ended {
         ExitCode::Ok
     } else {
         exit_of(&view, left)
@@ -150,7 +174,12 @@ pub(crate) fn say_next(view: &RunView, left: Left, context: &Context) {
         (Left::Ended, _) => output.next(&format!("keywheel plan {}", view.rotation)),
         (Left::Waiting(until), _) => {
             let until = time::show(until);
+            let trouble = view.trouble.as_ref();
             output.say(&match (view.past_no_return, view.safety) {
+                (true, _) if trouble.is_some() => format!(
+                    "the new credential is current, and the run does not get on: {}; its next try is at {until}",
+                    trouble.map_or_else(String::new, |trouble| format!("{}: {}", trouble.code, trouble.message))
+                ),
                 (true, Safety::NewValid) => format!(
                     "the new credential is current, and the only one that the target takes; the run sleeps until {until} before it proves that"
                 ),
