@@ -48,11 +48,12 @@ impl Inner {
 
     /// What a plan says of that.
     pub(crate) async fn proves_first(&self, rotation: &Rotation) -> Result<Option<String>, Error> {
-        Ok(self.after_give_up(rotation).await?.map(|(_, run)| {
-            format!(
+        match self.after_give_up(rotation).await? {
+            Some((_, run)) => Ok(Some(format!(
                 "run {run} was given up as it stood: the next one proves the current credential before it changes anything"
-            )
-        }))
+            ))),
+            None => self.untried_current(rotation).await,
+        }
     }
 }
 

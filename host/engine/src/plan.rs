@@ -56,10 +56,7 @@ impl Engine {
             )
         });
         let weak = inner.weak_current(rotation).await?;
-        let untried = match inner.proves_first(rotation).await? {
-            Some(words) => Some(words),
-            None => inner.untried_current(rotation).await?,
-        };
+        let untried = inner.proves_first(rotation).await?;
         let unverified = self.verifies_first(rotation).await?;
         if let Err(in_use) = inner.check_accounts(rotation, plugin.manifest()).await {
             problems.push(worded(

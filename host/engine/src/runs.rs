@@ -230,9 +230,8 @@ fn events_of(wish: Wish, state: &State) -> Vec<Event> {
     match wish {
         Wish::RollBack if unsaved => vec![Event::Recovered, Event::RollBack],
         Wish::Cancel if unsaved => vec![Event::Recovered, Event::Cancel],
-        Wish::Resume if parked => vec![Event::Resume(Choice::Retry)],
         Wish::GiveUp if !state.is_given_up() => vec![Event::GiveUp],
-        Wish::GiveUp if parked => vec![Event::Resume(Choice::Retry)],
+        Wish::Resume | Wish::GiveUp if parked => vec![Event::Resume(Choice::Retry)],
         Wish::ApplyCurrent if parked => vec![Event::Resume(Choice::ApplyCurrent)],
         Wish::AcceptHead if parked => vec![Event::Resume(Choice::AcceptHead)],
         Wish::Resume | Wish::ApplyCurrent | Wish::AcceptHead | Wish::GiveUp => vec![Event::Recovered],
