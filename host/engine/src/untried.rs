@@ -182,6 +182,20 @@ impl Untried {
     /// What stands in the way of a rotation whose current version the target does not accept, or could not be asked about.
     pub(crate) fn refusal(&self, rotation: &Rotation, verdict: &Result<Verdict, StepError>) -> Error {
         let (secret, here) = (&rotation.secret, &self.here);
+        // What kept the target from being asked has its own code and way out.
+        let has_no_answer =
+            |error: &&StepError| error.code.starts_with("net.") || error.code.starts_with("tls.");
+        if let Some(error) = verdict.as_ref().err().filter(has_no_answer) {
+            let message = format!(
+                "{}; before anything is changed the value of {secret} is shown to {here}, which has not accepted it yet",
+                error.message
+            );
+            let error = StepError {
+                message,
+                ..error.clone()
+            };
+            return Error::of_plan(rotation, error);
+        }
         let found = match verdict {
             Ok(verdict) => format!("the target does not take it: {}", verdict_words(verdict)),
             Err(error) => format!(

@@ -309,8 +309,11 @@ impl State {
         for until in [&mut self.pause_until, &mut self.stale_until] {
             *until = until.map(|until| until - by);
         }
-        if let Some(Effect::Sleep { until }) = &mut self.doing {
-            *until = *until - by;
+        match &mut self.doing {
+            Some(Effect::Sleep { until }) => *until = *until - by,
+            // Until then it may land: that is waited for once it is known that it was cut off.
+            Some(Effect::Call(call)) => call.deadline = call.deadline - by,
+            _ => {}
         }
     }
 

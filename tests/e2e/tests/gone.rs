@@ -19,7 +19,7 @@ use keywheel_kit::{Postgres, PostgresOptions, Redis, RedisOptions, random_passwo
 
 const GIVE_UP: [&str; 5] = ["--give-up", "--reason", "decommissioned", "--wait", "0s"];
 
-fn give_up<'a>(rotation: &'a str) -> Vec<&'a str> {
+fn give_up(rotation: &str) -> Vec<&str> {
     [&["run", "cancel", rotation], &GIVE_UP[..]].concat()
 }
 

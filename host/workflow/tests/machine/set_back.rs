@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use keywheel_model::{RunId, Timestamp};
-use keywheel_workflow::{Effect, State};
+use keywheel_model::{RunId, StepName, Timestamp};
+use keywheel_workflow::{Call, Effect, Roles, State};
 
 use crate::settings;
 
@@ -30,6 +30,19 @@ fn what_was_left_of_each_wait_is_what_is_left_and_an_end_of_validity_stays() {
     );
     assert_eq!(state.doing, Some(Effect::Sleep { until: at(3_604_000) }));
     assert_eq!(state.old_valid_until, Some(at(90_006_000)));
+    let call = |deadline| {
+        Effect::Call(Call {
+            step: StepName::Apply,
+            subject: None,
+            roles: Roles::default(),
+            attempt: 1,
+            interrupted: false,
+            deadline,
+        })
+    };
+    state.doing = Some(call(at(90_002_000)));
+    state.set_back(Duration::from_hours(24));
+    assert_eq!(state.doing, Some(call(at(3_602_000))));
     // Nothing was set back: nothing changes.
     let before = state.clone();
     state.set_back(Duration::ZERO);
