@@ -109,7 +109,9 @@ impl ExitCode {
             }
             Self::VerifyFailed => "A verification failed: the audit chain, a plugin's digest.",
             Self::DoctorFailed => "`doctor` found failures.",
-            Self::TimedOut => "Gave up waiting. The run goes on when it is resumed.",
+            Self::TimedOut => {
+                "Gave up waiting. The run goes on when it is resumed. After the promotion a run that only sleeps out the grace ends with 0; one that does not get past a failure, with this."
+            }
         }
     }
 
