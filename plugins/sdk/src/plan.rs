@@ -96,4 +96,16 @@ mod tests {
         let expected = r#"{"steps":[{"step":"apply","text":"ALTER ROLE"}],"problems":[{"code":"x.y","message":"no","hint":"do"}],"warnings":[{"code":"x.z","message":"hm","hint":"look"}],"gap":null}"#;
         assert_eq!(plan.to_json(), expected);
     }
+
+    #[test]
+    fn passwords_beside_the_one_in_the_vault_are_a_warning_and_no_problem() {
+        for (held, words) in [(0, None), (1, None), (3, Some("2 more password(s)"))] {
+            let mut plan = Plan::default();
+            plan.others("redis.others", "the user app", held);
+            let said = plan.to_json();
+            assert_eq!(said.contains("redis.others"), words.is_some(), "{said}");
+            assert!(words.is_none_or(|words| said.contains(words)), "{said}");
+            assert!(plan.problems.is_empty());
+        }
+    }
 }
