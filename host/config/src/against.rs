@@ -160,7 +160,8 @@ impl Checker<'_> {
                     &base,
                     &rotation.config,
                 );
-                let fits = found.is_empty();
+                // What could not be read is not what the rest would be about.
+                let fits = found.is_empty() && !document.is_unread_below(&base);
                 self.problems.extend(found);
                 fits
             }

@@ -1,6 +1,6 @@
 //! The text of a configuration with the place of every key and value. Everything above it talks in JSON pointers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,8 @@ pub(crate) struct Document {
     shown: String,
     json: Value,
     root: Node,
+    /// Values that JSON does not have: something else stands in their place, of which nothing more is said.
+    unread: BTreeSet<String>,
 }
 
 /// Where a problem is pinned.
@@ -48,6 +50,7 @@ impl Document {
         let mut reader = Reader {
             shown: text.to_owned(),
             findings: Vec::new(),
+            unread: BTreeSet::new(),
         };
         let (json, root) = reader.table(table.get_ref(), table.span(), None, "");
         let broken = !errors.is_empty();
@@ -65,6 +68,7 @@ impl Document {
             shown: reader.shown,
             json,
             root,
+            unread: reader.unread,
         };
         let problems = reader.findings.into_iter().map(|finding| {
             let mut problem = document.problem_at(finding.span, finding.code, finding.message, finding.hint);
@@ -84,6 +88,21 @@ impl Document {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether what stands at the pointer in the JSON is not what stands in the file; that has been reported.
+    pub(crate) fn is_unread(&self, pointer: &str) -> bool {
+        self.unread.contains(pointer)
+    }
+
+    /// The same of anything below the pointer.
+    pub(crate) fn is_unread_below(&self, pointer: &str) -> bool {
+        let below = |unread: &String| {
+            unread
+                .strip_prefix(pointer)
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        self.unread.iter().any(below)
     }
 
     /// A problem pinned at the nearest thing that exists on the way to the pointer.
@@ -203,6 +222,7 @@ struct Finding {
 struct Reader {
     shown: String,
     findings: Vec<Finding>,
+    unread: BTreeSet<String>,
 }
 
 impl Reader {
@@ -246,17 +266,18 @@ impl Reader {
                 self.look_for_secret(text, key, pointer, &span);
                 (Value::String(text.to_string()), leaf)
             }
-            DeValue::Integer(integer) => (self.integer(integer, &span), leaf),
+            DeValue::Integer(integer) => (self.integer(integer, pointer, &span), leaf),
             DeValue::Float(float) => {
                 let number = float.as_str().parse().ok().and_then(serde_json::Number::from_f64);
                 if number.is_none() {
-                    self.find(&span, "config.number", "not a finite number", None);
+                    self.find(pointer, &span, "config.number", "not a finite number", None);
                 }
                 (number.map_or(Value::from(0), Value::Number), leaf)
             }
             DeValue::Boolean(truth) => (Value::Bool(*truth), leaf),
             DeValue::Datetime(datetime) => {
                 self.find(
+                    pointer,
                     &span,
                     "config.datetime",
                     "no key takes a date",
@@ -278,11 +299,11 @@ impl Reader {
         }
     }
 
-    fn integer(&mut self, integer: &DeInteger<'_>, span: &Range<usize>) -> Value {
+    fn integer(&mut self, integer: &DeInteger<'_>, pointer: &str, span: &Range<usize>) -> Value {
         let digits = integer.as_str().replace('_', "");
         i64::from_str_radix(&digits, integer.radix()).map_or_else(
             |_| {
-                self.find(span, "config.number", "not a 64-bit number", None);
+                self.find(pointer, span, "config.number", "not a 64-bit number", None);
                 Value::from(0)
             },
             Value::from,
@@ -320,7 +341,16 @@ impl Reader {
         });
     }
 
-    fn find(&mut self, span: &Range<usize>, code: &'static str, message: &str, hint: Option<&str>) {
+    /// Of a value that cannot be read.
+    fn find(
+        &mut self,
+        pointer: &str,
+        span: &Range<usize>,
+        code: &'static str,
+        message: &str,
+        hint: Option<&str>,
+    ) {
+        self.unread.insert(pointer.to_owned());
         let finding = Finding {
             span: span.clone(),
             code,

@@ -56,10 +56,22 @@ impl Problems {
 
     /// A problem of the file as a whole: it cannot be read.
     pub(crate) fn of_file(path: &Path, code: &'static str, message: String, hint: Option<String>) -> Self {
+        Self::behind(path, "", code, message, hint)
+    }
+
+    /// A problem behind the part of the file that could be read.
+    pub(crate) fn behind(
+        path: &Path,
+        read: &str,
+        code: &'static str,
+        message: String,
+        hint: Option<String>,
+    ) -> Self {
+        let last = read.rsplit('\n').next().unwrap_or_default();
         let place = Place {
             file: path.to_owned(),
-            line: 1,
-            column: 1,
+            line: read.matches('\n').count() + 1,
+            column: last.chars().count() + 1,
         };
         Self(vec![Problem {
             code,

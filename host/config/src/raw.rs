@@ -227,7 +227,8 @@ pub(crate) struct Deadlines {
     /// Wall clock of one step, at most "15m". Default: `limits.step`.
     #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) step: Option<String>,
-    /// How long a run retries what is unreachable before it parks, like "1h". Default: 1h.
+    /// How long a run retries what is unreachable before it parks, like "1h". Default: 1h. The pauses between tries count, not the tries
+    /// themselves: shorter than `step` it means few tries, each of which may take as long as `step` says.
     #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) run: Option<String>,
 }

@@ -68,13 +68,7 @@ impl Draft {
             let hint = "is it the right file? `--config FILE` names another".to_owned();
             return Err(Problems::of_file(path, "config.too-large", message, Some(hint)));
         }
-        let text = String::from_utf8(bytes).map_err(|error| {
-            let message = format!(
-                "not UTF-8 text: byte {} is wrong",
-                error.utf8_error().valid_up_to()
-            );
-            Problems::of_file(path, "config.encoding", message, None)
-        })?;
+        let text = String::from_utf8(bytes).map_err(|error| not_utf8(path, error.as_bytes()))?;
         Ok(Self::read(&text, path))
     }
 
@@ -205,6 +199,16 @@ fn validator() -> &'static Validator {
             .expect("the generated schema is a valid schema")
     });
     &VALIDATOR
+}
+
+/// Pinned at the first byte that is wrong.
+fn not_utf8(path: &Path, bytes: &[u8]) -> Problems {
+    let chunk = bytes.utf8_chunks().next();
+    let (read, wrong) = chunk.map_or(("", &[][..]), |chunk| (chunk.valid(), chunk.invalid()));
+    let wrong: String = wrong.iter().map(|byte| format!(" 0x{byte:02x}")).collect();
+    let message = format!("not UTF-8 text:{wrong} stands here");
+    let hint = "save the file as UTF-8; an editor that wrote it in another encoding can do that".to_owned();
+    Problems::behind(path, read, "config.encoding", message, Some(hint))
 }
 
 struct Resolver {

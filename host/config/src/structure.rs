@@ -76,6 +76,9 @@ impl Describer<'_> {
 
     fn describe(&mut self, error: &ValidationError<'_>) {
         let pointer = format!("{}{}", self.base, error.instance_path().as_str());
+        if self.document.is_unread(&pointer) {
+            return;
+        }
         let value = At::Value(&pointer);
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected }

@@ -15,7 +15,7 @@ const SCHEMA: &str = r#"{
   "required": ["host", "mode"],
   "properties": {
     "host": { "type": "string", "description": "The server." },
-    "port": { "type": "integer", "maximum": 65535 },
+    "port": { "type": "integer", "minimum": 1, "maximum": 65535 },
     "mode": { "enum": ["one", "two", "hook"] },
     "role": { "type": "string", "pattern": "^[a-z]+$" },
     "roles": { "type": "array", "items": { "type": "string" }, "minItems": 2, "maxItems": 2 },
@@ -192,6 +192,18 @@ fn settings_are_checked_against_the_plugins_schema_at_their_place() {
         ("does not fit the pattern `^[a-z]+$`", 12, Some(DESCRIBED)),
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_setting_that_is_no_64_bit_number_gives_one_error() {
+    for setting in [
+        "role = \"x\"\nport = 99999999999999999999",
+        "role = 99999999999999999999",
+    ] {
+        let config = format!("mode = \"one\"\n{setting}");
+        let (problem, _) = only(&rotation("one", "gap = \"accept\"", &config));
+        assert_eq!(problem.code, "config.number", "{setting}: {problem:?}");
+    }
 }
 
 #[test]

@@ -276,6 +276,29 @@ fn dates_and_numbers_that_no_json_has_are_refused() {
     );
 }
 
+/// Something has to stand in its place for the rest of the file to be checked, and nothing is said of that.
+#[test]
+fn a_number_that_is_none_gives_one_error() {
+    for line in [
+        "probes = { logins = 99999999999999999999 }",
+        "grace = 99999999999999999999",
+        "grace = 2026-01-01",
+        "probes = { logins = nan }",
+    ] {
+        let problem = only(&GOOD.replace("gap = \"accept\"", &format!("gap = \"accept\"\n{line}")));
+        assert!(
+            ["config.number", "config.datetime"].contains(&problem.code),
+            "{line}: {problem:?}"
+        );
+    }
+    // What is wrong elsewhere is still told.
+    let both = GOOD.replace(
+        "gap = \"accept\"",
+        "gap = \"acept\"\nprobes = { logins = 99999999999999999999 }",
+    );
+    assert_eq!(places(&both), [("config.value", 6, 7), ("config.number", 7, 21)]);
+}
+
 #[test]
 fn a_secrets_value_is_refused_and_printed_nowhere() {
     let planted = "hunter2-planted";

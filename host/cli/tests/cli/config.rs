@@ -173,6 +173,24 @@ fn what_is_no_file_or_has_no_end_is_refused_with_the_way_out() {
 }
 
 #[test]
+fn the_first_byte_that_is_no_utf8_is_named_with_its_line_and_column() {
+    let place = Place::new();
+    place.write(
+        "keywheel.toml",
+        b"# \xc3\xbc\n[limits]\ncpu = \"\xc3\xa4\xe9s\"\n",
+    );
+    let ran = place.run("config check");
+    assert_eq!(ran.exit, 20, "{}", ran.err);
+    for words in [
+        "error[config.encoding]: not UTF-8 text: 0xe9",
+        "keywheel.toml:3:9\n",
+        "hint: save the file as UTF-8",
+    ] {
+        assert!(ran.err.contains(words), "{words}: {}", ran.err);
+    }
+}
+
+#[test]
 fn schema_prints_the_committed_schema_without_any_file() {
     let ran = Place::new().run("config schema");
     assert_eq!(ran.exit, 0);
