@@ -10,6 +10,7 @@
 
 mod forms;
 mod hold;
+mod twice;
 mod weak;
 
 use keywheel_model::SecretBytes;
@@ -20,6 +21,7 @@ use crate::json;
 use crate::state::HostState;
 
 pub use hold::{Hit, HoldBack};
+pub use twice::copies;
 pub use weak::{holds_weak, is_weak};
 
 /// The shortest value that is scanned for, in bytes.

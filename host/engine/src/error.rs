@@ -149,6 +149,18 @@ pub enum Error {
         /// The problems.
         problems: Vec<String>,
     },
+    /// The target does not take the version that was to be current again, or could not be asked.
+    #[error("version {version} does not become current again: {found}")]
+    NotBack {
+        /// The rotation.
+        rotation: RotationName,
+        /// The version.
+        version: VersionId,
+        /// What the target says, or why it says nothing.
+        found: String,
+        /// The way out.
+        way_out: String,
+    },
     /// The plugin's `plan` failed.
     #[error("plan of rotation {rotation} failed: {code}: {message}")]
     Plan {
@@ -276,7 +288,7 @@ impl Error {
             Self::Choice { .. } => "run.choice",
             Self::RotationGone { .. } => "run.rotation-gone",
             Self::Mode { .. } => "rotation.mode",
-            Self::Refused { .. } => "plan.refused",
+            Self::Refused { .. } | Self::NotBack { .. } => "plan.refused",
             Self::Plan { .. } => "plan.failed",
             Self::Value { .. } => "secret.value",
             Self::AlreadyCurrent { .. } => "secret.already-current",
@@ -325,6 +337,7 @@ impl Error {
             }
             Self::Mode { plugin, .. } => format!("`keywheel plugin show {plugin}` lists the modes"),
             Self::Refused { .. } => "nothing was written; mend what stands there and plan again".to_owned(),
+            Self::NotBack { way_out, .. } => format!("nothing was written; {way_out}"),
             Self::Plan { way_past, .. } => format!(
                 "nothing was written; {}",
                 way_past

@@ -37,6 +37,7 @@ mod slots;
 mod takeover;
 mod trail;
 mod trust;
+mod twice;
 mod untried;
 pub mod view;
 mod words;

@@ -258,7 +258,9 @@ pub(crate) fn costs_nothing(end: &StepEnd) -> bool {
 pub(crate) fn verdict(end: StepEnd) -> Result<Verdict, StepError> {
     match (end.result?, end.seen.unopened) {
         (StepValue::Verdict(Verdict::Unknown(why)), Some(code)) => {
-            Err(StepError::new(ErrorKind::Unavailable, code, why))
+            // A plugin may name the code in its words; wherever the error is shown, its code stands before them.
+            let words = why.strip_prefix(&format!("{code}: ")).unwrap_or(&why).to_owned();
+            Err(StepError::new(ErrorKind::Unavailable, code, words))
         }
         (StepValue::Verdict(verdict), _) => Ok(verdict),
         _ => Err(wrong_answer()),

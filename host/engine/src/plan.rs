@@ -56,6 +56,7 @@ impl Engine {
             )
         });
         let weak = inner.weak_current(rotation).await?;
+        let copies = inner.copies_in_current(rotation).await?;
         let untried = inner.proves_first(rotation).await?;
         let unverified = self.verifies_first(rotation).await?;
         if let Err(in_use) = inner.check_accounts(rotation, plugin.manifest()).await {
@@ -105,6 +106,7 @@ impl Engine {
                 .chain(ungranted_calls(&policy, rotation, plugin.manifest()))
                 .chain(not_asked)
                 .chain(weak)
+                .chain(copies)
                 .chain(untried)
                 .chain(unverified)
                 .chain(not_the_file(&inner.registry(), &rotation.plugin))
@@ -372,6 +374,8 @@ fn grants_of<'p>(policy: &'p Policy, rotation: &'p Rotation) -> impl Iterator<It
 /// A problem or a warning as a person reads it, with the way out.
 pub(crate) fn worded(code: &str, message: &str, hint: Option<&str>) -> String {
     match hint {
+        // Lines to be copied stand alone.
+        Some(hint) if message.contains('\n') => format!("{code}: {message}\n({hint})"),
         Some(hint) => format!("{code}: {message} ({hint})"),
         None => format!("{code}: {message}"),
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use keywheel_audit::Entry;
 use keywheel_capability::handle::{Alphabet, Labels};
 use keywheel_capability::mask::holds_weak;
+use keywheel_config::Rotation;
 use keywheel_failpoint::{Point, reach};
 use keywheel_model::{RunId, SecretBytes, SecretName, StepError, Trigger, Verdict, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest};
@@ -16,6 +17,7 @@ use crate::engine::{Engine, Inner, actor};
 use crate::journal::{LEASE, free_ghosts};
 use crate::labels::metadata;
 use crate::view::{RunView, SecretView, VersionView};
+use crate::words::way_past;
 use crate::{Error, Left, Order};
 
 /// Most bytes of an imported value.
@@ -209,7 +211,7 @@ impl Engine {
     /// accept it first.
     ///
     /// # Errors
-    /// [`Error::Refused`] when the target does not accept it, or cannot be asked; [`Error::OpenRun`].
+    /// [`Error::NotBack`] when the target does not accept it, or cannot be asked; [`Error::OpenRun`].
     pub async fn roll_back(&self, name: &SecretName, to: &VersionId) -> Result<VersionId, Error> {
         let inner = &self.inner;
         self.check_no_open_run(name).await?;
@@ -225,22 +227,9 @@ impl Engine {
                 .version(to)
                 .and_then(|version| version.material_of.clone())
                 .unwrap_or_else(|| to.clone());
-            let verdict = inner.test_version(rotation, &identity).await?;
-            if !matches!(verdict, Ok(Verdict::Accepted)) {
-                let problem = match verdict {
-                    Ok(verdict) => format!(
-                        "the target does not accept version {to}: {}",
-                        verdict_words(&verdict)
-                    ),
-                    Err(error) => format!(
-                        "the target could not be asked about version {to}: {}: {}",
-                        error.code, error.message
-                    ),
-                };
-                return Err(Error::Refused {
-                    rotation: rotation.name.clone(),
-                    problems: vec![problem],
-                });
+            match inner.test_version(rotation, &identity).await? {
+                Ok(Verdict::Accepted) => {}
+                answer => return Err(not_back(rotation, to, answer)),
             }
         }
         let run = RunId::fresh(inner.clock.now());
@@ -370,6 +359,36 @@ fn audited(action: &'static str, name: &SecretName, run: Option<&RunId>) -> Ride
     let mut entry = Entry::of_host(action, name.as_str(), "ok").by(actor());
     entry.run = run.cloned();
     Rider::new(move |tx| tx.audit(&entry).map(|_| ()))
+}
+
+/// Why a version does not become current again. One that the target refuses does not come back by anything that the vault can write.
+fn not_back(rotation: &Rotation, version: &VersionId, answer: Result<Verdict, StepError>) -> Error {
+    let (name, secret) = (&rotation.name, &rotation.secret);
+    let refused = format!(
+        "this changes the vault alone, and goes back only to a version that the target still takes: not to one that was revoked or overwritten there \
+         (`keywheel secret history {secret}` has each one's stage). `keywheel rotate {name}` makes a new credential"
+    );
+    let (found, way_out) = match answer {
+        Ok(Verdict::Unknown(why)) => (
+            format!("the target did not say whether it takes it: {why}"),
+            "try again when it answers".to_owned(),
+        ),
+        Ok(verdict) => (
+            format!("the target does not take it: {}", verdict_words(&verdict)),
+            refused,
+        ),
+        Err(error) => (
+            format!("the target could not be asked: {}: {}", error.code, error.message),
+            way_past(&error.code, &error.message, Some(rotation))
+                .unwrap_or_else(|| "try again when it can be asked".to_owned()),
+        ),
+    };
+    Error::NotBack {
+        rotation: name.clone(),
+        version: version.clone(),
+        found,
+        way_out,
+    }
 }
 
 pub(crate) fn verdict_words(verdict: &Verdict) -> String {

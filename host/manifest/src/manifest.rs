@@ -11,7 +11,7 @@ use keywheel_model::{PluginName, Proof, SlotClass, Strategy};
 use serde_json::Value;
 
 use crate::address;
-use crate::call::Call;
+use crate::call::{Call, SecretRole};
 use crate::canonical::canonical_json;
 use crate::error::Error;
 use crate::pointer::{Pointer, expand};
@@ -261,6 +261,16 @@ impl Manifest {
     /// The shape with an id.
     pub fn shape(&self, id: &str) -> Option<&Shape> {
         self.shapes.iter().find(|shape| shape.id() == id)
+    }
+
+    /// The parts of the rotated secret that its calls use, as JSON pointers: what a rotation makes anew in a document.
+    pub fn rotated_parts(&self) -> BTreeSet<&str> {
+        let patterns = self.shapes.iter().flat_map(Shape::patterns);
+        let of_run = patterns.filter(|pattern| matches!(pattern.role, SecretRole::Run(_)));
+        of_run
+            .filter_map(|pattern| pattern.part.as_ref())
+            .map(Pointer::as_str)
+            .collect()
     }
 
     /// The first mode that fits a configuration.

@@ -94,6 +94,16 @@ impl Subject {
     }
 }
 
+/// A code stands before its message, and not once more in it.
+#[track_caller]
+fn is_told_once(output: &Output, code: &str) {
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert!(
+        said.contains(code) && !said.contains(&format!("{code}{code}")),
+        "{said}"
+    );
+}
+
 fn steps(run: &Value) -> Vec<(&str, &str)> {
     let steps = run["steps"].as_array().unwrap().iter();
     steps
@@ -190,6 +200,7 @@ fn a_cancelled_adoption_gives_the_import_up_and_a_corrected_one_is_taken() {
     subject.configure(subject.nobody, server().admin_user());
     let output = subject.import("not-the-password").ends(41);
     assert!(output.stdout.contains("net.unreachable: "), "{output:?}");
+    is_told_once(&output, "net.unreachable: ");
     let open = subject.shown();
     assert_eq!(open["parked"]["cause"], "target", "{open:#}");
     let run = open["run"].as_str().unwrap();
@@ -205,6 +216,13 @@ fn a_cancelled_adoption_gives_the_import_up_and_a_corrected_one_is_taken() {
     ]);
     assert_eq!(subject.stages(), before);
     assert_eq!(subject.host.json(&["run", "list"]), runs);
+    // To go on with it is no way out for whoever has corrected the configuration meanwhile.
+    subject.configure(server().port(), server().admin_user());
+    let _ = subject.import(&subject.password).ends(24).says(&[
+        "run.open",
+        &format!("it was started with another configuration, which it keeps: `keywheel run cancel {run}` and start again"),
+    ]);
+    subject.configure(subject.nobody, server().admin_user());
 
     let _ = subject.run(&["run", "cancel", run]).ends(0);
     assert_eq!(subject.shown()["state"], "cancelled");
@@ -428,6 +446,7 @@ fn a_certificate_that_is_not_trusted_parks_at_once_and_the_run_goes_on_when_it_i
     let _ = subject.run(&["plan", "app-db"]).ends(24);
     let output = subject.import(&subject.password).ends(41);
     assert!(output.stdout.contains("tls.untrusted: "), "{output:?}");
+    is_told_once(&output, "tls.untrusted: ");
     let run = subject.shown();
     assert_eq!(run["parked"]["cause"], "tls", "{run:#}");
     let way_out = run["parked"]["way-out"].as_str().unwrap();

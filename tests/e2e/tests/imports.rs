@@ -7,7 +7,7 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
-use keywheel_e2e::{Host, postgres_role};
+use keywheel_e2e::{Host, Output, postgres_pair, postgres_role};
 use keywheel_kit::{Postgres, PostgresOptions, random_password};
 use rusqlite::{Connection, params};
 
@@ -183,4 +183,68 @@ fn the_lease_of_a_dead_import_is_free() {
     drop(state);
     let _ = host.import("other/secret", "another value").ends(0);
     assert_eq!(host.read("other/secret", None), "another value");
+}
+
+/// A rotation makes one place of a document anew; what holds the password a second time would go stale without a word.
+#[test]
+fn a_document_that_holds_its_password_a_second_time_is_warned_of() {
+    let server = Postgres::start(PostgresOptions::default()).unwrap();
+    // Of letters that a URL encodes.
+    let password = format!("{}/+{}", random_password(), random_password());
+    server
+        .sql(&format!(
+            "CREATE ROLE app_a LOGIN PASSWORD '{password}'; CREATE ROLE app_b LOGIN"
+        ))
+        .unwrap();
+    let host = Host::init();
+    let bare = std::fs::read_to_string(host.file("keywheel.toml")).unwrap();
+    host.configure(&postgres_pair(&server, "1s"));
+    host.add_plugin("postgres", &[server.port()]);
+    let _ = host.import("admin/db", server.admin_password()).ends(0);
+    let encoded = password.replace('/', "%2F").replace('+', "%2B");
+    let url = format!("postgres://app_a:{encoded}@db/shop");
+    let parts = format!("\"username\":\"app_a\",\"password\":\"{password}\",\"host\":\"db\"");
+    let told = |output: &Output, what: &str| {
+        let said = format!("{}{}", output.stdout, output.stderr);
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains("secret.copy")).collect();
+        assert_eq!(lines.len(), 1, "{said}");
+        for words in [what, "\"/more/url\"", "/password", "keep it out of the document"] {
+            assert!(lines[0].contains(words), "{words}: {said}");
+        }
+    };
+    let with_url = format!("{{{parts},\"more\":{{\"url\":\"{url}\"}}}}");
+    let imported = host.import("pair/db", &with_url).ends(0);
+    told(&imported, "leaves \"/more/url\" as it is");
+    told(
+        &host.run(&["plan", "pair-db"], "").ends(10),
+        "leaves \"/more/url\" as it is",
+    );
+    // It is a warning: whoever reads only the parts goes on. From then on it is an old one that stands there.
+    let _ = host.run(&["rotate", "pair-db", "--wait", "end"], "").ends(0);
+    assert!(host.read("pair/db", None).contains(&url));
+    told(
+        &host.run(&["plan", "pair-db"], "").ends(10),
+        "an older value of /password",
+    );
+
+    // The way out: without its rotation a secret takes another document, which the rotation proves when it is back.
+    let current = host.read("pair/db", None);
+    let whole = std::fs::read_to_string(host.file("keywheel.toml")).unwrap();
+    std::fs::write(host.file("keywheel.toml"), &bare).unwrap();
+    let without = current.replace(&format!(",\"more\":{{\"url\":\"{url}\"}}"), "");
+    assert_ne!(without, current);
+    let _ = host.import("pair/db", &without).ends(0);
+    std::fs::write(host.file("keywheel.toml"), &whole).unwrap();
+    let _ = host.run(&["rotate", "pair-db", "--wait", "end"], "").ends(0);
+    let plan = host.run(&["plan", "pair-db"], "").ends(10);
+    assert!(!plan.stdout.contains("secret.copy"), "{plan:?}");
+    let now: serde_json::Value = serde_json::from_str(&host.read("pair/db", None)).unwrap();
+    let word = |key: &str| now[key].as_str().unwrap();
+    assert!(
+        server
+            .login(word("username"), word("password"))
+            .unwrap()
+            .is_accepted()
+    );
+    host.left_no_trace(&[password, encoded], &[]);
 }

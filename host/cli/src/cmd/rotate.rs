@@ -3,10 +3,10 @@
 use clap::Args;
 use keywheel_config::Config;
 use keywheel_engine::view::RunView;
-use keywheel_engine::{Engine, Error, Left, Order};
+use keywheel_engine::{Engine, Left, Order};
 use keywheel_model::{RotationName, Trigger};
 
-use crate::cmd::run::{Waiting, exit_of, order, show};
+use crate::cmd::run::{Waiting, exit_of, order, refused, show};
 use crate::cmd::{Context, host, no_such_rotation, plan};
 use crate::errors::{Failure, counted};
 use crate::exit_code::ExitCode;
@@ -109,16 +109,10 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
 }
 
 async fn rotate(engine: &Engine, name: &RotationName, order: Order<'_>) -> Result<(RunView, Left), Failure> {
-    let error = match engine.rotate(name, order).await {
-        Ok(went) => return Ok(went),
-        Err(error) => error,
-    };
-    // Who has mended the configuration wonders why it makes no difference to the run that is open.
-    let words = match &error {
-        Error::OpenRun { run, .. } => engine.run(run).await?.configuration_words(),
-        _ => None,
-    };
-    Err(Failure::from(error).maybe_hint(words.map(|words| format!("it was {words}"))))
+    match engine.rotate(name, order).await {
+        Ok(went) => Ok(went),
+        Err(error) => Err(refused(engine, error).await?),
+    }
 }
 
 /// The one of two codes that a person should know of first.

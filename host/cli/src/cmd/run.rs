@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use keywheel_engine::view::RunView;
-use keywheel_engine::{Engine, Left, Order, RunWord, Stop, Wait, Wish};
+use keywheel_engine::{Engine, Error, Left, Order, RunWord, Stop, Wait, Wish};
 use keywheel_model::{RotationName, RunId, StepName, Trigger};
 
 use crate::cmd::Context;
@@ -117,6 +117,18 @@ pub(crate) async fn find(engine: &Engine, named: &str) -> Result<RunId, Failure>
             .hint("`keywheel run list` lists the runs"),
         },
     )
+}
+
+/// A refusal of the engine. Who has mended the configuration wonders why it makes no difference to the run that is in the way.
+///
+/// # Errors
+/// That run cannot be read.
+pub(crate) async fn refused(engine: &Engine, error: Error) -> Result<Failure, Failure> {
+    let words = match &error {
+        Error::OpenRun { run, .. } => engine.run(run).await?.configuration_words(),
+        _ => None,
+    };
+    Ok(Failure::from(error).maybe_hint(words.map(|words| format!("it was {words}"))))
 }
 
 /// How a command ends that left a run like this.

@@ -9,7 +9,7 @@ use keywheel_engine::{Import, Imported};
 use keywheel_model::{RotationName, SecretName, StepError, Trigger, Verdict, VersionId};
 use serde::Serialize;
 
-use crate::cmd::run::{Waiting, exit_of, order, show, steer};
+use crate::cmd::run::{Waiting, exit_of, order, refused, show, steer};
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
 use crate::errors::engine::of_step_code;
@@ -78,10 +78,16 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
             arguments.name
         ));
     }
+    for words in engine.copies_in(&import) {
+        context.output.warn(&words);
+    }
     let stop = host::stop_on_signal(context.output)?;
     let progress = Progress::new(context.output);
     let order = order(Trigger::Adopt, None, arguments.waiting.whole(), &stop, &progress);
-    let imported = engine.import(import, order).await?;
+    let imported = match engine.import(import, order).await {
+        Ok(imported) => imported,
+        Err(error) => return Err(refused(&engine, error).await?),
+    };
     drop(progress);
     let mut done = Done {
         name: arguments.name.clone(),

@@ -4,6 +4,7 @@ use clap::Args;
 use keywheel_model::{SecretName, VersionId};
 use serde::Serialize;
 
+use crate::cmd::run::refused;
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
@@ -31,7 +32,10 @@ struct Done<'a> {
 /// There is no such version, the target does not accept it, or a run is open.
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open_checked(context).await?;
-    let version = engine.roll_back(&arguments.name, &arguments.version).await?;
+    let version = match engine.roll_back(&arguments.name, &arguments.version).await {
+        Ok(version) => version,
+        Err(error) => return Err(refused(&engine, error).await?),
+    };
     let done = Done {
         name: &arguments.name,
         from: &arguments.version,
