@@ -28,7 +28,7 @@ pub enum ExitCode {
     Conflict = 24,
     /// A server cannot be reached.
     Unreachable = 30,
-    /// The rotation failed and was rolled back: the old credential is valid.
+    /// The rotation failed: nothing was changed on the target, or it was taken back; the old credential stays current.
     RolledBack = 40,
     /// The run is parked and needs a person: `keywheel run show` says why and what to do.
     Parked = 41,
@@ -103,7 +103,9 @@ impl ExitCode {
                 "The state excludes it: another run is open, another host holds the state, a precondition fails."
             }
             Self::Unreachable => "A server cannot be reached.",
-            Self::RolledBack => "The rotation failed and was rolled back: the old credential is valid.",
+            Self::RolledBack => {
+                "The rotation failed: nothing was changed on the target, or it was taken back; the old credential stays current."
+            }
             Self::Parked => {
                 "The run is parked and needs a person: `keywheel run show` says why and what to do."
             }

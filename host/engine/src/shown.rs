@@ -91,6 +91,7 @@ pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> Ru
         state: described.word,
         safety: described.safety,
         past_no_return: state.past_no_return(),
+        untouched: state.is_untouched(),
         started_at: row.started,
         finished_at: row.finished,
         waits_until: described.waits_until,

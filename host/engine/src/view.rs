@@ -31,6 +31,8 @@ pub struct RunView {
     pub safety: Safety,
     /// Whether it can only go forward.
     pub past_no_return: bool,
+    /// Whether it has changed nothing on the target.
+    pub untouched: bool,
     /// When it was started.
     pub started_at: Timestamp,
     /// When it ended.

@@ -183,6 +183,12 @@ fn after(step: StepName, state: &State) -> Safety {
 }
 
 impl State {
+    /// Nothing of this run is on its target, as far as the host knows: it has changed nothing there, and the target has made nothing for it.
+    pub fn is_untouched(&self) -> bool {
+        let was_issued = self.settings.class.target_issues() && self.roles.pending.is_some();
+        self.reach == Reach::None && !was_issued
+    }
+
     /// Which of the credentials still opens the target. Where both can, what may have happened and is not proved counts for the credential
     /// that consumers hold; where one overwrites the other, nobody knows which one it is from the start of the change until the target has answered.
     pub fn safety(&self) -> Safety {

@@ -141,8 +141,8 @@ fn ending(run: &RunView, style: Style, text: &mut Text) {
     if run.state == RunWord::Failed {
         let words = match (run.trigger, &run.way_past) {
             (Trigger::Adopt, _) => "the target is untouched; import the credential that is in use".to_owned(),
-            (_, Some(way_past)) => format!("the old credential is valid; {way_past}; then rotate again"),
-            (_, None) => "the old credential is valid; mend what the detail says and rotate again".to_owned(),
+            (_, Some(way_past)) => format!("{}; {way_past}; then rotate again", left_behind(run)),
+            (_, None) => format!("{}; mend what the detail says and rotate again", left_behind(run)),
         };
         text.line("");
         text.line(format_args!("{} {words}", style.hint("hint:")));
@@ -156,6 +156,15 @@ fn ending(run: &RunView, style: Style, text: &mut Text) {
             parked.detail
         ));
         text.line(format_args!("{} {}", style.hint("hint:"), parked.way_out));
+    }
+}
+
+/// What a failed run has left on its target. That the old credential is valid is not said where nobody has looked.
+fn left_behind(run: &RunView) -> String {
+    if run.untouched {
+        "nothing was changed on the target".to_owned()
+    } else {
+        format!("what was changed on the target was taken back ({})", run.safety)
     }
 }
 
