@@ -117,17 +117,15 @@ pub(crate) fn not_the_file(registry: &Registry, name: &PluginName) -> Option<Str
 }
 
 fn view(listed: &Listed, manifest: Option<&Manifest>) -> PluginView {
+    let name = listed.name.as_ref().map_or("NAME", PluginName::as_str);
     let (detail, asks) = match &listed.status {
-        Status::New(difference) => {
-            let name = listed.name.as_ref().map_or("NAME", PluginName::as_str);
-            (
-                format!("`keywheel plugin add {name}` shows what it asks for and pins it"),
-                difference.to_string(),
-            )
-        }
+        Status::New(difference) => (
+            format!("`keywheel plugin add {name}` shows what it asks for and pins it"),
+            difference.to_string(),
+        ),
         Status::Pinned => (String::new(), String::new()),
         Status::Held(difference) => (
-            "a newer version waits for `keywheel plugin add`; the pinned one goes on".to_owned(),
+            format!("a newer version waits for `keywheel plugin add {name}`; the pinned one goes on"),
             difference.to_string(),
         ),
         Status::Missing => (

@@ -134,6 +134,8 @@ pub enum Error {
     /// It imports or declares what its grant does not have.
     #[error("{} asks for more than was granted: {what}", shown(path))]
     MoreThanGranted {
+        /// The plugin.
+        name: PluginName,
         /// The file.
         path: PathBuf,
         /// What.
@@ -142,6 +144,8 @@ pub enum Error {
     /// Not the bytes that were pinned, under the same version.
     #[error("{} is version {version} as pinned, but with other bytes", shown(path))]
     Digest {
+        /// The plugin.
+        name: PluginName,
         /// The file.
         path: PathBuf,
         /// The version of both.
@@ -263,10 +267,12 @@ impl Error {
             Self::World { source, .. } => return source.hint(),
             Self::Contract { .. } => "build it against the `wit/` of this host, or upgrade the host".into(),
             Self::Export { export, .. } => format!("export {export}: the world `keywheel:plugin/rotator-plugin` has it"),
-            Self::MoreThanGranted { .. } => "look at what it asks for, then grant it with `keywheel plugin add`".into(),
-            Self::Digest { .. } => {
-                "a version's bytes never change: put the pinned file back, or look at the new one and pin it with `keywheel plugin add`".into()
+            Self::MoreThanGranted { name, .. } => {
+                format!("look at what it asks for, then grant it with `keywheel plugin add {name}`")
             }
+            Self::Digest { name, .. } => format!(
+                "a version's bytes never change: put the pinned file back, or look at the new one and pin it with `keywheel plugin add {name}`"
+            ),
             Self::Downgrade { .. } => "put a newer version there; to go back on purpose remove the plugin's entry from plugins.lock first".into(),
             Self::Version { .. } => "give it a version such as 1.2.3 in manifest.toml".into(),
             Self::Duplicate { .. } => "remove one of the two files".into(),

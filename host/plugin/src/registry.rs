@@ -331,6 +331,7 @@ impl Registry {
             std::cmp::Ordering::Equal => {
                 let (pinned, found) = (pin.sha256, candidate.source.digest);
                 Err(Error::Digest {
+                    name: manifest.name.clone(),
                     path: path.clone(),
                     version: pin.version.clone(),
                     pinned,
@@ -404,6 +405,7 @@ impl Registry {
 /// that are not granted are no reason to load it at all.
 fn check_granted(candidate: &Candidate, grant: Option<&Grant>) -> Result<(), Error> {
     let more = |what: String| Error::MoreThanGranted {
+        name: candidate.plugin.manifest().name.clone(),
         path: candidate.source.path.clone(),
         what,
     };

@@ -163,6 +163,7 @@ fn other_bytes_than_the_pinned_ones_do_not_run_and_the_pinned_ones_go_on() {
     // The same version with one custom section more.
     fs::write(&file, [&good[..], &[0, 2, 1, b'x']].concat()).unwrap();
     listed("plugin.digest");
+    listed("pin it with `keywheel plugin add postgres`");
     let verify = host.run(&["plugin", "verify"], "").ends(42);
     assert!(verify.stdout.contains("with other bytes"), "{}", verify.stdout);
     let _ = host.run(&["plugin", "add", "postgres"], "").ends(2);
@@ -176,6 +177,7 @@ fn other_bytes_than_the_pinned_ones_do_not_run_and_the_pinned_ones_go_on() {
     )
     .unwrap();
     listed("held");
+    listed("a newer version waits for `keywheel plugin add postgres`");
     let _ = host.run(&["plugin", "verify"], "").ends(0);
     let _ = subject.rotate().ends(0);
     assert_eq!(fs::read(host.file("plugins.lock")).unwrap(), lock);
