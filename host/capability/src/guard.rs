@@ -107,7 +107,7 @@ impl Ended {
 }
 
 impl HostState {
-    fn binding(&self) -> Binding<'_> {
+    pub(crate) fn binding(&self) -> Binding<'_> {
         Binding {
             plugin: &self.step.manifest.name,
             rotation: &self.step.rotation,

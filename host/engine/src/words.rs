@@ -171,7 +171,10 @@ pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Optio
         "net.unreachable" | "net.timeout" | "net.lost" => {
             "see that the server runs, and that this machine reaches its port (firewall, `host`, `port`)"
         }
-        "net.unsafe-stream" => return Some(unsafe_stream(rotation)),
+        "net.unsafe-stream" if message.contains("in plaintext") => return Some(unsafe_stream(rotation)),
+        "net.unsafe-stream" => {
+            "no grant allows it: the plugin leaves the server's certificate unchecked, which is a fault of the plugin"
+        }
         "policy.denied" => "write those lines if the plugin is to do this, and try again",
         "plugin.cpu" => {
             "is this machine overloaded? Try again; `cpu` in `[limits]` of keywheel.toml is how long a plugin may compute"
@@ -211,6 +214,6 @@ fn unsafe_stream(rotation: Option<&Rotation>) -> String {
         },
     );
     format!(
-        "use TLS; or, to send secrets in plaintext, write `plaintext` in place of `tls` in the line of `hosts` of the grant: {explain}"
+        "use TLS; or, to send secrets in plaintext, write those lines (`plaintext` in `hosts` of the grant): {explain}"
     )
 }

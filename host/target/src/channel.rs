@@ -14,6 +14,7 @@ use tokio_rustls::client::TlsStream;
 use zeroize::Zeroizing;
 
 use crate::dial::Allow;
+use crate::error::IN_PLAINTEXT;
 use crate::tls::{TlsOptions, Verify, handshake};
 use crate::{Deadline, Error, Outbound};
 
@@ -226,9 +227,7 @@ impl Channel {
     pub async fn write_secret(&mut self, bytes: &SecretBytes, deadline: Deadline) -> Result<(), Error> {
         match &self.stream {
             Stream::Plain(_) if !self.plaintext_allowed => {
-                return Err(Error::UnsafeStream {
-                    why: "a stream in plaintext",
-                });
+                return Err(Error::UnsafeStream { why: IN_PLAINTEXT });
             }
             Stream::Tls(_) if !self.verified => {
                 return Err(Error::UnsafeStream {

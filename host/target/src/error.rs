@@ -9,6 +9,9 @@ use keywheel_model::{Effect, ErrorKind, StepError};
 /// What a dial that runs out of time was doing.
 pub(crate) const CONNECTING: &str = "connecting";
 
+/// The stream that no secret enters unless a grant says so.
+pub(crate) const IN_PLAINTEXT: &str = "a stream in plaintext";
+
 /// Why something on a target failed. [`Error::effect`] says whether the target may have changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -234,6 +237,11 @@ impl Error {
             Self::Sql(error) => matches!(error.sqlstate.as_str(), "57P03" | "53300"),
             _ => false,
         }
+    }
+
+    /// Whether a secret was not written for want of TLS: that is for a grant to allow.
+    pub fn is_want_of_tls(&self) -> bool {
+        matches!(self, Self::UnsafeStream { why } if *why == IN_PLAINTEXT)
     }
 
     /// The same error with the worse of its effect and the given one, where the variant knows more than one.

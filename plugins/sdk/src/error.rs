@@ -41,7 +41,7 @@ pub trait ErrorExt {
     #[must_use]
     fn after_an_effect(self) -> Self;
 
-    /// The same error with the place it happened at in front of its message.
+    /// The same error with the place it happened at in front of its message, unless that names it already.
     #[must_use]
     fn at(self, place: &str) -> Self;
 }
@@ -70,7 +70,9 @@ impl ErrorExt for Error {
     }
 
     fn at(mut self, place: &str) -> Self {
-        self.message = format!("{place}: {}", self.message);
+        if !self.message.contains(place) {
+            self.message = format!("{place}: {}", self.message);
+        }
         self
     }
 }

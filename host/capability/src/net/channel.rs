@@ -309,6 +309,11 @@ impl tcp::HostChannel for HostState {
         options: Resource<TlsOptions>,
     ) -> Result<(), Error> {
         self.permit_package(Capability::Net).await?;
+        // What a greeting says goes over the wire as it is, and is no frame (rule H2).
+        if self.table.get(&channel)?.carried {
+            let message = "a secret went over this channel without TLS: open another one, and start TLS before the first secret";
+            return Err(self.deny("net.carried", message).await);
+        }
         let handshake = self.handshake(&options)?;
         let plain = &self.table.get(&channel)?.peer;
         let peer = Peer {

@@ -2,7 +2,7 @@
 
 use keywheel_model::address::ParseHostError;
 use keywheel_model::{ErrorKind, StepError};
-use keywheel_policy::{Destination, Transport};
+use keywheel_policy::{Decision, Destination, Request, Transport};
 use keywheel_target::dial::{Allow, Transport as Dialled};
 use keywheel_target::{Error as TargetError, Outbound};
 
@@ -46,6 +46,22 @@ impl HostState {
                 self.deny(&code, format!("{message}{hint}")).await
             }
             _ => Error::Answer(error.to_step_error()),
+        }
+    }
+
+    /// The same for a frame with a secret: one that is not sent for want of TLS comes with the lines that would allow it.
+    pub(crate) async fn not_sent(&mut self, peer: &Peer, error: TargetError) -> Error {
+        let request = Request::Connect {
+            host: &peer.host,
+            port: peer.port,
+            transport: Transport::Plaintext,
+        };
+        match self.step.policy.decide(self.binding(), request) {
+            Decision::Deny(denial) if error.is_want_of_tls() => {
+                let message = format!("{peer}: {error}; use TLS, or, to allow it, {}", denial.hint());
+                self.deny(&error.code(), message).await
+            }
+            _ => self.failed(error).await,
         }
     }
 

@@ -237,7 +237,7 @@ impl HostState {
                     },
                 )
                 .await?;
-                Err(self.failed(error).await)
+                Err(self.not_sent(&peer, error).await)
             }
         }
     }

@@ -1,11 +1,12 @@
 //! What may go over a channel once a secret did, and what of the answers is shown (rules H2, H4 and H6).
 
-use keywheel_capability::bindings::keywheel::net::tcp::HostChannel;
+use keywheel_capability::bindings::keywheel::net::tcp::{HostChannel, HostTlsOptions};
 use keywheel_capability::handle::{Alphabet, Labels};
 use keywheel_capability::port::Wanted;
 use keywheel_capability::{Error, Stop};
 use keywheel_manifest::Manifest;
 use keywheel_model::{Role, StepName};
+use keywheel_target::tls::TrustStore;
 
 use crate::scene::{MANIFEST, Scene, TIMEOUT_MS, peer};
 use crate::world::{SCHEMA, code};
@@ -25,6 +26,32 @@ async fn a_write_after_a_secret_is_refused() {
     let mut scene = scene("").await;
     scene.administrator().await;
     assert_eq!(code(write(&mut scene).await), "net.carried");
+}
+
+/// What its greeting says goes over the wire in the clear, and is no frame.
+#[tokio::test]
+async fn tls_is_not_started_after_a_secret() {
+    let mut scene = scene("").await;
+    scene.administrator().await;
+    let (channel, state) = (scene.channel(), &mut scene.world.state);
+    let options = HostTlsOptions::new(state, "localhost".to_owned()).await.unwrap();
+    let started = HostChannel::start_tls(state, channel, options).await;
+    assert_eq!(code(started), "net.carried");
+}
+
+#[tokio::test]
+async fn a_secret_that_is_not_sent_without_tls_comes_with_the_lines_that_allow_it() {
+    let port = peer("");
+    let hosts = format!("\"localhost:{port} tls\"");
+    let mut scene = Scene::granted(TrustStore::new(), StepName::Test, port, &hosts).await;
+    let Err(Error::Answer(refused)) = scene.login("planted-7f3").await else {
+        panic!("a secret went out in plaintext");
+    };
+    assert_eq!(refused.code, "net.unsafe-stream");
+    let lines = format!(
+        "to allow it, write in policies/probe.toml:\nhosts = [\"localhost:{port} tls\", \"localhost:{port} plaintext\"]"
+    );
+    assert!(refused.message.contains(&lines), "{}", refused.message);
 }
 
 /// They may be the beginning of a command whose text the secret would become.

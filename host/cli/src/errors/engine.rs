@@ -54,7 +54,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
         &["plugin.read", "plugin.write", "plugin.engine", "plugin.thread"],
     ),
     (ExitCode::Usage, &["secret.value", "vault.too-large"]),
-    (ExitCode::ConfigInvalid, &["rotation.mode"]),
+    (ExitCode::ConfigInvalid, &["rotation.mode", "net.host"]),
     (
         ExitCode::Denied,
         &[
@@ -64,6 +64,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "net.not-allowed",
             "net.forbidden-address",
             "net.plaintext-denied",
+            "net.unsafe-stream",
         ],
     ),
     (
@@ -135,6 +136,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "net.unreachable",
             "net.timeout",
             "net.lost",
+            "net.protocol",
         ],
     ),
     (ExitCode::TimedOut, &["store.timeout"]),
@@ -184,6 +186,9 @@ mod tests {
             ("sql.28p01", ExitCode::Auth),
             ("sql.57p03", ExitCode::Unreachable),
             ("net.unreachable", ExitCode::Unreachable),
+            ("net.unsafe-stream", ExitCode::Denied),
+            ("net.host", ExitCode::ConfigInvalid),
+            ("net.protocol", ExitCode::Unreachable),
             ("tls.name", ExitCode::Unreachable),
             ("policy.denied", ExitCode::Denied),
             ("vault.damaged", ExitCode::VerifyFailed),

@@ -2,18 +2,21 @@
 
 use std::fs;
 
-use keywheel_e2e::plugin_file;
+use keywheel_e2e::{Host, plugin_file, redis_user};
+use keywheel_kit::{Redis, RedisOptions, random_password};
 
 use crate::{Subject, server};
 
+const GRANT: &str = "policies/postgres.toml";
+
 /// Writes the lines that a refusal printed into the grant that it names.
 #[track_caller]
-fn write_lines(subject: &Subject, said: &str) {
+fn write_lines(host: &Host, grant: &str, said: &str) {
     let (_, printed) = said
-        .split_once("to allow it, write in policies/postgres.toml:\n")
+        .split_once(&format!("to allow it, write in {grant}:\n"))
         .unwrap_or_else(|| panic!("no lines in {said}"));
     let (lines, _) = printed.split_once("\nhint: ").unwrap();
-    let path = subject.host.file("policies/postgres.toml");
+    let path = host.file(grant);
     let mut grant = fs::read_to_string(&path).unwrap();
     if let Some(shape) = lines.strip_prefix("[shapes]\n") {
         grant.push_str(&format!("{shape}\n"));
@@ -32,7 +35,7 @@ fn write_lines(subject: &Subject, said: &str) {
 #[test]
 fn a_denial_prints_the_lines_that_allow_it_and_with_them_the_same_command_goes_through() {
     let subject = Subject::ready("deny");
-    let grant = subject.host.file("policies/postgres.toml");
+    let grant = subject.host.file(GRANT);
     let least = "plugin = \"postgres\"\ncapabilities = [\"core\", \"sql\"]\nhosts = []\nsecrets = []\nreveal = []\n\n[shapes]\n";
     fs::write(&grant, least).unwrap();
     let runs = subject.host.json(&["run", "list"]);
@@ -50,7 +53,7 @@ fn a_denial_prints_the_lines_that_allow_it_and_with_them_the_same_command_goes_t
         let output = output
             .ends(21)
             .says(&["policy.denied", "hint: nothing was written; write those lines"]);
-        write_lines(&subject, &output.stderr);
+        write_lines(&subject.host, GRANT, &output.stderr);
         denials += 1;
         assert!(denials < 20, "{}", output.stderr);
     }
@@ -62,7 +65,7 @@ fn a_denial_prints_the_lines_that_allow_it_and_with_them_the_same_command_goes_t
     let mut output = subject.rotate().ends(41);
     while output.code == 41 {
         assert!(output.stdout.contains("parked: "), "{output:?}");
-        write_lines(&subject, &output.stdout);
+        write_lines(&subject.host, GRANT, &output.stdout);
         output = subject.resume();
         denials += 1;
         assert!(denials < 20, "{output:?}");
@@ -84,7 +87,7 @@ fn a_plugin_that_calls_more_than_was_granted_does_not_run_until_it_is_granted() 
             "plugin.more-than-granted",
             "it calls sql",
             "plugins/postgres.wasm",
-            "keywheel plugin add",
+            "grant it with `keywheel plugin add postgres`",
         ]);
     }
     let _ = subject.host.run(&["plugin", "verify"], "").ends(42);
@@ -138,4 +141,56 @@ fn a_call_that_the_manifest_does_not_declare_parks_the_run_and_says_what_to_add(
     assert!(subject.takes(&subject.old));
     assert_eq!(subject.host.read("app/db", None), subject.old);
     subject.leaves_no_trace();
+}
+
+/// The configuration says in words that the server has no TLS; the grant has to say it, too.
+#[test]
+fn a_secret_for_a_server_without_tls_is_not_sent_and_the_lines_that_allow_it_are_printed() {
+    let server = Redis::start(RedisOptions {
+        plaintext: true,
+        ..RedisOptions::default()
+    })
+    .unwrap();
+    let (port, old) = (server.plaintext_port().unwrap(), random_password());
+    server.create_user("app", &old).unwrap();
+    // No more rights than README.md names.
+    let (admin, rights) = (random_password(), "+acl +config|get +config|rewrite +info +role");
+    let set_password = format!(">{admin}");
+    let command = ["ACL", "SETUSER", "rotator", "on", &set_password];
+    let command: Vec<&str> = command.into_iter().chain(rights.split(' ')).collect();
+    server.command(&command).unwrap();
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+    assert!(readme.contains(&format!("ACL SETUSER rotator on >… {rights}\n")));
+    let host = Host::init();
+    let text = redis_user(&server, "1s")
+        .replace("admin = \"admin\"", "admin = \"rotator\"")
+        .replace(&format!("port = {}", server.port()), &format!("port = {port}"))
+        .replace("user = \"app\"", "user = \"app\"\ntransport = \"plaintext\"");
+    host.configure(&text);
+    host.add_plugin("redis", &[port]);
+    let _ = host.import("admin/redis", &admin).ends(0);
+    // One of two problems before the adoption: its lines stand alone, to be copied.
+    let plan = host.run(&["plan", "app-redis"], "").ends(24);
+    assert!(
+        plan.stdout.contains("problem: net.unsafe-stream: ")
+            && plan.stdout.contains("plaintext\"]\n(use TLS"),
+        "{plan:?}"
+    );
+    let grant = host.file("policies/redis.toml");
+    let with_tls = fs::read_to_string(&grant).unwrap();
+    fs::write(&grant, with_tls.replace(" tls\"", " plaintext\"")).unwrap();
+    let _ = host.import("app/redis", &old).ends(0);
+
+    fs::write(&grant, &with_tls).unwrap();
+    let output = host.run(&["plan", "app-redis"], "").ends(21);
+    let output = output.says(&[
+        "net.unsafe-stream: ",
+        "hint: nothing was written; use TLS; or, to send secrets in plaintext",
+    ]);
+    write_lines(&host, "policies/redis.toml", &output.stderr);
+    let _ = host.run(&["plan", "app-redis"], "").ends(10);
+    let _ = host.run(&["rotate", "app-redis", "--wait", "end"], "").ends(0);
+    let new = host.read("app/redis", None);
+    assert!(server.login("app", &new).unwrap().is_accepted());
+    host.left_no_trace(&[admin, old, new], &[("server log", &server.log())]);
 }
