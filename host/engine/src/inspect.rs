@@ -201,7 +201,7 @@ impl Engine {
             Diagnosis {
                 result: "warning",
                 advice: Some("keywheel status".to_owned()),
-                ..healthy("runs", format!("{} are open", open.len()))
+                ..healthy("runs", open_words(open.len()))
             }
         });
         Ok(found)
@@ -338,6 +338,10 @@ fn trouble(run: &RunView) -> String {
     run.trouble.as_ref().map_or_else(String::new, |trouble| {
         format!(" ({}: {})", trouble.code, trouble.message)
     })
+}
+
+fn open_words(count: usize) -> String {
+    format!("{count} {} open", if count == 1 { "is" } else { "are" })
 }
 
 fn attention(subject: &str, what: &str, way_out: &str) -> Attention {

@@ -406,6 +406,8 @@ fn ctrl_c_stops_at_a_journalled_point_and_the_run_goes_on_from_there() {
         (Some(true), true),
         "{view}"
     );
+    let doctor = place.run("doctor");
+    assert!(doctor.out.contains(" 1 is open\n"), "{}", doctor.out);
     let ran = place.run("run resume --all --wait end");
     assert_eq!(ran.exit, 0, "{}", ran.err);
     assert!(ran.out.contains("succeeded"), "{}", ran.out);
