@@ -55,8 +55,7 @@ impl Engine {
                 words(&missing)
             )
         });
-        let weak = inner.weak_current(rotation).await?;
-        let copies = inner.copies_in_current(rotation).await?;
+        let of_value = inner.warnings_of_value(rotation).await?;
         let untried = inner.proves_first(rotation).await?;
         let unverified = self.verifies_first(rotation).await?;
         if let Err(in_use) = inner.check_accounts(rotation, plugin.manifest()).await {
@@ -105,8 +104,7 @@ impl Engine {
                 .map(|found| worded(&found.code, &found.message, found.hint.as_deref()))
                 .chain(ungranted_calls(&policy, rotation, plugin.manifest()))
                 .chain(not_asked)
-                .chain(weak)
-                .chain(copies)
+                .chain(of_value)
                 .chain(untried)
                 .chain(unverified)
                 .chain(not_the_file(&inner.registry(), &rotation.plugin))
@@ -150,6 +148,13 @@ impl Engine {
 }
 
 impl Inner {
+    /// What the value of the current credential gives to warn of.
+    async fn warnings_of_value(&self, rotation: &Rotation) -> Result<Vec<String>, Error> {
+        let mut warnings = self.copies_in_current(rotation).await?;
+        warnings.extend(self.weak_current(rotation).await?);
+        Ok(warnings)
+    }
+
     /// What to say of a current credential that is weak and was imported.
     async fn weak_current(&self, rotation: &Rotation) -> Result<Option<String>, Error> {
         let head = self.vault.head(&rotation.secret).await?;

@@ -152,8 +152,6 @@ pub enum Error {
         version: String,
         /// What `plugins.lock` has.
         pinned: Digest,
-        /// What the file has.
-        found: Digest,
     },
     /// An older version than the pinned one.
     #[error("{} is version {found}, older than the pinned {pinned}", shown(path))]

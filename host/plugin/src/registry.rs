@@ -328,16 +328,12 @@ impl Registry {
                 found: manifest.version.clone(),
                 pinned: pin.version.clone(),
             }),
-            std::cmp::Ordering::Equal => {
-                let (pinned, found) = (pin.sha256, candidate.source.digest);
-                Err(Error::Digest {
-                    name: manifest.name.clone(),
-                    path: path.clone(),
-                    version: pin.version.clone(),
-                    pinned,
-                    found,
-                })
-            }
+            std::cmp::Ordering::Equal => Err(Error::Digest {
+                name: manifest.name.clone(),
+                path: path.clone(),
+                version: pin.version.clone(),
+                pinned: pin.sha256,
+            }),
             std::cmp::Ordering::Greater if asked.asks_more() || self.upgrades == Upgrades::Hold => {
                 Ok(Status::Held(asked))
             }
