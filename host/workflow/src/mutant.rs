@@ -56,6 +56,8 @@ pub enum Mutation {
     PromotionUndone,
     /// A deferred proof is not made before the revocation.
     RevokedUnproved,
+    /// Given up: the version that the target may have is abandoned, though it pushes current out.
+    GivenUpForgotten,
     /// A run that slept ends well without asking the target whether current is still accepted.
     EndsUnproved,
 }

@@ -2,12 +2,15 @@
 
 mod suites;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use keywheel_kit::Server;
 
 use crate::{plugins, process};
 use suites::Suite;
+
+const MESSAGES: &str = "--message-format=json-render-diagnostics";
 
 /// What to hand on.
 #[derive(clap::Args)]
@@ -48,16 +51,13 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
         plugins::run(root, &plugins::Options::default())?,
         plugins::hostile(root)?,
     );
-    let guests: Guests<'_> = [
-        ("KEYWHEEL_PLUGINS", shipped.as_path()),
-        ("KEYWHEEL_HOSTILE", hostile.as_path()),
-    ];
+    let guests = vec![("KEYWHEEL_PLUGINS", shipped), ("KEYWHEEL_HOSTILE", hostile)];
     let mut sum = Sum::default();
     let well = if options.arguments.is_empty() {
         println!(
             "test: on two cores the first build takes about 10 minutes, and the tests then about 20; each prints when it ends"
         );
-        whole(root, &guests, &mut sum)?
+        whole(root, guests, &mut sum)?
     } else {
         some(root, &guests, &options.arguments, &mut sum)?
     };
@@ -69,11 +69,11 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     Ok(well && sum.failed == 0)
 }
 
-/// Where the tests find the built components: names in the environment, and folders.
-type Guests<'a> = [(&'static str, &'a Path); 2];
+/// Where the tests find what is built for them once: names in the environment, and files or folders.
+type Built = Vec<(&'static str, PathBuf)>;
 
 /// Everything: the guests' tests, the host's side by side, and the examples in the documentation.
-fn whole(root: &Path, built: &Guests<'_>, sum: &mut Sum) -> anyhow::Result<bool> {
+fn whole(root: &Path, mut built: Built, sum: &mut Sum) -> anyhow::Result<bool> {
     // Once, and not by several tests at the same time.
     for server in [Server::Postgres, Server::Redis] {
         server.installed()?;
@@ -83,29 +83,49 @@ fn whole(root: &Path, built: &Guests<'_>, sum: &mut Sum) -> anyhow::Result<bool>
         .args(["test", "--locked", "--no-fail-fast"])
         .env("CARGO_TARGET_DIR", root.join("plugins/target"));
     let mut well = process::stream(&mut guests, |line| sum.see(line))?;
-    let mut build = process::cargo(root);
-    build.args([
-        "test",
-        "--locked",
-        "--workspace",
-        "--no-run",
-        "--message-format=json-render-diagnostics",
-    ]);
-    let (is_built, messages) = process::read(&mut build)?;
-    if !is_built {
+    let Some(suites) = build(root, &mut built)? else {
         return Ok(false);
-    }
-    let suites: Vec<Suite> = messages.lines().filter_map(Suite::told).collect();
-    anyhow::ensure!(!suites.is_empty(), "cargo told of no test program");
-    well &= suites::run(suites, built, &mut |line| sum.see(line))?;
+    };
+    well &= suites::run(suites, &built, &mut |line| sum.see(line))?;
     let mut examples = process::cargo(root);
     examples.args(["test", "--locked", "--workspace", "--doc", "--no-fail-fast"]);
     well &= process::stream(&mut examples, |line| sum.see(line))?;
     Ok(well)
 }
 
+/// All programs, before the first is run; none if one does not build. The host's is built last, as it is shipped: with the tests it gets their features.
+fn build(root: &Path, built: &mut Built) -> anyhow::Result<Option<Vec<Suite>>> {
+    let cargo = |words: &[&str]| {
+        let mut cargo = process::cargo(root);
+        cargo.args(words).args(["--locked", MESSAGES]);
+        process::read(&mut cargo)
+    };
+    let host = ["build", "-p", "keywheel-cli", "--bin"];
+    let (failing, tests, shipped) = (
+        cargo(&[&host[..], &["keywheel-failpoints", "--features", "failpoints"]].concat())?,
+        cargo(&["test", "--workspace", "--no-run"])?,
+        cargo(&[&host[..], &["keywheel"]].concat())?,
+    );
+    if !(failing.0 && tests.0 && shipped.0) {
+        return Ok(None);
+    }
+    for (name, program, messages) in [
+        ("KEYWHEEL_BINARY", "keywheel", &shipped.1),
+        ("KEYWHEEL_FAILPOINTS_BINARY", "keywheel-failpoints", &failing.1),
+    ] {
+        let file = messages.lines().find_map(|line| suites::program(line, program));
+        built.push((
+            name,
+            file.with_context(|| format!("cargo told of no `{program}`"))?,
+        ));
+    }
+    let suites: Vec<Suite> = tests.1.lines().filter_map(Suite::told).collect();
+    anyhow::ensure!(!suites.is_empty(), "cargo told of no test program");
+    Ok(Some(suites))
+}
+
 /// What the arguments name, by cargo's own runner.
-fn some(root: &Path, built: &Guests<'_>, arguments: &[String], sum: &mut Sum) -> anyhow::Result<bool> {
+fn some(root: &Path, built: &Built, arguments: &[String], sum: &mut Sum) -> anyhow::Result<bool> {
     let mut host = process::cargo(root);
     host.args(["test", "--locked", "--no-fail-fast"]);
     if !arguments
@@ -114,7 +134,8 @@ fn some(root: &Path, built: &Guests<'_>, arguments: &[String], sum: &mut Sum) ->
     {
         host.arg("--workspace");
     }
-    host.args(arguments).envs(built.iter().copied());
+    host.args(arguments)
+        .envs(built.iter().map(|(name, file)| (name, file)));
     process::stream(&mut host, |line| sum.see(line))
 }
 

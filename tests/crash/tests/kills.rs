@@ -30,13 +30,31 @@ fn root() -> &'static Path {
 
 fn programs() -> Programs {
     let root = root();
+    let plugins =
+        std::env::var_os("KEYWHEEL_PLUGINS").map_or_else(|| root.join("target/plugins"), PathBuf::from);
+    let (binary, failpoints) = binaries();
+    Programs {
+        binary,
+        failpoints,
+        plugins,
+        evidence: root.join("target/crash"),
+    }
+}
+
+/// Those that `cargo xtask test` names, or else built here.
+fn binaries() -> (PathBuf, PathBuf) {
+    let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    if let (Some(binary), Some(failpoints)) = (named("KEYWHEEL_BINARY"), named("KEYWHEEL_FAILPOINTS_BINARY"))
+    {
+        return (binary, failpoints);
+    }
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = |more: &[&str]| {
         let mut build = Command::new(&cargo);
         build
             .args(["build", "-q", "--locked", "-p", "keywheel-cli"])
             .args(more)
-            .current_dir(root);
+            .current_dir(root());
         assert!(build.status().unwrap().success(), "keywheel does not build");
     };
     build(&["--bin", "keywheel"]);
@@ -44,14 +62,7 @@ fn programs() -> Programs {
     // target/PROFILE/deps/TEST
     let own = std::env::current_exe().unwrap();
     let profile = own.parent().unwrap().parent().unwrap();
-    let plugins =
-        std::env::var_os("KEYWHEEL_PLUGINS").map_or_else(|| root.join("target/plugins"), PathBuf::from);
-    Programs {
-        binary: profile.join("keywheel"),
-        failpoints: profile.join("keywheel-failpoints"),
-        plugins,
-        evidence: root.join("target/crash"),
-    }
+    (profile.join("keywheel"), profile.join("keywheel-failpoints"))
 }
 
 #[test]

@@ -30,13 +30,16 @@ use tempfile::TempDir;
 /// How long any command may take before its test fails: far beyond every deadline that a test sets.
 const COMMAND_DEADLINE: Duration = Duration::from_mins(2);
 
-/// The built `keywheel`; built once a process.
+/// The built `keywheel`: the one that `cargo xtask test` names, or else built here, once a process.
 ///
 /// # Panics
 /// When it cannot be built.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(built) = std::env::var_os("KEYWHEEL_BINARY") {
+            return PathBuf::from(built);
+        }
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
         build

@@ -4,6 +4,7 @@
 use keywheel_model::{SlotClass, Stage};
 
 use super::Work;
+use crate::mutant::Mutation;
 use crate::{Ending, Head, NoteKind, Phase, Wish};
 
 impl Work {
@@ -45,10 +46,12 @@ impl Work {
         }
         let pending = self.state.roles.pending.as_ref();
         let is_pending = pending.is_some_and(|version| head.stage_of(version) == Some(Stage::Pending));
-        // Where a value that is set pushes another one out, this one may be all that the target takes, or may push current out with the next: the next run
+        // Where a new value pushes another one out, at once, with the next or by the server's clock, this one may be all that the target takes: the next run
         // has to find it pending, and takes it over.
-        let displaces = self.state.settings.overwrites() || self.state.settings.class == SlotClass::B;
-        if !is_pending || displaces && self.touched() {
+        let settings = &self.state.settings;
+        let displaces = settings.overwrites() || matches!(settings.class, SlotClass::B | SlotClass::F);
+        let keeps = displaces && self.touched() && !self.wrong(Mutation::GivenUpForgotten);
+        if !is_pending || keeps {
             self.end_given_up();
         }
     }

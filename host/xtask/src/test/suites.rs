@@ -80,6 +80,14 @@ impl Suite {
     }
 }
 
+/// The program of this name that a line of cargo's messages tells of, if it does.
+pub(super) fn program(line: &str, name: &str) -> Option<PathBuf> {
+    let message: Message = serde_json::from_str(line).ok()?;
+    let is_it =
+        message.reason == "compiler-artifact" && message.target?.name == name && !message.profile?.test;
+    message.executable.filter(|_| is_it)
+}
+
 /// `path+file:///…/tests/e2e#keywheel-e2e@0.1.0`, or without the name where the folder has the same.
 fn package(id: &str, folder: &Path) -> String {
     let named = id
@@ -109,7 +117,7 @@ struct Ended {
 /// One could not be started, or what it printed not read.
 pub(super) fn run(
     mut suites: Vec<Suite>,
-    settings: &[(&str, &Path)],
+    settings: &[(&str, PathBuf)],
     see: &mut (impl FnMut(&str) + Send),
 ) -> anyhow::Result<bool> {
     suites.sort_by_key(|suite| {
@@ -175,13 +183,13 @@ fn summed_up(mut ended: Vec<Ended>) -> bool {
 }
 
 /// Runs one; its output goes to a file, so that no lane waits for a reader. No status: it was ended at the limit.
-fn run_one(suite: &Suite, settings: &[(&str, &Path)]) -> anyhow::Result<(Option<ExitStatus>, String)> {
+fn run_one(suite: &Suite, settings: &[(&str, PathBuf)]) -> anyhow::Result<(Option<ExitStatus>, String)> {
     let output = tempfile::NamedTempFile::new().context("cannot make a file for a test's output")?;
     let file =
         |output: &tempfile::NamedTempFile| -> anyhow::Result<File> { Ok(output.as_file().try_clone()?) };
     let mut command = suite.command();
     command
-        .envs(settings.iter().copied())
+        .envs(settings.iter().map(|(name, file)| (name, file)))
         .stdin(Stdio::null())
         .stdout(file(&output)?)
         .stderr(file(&output)?);
@@ -235,6 +243,10 @@ mod tests {
         let suite = Suite::told(&line("compiler-artifact", true)).unwrap();
         assert_eq!(suite.name, "keywheel-e2e grants");
         assert_eq!(suite.folder, Path::new("/r/tests/e2e"));
+        let built = program(&line("compiler-artifact", false), "grants");
+        assert_eq!(built, Some(PathBuf::from("/r/target/grants-1")));
+        assert_eq!(program(&line("compiler-artifact", false), "waits"), None);
+        assert_eq!(program(&line("compiler-artifact", true), "grants"), None);
         for other in [
             line("compiler-artifact", false),
             line("build-finished", true),
