@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::cmd;
@@ -137,16 +138,40 @@ pub(crate) fn refused(error: &clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::Ok;
     }
-    let text = error.to_string();
+    let text = without_typed(error);
     if wants_json(std::env::args_os()) {
         to_stderr(&usage(error.kind(), &text).to_json());
-    } else if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    } else if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         // Nothing of what was typed is in it.
         let _ = error.print();
     } else {
         to_stderr(&usage(error.kind(), &text).to_text(Style::PLAIN));
     }
     ExitCode::Usage
+}
+
+/// What is wrong, without a word that may be a secret's value: one too many, or one that stands for a secret's name. Whoever typed it knows it; what is
+/// printed may go into a log.
+fn without_typed(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let told = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.as_str()),
+        _ => None,
+    };
+    let argument = told(ContextKind::InvalidArg);
+    let typed = match error.kind() {
+        ErrorKind::UnknownArgument => argument.filter(|word| !word.starts_with('-')),
+        ErrorKind::ValueValidation if argument.is_some_and(|place| place.contains("<NAME>")) => {
+            told(ContextKind::InvalidValue)
+        }
+        _ => None,
+    };
+    match typed {
+        Some(word) => text
+            .replace(&format!("'{word}' "), "")
+            .replace(&format!("'{word}'"), "it"),
+        None => text,
+    }
 }
 
 /// Whether `-o json` was among the words, although they were not taken as a whole.
@@ -164,11 +189,11 @@ fn wants_json(words: impl Iterator<Item = OsString>) -> bool {
 
 /// A refused command line as the failure that every other command ends with: what is wrong is clap's first paragraph, its tips and the
 /// usage are the way out.
-fn usage(kind: clap::error::ErrorKind, text: &str) -> Failure {
+fn usage(kind: ErrorKind, text: &str) -> Failure {
     let one_line = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut parts = text.split("\n\n").map(one_line).filter(|part| !part.is_empty());
     let mut message = parts.next().unwrap_or_default();
-    if kind == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+    if kind == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         "a command is missing".clone_into(&mut message);
     }
     let message = harmless(message.strip_prefix("error: ").unwrap_or(&message));
@@ -190,4 +215,29 @@ fn harmless(line: &str) -> String {
         shown.push('…');
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_may_be_a_secret_is_not_repeated_and_a_mistyped_option_is() {
+        let said = |words: &[&str]| {
+            let error = Cli::try_parse_from([&["keywheel"], words].concat()).unwrap_err();
+            usage(error.kind(), &without_typed(&error)).to_text(Style::PLAIN)
+        };
+        for words in [
+            &["secret", "import", "a/b", "-", "hunter2 <x>"][..],
+            &["secret", "import", "a/b", "--value", "hunter2 <x>"],
+            &["vault", "unseal", "--passphrase", "hunter2 <x>"],
+            &["secret", "import", "hunter2 <x>"],
+            &["secret", "read", "hunter2 <x>", "--reason", "test"],
+        ] {
+            let said = said(words);
+            assert!(!said.contains("hunter2") && said.contains("hint: "), "{said}");
+        }
+        assert!(said(&["rotate", "--plan", "--nope"]).contains("'--nope'"));
+        assert!(said(&["rotaet"]).contains("'rotaet'"));
+    }
 }

@@ -14,7 +14,7 @@ pub(crate) fn start(global: &Global) {
         (true, _) => LevelFilter::ERROR,
         (false, 0) => LevelFilter::WARN,
         (false, 1) => LevelFilter::INFO,
-        (false, _) => LevelFilter::DEBUG,
+        (false, _) => LevelFilter::TRACE,
     };
     let ours = tracing_subscriber::filter::filter_fn(|metadata| metadata.target().starts_with("keywheel"));
     let layer = fmt::layer()

@@ -25,6 +25,8 @@ pub(crate) fn names_a_value(key: &str) -> bool {
         "password",
         "passwd",
         "passphrase",
+        "pass",
+        "pwd",
         "privatekey",
         "apikey",
         "accesskey",
@@ -64,11 +66,16 @@ fn has_password_in_url(text: &str) -> bool {
         return false;
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    let user = authority.rsplit_once('@').map(|(user, _)| user);
-    !scheme.contains(char::is_whitespace)
-        && user
-            .and_then(|user| user.split_once(':'))
+    let has_password = if let Some((user, _)) = authority.rsplit_once('@') {
+        user.split_once(':')
             .is_some_and(|(_, password)| !password.is_empty())
+    } else {
+        // A password with one of those characters in it, as it is: what is behind the colon is no port.
+        let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+        let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+        !host.starts_with('[') && !is_port && rest.contains('@')
+    };
+    !scheme.contains(char::is_whitespace) && has_password
 }
 
 #[cfg(test)]
@@ -81,6 +88,10 @@ mod tests {
             recognise("postgres://app:hunter2@db:5432/x"),
             Some("a URL with a password in it")
         );
+        // As it was typed, although a URL would have it escaped.
+        for typed in ["postgres://app:hun/ter2@db/x", "https://app:a?b@db"] {
+            assert_eq!(recognise(typed), Some("a URL with a password in it"), "{typed}");
+        }
         assert_eq!(
             recognise("-----BEGIN EC PRIVATE KEY-----\nMIG"),
             Some("a private key")
@@ -97,6 +108,7 @@ mod tests {
             "app/db",
             "postgres://app@db:5432/x",
             "https://[::1]:8443/a@b:c",
+            "https://db:8443/a@b",
             "db-7.internal",
             "SG.",
             "AKIA",
@@ -113,6 +125,8 @@ mod tests {
             "apiKey",
             "API-KEY",
             "bind.passwd",
+            "adminPwd",
+            "pass",
             "token",
         ] {
             assert!(names_a_value(key), "{key}");

@@ -12,7 +12,13 @@
     reason = "a harness for tests: whatever goes wrong in it is a failure of the test"
 )]
 
+mod forms;
+mod processes;
+mod search;
 mod traces;
+
+pub use search::Search;
+pub use traces::Trace;
 
 pub use keywheel_kit::{Rotation, postgres_pair, postgres_role, redis_user, rotation};
 
@@ -26,6 +32,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::processes::Processes;
 
 /// How long any command may take before its test fails: far beyond every deadline that a test sets.
 const COMMAND_DEADLINE: Duration = Duration::from_mins(2);
@@ -45,6 +53,13 @@ pub fn binary() -> &'static Path {
         build
             .args(["build", "-q", "--locked", "-p", "keywheel-cli"])
             .current_dir(env!("CARGO_MANIFEST_DIR"));
+        // What cargo tells a test of its package makes it build again what it has built (ring asks for these).
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                build.env_remove(&name);
+            }
+        }
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }
@@ -134,7 +149,9 @@ impl Output {
 #[derive(Debug)]
 pub struct Host {
     folder: TempDir,
-    printed: Mutex<Vec<u8>>,
+    /// What each command printed, by stream.
+    printed: Mutex<Vec<Trace>>,
+    processes: Option<Processes>,
 }
 
 impl Host {
@@ -143,17 +160,39 @@ impl Host {
     /// # Panics
     /// When that fails.
     pub fn init() -> Self {
+        Self::begin(false)
+    }
+
+    /// The same, and every command says all it can, as if somebody looked for a fault; its arguments and its environment are looked at while it
+    /// runs, and it has a folder of its own for temporary files.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn init_watched() -> Self {
+        Self::begin(true)
+    }
+
+    fn begin(watched: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("outside")).unwrap();
+        for beside in ["outside", "temporary"] {
+            fs::create_dir(folder.path().join(beside)).unwrap();
+        }
+        let processes = watched.then(|| Processes::watch(folder.path().join("temporary")));
         let host = Self {
             folder,
             printed: Mutex::default(),
+            processes,
         };
-        let mut command = Command::new(binary());
+        let mut command = host.keywheel();
         command.arg("init").arg(host.folder());
         command.arg("--recovery-to").arg(host.outside("recovery"));
         let _ = host.finish(&mut command, "").ends(0);
         host
+    }
+
+    /// The folder that everything is in: the host's, what is beside it, and temporary files of a watched host.
+    pub fn whole(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The host's folder.
@@ -270,12 +309,21 @@ impl Host {
 
     /// A command of this host, not started.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = self.keywheel();
+        command.args(arguments).current_dir(self.folder());
         command
-            .args(arguments)
-            .current_dir(self.folder())
-            .env("NO_COLOR", "1")
-            .env_remove("RUST_LOG");
+    }
+
+    fn keywheel(&self) -> Command {
+        let mut command = Command::new(binary());
+        command.env("NO_COLOR", "1").env_remove("RUST_LOG");
+        if self.processes.is_some() {
+            command
+                .arg("-vv")
+                .env("RUST_LOG", "trace")
+                .env("RUST_BACKTRACE", "full")
+                .env("TMPDIR", self.folder.path().join("temporary"));
+        }
         command
     }
 
@@ -310,7 +358,16 @@ impl Host {
             .stderr(err.reopen().unwrap())
             .spawn()
             .unwrap();
-        Started { child, out, err }
+        let words = words_of(command).replace(&self.whole().display().to_string(), "…");
+        if let Some(processes) = &self.processes {
+            processes.add(child.id(), &words);
+        }
+        Started {
+            words,
+            child,
+            out,
+            err,
+        }
     }
 
     /// Waits for it.
@@ -335,8 +392,10 @@ impl Host {
             fs::read(started.err.path()).unwrap(),
         );
         let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
-        printed.extend_from_slice(&out);
-        printed.extend_from_slice(&err);
+        for (stream, bytes) in [("output", &out), ("errors", &err)] {
+            let place = format!("{stream} of `{}`", started.words);
+            printed.push(Trace::new(place, bytes.clone()));
+        }
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Output {
             code: status.code().unwrap_or(-1),
@@ -346,9 +405,20 @@ impl Host {
     }
 }
 
+/// A command as it would be typed, by the name of its program alone.
+fn words_of(command: &Command) -> String {
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words = std::iter::once(program).chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
 /// A command that runs.
 #[derive(Debug)]
 pub struct Started {
+    words: String,
     /// Its process.
     pub child: Child,
     out: tempfile::NamedTempFile,

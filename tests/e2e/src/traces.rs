@@ -1,36 +1,85 @@
-//! Where a secret has left a trace: in output, in files, in logs.
+//! Where a secret has left a trace: in output, in files, in logs, in arguments and environments.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::PoisonError;
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
+use crate::processes::Processes;
+use crate::{Host, Search};
 
-use crate::Host;
+/// Something that came out.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    /// Where.
+    pub place: String,
+    /// What.
+    pub bytes: Vec<u8>,
+}
+
+impl Trace {
+    /// Of a place.
+    pub fn new(place: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        Self {
+            place: place.into(),
+            bytes: bytes.into(),
+        }
+    }
+
+    /// Every file under a folder, by its path from there.
+    ///
+    /// # Panics
+    /// When one cannot be read.
+    pub fn of_files(folder: &Path) -> Vec<Self> {
+        let mut traces = Vec::new();
+        collect_files(folder, folder, &mut traces);
+        traces
+    }
+}
+
+impl Search {
+    /// By place, the values that show there and how they are written.
+    pub fn places<'t>(
+        &self,
+        traces: impl IntoIterator<Item = &'t Trace>,
+    ) -> BTreeMap<(String, String), BTreeSet<&'static str>> {
+        let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for trace in traces {
+            for (value, forms) in self.find(&trace.bytes) {
+                let at = (trace.place.clone(), value.to_owned());
+                found.entry(at).or_default().extend(forms);
+            }
+        }
+        found
+    }
+}
 
 impl Host {
+    /// Whatever the commands of this host have printed; of a [watched](Host::init_watched) one also what could be seen while they ran.
+    pub fn traces(&self) -> Vec<Trace> {
+        let mut traces = self
+            .printed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        traces.extend(self.processes.iter().flat_map(Processes::traces));
+        traces
+    }
+
     /// Where a secret shows, plain or encoded: in anything that was printed, in any file of the host, in further text.
     ///
     /// # Panics
     /// When the host's files cannot be read.
     pub fn leaks(&self, secrets: &[String], further: &[(&str, &str)]) -> Vec<String> {
-        let mut places = vec![("output".to_owned(), self.printed.lock().unwrap().clone())];
-        places.extend(
-            further
-                .iter()
-                .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())),
-        );
-        collect_files(&self.folder(), &mut places);
-        let needles: Vec<Vec<u8>> = secrets.iter().flat_map(|secret| encodings(secret)).collect();
-        let mut found = Vec::new();
-        for (place, bytes) in &places {
-            for needle in &needles {
-                if contains(bytes, needle) {
-                    found.push(format!("{place}: {}", String::from_utf8_lossy(needle)));
-                }
-            }
-        }
-        found
+        let mut traces = self.traces();
+        traces.extend(further.iter().map(|(name, text)| Trace::new(*name, *text)));
+        traces.extend(Trace::of_files(&self.folder()));
+        let search = Search::of(secrets.iter().map(|secret| (secret.as_str(), secret.as_bytes())));
+        let found = search.places(&traces);
+        let shown = found
+            .into_iter()
+            .map(|((place, secret), forms)| format!("{place}: {secret} {forms:?}"));
+        shown.collect()
     }
 
     /// No value of `secrets` shows in anything that the host printed or keeps, nor in `logs`, given by name.
@@ -47,41 +96,14 @@ impl Host {
     }
 }
 
-fn collect_files(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) {
+fn collect_files(root: &Path, folder: &Path, into: &mut Vec<Trace>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect_files(&path, into);
+            collect_files(root, &path, into);
         } else if !path.is_symlink() {
-            into.push((path.display().to_string(), fs::read(&path).unwrap()));
+            let place = path.strip_prefix(root).unwrap().display().to_string();
+            into.push(Trace::new(place, fs::read(&path).unwrap()));
         }
     }
-}
-
-/// A value as it may show: plain, as hex, and as base64 at each of the three alignments without what its neighbours change.
-fn encodings(secret: &str) -> Vec<Vec<u8>> {
-    let hex = |upper: bool| {
-        let digits = secret.bytes().map(|byte| {
-            if upper {
-                format!("{byte:02X}")
-            } else {
-                format!("{byte:02x}")
-            }
-        });
-        digits.collect::<String>().into_bytes()
-    };
-    let mut all = vec![secret.as_bytes().to_vec(), hex(false), hex(true)];
-    for shift in 0..3_usize {
-        let mut padded = vec![0; shift];
-        padded.extend_from_slice(secret.as_bytes());
-        let whole = padded.len() / 3 * 3;
-        let text = BASE64_STANDARD.encode(&padded[..whole]);
-        all.push(text[if shift == 0 { 0 } else { 4 }..].as_bytes().to_vec());
-    }
-    all
-}
-
-fn contains(hay: &[u8], needle: &[u8]) -> bool {
-    assert!(needle.len() >= 8, "too short to be looked for");
-    memchr::memmem::find(hay, needle).is_some()
 }

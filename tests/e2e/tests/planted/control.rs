@@ -1,0 +1,215 @@
+//! The control: a leak of each kind is planted, each in another form, and the same search over the same evidence finds every one.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use keywheel_e2e::{Host, Search, Started};
+use keywheel_kit::random_password;
+use rusqlite::Connection;
+
+use crate::evidence::{Evidence, LOG, MONITOR, SLOWLOG, STATEMENTS};
+use crate::mistakes::may_dump;
+use crate::scene::{PATIENCE, ask, servers};
+
+/// Leaks: each a value, and where it must be found.
+struct Leaks {
+    host: Host,
+    planted: Vec<(String, &'static str)>,
+}
+
+impl Leaks {
+    /// A value that is to be found at a place, and nowhere else.
+    fn at(&mut self, place: &'static str) -> String {
+        let value = format!("leak-/&\"<{}", random_password());
+        self.planted.push((value.clone(), place));
+        value
+    }
+
+    fn evidence(&self) -> Evidence {
+        Evidence::of(&self.host, servers(), &[])
+    }
+}
+
+#[test]
+fn a_leak_in_any_output_is_found() {
+    let mut leaks = Leaks {
+        host: Host::init_watched(),
+        planted: Vec::new(),
+    };
+    let _ = leaks
+        .host
+        .import("some/secret", "that the database has a row of")
+        .ends(0);
+    printed(&mut leaks);
+    files(&mut leaks);
+    let held = database(&mut leaks);
+    let running = processes(&mut leaks);
+    targets(&mut leaks);
+    let evidence = leaks.evidence();
+    drop(held);
+    for mut started in running {
+        drop(started.child.stdin.take());
+        let _ = leaks.host.wait(started);
+    }
+    let named = leaks.planted.iter();
+    let search = Search::of(named.map(|(value, place)| (*place, value.as_bytes())));
+    let found = search.places(&evidence.traces);
+    for (_, place) in &leaks.planted {
+        let hits = found.keys().filter(|(_, value)| value == place);
+        let places: Vec<&String> = hits.map(|(at, _)| at).collect();
+        assert!(
+            places.iter().any(|at| at.starts_with(place)),
+            "the leak in {place} is not found: {places:?}"
+        );
+    }
+}
+
+/// Standard output and standard error of a command, plain, in JSON, and as a debug line of a log.
+fn printed(leaks: &mut Leaks) {
+    let value = leaks.at("output of `cat`");
+    let _ = leaks.host.finish(&mut Command::new("cat"), &value);
+    let value = leaks.at("output of `cat -u`");
+    let document = serde_json::json!({ "state": value }).to_string();
+    let _ = leaks.host.finish(Command::new("cat").arg("-u"), &document);
+    for (place, line) in [
+        ("errors of `sh -c cat >&2`", "{:?}"),
+        ("errors of `sh -c cat -u >&2`", "b"),
+    ] {
+        let value = leaks.at(place);
+        let text = if line == "b" {
+            format!("DEBUG sent={:?}", value.as_bytes())
+        } else {
+            format!("DEBUG sent={value:?}")
+        };
+        let script = place
+            .strip_prefix("errors of `sh -c ")
+            .unwrap()
+            .trim_end_matches('`');
+        let _ = leaks.host.finish(Command::new("sh").args(["-c", script]), &text);
+    }
+}
+
+/// Every folder that something is written to.
+fn files(leaks: &mut Leaks) {
+    let write = |leaks: &Leaks, place: &str, bytes: &[u8]| {
+        let file = leaks.host.whole().join(place);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, [b"before ", bytes, b" after"].concat()).unwrap();
+    };
+    let value = leaks.at("host/state/left-over");
+    write(leaks, "host/state/left-over", value.as_bytes());
+    let value = leaks.at("host/state/compiled/some.cwasm");
+    let text = BASE64_STANDARD.encode(format!("x{value}"));
+    write(leaks, "host/state/compiled/some.cwasm", text.as_bytes());
+    let value = leaks.at("host/plugins/some.wasm");
+    let text = BASE64_URL_SAFE_NO_PAD.encode(format!("xx{value}"));
+    write(leaks, "host/plugins/some.wasm", text.as_bytes());
+    let value = leaks.at("host/policies/some.toml");
+    let text: String = value.chars().rev().collect();
+    write(leaks, "host/policies/some.toml", text.as_bytes());
+    let value = leaks.at("outside/backup.age");
+    let text: Vec<u8> = value.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    write(leaks, "outside/backup.age", &text);
+    let value = leaks.at("outside/audit.json");
+    let text: String = value.bytes().map(|byte| format!("{byte:02X}")).collect();
+    write(leaks, "outside/audit.json", text.as_bytes());
+    let value = leaks.at("outside/head");
+    let text: String = value.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    write(leaks, "outside/head", text.as_bytes());
+    let value = leaks.at("temporary/left-over");
+    write(leaks, "temporary/left-over", &value.as_bytes()[..20]);
+}
+
+/// A row of the journal, and one that is in the write-ahead log alone while somebody has the database open.
+fn database(leaks: &mut Leaks) -> Connection {
+    let file = leaks.host.file("state/keywheel.db");
+    let into =
+        "INSERT INTO outbox (topic, key, body, created, not_before, attempts) VALUES ('', '', ?1, 0, 0, 0)";
+    let value = leaks.at("rows of outbox");
+    let database = Connection::open(&file).unwrap();
+    // JSON in JSON, and longer than a page.
+    let inner = serde_json::json!({ "padding": "x".repeat(4000), "state": value }).to_string();
+    database
+        .execute(into, [serde_json::json!({ "body": inner }).to_string()])
+        .unwrap();
+    drop(database);
+    let held = Connection::open(&file).unwrap();
+    held.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    let value = leaks.at("host/state/keywheel.db-wal");
+    held.execute(into, [value]).unwrap();
+    held
+}
+
+/// Arguments and environment, of a command and of what that starts; a temporary file that is gone again; a process whose memory may be written.
+fn processes(leaks: &mut Leaks) -> Vec<Started> {
+    // In the arguments of a child of it alone.
+    let value = leaks.at("arguments of `sh -c sh -c 'read x'");
+    let mut parent = Command::new("sh");
+    parent
+        .args(["-c", "sh -c 'read x' \"$PLANTED\"; true"])
+        .env("PLANTED", value);
+    let first = leaks.host.start(&mut parent);
+    let value = leaks.at("environment of `prlimit");
+    let mut child = Command::new("prlimit");
+    child
+        .args(["--core=unlimited", "--", "sh", "-c", "read x"])
+        .env("PLANTED", value);
+    let second = leaks.host.start(&mut child);
+    until("a process whose memory may be written is told", || {
+        may_dump(second.child.id())
+    });
+    let value = leaks.at("temporary file gone while it was there");
+    let file = leaks.host.whole().join("temporary/gone");
+    fs::File::create(&file)
+        .unwrap()
+        .write_all(value.as_bytes())
+        .unwrap();
+    for place in ["arguments of `sh -c sh -c", "temporary file gone"] {
+        until(place, || {
+            let traces = leaks.host.traces();
+            let search = Search::of(
+                leaks
+                    .planted
+                    .iter()
+                    .map(|(value, place)| (*place, value.as_bytes())),
+            );
+            search.places(&traces).keys().any(|(at, _)| at.starts_with(place))
+        });
+    }
+    fs::remove_file(file).unwrap();
+    vec![first, second]
+}
+
+/// What the servers keep.
+fn targets(leaks: &mut Leaks) {
+    let servers = servers();
+    let value = leaks.at(LOG);
+    let unseen = "SET pg_stat_statements.track = 'none'";
+    let statement = format!("{unseen}; SELECT '{value}' IS NULL");
+    servers.postgres.sql(&statement).unwrap();
+    // A constant is not kept, a name is.
+    let value = leaks.at(STATEMENTS).replace('"', "\"\"");
+    let statement = format!("SET log_statement = 'none'; SELECT 1 AS \"{value}\"");
+    servers.postgres.sql(&statement).unwrap();
+    for place in [SLOWLOG, MONITOR] {
+        let value = leaks.at(place);
+        let set = format!(
+            "*3\r\n$3\r\nSET\r\n$7\r\nplanted\r\n${}\r\n{value}\r\n",
+            value.len()
+        );
+        assert!(ask(&servers.redis, &set).starts_with("+OK"));
+    }
+}
+
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is() {
+        assert!(begun.elapsed() < PATIENCE, "{what}: not within a minute");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
