@@ -153,6 +153,28 @@ impl Host {
         host
     }
 
+    /// A second one with the same files. No command may have this one open.
+    ///
+    /// # Panics
+    /// When they cannot be copied.
+    pub fn copy(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut copy = Command::new("cp");
+        let from = self.folder.path().join(".");
+        let copied = copy.arg("-a").arg(from).arg(folder.path()).status().unwrap();
+        assert!(copied.success());
+        let host = Self {
+            folder,
+            printed: Mutex::default(),
+        };
+        // Some settings name files beside the host.
+        let place = |host: &Self| host.folder.path().display().to_string();
+        let file = host.file("keywheel.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace(&place(self), &place(&host))).unwrap();
+        host
+    }
+
     /// The host's folder.
     pub fn folder(&self) -> PathBuf {
         self.folder.path().join("host")

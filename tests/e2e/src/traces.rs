@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -14,13 +15,26 @@ impl Host {
     /// # Panics
     /// When the host's files cannot be read.
     pub fn leaks(&self, secrets: &[String], further: &[(&str, &str)]) -> Vec<String> {
+        self.leaks_since(SystemTime::UNIX_EPOCH, secrets, further)
+    }
+
+    /// The same without the files that nobody has changed since a time: where no command knew the secret before it, they cannot have it.
+    ///
+    /// # Panics
+    /// When the host's files cannot be read.
+    pub fn leaks_since(
+        &self,
+        since: SystemTime,
+        secrets: &[String],
+        further: &[(&str, &str)],
+    ) -> Vec<String> {
         let mut places = vec![("output".to_owned(), self.printed.lock().unwrap().clone())];
         places.extend(
             further
                 .iter()
                 .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())),
         );
-        collect_files(&self.folder(), &mut places);
+        collect_files(&self.folder(), since, &mut places);
         let needles: Vec<Vec<u8>> = secrets.iter().flat_map(|secret| encodings(secret)).collect();
         let mut found = Vec::new();
         for (place, bytes) in &places {
@@ -47,12 +61,17 @@ impl Host {
     }
 }
 
-fn collect_files(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) {
+fn collect_files(folder: &Path, since: SystemTime, into: &mut Vec<(String, Vec<u8>)>) {
+    // A file's time is that of the kernel's last tick.
+    let is_new = |path: &Path| {
+        let changed = fs::metadata(path).unwrap().modified().unwrap();
+        changed + Duration::from_secs(1) >= since
+    };
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect_files(&path, into);
-        } else if !path.is_symlink() {
+            collect_files(&path, since, into);
+        } else if !path.is_symlink() && is_new(&path) {
             into.push((path.display().to_string(), fs::read(&path).unwrap()));
         }
     }
