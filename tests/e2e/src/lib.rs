@@ -37,8 +37,7 @@ const COMMAND_DEADLINE: Duration = Duration::from_mins(2);
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
+        let mut build = keywheel_kit::cargo();
         build
             .args(["build", "-q", "--locked", "-p", "keywheel-cli"])
             .current_dir(env!("CARGO_MANIFEST_DIR"));

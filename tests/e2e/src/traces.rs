@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use keywheel_kit::Needles;
 
 use crate::Host;
 
@@ -35,16 +36,13 @@ impl Host {
                 .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())),
         );
         collect_files(&self.folder(), since, &mut places);
-        let needles: Vec<Vec<u8>> = secrets.iter().flat_map(|secret| encodings(secret)).collect();
-        let mut found = Vec::new();
-        for (place, bytes) in &places {
-            for needle in &needles {
-                if contains(bytes, needle) {
-                    found.push(format!("{place}: {}", String::from_utf8_lossy(needle)));
-                }
-            }
-        }
-        found
+        let needles = Needles::new(secrets.iter().flat_map(|secret| encodings(secret)).collect());
+        let in_place = |(place, bytes): &(String, Vec<u8>)| {
+            let found = needles.found_in(bytes).into_iter();
+            let told = found.map(|needle| format!("{place}: {}", String::from_utf8_lossy(needle)));
+            told.collect::<Vec<_>>()
+        };
+        places.iter().flat_map(in_place).collect()
     }
 
     /// No value of `secrets` shows in anything that the host printed or keeps, nor in `logs`, given by name.
@@ -98,9 +96,4 @@ fn encodings(secret: &str) -> Vec<Vec<u8>> {
         all.push(text[if shift == 0 { 0 } else { 4 }..].as_bytes().to_vec());
     }
     all
-}
-
-fn contains(hay: &[u8], needle: &[u8]) -> bool {
-    assert!(needle.len() >= 8, "too short to be looked for");
-    memchr::memmem::find(hay, needle).is_some()
 }

@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod cargo;
 mod certificates;
 mod command;
 mod install;
+mod needles;
 mod postgres;
 mod process;
 mod proxy;
@@ -20,8 +22,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+pub use cargo::cargo;
 pub use certificates::{Authority, Identity};
 pub use install::{Installed, Server, faketime};
+pub use needles::Needles;
 pub use postgres::{Postgres, PostgresOptions};
 pub use proxy::{BlackHole, Proxy};
 pub use redis::{AclStore, Redis, RedisOptions};
