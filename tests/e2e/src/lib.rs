@@ -156,6 +156,7 @@ impl Host {
     ///
     /// # Panics
     /// When they cannot be copied.
+    #[must_use]
     pub fn copy(&self) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut copy = Command::new("cp");

@@ -287,12 +287,15 @@ impl Scene {
         static FIRST: OnceLock<Scene> = OnceLock::new();
         let first = FIRST.get_or_init(Self::first);
         let host = first.host.copy();
+        // The last file that was written.
+        let written = fs::metadata(host.file("keywheel.toml")).unwrap();
+        let since = written.modified().unwrap();
         Self {
             bare: fs::read_to_string(host.file("keywheel.toml")).unwrap(),
             host,
             planted: first.planted.clone(),
             ready: Mutex::default(),
-            since: SystemTime::now(),
+            since,
         }
     }
 
@@ -318,7 +321,7 @@ impl Scene {
             host,
             planted,
             ready: Mutex::default(),
-            since: SystemTime::now(),
+            since: SystemTime::UNIX_EPOCH,
         };
         for manifest in manifests() {
             let name = scene.drop_in(&manifest);
@@ -374,13 +377,10 @@ impl Scene {
     #[track_caller]
     pub fn create(&self, attack: &Attack<'_>) -> Subject {
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        let subject = match ready.pop() {
-            Some(subject) => subject,
-            None => {
-                *ready = self.credentials();
-                ready.pop().unwrap()
-            }
-        };
+        if ready.is_empty() {
+            *ready = self.credentials();
+        }
+        let subject = ready.pop().unwrap();
         attack.on.create_account(&subject.name, &subject.old);
         subject
     }

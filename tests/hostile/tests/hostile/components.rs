@@ -79,7 +79,9 @@ fn listed(scene: &Scene, files: &[Vec<u8>]) -> Vec<Value> {
     let all = scene.host.json(&["plugin", "list"]);
     // What was pinned goes on as if nothing had happened.
     attack_in(scene, &Attack::HONEST).goes_through();
-    paths.iter().for_each(|path| fs::remove_file(path).unwrap());
+    for path in &paths {
+        fs::remove_file(path).unwrap();
+    }
     let all = all.as_array().unwrap();
     let of = |path: &std::path::PathBuf| {
         let file = path.file_name().unwrap().to_string_lossy().into_owned();

@@ -80,7 +80,7 @@ fn conceal_for_ever(_run: &Run, _config: &Config) -> Result<(), Error> {
 
 /// Each composition holds the one before it sixty-four times.
 fn compose_for_ever(_run: &Run, _config: &Config) -> Result<(), Error> {
-    let mut whole = conceal(&[b'x'; 1 << 18], "text/plain")?;
+    let mut whole = conceal(&vec![b'x'; 1 << 18], "text/plain")?;
     for _ in 0..4 {
         let composer = Composer::new("text/plain");
         for _ in 0..64 {
@@ -93,7 +93,7 @@ fn compose_for_ever(_run: &Run, _config: &Config) -> Result<(), Error> {
 
 /// Frames that are never sent, each with copies of a secret.
 fn compose_in_frames(_run: &Run, _config: &Config) -> Result<(), Error> {
-    let large = conceal(&[b'x'; 1 << 18], "text/plain")?;
+    let large = conceal(&vec![b'x'; 1 << 18], "text/plain")?;
     let frame = Frame::new("resp");
     for _ in 0..900 {
         frame.secret(&large, "raw");
