@@ -156,6 +156,17 @@ impl Encoding {
         }
     }
 
+    /// The most bytes that a value of so many may become: a buffer of that size does not grow, and leaves no copy behind.
+    pub fn most(self, bytes: usize) -> usize {
+        match self {
+            Self::Raw => bytes,
+            Self::Base64 | Self::Base64Url => bytes / 3 * 4 + 4,
+            Self::Hex | Self::Utf16Le => bytes * 2,
+            Self::Percent | Self::Form | Self::Jdbc | Self::Userinfo => bytes * 3,
+            Self::Json | Self::Xml | Self::ConnectionString | Self::Libpq | Self::Shell => bytes * 6 + 2,
+        }
+    }
+
     /// Writes a value.
     pub fn write(self, value: &[u8], out: &mut Zeroizing<Vec<u8>>) {
         let text = || Zeroizing::new(String::from_utf8_lossy(value).into_owned());

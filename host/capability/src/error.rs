@@ -84,6 +84,9 @@ pub enum Stop {
     /// More handles at once than one step may hold.
     #[error("the plugin holds more handles than one step may hold")]
     Handles,
+    /// More bytes of secrets composed than one may have, or one step may make. Where it ends tells how long they are: the run parks.
+    #[error("the plugin composed a larger secret than the host keeps, or more than one step may make")]
+    Composed,
     /// The step's time is over.
     #[error("the step's deadline has passed")]
     Deadline,
@@ -96,6 +99,7 @@ impl Stop {
             Self::Reflection => "plugin.reflection",
             Self::HostCalls => "plugin.host-calls",
             Self::Handles => "plugin.handles",
+            Self::Composed => "plugin.composed",
             Self::Deadline => "plugin.deadline",
         }
     }

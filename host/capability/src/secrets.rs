@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::bindings::keywheel::core::secrets;
 use crate::encoding::Encoding;
-use crate::error::Error;
+use crate::error::{Error, Stop};
 use crate::handle::{Alphabet, Handle, Labels};
 use crate::port::AuditFact;
 use crate::state::HostState;
@@ -24,6 +24,10 @@ pub use password::PasswordPolicy;
 
 /// Bytes that one call of a plugin may conceal.
 const MAX_CONCEALED_BYTES: usize = 1 << 20;
+/// Bytes of one composition: as many as the vault keeps of one value, which would otherwise tell that there are more.
+const MAX_COMPOSITION_BYTES: usize = 1 << 20;
+/// Bytes of all compositions and copies of secrets in one step: they are in the host's memory, not in the plugin's.
+const MAX_HELD_BYTES: usize = 8 << 20;
 /// The longest media type, in bytes.
 const MAX_MEDIA_TYPE_BYTES: usize = 127;
 /// The fewest random bytes of a token: 80 bits.
@@ -97,6 +101,16 @@ impl HostState {
             ));
         }
         Ok(one.value().same_as(other.value()))
+    }
+
+    /// Counts a copy of secrets before it is made. How many bytes it has depends on them, so the plugin is not told that they are too many:
+    /// its call ends, and nothing is tried again by itself.
+    pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), Error> {
+        self.held_bytes = self.held_bytes.saturating_add(bytes);
+        if bytes > MAX_COMPOSITION_BYTES || self.held_bytes > MAX_HELD_BYTES {
+            return Err(self.stop(Stop::Composed));
+        }
+        Ok(())
     }
 
     fn concealed(&mut self, value: Vec<u8>, media_type: &str) -> Result<Handle, Error> {
@@ -253,6 +267,7 @@ impl secrets::HostSecret for HostState {
         key: String,
     ) -> Result<Resource<Handle>, Error> {
         let whole = self.handle(&secret)?;
+        self.hold(whole.value().expose().len())?;
         let part = self.part_of(&whole, &format, &key).await?;
         self.hand_out(part)
     }
@@ -275,6 +290,7 @@ impl secrets::HostSecret for HostState {
         value: Resource<Handle>,
     ) -> Result<Resource<Handle>, Error> {
         let (whole, value) = (self.handle(&secret)?, self.handle(&value)?);
+        self.hold(whole.value().expose().len() + Encoding::Json.most(value.value().expose().len()))?;
         let made = Self::with_part_of(&whole, &format, &key, &value)?;
         self.hand_out(made)
     }
@@ -287,6 +303,7 @@ impl secrets::HostSecret for HostState {
         value: String,
     ) -> Result<Resource<Handle>, Error> {
         let whole = self.handle(&secret)?;
+        self.hold(whole.value().expose().len() + Encoding::Json.most(value.len()))?;
         let made = Self::with_text_of(&whole, &format, &key, &value)?;
         self.hand_out(made)
     }
@@ -316,10 +333,12 @@ impl secrets::HostComposer for HostState {
     }
 
     async fn text(&mut self, composer: Resource<Composer>, text: String) -> Result<(), Error> {
+        self.hold(text.len())?;
         self.table.get_mut(&composer)?.text(text.as_bytes())
     }
 
     async fn bytes(&mut self, composer: Resource<Composer>, bytes: Vec<u8>) -> Result<(), Error> {
+        self.hold(bytes.len())?;
         self.table.get_mut(&composer)?.text(&bytes)
     }
 
@@ -334,7 +353,9 @@ impl secrets::HostComposer for HostState {
     }
 
     async fn finish(&mut self, composer: Resource<Composer>) -> Result<Resource<Handle>, Error> {
-        let made = self.table.delete(composer)?.finish()?;
+        let composer = self.table.delete(composer)?;
+        self.hold(composer.most())?;
+        let made = composer.finish()?;
         self.hand_out(made)
     }
 

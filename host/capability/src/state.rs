@@ -115,6 +115,7 @@ pub struct HostState {
     pub(crate) mask: Mask,
     pub(crate) collected: Collected,
     pub(crate) concealed_bytes: usize,
+    pub(crate) held_bytes: usize,
     placements: BTreeMap<String, Placement>,
     wasi: WasiCtx,
 }
@@ -159,6 +160,7 @@ impl HostState {
             mask,
             collected: Collected::default(),
             concealed_bytes: 0,
+            held_bytes: 0,
             placements: BTreeMap::new(),
             // Nothing is inherited: no files, no sockets, no environment, no arguments, no standard streams.
             wasi: WasiCtx::builder().build(),

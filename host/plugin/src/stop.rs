@@ -57,7 +57,7 @@ impl Stop {
             | Self::Tables
             | Self::Stack
             | Self::Guarded(Guard::HostCalls | Guard::Handles) => ErrorKind::Limit,
-            Self::Guarded(Guard::Reflection) => ErrorKind::Denied,
+            Self::Guarded(Guard::Reflection | Guard::Composed) => ErrorKind::Denied,
             Self::Panic | Self::Trap(_) | Self::Misuse | Self::Host => ErrorKind::Other,
         }
     }

@@ -7,7 +7,6 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use keywheel_crash::{Options, Programs, run};
 
@@ -48,9 +47,8 @@ fn binaries() -> (PathBuf, PathBuf) {
     {
         return (binary, failpoints);
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let build = |more: &[&str]| {
-        let mut build = Command::new(&cargo);
+        let mut build = keywheel_kit::cargo();
         build
             .args(["build", "-q", "--locked", "-p", "keywheel-cli"])
             .args(more)

@@ -12,15 +12,12 @@
     reason = "a harness for tests: whatever goes wrong in it is a failure of the test"
 )]
 
-mod forms;
 mod processes;
-mod search;
 mod traces;
 
-pub use search::Search;
-pub use traces::Trace;
+pub use traces::{Trace, places};
 
-pub use keywheel_kit::{Rotation, postgres_pair, postgres_role, redis_user, rotation};
+pub use keywheel_kit::{Rotation, Search, postgres_pair, postgres_role, redis_user, rotation};
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -48,8 +45,7 @@ pub fn binary() -> &'static Path {
         if let Some(built) = std::env::var_os("KEYWHEEL_BINARY") {
             return PathBuf::from(built);
         }
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
+        let mut build = keywheel_kit::cargo();
         build
             .args(["build", "-q", "--locked", "-p", "keywheel-cli"])
             .current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -193,6 +189,30 @@ impl Host {
     /// The folder that everything is in: the host's, what is beside it, and temporary files of a watched host.
     pub fn whole(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// A second one with the same files. No command may have this one open.
+    ///
+    /// # Panics
+    /// When they cannot be copied.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut copy = Command::new("cp");
+        let from = self.folder.path().join(".");
+        let copied = copy.arg("-a").arg(from).arg(folder.path()).status().unwrap();
+        assert!(copied.success());
+        let host = Self {
+            folder,
+            printed: Mutex::default(),
+            processes: None,
+        };
+        // Some settings name files beside the host.
+        let place = |host: &Self| host.folder.path().display().to_string();
+        let file = host.file("keywheel.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace(&place(self), &place(&host))).unwrap();
+        host
     }
 
     /// The host's folder.

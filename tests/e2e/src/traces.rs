@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::PoisonError;
+use std::time::{Duration, SystemTime};
 
+use keywheel_kit::Search;
+
+use crate::Host;
 use crate::processes::Processes;
-use crate::{Host, Search};
 
 /// Something that came out.
 #[derive(Clone, Debug)]
@@ -31,27 +34,33 @@ impl Trace {
     /// # Panics
     /// When one cannot be read.
     pub fn of_files(folder: &Path) -> Vec<Self> {
+        Self::of_files_since(folder, SystemTime::UNIX_EPOCH)
+    }
+
+    /// The same without those that nobody has changed since a time.
+    ///
+    /// # Panics
+    /// When one cannot be read.
+    pub fn of_files_since(folder: &Path, since: SystemTime) -> Vec<Self> {
         let mut traces = Vec::new();
-        collect_files(folder, folder, &mut traces);
+        collect_files(folder, folder, since, &mut traces);
         traces
     }
 }
 
-impl Search {
-    /// By place, the values that show there and how they are written.
-    pub fn places<'t>(
-        &self,
-        traces: impl IntoIterator<Item = &'t Trace>,
-    ) -> BTreeMap<(String, String), BTreeSet<&'static str>> {
-        let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-        for trace in traces {
-            for (value, forms) in self.find(&trace.bytes) {
-                let at = (trace.place.clone(), value.to_owned());
-                found.entry(at).or_default().extend(forms);
-            }
+/// By place, the values that show there and how they are written.
+pub fn places<'t>(
+    search: &Search,
+    traces: impl IntoIterator<Item = &'t Trace>,
+) -> BTreeMap<(String, String), BTreeSet<&'static str>> {
+    let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for trace in traces {
+        for (value, forms) in search.find(&trace.bytes) {
+            let at = (trace.place.clone(), value.to_owned());
+            found.entry(at).or_default().extend(forms);
         }
-        found
     }
+    found
 }
 
 impl Host {
@@ -71,11 +80,24 @@ impl Host {
     /// # Panics
     /// When the host's files cannot be read.
     pub fn leaks(&self, secrets: &[String], further: &[(&str, &str)]) -> Vec<String> {
+        self.leaks_since(SystemTime::UNIX_EPOCH, secrets, further)
+    }
+
+    /// The same without the files that nobody has changed since a time: where no command knew the secret before it, they cannot have it.
+    ///
+    /// # Panics
+    /// When the host's files cannot be read.
+    pub fn leaks_since(
+        &self,
+        since: SystemTime,
+        secrets: &[String],
+        further: &[(&str, &str)],
+    ) -> Vec<String> {
         let mut traces = self.traces();
         traces.extend(further.iter().map(|(name, text)| Trace::new(*name, *text)));
-        traces.extend(Trace::of_files(&self.folder()));
+        traces.extend(Trace::of_files_since(&self.folder(), since));
         let search = Search::of(secrets.iter().map(|secret| (secret.as_str(), secret.as_bytes())));
-        let found = search.places(&traces);
+        let found = places(&search, &traces);
         let shown = found
             .into_iter()
             .map(|((place, secret), forms)| format!("{place}: {secret} {forms:?}"));
@@ -96,12 +118,17 @@ impl Host {
     }
 }
 
-fn collect_files(root: &Path, folder: &Path, into: &mut Vec<Trace>) {
+fn collect_files(root: &Path, folder: &Path, since: SystemTime, into: &mut Vec<Trace>) {
+    // A file's time is that of the kernel's last tick.
+    let is_new = |path: &Path| {
+        let changed = fs::metadata(path).unwrap().modified().unwrap();
+        changed + Duration::from_secs(1) >= since
+    };
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            collect_files(root, &path, into);
-        } else if !path.is_symlink() {
+            collect_files(root, &path, since, into);
+        } else if !path.is_symlink() && is_new(&path) {
             let place = path.strip_prefix(root).unwrap().display().to_string();
             into.push(Trace::new(place, fs::read(&path).unwrap()));
         }

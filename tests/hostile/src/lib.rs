@@ -11,6 +11,7 @@
     reason = "a harness for tests: whatever goes wrong in it is a failure of the test"
 )]
 
+mod inside;
 mod seen;
 
 use std::fs;
@@ -18,12 +19,16 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use keywheel_e2e::Host;
 use keywheel_kit::{Postgres, PostgresOptions, Redis, RedisOptions, random_password};
 use keywheel_manifest::Manifest;
 
 pub use seen::Seen;
+
+/// For how many attacks credentials are put into a vault at a time.
+const AHEAD: usize = 16;
 
 /// Characters that each encoding writes in its own way.
 const ODD: &str = r#"/+<&">%"#;
@@ -204,9 +209,13 @@ pub struct Scene {
     /// `keywheel.toml` without rotations.
     bare: String,
     planted: String,
+    /// What the next attacks have to themselves: their credentials are in the vault, and their accounts nowhere yet.
+    ready: Mutex<Vec<Subject>>,
+    /// When no attack had been made in it yet.
+    since: SystemTime,
 }
 
-/// Scenes that no test has at the moment: making one takes seconds.
+/// Scenes that no test has at the moment.
 static FREE: Mutex<Vec<Scene>> = Mutex::new(Vec::new());
 
 /// A scene of a test's own, for as long as the test has it.
@@ -258,39 +267,83 @@ pub fn attack_with(attack: &Attack<'_>, with: impl FnOnce(&Subject) -> String) -
     scene.rotate(attack, subject, "end")
 }
 
+/// The same in a scene that the test has.
+///
+/// # Panics
+/// When it cannot be made at all.
+#[track_caller]
+pub fn attack_in(scene: &Scene, attack: &Attack<'_>) -> Seen {
+    let subject = scene.prepare(attack, |_| attack.with.to_owned());
+    scene.rotate(attack, subject, "end")
+}
+
 impl Scene {
-    /// With [`manifests`], each of whose plugins is pinned and granted what it asks for.
+    /// With [`manifests`], each of whose plugins is pinned and granted what it asks for. It is made once: a scene is a copy.
     ///
     /// # Panics
     /// When it cannot be set up.
     #[track_caller]
     pub fn set_up() -> Self {
+        static FIRST: OnceLock<Scene> = OnceLock::new();
+        let first = FIRST.get_or_init(Self::first);
+        let host = first.host.copy();
+        // The last file that was written.
+        let written = fs::metadata(host.file("keywheel.toml")).unwrap();
+        let since = written.modified().unwrap();
+        Self {
+            bare: fs::read_to_string(host.file("keywheel.toml")).unwrap(),
+            host,
+            planted: first.planted.clone(),
+            ready: Mutex::default(),
+            since,
+        }
+    }
+
+    fn first() -> Self {
         let host = Host::init();
         for on in [On::Redis, On::Postgres] {
             let ca = host.outside(on.word());
             fs::write(&ca, on.ca()).unwrap();
             host.configure(&format!("[trust.{}]\npem = [\"{}\"]", on.word(), ca.display()));
-            let _ = host.import(&format!("admin/{}", on.word()), on.admin().1).ends(0);
         }
         let planted = format!("{}{ODD}{}", random_password(), random_password());
-        let _ = host.import("planted/all", &planted).ends(0);
-        let _ = host
-            .import("someone/else", "another rotation's own secret")
-            .ends(0);
+        inside::import(
+            &host,
+            &[
+                ("admin/redis".to_owned(), On::Redis.admin().1),
+                ("admin/postgres".to_owned(), On::Postgres.admin().1),
+                ("planted/all".to_owned(), &planted),
+                ("someone/else".to_owned(), "another rotation's own secret"),
+            ],
+        );
         let scene = Self {
-            bare: fs::read_to_string(host.file("keywheel.toml")).unwrap(),
+            bare: String::new(),
             host,
             planted,
+            ready: Mutex::default(),
+            since: SystemTime::UNIX_EPOCH,
         };
         for manifest in manifests() {
             let name = scene.drop_in(&manifest);
-            let rules = [On::Redis, On::Postgres].map(|on| format!("localhost:{} tls", on.port()));
-            let add = [
-                "plugin", "add", &name, "--yes", "--host", &rules[0], "--host", &rules[1],
-            ];
-            let _ = scene.host.run(&add, "").ends(0);
+            scene.add(&name);
         }
+        // From here on only what has changed is looked through.
+        let known = [scene.planted.clone()];
+        assert_eq!(scene.host.leaks(&known, &[]), Vec::<String>::new());
         scene
+    }
+
+    /// Pins a plugin and grants it what it asks for.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[track_caller]
+    pub fn add(&self, name: &str) {
+        let rules = [On::Redis, On::Postgres].map(|on| format!("localhost:{} tls", on.port()));
+        let add = [
+            "plugin", "add", name, "--yes", "--host", &rules[0], "--host", &rules[1],
+        ];
+        let _ = self.host.run(&add, "").ends(0);
     }
 
     /// Packs the guest under a manifest into the plugin folder; its name there.
@@ -323,17 +376,33 @@ impl Scene {
     /// When that fails.
     #[track_caller]
     pub fn create(&self, attack: &Attack<'_>) -> Subject {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let subject = Subject {
-            name: format!("a{}", COUNT.fetch_add(1, Ordering::Relaxed)),
-            old: random_password(),
-            planted: self.planted.clone(),
-        };
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if ready.is_empty() {
+            *ready = self.credentials();
+        }
+        let subject = ready.pop().unwrap();
         attack.on.create_account(&subject.name, &subject.old);
-        // While there is no rotation of it, so that the server is not asked for it.
-        let secret = format!("app/{}", subject.name);
-        let _ = self.host.import(&secret, &subject.old).ends(0);
         subject
+    }
+
+    /// Credentials for the next attacks, in the vault.
+    fn credentials(&self) -> Vec<Subject> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let made: Vec<Subject> = (0..AHEAD)
+            .map(|_| Subject {
+                name: format!("a{}", COUNT.fetch_add(1, Ordering::Relaxed)),
+                old: random_password(),
+                planted: self.planted.clone(),
+            })
+            .collect();
+        let named: Vec<(String, &str)> = made
+            .iter()
+            .map(|subject| (format!("app/{}", subject.name), subject.old.as_str()))
+            .collect();
+        // Without a rotation of theirs, so that no server is asked for them.
+        self.configure("", &[]);
+        inside::import(&self.host, &named);
+        made
     }
 
     /// Puts rotations into the configuration, in place of what was there.
@@ -353,7 +422,7 @@ impl Scene {
     pub fn rotate(&self, attack: &Attack<'_>, subject: Subject, until: &str) -> Seen {
         let arguments = ["rotate", &subject.name, "--wait", until, "-o", "json"];
         let output = self.host.run(&arguments, "");
-        Seen::of(&self.host, attack.on, subject, output)
+        Seen::of(self, attack.on, subject, output)
     }
 }
 

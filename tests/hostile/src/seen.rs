@@ -1,7 +1,7 @@
-use keywheel_e2e::{Host, Output};
+use keywheel_e2e::Output;
 use serde_json::Value;
 
-use crate::{On, Subject};
+use crate::{On, Scene, Subject, inside};
 
 /// Everything that can be seen of an attack.
 #[derive(Debug)]
@@ -22,25 +22,20 @@ pub struct Seen {
 }
 
 impl Seen {
-    pub(crate) fn of(host: &Host, on: On, subject: Subject, output: Output) -> Self {
+    pub(crate) fn of(scene: &Scene, on: On, subject: Subject, output: Output) -> Self {
         let shown: Value = serde_json::from_str(&output.stdout).unwrap_or_default();
         let run = shown.get(0).unwrap_or(&shown).clone();
-        let audit = match run["run"].as_str() {
-            Some(run) => host.json(&[
-                "audit",
-                "search",
-                "--run",
-                run,
-                "--oldest-first",
-                "--limit",
-                "10000",
-            ]),
-            None => Value::Array(Vec::new()),
+        let (audit, promoted) = match run["run"].as_str() {
+            Some(id) => inside::kept(
+                &scene.host,
+                &id.parse().unwrap(),
+                &format!("app/{}", subject.name),
+            ),
+            None => (Vec::new(), None),
         };
-        let leaks = host.leaks(&[subject.old.clone(), subject.planted.clone()], &[]);
-        let audit = audit.as_array().cloned().unwrap_or_default();
-        let has_promoted = audit.iter().any(|row| row["action"] == "secret.promote");
-        let promoted = has_promoted.then(|| host.read(&format!("app/{}", subject.name), None));
+        let told: String = audit.iter().map(ToString::to_string).collect();
+        let values = [subject.old.clone(), subject.planted.clone()];
+        let leaks = scene.host.leaks_since(scene.since, &values, &[("audit", &told)]);
         Self {
             output,
             run,

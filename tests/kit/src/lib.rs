@@ -6,26 +6,31 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod cargo;
 mod certificates;
 mod command;
+mod forms;
 mod install;
 mod postgres;
 mod process;
 mod proxy;
 mod redis;
 mod rotations;
+mod search;
 
 use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+pub use cargo::cargo;
 pub use certificates::{Authority, Identity};
 pub use install::{Installed, Server, faketime};
 pub use postgres::{Postgres, PostgresOptions};
 pub use proxy::{BlackHole, Proxy};
 pub use redis::{AclStore, Redis, RedisOptions};
 pub use rotations::{Rotation, postgres_pair, postgres_role, redis_user, rotation};
+pub use search::Search;
 
 /// How long a server may take to come up or to stop.
 pub(crate) const SERVER_DEADLINE: Duration = Duration::from_mins(1);

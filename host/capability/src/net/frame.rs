@@ -155,14 +155,16 @@ impl Builder {
 impl HostState {
     /// The labels decide whether an encoding fits, never the bytes. Lengths are the host's, so nothing can break out of its place.
     fn encoded_secret(
-        &self,
+        &mut self,
         secret: &Resource<Handle>,
         encoding: &str,
     ) -> Result<(Handle, Encoding, SecretBytes), Error> {
         let handle = self.handle(secret)?;
         let encoding = Encoding::named(encoding)?;
         encoding.check(&handle.labels().alphabet, "application/octet-stream")?;
-        let mut written = Zeroizing::new(Vec::with_capacity(handle.value().expose().len() * 6 + 2));
+        let most = encoding.most(handle.value().expose().len());
+        self.hold(most)?;
+        let mut written = Zeroizing::new(Vec::with_capacity(most));
         encoding.write(handle.value().expose(), &mut written);
         Ok((handle, encoding, SecretBytes::copy_of(&written)))
     }
@@ -176,14 +178,6 @@ impl HostState {
             return Err(Error::invalid("net.framing", "the frame has no framing"));
         };
         let (call, secrets) = (frame.call(framing, self)?, frame.secrets());
-        let encoded = frame
-            .encoded
-            .map(Encoded::finish)
-            .transpose()
-            .map_err(|error| Error::Answer(error.to_step_error()))?;
-        let Some(encoded) = encoded else {
-            return Err(Error::invalid("net.framing", "the frame has no framing"));
-        };
         self.hold_framing(&channel, framing)?;
         let Channel {
             carried,
@@ -204,6 +198,15 @@ impl HostState {
             let message = "a login is the first frame on its channel, or the proof could be another frame's answer: open a channel for it";
             return Err(self.deny("net.not-fresh", message).await);
         }
+        // Not before the shape is known: with text of the plugin's choice beside a secret, the limit would tell the secret's length.
+        let encoded = frame
+            .encoded
+            .map(Encoded::finish)
+            .transpose()
+            .map_err(|error| Error::Answer(error.to_step_error()))?;
+        let Some(encoded) = encoded else {
+            return Err(Error::invalid("net.framing", "the frame has no framing"));
+        };
         let begun = self.begin(permitted, &peer).await?;
         let mut stream = self.take_stream(&channel)?;
         let deadline = self.deadline();
@@ -281,6 +284,7 @@ impl frames::HostFrame for HostState {
             Ok((handle, encoding, value)) => {
                 frame.add(Token::Secret(handle, encoding), |encoded| encoded.secret(value));
             }
+            Err(stop @ Error::Stop(_)) => return Err(stop.into_trap()),
             Err(error) => drop(frame.wrong.get_or_insert(error)),
         }
         Ok(())

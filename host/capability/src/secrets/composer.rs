@@ -73,7 +73,7 @@ impl Composer {
     /// The whole. Whether it succeeds is decided by the text and the labels alone (rule H10).
     pub(crate) fn finish(self) -> Result<Handle, Error> {
         check_media_type(&self.media_type)?;
-        let mut value = Zeroizing::new(Vec::with_capacity(self.capacity()));
+        let mut value = Zeroizing::new(Vec::with_capacity(self.most()));
         let mut text = true;
         for piece in &self.pieces {
             match piece {
@@ -103,13 +103,13 @@ impl Composer {
         ))
     }
 
-    /// So that the buffer does not grow, and leave a copy behind: no encoding is more than sixfold.
-    fn capacity(&self) -> usize {
-        self.text_bytes
-            + self
-                .secrets()
-                .map(|secret| secret.value().expose().len() * 6 + 2)
-                .sum::<usize>()
+    /// The most bytes that it may have: what is reserved, so that the buffer does not grow and leave a copy behind.
+    pub(super) fn most(&self) -> usize {
+        let of = |piece: &Piece| match piece {
+            Piece::Text(bytes) => bytes.len(),
+            Piece::Secret(secret, encoding) => encoding.most(secret.value().expose().len()),
+        };
+        self.pieces.iter().map(of).sum()
     }
 
     /// What stands where: found in the document with one letter in place of each secret, so that nothing depends on one.

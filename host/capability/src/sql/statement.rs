@@ -156,6 +156,7 @@ impl sql::HostStatement for HostState {
         secret: Resource<Handle>,
     ) -> Result<(), Error> {
         let secret = self.handle(&secret)?;
+        self.hold(secret.value().expose().len())?;
         self.table.get_mut(&statement)?.add_secret(secret)
     }
 

@@ -14,9 +14,9 @@ use serde::Deserialize;
 const LIMIT: Duration = Duration::from_mins(30);
 const LOOK: Duration = Duration::from_millis(100);
 /// They are begun first, so that none of them is left alone at the end.
-const LONGEST: [&str; 15] = [
-    "search", "refusals", "kills", "crashes", "backups", "hostile", "grants", "drift", "adopts", "imports",
-    "rekeys", "waits", "takeover", "cli", "mutants",
+const LONGEST: [&str; 16] = [
+    "search", "kills", "refusals", "planted", "crashes", "backups", "hostile", "grants", "drift", "adopts",
+    "imports", "rekeys", "waits", "takeover", "cli", "mutants",
 ];
 /// How many of the longest are named at the end.
 const NAMED: usize = 5;

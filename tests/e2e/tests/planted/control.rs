@@ -58,7 +58,7 @@ fn a_leak_in_any_output_is_found() {
     }
     let named = leaks.planted.iter();
     let search = Search::of(named.map(|(value, place)| (*place, value.as_bytes())));
-    let found = search.places(&evidence.traces);
+    let found = keywheel_e2e::places(&search, &evidence.traces);
     for (_, place) in &leaks.planted {
         let hits = found.keys().filter(|(_, value)| value == place);
         let places: Vec<&String> = hits.map(|(at, _)| at).collect();
@@ -178,7 +178,9 @@ fn processes(leaks: &mut Leaks) -> Vec<Started> {
                     .iter()
                     .map(|(value, place)| (*place, value.as_bytes())),
             );
-            search.places(&traces).keys().any(|(at, _)| at.starts_with(place))
+            keywheel_e2e::places(&search, &traces)
+                .keys()
+                .any(|(at, _)| at.starts_with(place))
         });
     }
     fs::remove_file(file).unwrap();

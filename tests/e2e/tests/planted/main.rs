@@ -40,7 +40,9 @@ fn no_planted_value_shows_but_where_it_was_sent_on_purpose() {
     let evidence = scene.evidence();
     evidence.is_whole();
     let search = Search::of(scene.values());
-    let found: BTreeSet<(String, String)> = search.places(&evidence.traces).into_keys().collect();
+    let found: BTreeSet<(String, String)> = keywheel_e2e::places(&search, &evidence.traces)
+        .into_keys()
+        .collect();
     let (found, purpose) = purpose::apart(found);
     println!(
         "{} values in {} traces, {} bytes; on purpose in {} places",

@@ -6,11 +6,13 @@ mod outlets;
 mod reads;
 mod smuggling;
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use keywheel_sdk::account::password;
 use keywheel_sdk::error::error;
 use keywheel_sdk::{Effect, Error, ErrorKind, Outcome, Plan, Run, Verdict};
 
-use crate::{Config, honest, worked};
+use crate::{Config, honest};
 
 type Attack = fn(&Run, &Config) -> Result<(), Error>;
 
@@ -42,13 +44,6 @@ pub(crate) fn end(
         "leave-a-transaction-open" => make(name, run, config).map(|()| Outcome::Done),
         "blocked" => Ok(Outcome::Blocked(outlets::plain(config))),
         "impossible" => Ok(Outcome::Impossible(outlets::plain(config))),
-        // Takes the credential that clients use for the one to be killed.
-        "kill-current" => {
-            let current = run.current()?.ok_or_else(|| worked("there is no current version"))?;
-            let hash = current.derive("redis.sha256", "")?;
-            honest::set_user(&honest::redis(run, config)?, config, "!", &hash)?.accepted()?;
-            Err(worked("the credential in use was removed"))
-        }
         _ => make(name, run, config).and_then(|()| honest(run, config)),
     }
 }
@@ -85,8 +80,18 @@ pub(crate) fn check(name: &str) -> Vec<(String, String)> {
         "ask-the-host" => vec![("/with".to_owned(), format!("{:?}", keywheel_sdk::runtime::random_bytes(1)))],
         "ask-the-time" => vec![("/with".to_owned(), keywheel_sdk::runtime::now().to_string())],
         "loop" => bombs::for_ever(),
+        "memory" => vec![("/with".to_owned(), format!("{:?}", bombs::memory()))],
+        "count-its-calls" => since_the_first_call(),
+        "flood" => (0..2_000).map(|at| ("/with".to_owned(), format!("problem {at} {}", "x".repeat(2_000)))).collect(),
         _ => Vec::new(),
     }
+}
+
+/// Finds fault from the second call on.
+fn since_the_first_call() -> Vec<(String, String)> {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let before = CALLS.fetch_add(1, Ordering::Relaxed);
+    if before == 0 { Vec::new() } else { vec![("/with".to_owned(), format!("it was called {before} times before"))] }
 }
 
 /// A fresh password that is the pending version: nothing else may reach a target.

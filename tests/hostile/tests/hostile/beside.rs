@@ -102,6 +102,32 @@ async fn two_healthy_rotations_end_while_a_step_never_returns() {
     attack.abort();
 }
 
+/// The administrator's session that one rotation has spoilt is not the next one's.
+#[test]
+fn a_rotation_after_a_plugin_that_left_the_administrators_session_read_only() {
+    let scene: Taken = scene();
+    let spoils = Attack {
+        plugin: "hostile-postgres",
+        on: On::Postgres,
+        does: "spoil-the-session",
+        ..Attack::HONEST
+    };
+    let honest = Attack { does: "", ..spoils };
+    let (spoilt, healthy) = (scene.create(&spoils), scene.create(&honest));
+    let rotations = [
+        rotation(&spoilt.name, &spoils, ""),
+        rotation(&healthy.name, &honest, ""),
+    ];
+    scene.configure("", &rotations);
+    // In one process, so that its pool has the session when the second one asks for it.
+    let output = scene
+        .host
+        .run(&["rotate", &spoilt.name, &healthy.name, "-o", "json"], "");
+    let runs = output.json();
+    assert_eq!(runs[0]["steps"][1]["code"], "attack.left", "{runs:#}");
+    assert_eq!(runs[1]["state"], "succeeded", "{runs:#}");
+}
+
 /// Bombs of every kind at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_healthy_rotations_go_through_while_bombs_go_off() {

@@ -38,6 +38,16 @@ fn an_answer_of_8_mebibytes() {
     bomb("answer").parks("create", "target.limit", "target");
 }
 
+/// In the host's memory, where the plugin's own limit does not count.
+#[test]
+fn compositions_of_compositions() {
+    bomb("compose").parks("create", "plugin.composed", "withdrawn");
+}
+#[test]
+fn copies_in_a_frame_that_is_never_sent() {
+    bomb("compose-in-frames").parks("create", "plugin.composed", "withdrawn");
+}
+
 /// A run keeps so much and no more.
 #[test]
 fn state() {

@@ -52,7 +52,7 @@ fn revoked_without_revoking() {
 }
 #[test]
 fn the_credential_in_use_revoked_in_place_of_the_old_one() {
-    lie("kill-current", "revoke").ends_new(41);
+    lie("remove-current", "revoke").ends_new(41);
 }
 /// Of the imported one, before there is a run: the host asks for a login there too.
 #[test]

@@ -9,6 +9,8 @@
 
 mod beside;
 mod bombs;
+mod checks;
+mod components;
 mod lies;
 mod oracles;
 mod outlets;

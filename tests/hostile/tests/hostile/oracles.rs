@@ -80,3 +80,15 @@ fn a_text_as_the_new_password() {
 fn a_weak_password() {
     ask("weak-password", "create").gives_up(40, "create", "secret.password-policy");
 }
+
+/// Whether a whole fits says how long the secret in it is, where the plugin chose the rest.
+#[test]
+fn how_long_it_is_by_what_a_frame_may_hold() {
+    ask("measure-by-a-frame", "create")
+        .gives_up(40, "create", "shape.none")
+        .denied("shape.none");
+}
+#[test]
+fn how_long_it_is_by_what_the_vault_keeps() {
+    ask("measure-by-the-vault", "create").parks("create", "plugin.composed", "withdrawn");
+}

@@ -44,6 +44,7 @@ outlets! {
     a_question = "tell-a-question" on Redis;
     a_questions_key = "tell-a-questions-key" on Redis;
     an_errors_message = "tell-an-error" on Redis;
+    a_panics_message = "tell-a-panic" on Redis;
     an_errors_code = "tell-an-errors-code" on Redis;
     a_media_type = "tell-a-media-type" on Redis;
     a_concealed_media_type = "tell-a-concealed-media-type" on Redis;

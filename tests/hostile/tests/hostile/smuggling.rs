@@ -1,7 +1,11 @@
 //! A secret on its way to where it has no business: to where the target shows it, into another account, under another name, to
 //! another server, into another step (rules H1, H2, H3, H9, H12, H13; spec/engine.md 4.4, 1, 8, 10, 11, 15, 30).
 
-use keywheel_hostile::{Attack, On, Seen, attack, redis};
+use std::io::Write as _;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use keywheel_hostile::{Attack, On, Seen, attack, postgres, redis, scene};
 
 #[track_caller]
 fn smuggle(plugin: &str, does: &str, step: &str, with: &str) -> Seen {
@@ -173,4 +177,61 @@ fn a_handle_that_is_made_up() {
 fn a_change_in_a_transaction_that_is_left_open() {
     let seen = smuggle("hostile-postgres", "leave-a-transaction-open", "apply", "");
     seen.parks("apply", "plugin.open-transaction", "target");
+}
+
+/// Its SQLSTATE is all that comes back of a statement with a secret in it. Somebody else holds the role, so that the server gives up.
+#[test]
+fn what_the_server_says_of_a_statement_with_a_secret() {
+    let attack = Attack {
+        plugin: "hostile-postgres",
+        on: On::Postgres,
+        does: "read-an-error",
+        ..Attack::HONEST
+    };
+    let scene = scene();
+    let subject = scene.prepare(&attack, |_| String::new());
+    let server = postgres();
+    let mut holder = server.hold(server.admin_user(), server.admin_password()).unwrap();
+    let name = &subject.name;
+    writeln!(
+        holder,
+        "SET application_name = 'holder_{name}'; BEGIN; ALTER ROLE {name} CONNECTION LIMIT 9;"
+    )
+    .unwrap();
+    let held = format!(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holder_{name}' AND state = 'idle in transaction' \
+         AND query LIKE 'ALTER%'"
+    );
+    let begun = Instant::now();
+    while server.sql(&held).unwrap().trim() != "1" {
+        assert!(begun.elapsed() < Duration::from_mins(1), "nobody holds the role");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let seen = scene.rotate(&attack, subject, "end");
+    drop(holder);
+    seen.parks("create", "sql.55p03", "target");
+}
+
+#[test]
+fn a_host_that_nobody_granted() {
+    let seen = smuggle("hostile-redis", "another-host", "create", "attacker.example");
+    seen.parks("create", "policy.denied", "withdrawn")
+        .denied("policy.denied");
+}
+
+/// Each of them is refused before anything is looked up or dialled.
+#[test]
+fn other_ways_to_write_a_host() {
+    let seen = smuggle("hostile-redis", "odd-hosts", "create", "");
+    let said = &seen.output.stderr;
+    assert_eq!(said.matches("create: refused ").count(), 25, "{said}");
+}
+
+#[test]
+fn the_credential_in_use_before_there_is_another() {
+    smuggle("hostile-redis", "remove-current", "create", "").gives_up(40, "create", "shape.none");
+}
+#[test]
+fn the_credential_in_use_before_another_is_proved() {
+    smuggle("hostile-redis", "remove-current", "apply", "").parks("apply", "shape.none", "impossible");
 }

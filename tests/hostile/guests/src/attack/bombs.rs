@@ -1,6 +1,7 @@
 //! What uses up the host: its memory, its processors, its time, its log, its answers.
 
-use keywheel_sdk::bindings::keywheel::core::secrets::conceal;
+use keywheel_sdk::bindings::keywheel::core::secrets::{Composer, conceal};
+use keywheel_sdk::bindings::keywheel::net::frames::Frame;
 use keywheel_sdk::bindings::keywheel::net::tcp::{Channel, TlsOptions};
 use keywheel_sdk::{Error, Run, runtime};
 
@@ -8,7 +9,7 @@ use super::Attack;
 use crate::{Config, honest, worked};
 
 pub(super) const ALL: &[(&str, Attack)] = &[
-    ("memory", memory),
+    ("memory", |_, _| memory()),
     ("cpu", |_, _| for_ever()),
     ("stack", |_, _| Err(worked(&format!("{} calls deep", deeper(1))))),
     ("log", flood_the_log),
@@ -19,9 +20,11 @@ pub(super) const ALL: &[(&str, Attack)] = &[
     ("answer", large_answer),
     ("hold", hold_a_connection),
     ("panic", |_, _| panic!("of the guest")),
+    ("compose", compose_for_ever),
+    ("compose-in-frames", compose_in_frames),
 ];
 
-fn memory(_run: &Run, _config: &Config) -> Result<(), Error> {
+pub(crate) fn memory() -> Result<(), Error> {
     let mut all: Vec<Vec<u8>> = Vec::new();
     loop {
         all.push(vec![1; 1 << 20]);
@@ -73,6 +76,29 @@ fn conceal_for_ever(_run: &Run, _config: &Config) -> Result<(), Error> {
         std::mem::forget(conceal(&bytes, "text/plain")?);
     }
     Err(worked("it made the host keep 16 MiB"))
+}
+
+/// Each composition holds the one before it sixty-four times.
+fn compose_for_ever(_run: &Run, _config: &Config) -> Result<(), Error> {
+    let mut whole = conceal(&vec![b'x'; 1 << 18], "text/plain")?;
+    for _ in 0..4 {
+        let composer = Composer::new("text/plain");
+        for _ in 0..64 {
+            composer.secret(&whole, "raw")?;
+        }
+        whole = Composer::finish(composer)?;
+    }
+    Err(worked("it made the host keep terabytes"))
+}
+
+/// Frames that are never sent, each with copies of a secret.
+fn compose_in_frames(_run: &Run, _config: &Config) -> Result<(), Error> {
+    let large = conceal(&vec![b'x'; 1 << 18], "text/plain")?;
+    let frame = Frame::new("resp");
+    for _ in 0..900 {
+        frame.secret(&large, "raw");
+    }
+    Err(worked("it made the host keep 225 MiB"))
 }
 
 /// A thousand values of 64 KiB.

@@ -19,6 +19,8 @@ pub(super) const ALL: &[(&str, Attack)] = &[
     ("a-guess-as-password", a_guess_as_password),
     ("text-as-password", text_as_password),
     ("weak-password", weak_password),
+    ("measure-by-a-frame", measure_by_a_frame),
+    ("measure-by-the-vault", measure_by_the_vault),
 ];
 
 fn compare_a_guess(run: &Run, config: &Config) -> Result<(), Error> {
@@ -106,4 +108,29 @@ fn weak_password(run: &Run, _config: &Config) -> Result<(), Error> {
     policy.alphabet("ab")?;
     run.set_pending(&generate_password(&policy)?)?;
     Err(worked("a password of 40 bits became the credential"))
+}
+
+/// As much text beside the secret as one frame may just not have: what it is refused with would tell which of both is longer.
+fn measure_by_a_frame(run: &Run, config: &Config) -> Result<(), Error> {
+    let filler = "x".repeat((64 << 10) - 64);
+    let said = honest::redis(run, config)?.call(&[
+        &[Piece::Text("SET")][..],
+        &[Piece::Text("k")],
+        &[Piece::Text(&filler), Piece::Secret(&run.input("planted")?)],
+    ])?;
+    Err(worked(&format!("it was sent: {said:?}")))
+}
+
+/// As much known text around the secret as the vault may just not keep of one value.
+fn measure_by_the_vault(run: &Run, _config: &Config) -> Result<(), Error> {
+    let block = conceal(&[b'x'; 15_000], "text/plain")?;
+    let composer = Composer::new("text/plain");
+    for _ in 0..63 {
+        composer.secret(&block, "raw")?;
+    }
+    composer.text(&"x".repeat((1 << 20) - 63 * 15_000 - 64))?;
+    composer.secret(&run.input("planted")?, "raw")?;
+    let kept = Composer::finish(composer).and_then(|whole| runtime::set_secret_state("measure", &whole));
+    // Either answer tells it whether the secret has more than 64 bytes.
+    Err(worked(&format!("it was told whether it fits: {:?}", kept.is_ok())))
 }

@@ -28,6 +28,7 @@ pub(super) const ALL: &[(&str, Attack)] = &[
     ("tell-a-questions-key", |run, config| run.ask(&plain(config), "which?").map(drop)),
     ("tell-an-error", |_, config| Err(error(ErrorKind::Invalid, "attack.tells", plain(config)))),
     ("tell-an-errors-code", |_, config| Err(error(ErrorKind::Invalid, &plain(config), "x"))),
+    ("tell-a-panic", |_, config| panic!("{}", plain(config))),
     ("tell-a-media-type", tell_a_media_type),
     ("tell-a-concealed-media-type", tell_a_concealed_media_type),
     ("tell-a-name-in-json", tell_a_name_in_json),

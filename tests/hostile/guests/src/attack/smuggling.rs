@@ -2,12 +2,13 @@
 
 use keywheel_sdk::account::password;
 use keywheel_sdk::bindings::keywheel::core::secrets::Composer;
-use keywheel_sdk::bindings::keywheel::sql::sql::{Connector, Statement};
+use keywheel_sdk::bindings::keywheel::sql::sql::{Connection, Connector, Statement};
 use keywheel_sdk::bindings::keywheel::vault::vault::{self, Write};
+use keywheel_sdk::error::error;
 use keywheel_sdk::nodes::Node;
 use keywheel_sdk::resp::{Piece, Session};
 use keywheel_sdk::sql::Piece as Part;
-use keywheel_sdk::{Error, Run, Secret, runtime};
+use keywheel_sdk::{Error, ErrorKind, Run, Secret, runtime};
 
 use super::{Attack, pending};
 use crate::{Config, honest, worked};
@@ -42,6 +43,11 @@ pub(super) const ALL: &[(&str, Attack)] = &[
     ("use-the-kept-handle", use_the_kept_handle),
     ("guess-a-handle", |_, _| use_handle(77)),
     ("leave-a-transaction-open", leave_a_transaction_open),
+    ("read-an-error", read_an_error),
+    ("spoil-the-session", spoil_the_session),
+    ("another-host", another_host),
+    ("odd-hosts", odd_hosts),
+    ("remove-current", remove_current),
 ];
 
 /// The pending version, in the clear, as the last word of a command.
@@ -181,7 +187,8 @@ fn use_handle(number: u32) -> Result<(), Error> {
     secret.derive("redis.sha256", "").map(|_| std::mem::forget(secret))
 }
 
-fn leave_a_transaction_open(run: &Run, config: &Config) -> Result<(), Error> {
+/// The administrator's connection, in a transaction.
+fn transaction(run: &Run, config: &Config) -> Result<Connection, Error> {
     let login = Connector::new("postgres");
     login.host(&config.host, config.port);
     login.user(&config.admin);
@@ -190,6 +197,11 @@ fn leave_a_transaction_open(run: &Run, config: &Config) -> Result<(), Error> {
     login.password(&run.input("admin")?);
     let connection = Connector::open(login)?;
     connection.begin()?;
+    Ok(connection)
+}
+
+fn leave_a_transaction_open(run: &Run, config: &Config) -> Result<(), Error> {
+    let connection = transaction(run, config)?;
     if let Some(pending) = run.pending()? {
         let statement = Statement::new(&connection);
         statement.text("ALTER ROLE ")?;
@@ -201,4 +213,87 @@ fn leave_a_transaction_open(run: &Run, config: &Config) -> Result<(), Error> {
     // Neither committed nor rolled back, and not even closed.
     std::mem::forget(connection);
     Ok(())
+}
+
+/// What the server says of a statement with a secret in it quotes what it likes. The test has it fail.
+fn read_an_error(run: &Run, config: &Config) -> Result<(), Error> {
+    let verifier = pending(run)?.derive("postgres.scram-sha-256", "")?;
+    let pieces =
+        [Part::Text("ALTER ROLE "), Part::Name(&config.user), Part::Text(" PASSWORD "), Part::Secret(&verifier)];
+    match honest::database(run, config)?.execute(&pieces) {
+        Err(problem) if !problem.message.contains("canceling statement") => Err(problem),
+        said => Err(worked(&format!("it was told: {said:?}"))),
+    }
+}
+
+/// Leaves the administrator's session, which the host may use again, so that nobody can change anything in it.
+fn spoil_the_session(run: &Run, config: &Config) -> Result<(), Error> {
+    let connection = transaction(run, config)?;
+    let statement = Statement::new(&connection);
+    // Looks like a question, and changes the session; in a transaction that is kept, so that it would stay.
+    statement.text("SELECT set_config('default_transaction_read_only', 'on', false)")?;
+    connection.query(&statement)?;
+    connection.commit()?;
+    Err(error(ErrorKind::Invalid, "attack.left", "the session is spoilt"))
+}
+
+/// Where nobody has said that it may go.
+fn another_host(_run: &Run, config: &Config) -> Result<(), Error> {
+    dial(config, config.with())
+}
+
+fn dial(config: &Config, host: &str) -> Result<(), Error> {
+    use keywheel_sdk::bindings::keywheel::net::tcp::{Channel, TlsOptions};
+    let options = TlsOptions::new(&config.host);
+    options.trust(&config.trust);
+    Channel::connect_tls(host, config.port, &options, TIMEOUT_MS)?;
+    Err(worked(&format!("it has reached {host:?}")))
+}
+
+/// Other ways to write the granted host, this machine, or where clouds keep their credentials. Each refusal is logged.
+fn odd_hosts(_run: &Run, config: &Config) -> Result<(), Error> {
+    let hosts = [
+        "127.0.0.1",
+        "::1",
+        "0.0.0.0",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "017700000001",
+        "::ffff:127.0.0.1",
+        "169.254.169.254",
+        "2852039166",
+        "0xa9fea9fe",
+        "0251.0376.0251.0376",
+        "::ffff:a9fe:a9fe",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::",
+        "metadata.google.internal",
+        "user@localhost",
+        "localhost@evil.example",
+        "localhost#",
+        "localhost/",
+        "localhost\r\nHost: x",
+        "localhost\0",
+        "local\u{ad}host",
+        "\u{ff4c}ocalhost",
+        "",
+    ];
+    let mut last = worked("no host was tried");
+    for host in hosts {
+        last = dial(config, host).err().unwrap_or_else(|| worked(host));
+        if last.code == "attack.worked" {
+            break;
+        }
+        runtime::log(runtime::Level::Warn, &format!("refused {host:?}: {}", last.code), &[]);
+    }
+    Err(last)
+}
+
+/// What clients use, before anything else is proved to work.
+fn remove_current(run: &Run, config: &Config) -> Result<(), Error> {
+    let current = run.current()?.ok_or_else(|| worked("there is no current version"))?;
+    let hash = current.derive("redis.sha256", "")?;
+    honest::set_user(&honest::redis(run, config)?, config, "!", &hash)?.accepted()?;
+    Err(worked("the credential in use was removed"))
 }

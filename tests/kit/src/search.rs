@@ -1,4 +1,5 @@
-//! Looks for values in whatever came out, plain or in a usual encoding ([`crate::forms`]).
+//! Looks for values in whatever came out, plain or in a usual encoding ([`crate::forms`]). This crate is compiled with optimisation in every build: a
+//! search by bytes takes a hundred times as long without.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -59,7 +59,7 @@ pub(crate) fn of(value: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 
 fn of_text(text: &str) -> Vec<(&'static str, Vec<u8>)> {
     let json = |text: &str| {
-        let quoted = serde_json::to_string(text).unwrap();
+        let quoted = serde_json::Value::from(text).to_string();
         quoted[1..quoted.len() - 1].to_owned()
     };
     let html = |text: String| {
