@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::traces::Trace;
 
 const PAUSE: Duration = Duration::from_millis(5);
+/// How long a process may take to have its arguments.
+const BEGINS: Duration = Duration::from_secs(1);
 
 /// Looks at processes again and again, on a thread of its own.
 #[derive(Debug)]
@@ -55,7 +57,12 @@ impl Processes {
 
     /// A process that was just started. It is looked at once before this returns, so that none is over too soon.
     pub(crate) fn add(&self, process: u32, command: &str) {
-        let _ = self.seen.look_at(process, command);
+        let begun = Instant::now();
+        let has_arguments =
+            || fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|bytes| !bytes.is_empty());
+        while self.seen.look_at(process, command).is_some() && !has_arguments() && begun.elapsed() < BEGINS {
+            thread::sleep(Duration::from_millis(1));
+        }
         let mut running = self.seen.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.push((process, command.to_owned()));
     }
@@ -107,8 +114,10 @@ impl Seen {
     /// At a process and those that it has started. None: it is over.
     fn look_at(&self, process: u32, command: &str) -> Option<()> {
         let of = |process: u32, file: &str| fs::read(format!("/proc/{process}/{file}")).unwrap_or_default();
-        // One that is over and that nobody has asked about yet has no arguments any more.
-        if of(process, "cmdline").is_empty() {
+        // The state stands behind the name, which is in parentheses. Arguments say nothing of it: for a moment, while it begins, there are none.
+        let stat = of(process, "stat");
+        let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+        if matches!(stat.get(name_ends + 2), None | Some(b'Z' | b'X')) {
             return None;
         }
         let mut processes = vec![process];

@@ -27,7 +27,9 @@ pub fn copies(document: &[u8], part: &str, of: &[u8]) -> Vec<String> {
             json::unescaped(&document[node.span.clone()]).is_some_and(|text| holds_it(text.expose()))
         })
         .map(|node| {
-            if holds_it(node.pointer.as_bytes()) {
+            // As in RFC 6901: a slash of the name is `~1` in the pointer.
+            let names = node.pointer.replace("~1", "/").replace("~0", "~");
+            if holds_it(node.pointer.as_bytes()) || holds_it(names.as_bytes()) {
                 UNNAMED.to_owned()
             } else {
                 node.pointer

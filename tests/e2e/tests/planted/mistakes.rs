@@ -173,10 +173,10 @@ fn memory(scene: &mut Scene) {
         assert!(begun.elapsed() < PATIENCE, "its memory may be written");
         thread::sleep(Duration::from_millis(5));
     }
-    let quit = Command::new("kill").args(["-QUIT", &id.to_string()]).status();
+    let quit = Command::new("kill").args(["-ABRT", &id.to_string()]).status();
     assert!(quit.unwrap().success());
     let status = running.child.wait().unwrap();
-    assert_eq!((status.signal(), status.core_dumped()), (Some(3), false));
+    assert_eq!((status.signal(), status.core_dumped()), (Some(6), false));
     let _ = scene.host.wait(running);
     let doctor = scene.host.run(&["doctor", "-o", "json"], "").json();
     let memory = doctor
