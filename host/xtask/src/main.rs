@@ -42,6 +42,8 @@ enum Chore {
 
 fn main() -> ExitCode {
     let root = root();
+    // A host takes no configuration and no plugin that others can write: what is built and copied here has to be none, whatever the shell is set to.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let done = match Chore::parse() {
         Chore::Demo(options) => demo::run(&root, &options),
         Chore::Plugins(options) => plugins::chore(&root, &options),
