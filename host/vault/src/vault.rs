@@ -98,16 +98,17 @@ pub trait Vault: Send + Sync {
         rider: Rider,
     ) -> Result<VersionId, Error>;
 
-    /// Stores an existing credential as pending: it is adopted when it was proved (rule P15). Any run may promote it.
+    /// Stores an existing credential as pending: it is adopted when it was proved (rule P15).
     ///
     /// # Errors
     /// As [`Vault::put_pending`].
     async fn import(&self, by: &Author, pending: Pending, rider: Rider) -> Result<VersionId, Error>;
 
-    /// Pending becomes current, current becomes previous; outputs with it.
+    /// Pending becomes current, current becomes previous; outputs with it. Whoever holds the secret may promote what another run has left pending: an
+    /// import, or a version that the target may have been given when its run was given up.
     ///
     /// # Errors
-    /// [`Error::HeadMoved`], [`Error::Stage`], [`Error::OtherRun`]; a stale fence.
+    /// [`Error::HeadMoved`], [`Error::Stage`]; a stale fence.
     async fn promote(&self, by: &Author, promotion: Promotion, rider: Rider) -> Result<(), Error>;
 
     /// A pending version is given up but kept: it may still land on the target (rule P1). Outputs with it.

@@ -2,9 +2,9 @@ use keywheel_model::{RunId, SecretBytes, SecretName, Stage, VersionId};
 use keywheel_store::{LeaseKey, Material, NewVersion, Reader, Transaction, Version};
 
 use super::Embedded;
-use super::look::{find, metadata, path_of};
+use super::look::{find, path_of};
 use crate::seal::{self, Blobs, Place};
-use crate::{Author, Error, Metadata, Origin, Output, Pending, Promotion, SecretValue};
+use crate::{Author, Error, Metadata, Output, Pending, Promotion, SecretValue};
 
 /// Most bytes of a value.
 pub(super) const VALUE_LIMIT: usize = 1024 * 1024;
@@ -161,12 +161,6 @@ impl Embedded {
             Stage::Current => return Ok(()),
             Stage::Pending => {}
             _ => return Err(stage(name, &version, "promoted")),
-        }
-        if version.run != by.run && metadata(tx, &version)?.labels.origin != Origin::Imported {
-            return Err(Error::OtherRun {
-                name: name.clone(),
-                version: version.id,
-            });
         }
         expect_current(tx, name, expected_current.as_ref())?;
         for version in with_outputs(tx, version)? {

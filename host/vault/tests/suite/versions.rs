@@ -114,7 +114,7 @@ async fn a_run_that_repeats_itself_gets_its_version_and_another_value_conflicts(
 }
 
 #[tokio::test]
-async fn a_pending_version_of_another_run_is_neither_replaced_nor_promoted() {
+async fn a_pending_version_of_another_run_is_not_replaced_and_promoted_by_whoever_holds_the_secret() {
     let home = Home::new().await;
     let first = home.author(1, &["db"]).await;
     let id = home
@@ -130,12 +130,16 @@ async fn a_pending_version_of_another_run_is_neither_replaced_nor_promoted() {
         .await
         .expect_err("not ours");
     assert_eq!(error.code(), "vault.pending-exists");
-    let error = home
-        .vault
+    home.vault
+        .promote(&first, promotion("db", &id, None), Rider::none())
+        .await
+        .expect_err("it has given the secret back");
+    assert_eq!(stages(&home, "db").await, [Stage::Pending]);
+    home.vault
         .promote(&second, promotion("db", &id, None), Rider::none())
         .await
-        .expect_err("not ours");
-    assert_eq!(error.code(), "vault.other-run");
+        .expect("taken over");
+    assert_eq!(stages(&home, "db").await, [Stage::Current]);
 }
 
 #[tokio::test]
