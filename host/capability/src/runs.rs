@@ -63,6 +63,7 @@ fn trigger_word(trigger: Trigger) -> &'static str {
         Trigger::Adopt => "adopt",
         Trigger::Drift => "drift",
         Trigger::Restore => "restore",
+        Trigger::Rollback => "rollback",
     }
 }
 

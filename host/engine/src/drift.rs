@@ -27,9 +27,9 @@ pub enum Found {
     Parked,
     /// It is not done yet: the run goes on with `run resume`.
     Waiting,
-    /// The target could not be asked; nothing was changed, and no run is left.
+    /// The target could not be asked; nothing was changed, and no run is left that was not there before.
     NotAsked,
-    /// A run of the secret is open, and finds that out by itself.
+    /// A run of the secret is open and has not got so far that it only waits for consumers: it finds that out by itself.
     RunOpen,
     /// There is no current version, or one that no target has ever accepted.
     NotAdopted,
@@ -78,6 +78,9 @@ impl Engine {
         };
         if let Some(run) = self.open_run_of(&rotation.secret).await? {
             let run = self.run(&run).await?;
+            if run.waits_for_consumers {
+                return self.look(run, order).await;
+            }
             let way_out = Some(format!("keywheel run resume {}", rotation.name));
             let detail = format!("run {} is open", run.run);
             return Ok(DriftView {
@@ -134,6 +137,46 @@ impl Engine {
         self.told(run, left, again).await
     }
 
+    /// A run that waits for consumers asks by itself, mends what it finds, and waits on.
+    async fn look(&self, before: RunView, order: Order<'_>) -> Result<DriftView, Error> {
+        let order = Order {
+            trigger: Trigger::Drift,
+            ..order
+        };
+        let (after, _) = self.go_on(&before.run, Wish::Resume, order).await?;
+        let more = |step| tries(&after, step) > tries(&before, step);
+        let found = match (&after.parked, &after.trouble) {
+            (Some(_), _) => Found::Parked,
+            (None, Some(_)) => Found::NotAsked,
+            (None, None) if after.proof_is_old && after.finished_at.is_none() => Found::Waiting,
+            (None, None) if more(StepName::Promote) => Found::RolledForward,
+            (None, None) if more(StepName::Apply) => Found::Repaired,
+            (None, None) => Found::InPlace,
+        };
+        let waits =
+            "its open run has asked, and waits on for consumers that may still use the old credential";
+        let (code, words) = match &after.trouble {
+            Some(trouble) => (Some(trouble.code.clone()), Some(trouble.message.clone())),
+            None if after.parked.is_none() && after.finished_at.is_none() => (None, Some(waits.to_owned())),
+            None => (None, None),
+        };
+        let rotation = self.inner.config.rotation(&after.rotation);
+        let past = code
+            .as_deref()
+            .zip(words.as_deref())
+            .and_then(|(code, words)| way_past(code, words, rotation));
+        let view = of_run(after);
+        Ok(DriftView {
+            found,
+            detail: words.unwrap_or(view.detail),
+            way_out: past
+                .or(view.way_out)
+                .filter(|_| found != Found::InPlace && found != Found::Repaired),
+            code,
+            ..view
+        })
+    }
+
     /// What a run has found. One that could not even ask is given up: it would be in the way of the next rotation, and has nothing to tell but that.
     async fn told(&self, run: RunView, left: Left, order: Order<'_>) -> Result<DriftView, Error> {
         if left == Left::Ended || left == Left::Stopped || !self.has_found_nothing(&run).await? {
@@ -173,6 +216,11 @@ impl Engine {
         let (_, saved) = self.inner.journal.load(&run.run).await?;
         Ok(says_nothing && only_asked && !saved.state.check.current_refused)
     }
+}
+
+fn tries(run: &RunView, step: StepName) -> u32 {
+    let step = run.steps.iter().find(|known| known.step == step);
+    step.map_or(0, |step| step.tries)
 }
 
 fn last_code(run: &RunView) -> Option<String> {

@@ -328,8 +328,9 @@ impl Error {
             }
             Self::Choice { run, parked: true, .. } => format!("`keywheel run show {run}` says what to do"),
             Self::Choice { run, option, .. } => format!(
-                "nothing was done; {option} is for a run that is parked: `keywheel run resume {run}` goes on with this one, and parks it if its target \
-                 keeps refusing; `keywheel run show {run}` says where it stands"
+                "nothing was done; {}: `keywheel run resume {run}` goes on with this one, and parks it if its target \
+                 keeps refusing; `keywheel run show {run}` says where it stands",
+                fits(option)
             ),
             Self::RotationGone { runs } => {
                 let ways: Vec<_> = runs.iter().map(RunView::removed_way_out).collect();
@@ -361,7 +362,8 @@ impl Error {
             }
             Self::Exists { .. } => "`init` never overwrites: use another folder".to_owned(),
             Self::RekeyInRuns { .. } => {
-                "nothing was changed; `keywheel run list --open` lists them: bring them to their end first".to_owned()
+                "nothing was changed; `keywheel run list --open` lists them: bring them to their end first, or so far that they only wait for consumers"
+                    .to_owned()
             }
             Self::StateThere { .. } => {
                 "nothing was touched; `--force` puts the backup in its place and keeps it beside".to_owned()
@@ -385,11 +387,26 @@ fn removed_words(runs: &[RunView]) -> String {
     words.join("; ")
 }
 
+/// Where an answer fits that does not fit everywhere.
+fn fits(option: &str) -> String {
+    let place = match option {
+        "--end-grace" | "--revoke-now" => {
+            "one whose new credential is current, and that waits for consumers (--revoke-now: if a login can prove that one)"
+        }
+        "--apply-current" => {
+            "a run that is parked, or whose new credential is current and that waits for consumers"
+        }
+        _ => "a run that is parked",
+    };
+    format!("{option} is for {place}")
+}
+
 /// What can be done about a run that is in the way.
 fn open_run_hint(run: &RunId, forward: bool) -> String {
     let rest = if forward {
         format!(
-            "it can only go forward: `keywheel run resume {run}` brings it to its end; if its target is gone for good, \
+            "it can only go forward: `keywheel run resume {run}` brings it to its end, once it has waited for consumers that may still use the old \
+             credential (--end-grace ends its grace, --revoke-now all of that wait); if its target is gone for good, \
              `keywheel run cancel {run} --give-up --reason TEXT` ends it as it stands"
         )
     } else {

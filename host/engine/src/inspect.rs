@@ -119,7 +119,7 @@ impl Engine {
                         list.push(attention(
                             &subject,
                             "the state was restored, and this secret has not been verified since",
-                            &format!("keywheel rotate {}", rotation.name),
+                            &format!("keywheel drift check {}", rotation.name),
                         ));
                     }
                     if let Some(untried) = self.inner.untried(rotation).await? {

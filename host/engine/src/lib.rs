@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod back;
 mod backup;
 mod capabilities;
 mod check;
@@ -42,6 +43,7 @@ mod untried;
 pub mod view;
 mod words;
 
+pub use back::RolledBack;
 pub use backup::{BackupView, Restore, RestoredView};
 pub use check::check_settings;
 pub use clock::SystemClock;

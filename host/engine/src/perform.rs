@@ -267,13 +267,14 @@ pub(crate) fn verdict(end: StepEnd) -> Result<Verdict, StepError> {
     }
 }
 
-/// The versions of a head as the machine sees them: one that points at older material is that material, and imported ones belong to nobody.
+/// The versions of a head as the machine sees them: one that points at older material is that material, and what a person has imported belongs to nobody.
 pub(crate) fn kept(head: &VaultHead) -> Vec<Kept> {
     let mut seen: Vec<Kept> = Vec::new();
     for version in &head.versions {
         let identity = identity(version);
         if seen.iter().all(|kept| kept.version != *identity) {
-            let imported = version.metadata.labels.origin == Origin::Imported;
+            let imported =
+                version.metadata.labels.origin == Origin::Imported && version.material_of.is_none();
             seen.push(Kept {
                 version: identity.clone(),
                 stage: version.stage,
@@ -284,7 +285,7 @@ pub(crate) fn kept(head: &VaultHead) -> Vec<Kept> {
     seen
 }
 
-fn identity(version: &VersionInfo) -> &VersionId {
+pub(crate) fn identity(version: &VersionInfo) -> &VersionId {
     version.material_of.as_ref().unwrap_or(&version.id)
 }
 

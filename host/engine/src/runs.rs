@@ -37,7 +37,9 @@ pub struct Order<'o> {
 /// What a person wants of a run that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
-    /// Go on, try again.
+    /// Go on where there is something to be done: nobody asks for more. For a timer.
+    GoOn,
+    /// Go on, try again; within the wait for consumers: see that the target still accepts current.
     Resume,
     /// Put the vault's current version on the target again, then go on.
     ApplyCurrent,
@@ -49,6 +51,10 @@ pub enum Wish {
     Cancel,
     /// Over as it stands, because its target is gone; nothing is asked of that any more.
     GiveUp,
+    /// Wait no longer for consumers than they have declared: the grace is over.
+    EndGrace,
+    /// Do not wait for consumers at all: the old credential dies now.
+    RevokeNow,
 }
 
 impl Wish {
@@ -64,6 +70,8 @@ impl Wish {
     /// Refuses an answer that does not fit where the run stands.
     fn check(self, state: &State) -> Result<(), Error> {
         let refused = match (self, self.choice()) {
+            (Self::EndGrace, _) if !state.can_end_wait(true) => "--end-grace",
+            (Self::RevokeNow, _) if !state.can_end_wait(false) => "--revoke-now",
             (Self::GiveUp, _) if !state.can_be_given_up() && !state.is_given_up() => "--give-up",
             (_, Some((choice, option))) if !state.takes(choice) => option,
             _ => return Ok(()),
@@ -79,12 +87,14 @@ impl Wish {
     /// Under which it stands in the audit trail.
     fn action(self) -> &'static str {
         match self {
-            Self::Resume => "run.resume",
+            Self::GoOn | Self::Resume => "run.resume",
             Self::ApplyCurrent => "run.apply-current",
             Self::AcceptHead => "run.accept-head",
             Self::RollBack => "run.rollback",
             Self::Cancel => "run.cancel",
             Self::GiveUp => "run.give-up",
+            Self::EndGrace => "run.end-grace",
+            Self::RevokeNow => "run.revoke-now",
         }
     }
 }
@@ -231,10 +241,17 @@ fn events_of(wish: Wish, state: &State) -> Vec<Event> {
         Wish::RollBack if unsaved => vec![Event::Recovered, Event::RollBack],
         Wish::Cancel if unsaved => vec![Event::Recovered, Event::Cancel],
         Wish::GiveUp if !state.is_given_up() => vec![Event::GiveUp],
-        Wish::Resume | Wish::GiveUp if parked => vec![Event::Resume(Choice::Retry)],
-        Wish::ApplyCurrent if parked => vec![Event::Resume(Choice::ApplyCurrent)],
-        Wish::AcceptHead if parked => vec![Event::Resume(Choice::AcceptHead)],
-        Wish::Resume | Wish::ApplyCurrent | Wish::AcceptHead | Wish::GiveUp => vec![Event::Recovered],
+        Wish::GiveUp if parked => vec![Event::Resume(Choice::Retry)],
+        Wish::Resume if state.takes(Choice::Retry) => vec![Event::Resume(Choice::Retry)],
+        Wish::ApplyCurrent => vec![Event::Resume(Choice::ApplyCurrent)],
+        Wish::AcceptHead => vec![Event::Resume(Choice::AcceptHead)],
+        Wish::EndGrace => vec![Event::EndWait {
+            spares_consumers: true,
+        }],
+        Wish::RevokeNow => vec![Event::EndWait {
+            spares_consumers: false,
+        }],
+        Wish::GoOn | Wish::Resume | Wish::GiveUp => vec![Event::Recovered],
         Wish::RollBack if parked => vec![Event::RollBack],
         Wish::RollBack => vec![Event::RollBack, Event::Recovered],
         Wish::Cancel if parked => vec![Event::Cancel],
@@ -377,7 +394,7 @@ impl Inner {
         let mut events = match wish {
             Wish::RollBack => vec![Event::RollBack],
             Wish::Cancel => vec![Event::Cancel],
-            Wish::Resume | Wish::ApplyCurrent | Wish::AcceptHead | Wish::GiveUp => Vec::new(),
+            _ => Vec::new(),
         };
         events.push(Event::Withdrawn { what });
         for event in events {

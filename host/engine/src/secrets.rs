@@ -1,11 +1,10 @@
-//! Secrets by name: listed, shown, imported, read, rolled back.
+//! Secrets by name: listed, shown, imported, read.
 
 use std::collections::BTreeMap;
 
 use keywheel_audit::Entry;
 use keywheel_capability::handle::{Alphabet, Labels};
 use keywheel_capability::mask::holds_weak;
-use keywheel_config::Rotation;
 use keywheel_failpoint::{Point, reach};
 use keywheel_model::{RunId, SecretBytes, SecretName, StepError, Trigger, Verdict, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest};
@@ -17,7 +16,6 @@ use crate::engine::{Engine, Inner, actor};
 use crate::journal::{LEASE, free_ghosts};
 use crate::labels::metadata;
 use crate::view::{RunView, SecretView, VersionView};
-use crate::words::way_past;
 use crate::{Error, Left, Order};
 
 /// Most bytes of an imported value.
@@ -206,57 +204,13 @@ impl Engine {
             .await?;
         Ok(self.inner.vault.read(name, &found.id).await?)
     }
-
-    /// Makes an older version current again: a new version that points at its material. Where a rotation has the secret, the target must
-    /// accept it first.
-    ///
-    /// # Errors
-    /// [`Error::NotBack`] when the target does not accept it, or cannot be asked; [`Error::OpenRun`].
-    pub async fn roll_back(&self, name: &SecretName, to: &VersionId) -> Result<VersionId, Error> {
-        let inner = &self.inner;
-        self.check_no_open_run(name).await?;
-        let head = inner.vault.head(name).await?;
-        if head.version(to).is_none() {
-            return Err(Error::NoVersion {
-                secret: name.clone(),
-                version: to.clone(),
-            });
-        }
-        if let Some(rotation) = inner.config.rotation_of(name) {
-            let identity = head
-                .version(to)
-                .and_then(|version| version.material_of.clone())
-                .unwrap_or_else(|| to.clone());
-            match inner.test_version(rotation, &identity).await? {
-                Ok(Verdict::Accepted) => {}
-                answer => return Err(not_back(rotation, to, answer)),
-            }
-        }
-        let run = RunId::fresh(inner.clock.now());
-        let by = inner.hold(&run, vec![LeaseKey::Secret(name.clone())]).await?;
-        let current = head.current().map(|version| version.id.clone());
-        let rider = audited("secret.rollback", name, Some(&run));
-        reach(Point::RollbackBefore);
-        let rolled = inner
-            .vault
-            .roll_back(&by, name, to, current.as_ref(), rider)
-            .await;
-        reach(Point::RollbackAfter);
-        inner.journal.release(&run, by.fence).await?;
-        let version = rolled?;
-        inner.retire(current.as_ref());
-        if let Some(rotation) = inner.config.rotation_of(name) {
-            inner.note_tried(rotation, &version).await?;
-        }
-        Ok(version)
-    }
 }
 
 impl Inner {
     /// The value that a run is to adopt, pending.
     async fn store_adopted(&self, run: &RunId, keys: &[LeaseKey], import: &Import) -> Result<(), Error> {
         let by = self.hold(run, keys.to_vec()).await?;
-        let rider = audited("secret.import", &import.name, Some(run));
+        let rider = audited("secret.import", &import.name, Some(run), None);
         reach(Point::PendingBefore);
         let stored = match pending(import) {
             Ok(pending) => self.vault.import(&by, pending, rider).await.map_err(Error::from),
@@ -292,14 +246,14 @@ impl Inner {
             expected_current: expected_current.clone(),
         };
         self.vault
-            .promote(by, promotion, audited("secret.import", &import.name, None))
+            .promote(by, promotion, audited("secret.import", &import.name, None, None))
             .await?;
         self.retire(expected_current.as_ref());
         Ok(version)
     }
 
     /// A short lease, for work outside of a driven run.
-    async fn hold(&self, run: &RunId, keys: Vec<LeaseKey>) -> Result<Author, Error> {
+    pub(crate) async fn hold(&self, run: &RunId, keys: Vec<LeaseKey>) -> Result<Author, Error> {
         let request = LeaseRequest {
             run: run.clone(),
             holder: actor(),
@@ -355,40 +309,18 @@ fn check_value(value: &SecretBytes) -> Result<(), Error> {
     Err(Error::Value { what })
 }
 
-fn audited(action: &'static str, name: &SecretName, run: Option<&RunId>) -> Rider {
+pub(crate) fn audited(
+    action: &'static str,
+    name: &SecretName,
+    run: Option<&RunId>,
+    reason: Option<&str>,
+) -> Rider {
     let mut entry = Entry::of_host(action, name.as_str(), "ok").by(actor());
+    if let Some(reason) = reason {
+        entry = entry.with(json!({ "reason": reason }));
+    }
     entry.run = run.cloned();
     Rider::new(move |tx| tx.audit(&entry).map(|_| ()))
-}
-
-/// Why a version does not become current again. One that the target refuses does not come back by anything that the vault can write.
-fn not_back(rotation: &Rotation, version: &VersionId, answer: Result<Verdict, StepError>) -> Error {
-    let (name, secret) = (&rotation.name, &rotation.secret);
-    let refused = format!(
-        "this changes the vault alone, and goes back only to a version that the target still takes: not to one that was revoked or overwritten there \
-         (`keywheel secret history {secret}` has each one's stage). `keywheel rotate {name}` makes a new credential"
-    );
-    let (found, way_out) = match answer {
-        Ok(Verdict::Unknown(why)) => (
-            format!("the target did not say whether it takes it: {why}"),
-            "try again when it answers".to_owned(),
-        ),
-        Ok(verdict) => (
-            format!("the target does not take it: {}", verdict_words(&verdict)),
-            refused,
-        ),
-        Err(error) => (
-            format!("the target could not be asked: {}: {}", error.code, error.message),
-            way_past(&error.code, &error.message, Some(rotation))
-                .unwrap_or_else(|| "try again when it can be asked".to_owned()),
-        ),
-    };
-    Error::NotBack {
-        rotation: name.clone(),
-        version: version.clone(),
-        found,
-        way_out,
-    }
 }
 
 pub(crate) fn verdict_words(verdict: &Verdict) -> String {

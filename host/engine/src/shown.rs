@@ -96,6 +96,7 @@ pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> Ru
         finished_at: row.finished,
         waits_until: described.waits_until,
         waits_for: described.waits_for,
+        waits_for_consumers: state.waits_for_consumers(),
         trouble: described
             .trouble
             .clone()
@@ -148,5 +149,6 @@ pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> Ru
         pending: state.roles.pending.clone(),
         previous: state.roles.previous.clone(),
         unproved: state.promoted && !state.proved,
+        proof_is_old: state.proof_is_old && state.settings.can_ask(),
     }
 }

@@ -67,8 +67,13 @@ impl Engine {
     /// # Errors
     /// [`Error::RekeyInRuns`]; as [`Engine::rewrap`]; a slot's key is missing.
     pub async fn rekey(&self, keys: Vec<Unlock>, without: Vec<String>) -> Result<RewrappedView, Error> {
-        // What a run has derived from the root for its target must be the same until its end.
-        let runs = self.open_runs().await?.len();
+        // What a run has derived from the root for its target must be the same until that is done. One that waits for consumers has done it: what it
+        // revokes afterwards was made before, as for every later run.
+        let runs = self.open_runs().await?;
+        let runs = runs
+            .iter()
+            .filter(|run| !run.waits_for_consumers || run.trouble.is_some())
+            .count();
         if runs > 0 {
             return Err(Error::RekeyInRuns { runs });
         }

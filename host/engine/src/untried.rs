@@ -130,6 +130,20 @@ impl Inner {
         })
     }
 
+    /// Whether other accounts have accepted a version, and never those that the rotation changes now.
+    pub(crate) async fn is_of_others(
+        &self,
+        rotation: &Rotation,
+        version: &VersionInfo,
+    ) -> Result<bool, Error> {
+        let plugin = self.plugin(&rotation.plugin)?;
+        let today = settings::principals(rotation, plugin.manifest());
+        let version = version.clone();
+        let known = move |reader: &Reader<'_>| Ok::<_, Error>(proofs(reader, &version)?);
+        let proofs = self.store.read(known).await?;
+        Ok(!proofs.is_empty() && !proofs.contains(&today))
+    }
+
     /// Notes that the accounts of a rotation have accepted a version.
     pub(crate) async fn note_tried(&self, rotation: &Rotation, version: &VersionId) -> Result<(), Error> {
         let plugin = self.plugin(&rotation.plugin)?;

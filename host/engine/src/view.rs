@@ -41,6 +41,8 @@ pub struct RunView {
     pub waits_until: Option<Timestamp>,
     /// What for, while it waits.
     pub waits_for: Option<&'static str>,
+    /// The new credential is current; what is left is the wait for consumers that may still use the old one.
+    pub waits_for_consumers: bool,
     /// What went wrong last, until the run gets past it.
     pub trouble: Option<Trouble>,
     /// What to do about that, or about the failure that ended it, where it is known.
@@ -67,6 +69,8 @@ pub struct RunView {
     pub previous: Option<VersionId>,
     /// Promoted without a login that proved it.
     pub unproved: bool,
+    /// It slept, or lost sight of the target, since a login proved what is current for it.
+    pub proof_is_old: bool,
 }
 
 impl RunView {

@@ -175,6 +175,9 @@ pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Optio
         "net.unsafe-stream" => {
             "no grant allows it: the plugin leaves the server's certificate unchecked, which is a fault of the plugin"
         }
+        "run.budget" => {
+            "look why logins failed; then wait, or raise `probes` in the rotation (an open run takes that): `run resume` tries at once"
+        }
         "policy.denied" => "write those lines if the plugin is to do this, and try again",
         "plugin.cpu" => {
             "is this machine overloaded? Try again; `cpu` in `[limits]` of keywheel.toml is how long a plugin may compute"

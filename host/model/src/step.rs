@@ -92,6 +92,8 @@ pub enum Trigger {
     Drift,
     /// The vault was restored (rule P2).
     Restore,
+    /// The value of an older version is to be current again.
+    Rollback,
 }
 
 /// The part a secret plays in a run.

@@ -35,7 +35,7 @@ use crate::{
 ///   write of an older run shows as a head that is not ours (the drift check writes the right one again).
 /// - `abandon`, `revoke`: stages in the rows; for `revoke` the old live version is disabled (never the newest), and the
 ///   sibling is disabled. Nothing is ever deleted: a deleted name cannot be written for days.
-/// - `roll_back`: the old version's value is read inside the back end and set as a new one; tags say of which. The trait
+/// - `roll_back`, `put_back`: the old version's value is read inside the back end and set as a new one; tags say of which. The trait
 ///   takes only ids, so that whoever calls needs no read access.
 /// - escrow and secret state stay in the embedded store: they never belong to a live name.
 ///
@@ -146,6 +146,18 @@ pub trait Vault: Send + Sync {
         name: &SecretName,
         to: &VersionId,
         expected_current: Option<&VersionId>,
+        rider: Rider,
+    ) -> Result<VersionId, Error>;
+
+    /// The same, but pending: for a run that has the target accept it before it promotes it.
+    ///
+    /// # Errors
+    /// [`Error::NoVersion`]; [`Error::Stage`] for a pending one, or while another one is pending; a stale fence.
+    async fn put_back(
+        &self,
+        by: &Author,
+        name: &SecretName,
+        to: &VersionId,
         rider: Rider,
     ) -> Result<VersionId, Error>;
 

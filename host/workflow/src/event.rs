@@ -27,8 +27,13 @@ pub enum Event {
     /// A person ends a run whose target is gone, as it stands: nothing more is asked of the target, and nothing is claimed about it. Ignored unless
     /// [`State::can_be_given_up`](crate::State::can_be_given_up).
     GiveUp,
-    /// A person looked at a parked run and wants it to go on.
+    /// A person wants a run that is parked, or waits for a time, to go on. One that waits for consumers proves current, and waits on.
     Resume(Choice),
+    /// A person ends the wait for consumers. Ignored unless [`State::can_end_wait`](crate::State::can_end_wait).
+    EndWait {
+        /// Only the grace ends: what consumers have declared is waited for still.
+        spares_consumers: bool,
+    },
     /// A consumer says that it uses this version.
     Reported {
         /// Its name in the configuration.
@@ -43,7 +48,7 @@ pub enum Event {
     },
 }
 
-/// How a person answers a parked run.
+/// How a person answers a run that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Choice {

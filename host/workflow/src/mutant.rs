@@ -58,6 +58,8 @@ pub enum Mutation {
     RevokedUnproved,
     /// Given up: the version that the target may have is abandoned, though it pushes current out.
     GivenUpForgotten,
+    /// A look at current within the wait for consumers ends that wait.
+    LookEndsWait,
     /// A run that slept ends well without asking the target whether current is still accepted.
     EndsUnproved,
 }

@@ -56,6 +56,12 @@ pub struct State {
     pub promoted: bool,
     /// Consumers may use the previous version until then: this run's after the promotion, an earlier run's before it.
     pub stale_until: Option<Timestamp>,
+    /// A person has ended the wait for them: it ends then at the latest.
+    #[serde(default)]
+    pub wait_ends: Option<Timestamp>,
+    /// A person wants to know within that wait whether the target still accepts current. It is waited on after the answer.
+    #[serde(default)]
+    pub looks: bool,
     /// Consumers that have reported the new version.
     pub reported: Vec<String>,
     /// Until when the target accepts the old credential by its own clock (class F).
@@ -306,7 +312,7 @@ impl State {
     pub fn set_back(&mut self, by: Duration) {
         self.settled_at = self.settled_at - by;
         self.believe_at = self.believe_at - by;
-        for until in [&mut self.pause_until, &mut self.stale_until] {
+        for until in [&mut self.pause_until, &mut self.stale_until, &mut self.wait_ends] {
             *until = until.map(|until| until - by);
         }
         match &mut self.doing {
@@ -340,6 +346,8 @@ impl State {
             proof_is_old: false,
             promoted: false,
             stale_until: None,
+            wait_ends: None,
+            looks: false,
             reported: Vec::new(),
             old_valid_until: None,
             seen: false,
@@ -365,15 +373,38 @@ impl State {
         self.settings.trigger == keywheel_model::Trigger::Adopt
     }
 
-    /// Whether a person may answer the parked run like this.
+    /// Whether the new credential is current, and the run waits for those who may still use the old one, or looks at current within that wait.
+    pub fn waits_for_consumers(&self) -> bool {
+        let looks = self.looks && self.parked.is_none() && !self.is_over();
+        self.promoted && (self.phase == Phase::Propagate || looks)
+    }
+
+    /// Until when it is waited for consumers that have not reported.
+    pub(crate) fn consumers_until(&self) -> Option<Timestamp> {
+        let until = self.stale_until? + Duration::from_millis(self.settings.grace_ms);
+        Some(self.wait_ends.map_or(until, |ends| until.min(ends)))
+    }
+
+    /// Whether a person may end that wait: of its grace alone, or also of the time in which consumers may not have read the new credential yet.
+    pub fn can_end_wait(&self, spares_consumers: bool) -> bool {
+        // Without a login this wait is all that tells a credential that works from one that does not.
+        self.waits_for_consumers() && (spares_consumers || self.proved || self.settings.can_ask())
+    }
+
+    /// Whether a person may answer the run like this where it stands: parked, or waiting for a time.
     pub fn takes(&self, choice: Choice) -> bool {
         let cause = self.parked.as_ref().map(|parked| parked.cause);
         if self.is_given_up() && choice != Choice::Retry {
             return false;
         }
         match choice {
-            Choice::Retry => cause.is_some(),
-            Choice::ApplyCurrent => cause.is_some() && self.can_apply_current(),
+            Choice::Retry => {
+                let waits = self.waits_for_consumers() || matches!(self.doing, Some(Effect::Sleep { .. }));
+                cause.is_some() || waits
+            }
+            Choice::ApplyCurrent => {
+                (cause.is_some() || self.waits_for_consumers()) && self.can_apply_current()
+            }
             // Anywhere else the head is not in doubt, and what the run has left on the target would be forgotten.
             Choice::AcceptHead => cause == Some(Cause::ByHand),
         }

@@ -46,6 +46,7 @@ impl Task {
             Path::Rotate | Path::First | Path::Admin => vec!["rotate", rotation, "--wait", "end"],
             Path::Adopt => vec!["secret", "import", secret, "-", "--wait", "end"],
             Path::Rollback => vec!["secret", "rollback", secret, &self.version],
+            Path::PutBack => vec!["secret", "rollback", secret, &self.version, "--wait", "end"],
         }
     }
 
@@ -192,6 +193,13 @@ impl Scene {
                 self.set_by_hand(&subject, &value)?;
                 task(subject, value, older.version.id)
             }
+            Path::PutBack => {
+                let subject = self.app.clone();
+                let older = self.older(&subject)?;
+                let value = older.value.context("the older version has no value")?;
+                self.tap.watch(self.watched(None))?;
+                task(subject, value, older.version.id)
+            }
         })
     }
 
@@ -259,7 +267,9 @@ impl Scene {
         let versions = self.tap.vault.versions(&task.subject.secret)?;
         let current = versions.into_iter().find(|held| held.version.stage == "current");
         Ok(match task.path {
-            Path::Rollback => current.is_some_and(|held| held.value.as_ref() == Some(&task.value)),
+            Path::Rollback | Path::PutBack => {
+                current.is_some_and(|held| held.value.as_ref() == Some(&task.value))
+            }
             _ => current.is_some(),
         })
     }

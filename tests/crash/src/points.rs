@@ -15,16 +15,19 @@ pub(crate) enum Path {
     Adopt,
     /// `secret rollback` to a version that the target has again.
     Rollback,
+    /// The same to one that a run has to put there.
+    PutBack,
     /// `rotate` of the administrator that rotates the others.
     Admin,
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Rotate,
         Self::First,
         Self::Adopt,
         Self::Rollback,
+        Self::PutBack,
         Self::Admin,
     ];
 
@@ -34,13 +37,14 @@ impl Path {
             Self::First => "first",
             Self::Adopt => "adopt",
             Self::Rollback => "rollback",
+            Self::PutBack => "put-back",
             Self::Admin => "admin",
         }
     }
 
     /// Whether it changes something on the target.
     fn changes(self) -> bool {
-        matches!(self, Self::Rotate | Self::First | Self::Admin)
+        matches!(self, Self::Rotate | Self::First | Self::PutBack | Self::Admin)
     }
 
     /// Whether it is a run that can be taken back. `first = "set"` has nothing to go back to: taken back, it leaves the account without a

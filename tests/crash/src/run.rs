@@ -158,7 +158,7 @@ fn on_each(
             threads.push(scope.spawn(move || {
                 let target = start().with_context(|| format!("{name} cannot be started"))?;
                 let mut scene = Scene::start(target, places)?;
-                for path in Path::ALL {
+                for path in scene.paths() {
                     scene
                         .measure(path)
                         .with_context(|| format!("{}, undisturbed", path.name()))?;
@@ -252,7 +252,7 @@ impl Session {
         let has_clock = keywheel_kit::faketime().is_ok();
         let mut cells = Vec::new();
         for point in Point::all() {
-            for path in Path::ALL {
+            for path in scene.paths() {
                 if matches!(point, Point::Clock(_)) && !has_clock {
                     continue;
                 }

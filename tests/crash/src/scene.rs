@@ -73,6 +73,14 @@ pub(crate) struct Places<'a> {
 }
 
 impl Scene {
+    /// The paths that its plugin can go. Of two accounts that are used in turn none is put back on the target.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = Path> + use<> {
+        let in_turn = self.app.accounts.len() > 1;
+        Path::ALL
+            .into_iter()
+            .filter(move |path| *path != Path::PutBack || !in_turn)
+    }
+
     /// Whether an undisturbed run of the path passes the point, if it is one of the host's own places.
     pub(crate) fn passes(&self, path: Path, point: Point) -> bool {
         let passed = |place| {

@@ -88,7 +88,7 @@ fn everything_but_the_backup_is_lost_and_the_rotation_recovers() {
     let _ = without.says(&[
         "vault slot add --key-file",
         "audit verify --checkpoint",
-        "next: keywheel rotate app-db",
+        "next: keywheel drift check",
     ]);
     let _ = host
         .run(&["rotate", "app-db"], "")

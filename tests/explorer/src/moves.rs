@@ -82,6 +82,8 @@ pub enum Move {
     Withdraw(usize),
     /// A person resumes.
     Resume(usize, Choice),
+    /// A person resumes a run that waits for a time, or has it put current on the target again within the wait for consumers.
+    Hurry(usize, Choice),
     /// A person answers a parked run: it is to stop, to be rolled back, or to be given up.
     Turn(usize, Wish),
     /// Somebody changes the credential on the target.
@@ -189,6 +191,11 @@ impl Rig<'_> {
             into.extend([Move::Cancel(worker), Move::RollBack(worker)]);
             if host.state.parked.is_none() && host.state.can_be_given_up() {
                 into.push(Move::GiveUp(worker));
+            }
+            if matches!(effect, Effect::Sleep { .. }) {
+                let all = [Choice::Retry, Choice::ApplyCurrent];
+                let taken = all.into_iter().filter(|choice| host.state.takes(*choice));
+                into.extend(taken.map(|choice| Move::Hurry(worker, choice)));
             }
             if !world.withdrawn {
                 into.push(Move::Withdraw(worker));
@@ -378,6 +385,7 @@ impl Rig<'_> {
             Move::Cancel(worker) => self.fault(&mut world, worker, &Event::Cancel)?,
             Move::RollBack(worker) => self.fault(&mut world, worker, &Event::RollBack)?,
             Move::GiveUp(worker) => self.fault(&mut world, worker, &Event::GiveUp)?,
+            Move::Hurry(worker, choice) => self.fault(&mut world, worker, &Event::Resume(choice))?,
             Move::Withdraw(worker) => {
                 world.withdrawn = true;
                 self.fault(&mut world, worker, &Event::Withdrawn { what: String::new() })?;

@@ -354,5 +354,11 @@ fn protocol() -> Vec<Mutant> {
             few(1, Scene::one("mutant", C::C)),
             I::SucceededEndsAccepted,
         ),
+        machine(
+            "a look at current ends the wait for consumers",
+            Mutation::LookEndsWait,
+            few(1, Scene::one("mutant", C::A)),
+            I::NoConsumerIsRefused,
+        ),
     ]
 }

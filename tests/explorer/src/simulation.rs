@@ -364,7 +364,12 @@ impl Simulation<'_> {
 fn is_fault(what: Move) -> bool {
     match what {
         Move::Effect(_, way) => way != Way::Well,
-        Move::Stall(..) | Move::Cancel(_) | Move::RollBack(_) | Move::GiveUp(_) | Move::Withdraw(_) => true,
+        Move::Stall(..)
+        | Move::Cancel(_)
+        | Move::RollBack(_)
+        | Move::GiveUp(_)
+        | Move::Hurry(..)
+        | Move::Withdraw(_) => true,
         _ => is_outside(what),
     }
 }

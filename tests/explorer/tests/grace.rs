@@ -2,7 +2,7 @@
 //! that it does not see the others.
 
 use keywheel_explorer::scene::Scene;
-use keywheel_model::{Effect as Reach, RunId, SlotClass, Timestamp, Trigger, VersionId};
+use keywheel_model::{Effect as Reach, Proof, RunId, SlotClass, Timestamp, Trigger, VersionId};
 use keywheel_workflow::{Consumer, Effect, Event, Phase, Report, State, step};
 
 const GRACE_MS: u64 = 1_000;
@@ -46,4 +46,42 @@ fn the_grace_is_waited_until_every_consumer_has_reported() {
 #[test]
 fn the_grace_is_waited_where_no_consumer_is_declared() {
     assert!(is_grace(after_telling(Vec::new(), &[]).as_ref()));
+}
+
+const STALE_MS: u64 = 500;
+
+/// A run that waits for a consumer that may use the old version for a while, and then for its grace; a person ends the wait.
+fn ended(spares_consumers: bool, proved: bool, evidence: Proof) -> State {
+    let mut settings = Scene::one("grace", SlotClass::A).settings(Trigger::Manual);
+    (settings.grace_ms, settings.evidence) = (GRACE_MS, evidence);
+    let mut state = State::new(RunId::from_number(1), settings);
+    state.roles.current = Some(VersionId::from_number(2));
+    (state.phase, state.reach, state.seen) = (Phase::Propagate, Reach::Applied, true);
+    (state.promoted, state.proved) = (true, proved);
+    state.stale_until = Some(Timestamp::from_unix_ms(STALE_MS));
+    let until = Timestamp::from_unix_ms(STALE_MS + GRACE_MS);
+    (state.op, state.doing, state.pause_until) = (1, Some(Effect::Sleep { until }), Some(until));
+    let event = Event::EndWait { spares_consumers };
+    step(&state, &event, Timestamp::from_unix_ms(1)).state
+}
+
+#[test]
+fn a_person_ends_the_grace_and_not_what_consumers_have_declared() {
+    let state = ended(true, true, Proof::Login);
+    assert_eq!(state.wait_ends, Some(Timestamp::from_unix_ms(STALE_MS)));
+    assert!(matches!(state.doing, Some(Effect::Lease)));
+}
+
+#[test]
+fn a_person_ends_all_of_the_wait() {
+    let state = ended(false, true, Proof::Login);
+    assert_eq!(state.wait_ends, Some(Timestamp::from_unix_ms(1)));
+}
+
+/// Where nothing asks the target the wait is what shows that the new credential works: no person ends that.
+#[test]
+fn a_wait_that_stands_for_a_proof_is_kept() {
+    let state = ended(false, false, Proof::None);
+    assert_eq!(state.wait_ends, None);
+    assert!(matches!(state.doing, Some(Effect::Sleep { .. })));
 }

@@ -148,6 +148,18 @@ impl Vault for Embedded {
         .await
     }
 
+    async fn put_back(
+        &self,
+        by: &Author,
+        name: &SecretName,
+        to: &VersionId,
+        rider: Rider,
+    ) -> Result<VersionId, Error> {
+        let (by, name, to) = (by.clone(), name.clone(), to.clone());
+        self.change(rider, move |vault, tx| vault.put_back_in(tx, &by, &name, &to))
+            .await
+    }
+
     async fn annotate(
         &self,
         by: &Author,

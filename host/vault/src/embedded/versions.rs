@@ -264,12 +264,32 @@ impl Embedded {
             return Err(stage(name, pending, "left aside by a rollback"));
         }
         expect_current(tx, name, expected_current)?;
-        let outputs = tx.outputs(&old.id)?;
-        let new = again(tx, by, &old, None)?;
-        for output in &outputs {
-            again(tx, by, output, Some(&new))?;
+        again_with_outputs(tx, by, &old, Stage::Current)
+    }
+
+    /// As [`crate::Vault::put_back`], within a transaction.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn put_back_in(
+        &self,
+        tx: &Transaction<'_>,
+        by: &Author,
+        name: &SecretName,
+        to: &VersionId,
+    ) -> Result<VersionId, Error> {
+        self.keyring()?;
+        fenced(tx, by, name)?;
+        let old = find(tx, name, to)?;
+        let material = old.material_of.clone().unwrap_or_else(|| old.id.clone());
+        let versions = tx.versions(name)?;
+        match versions.iter().find(|version| version.stage == Stage::Pending) {
+            Some(done) if done.run == by.run && done.material_of.as_ref() == Some(&material) => {
+                Ok(done.id.clone())
+            }
+            Some(pending) => Err(stage(name, pending, "put back beside another one")),
+            None => again_with_outputs(tx, by, &old, Stage::Pending),
         }
-        Ok(new)
     }
 
     /// As [`crate::Vault::annotate`], within a transaction.
@@ -291,19 +311,36 @@ impl Embedded {
     }
 }
 
-/// A new current version with the material of an old one.
+fn again_with_outputs(
+    tx: &Transaction<'_>,
+    by: &Author,
+    old: &Version,
+    at: Stage,
+) -> Result<VersionId, Error> {
+    let outputs = tx.outputs(&old.id)?;
+    let new = again(tx, by, old, None, at)?;
+    for output in &outputs {
+        again(tx, by, output, Some(&new), at)?;
+    }
+    Ok(new)
+}
+
+/// A new version with the material of an old one.
 fn again(
     tx: &Transaction<'_>,
     by: &Author,
     old: &Version,
     output_of: Option<&VersionId>,
+    at: Stage,
 ) -> Result<VersionId, Error> {
     let id = VersionId::fresh(tx.now());
-    replace_current(tx, &old.secret, &by.run)?;
+    if at == Stage::Current {
+        replace_current(tx, &old.secret, &by.run)?;
+    }
     tx.add_version(&NewVersion {
         id: id.clone(),
         secret: old.secret.clone(),
-        stage: Stage::Current,
+        stage: at,
         run: by.run.clone(),
         fence: by.fence,
         output_of: output_of.cloned(),

@@ -21,6 +21,7 @@ impl Work {
             Event::RollBack => self.on_wish(Wish::RollBack),
             Event::GiveUp => self.on_give_up(),
             Event::Resume(choice) => self.on_resume(*choice),
+            Event::EndWait { spares_consumers } => self.on_end_wait(*spares_consumers),
             Event::Reported { consumer, version } => {
                 self.state.roles.current.as_ref() == Some(version) && self.on_reported(consumer)
             }
@@ -240,7 +241,7 @@ impl Work {
     }
 
     fn on_resume(&mut self, choice: Choice) -> bool {
-        if !matches!(self.state.doing, Some(Effect::Park)) || !self.state.takes(choice) {
+        if !self.state.takes(choice) {
             return false;
         }
         self.note(
@@ -252,9 +253,22 @@ impl Work {
                 Choice::AcceptHead => "resume: the vault's head is right",
             },
         );
-        self.unpark();
+        let looks = self.state.waits_for_consumers();
+        if self.state.parked.is_some() {
+            self.unpark();
+        } else {
+            self.hurry();
+        }
         match choice {
+            Choice::Retry if looks && self.state.settings.can_ask() => {
+                self.state.looks = true;
+                self.go_in_doubt(Phase::ProveCurrent);
+            }
             Choice::Retry => {}
+            Choice::ApplyCurrent if looks => {
+                self.state.looks = true;
+                self.go_in_doubt(Phase::Repair);
+            }
             Choice::ApplyCurrent => {
                 self.state.check.restored = false;
                 self.state.check.park_after = false;
@@ -269,6 +283,29 @@ impl Work {
                 self.begin_check();
             }
         }
+        true
+    }
+
+    /// What is waited for is asked for again: whatever has still to pass is waited for all the same.
+    fn hurry(&mut self) {
+        self.lost_track();
+        self.state.pause_until = None;
+        self.state.trouble = None;
+    }
+
+    fn on_end_wait(&mut self, spares_consumers: bool) -> bool {
+        if !self.state.can_end_wait(spares_consumers) {
+            return false;
+        }
+        let (asked, until) = if spares_consumers {
+            ("end the grace", self.state.stale_until.unwrap_or(self.now))
+        } else {
+            ("revoke now", self.now)
+        };
+        self.note(NoteKind::Asked, None, asked);
+        let ends = self.state.wait_ends.map_or(until, |ends| ends.min(until));
+        self.state.wait_ends = Some(ends);
+        self.hurry();
         true
     }
 

@@ -51,6 +51,9 @@ impl Work {
                     self.begin_check();
                     return self.head_of_check(head);
                 }
+                Trigger::Rollback if !self.has_own_pending(head) => {
+                    return self.end(Ending::Cancelled, "it had not begun: no older value was put back");
+                }
                 _ => {}
             }
         }
@@ -132,6 +135,13 @@ impl Work {
                 "nothing is current yet: import the credential in use, or set first = \"set\"",
             );
         }
+    }
+
+    fn has_own_pending(&self, head: &Head) -> bool {
+        let is_own = |kept: &crate::Kept| kept.run.as_ref() == Some(&self.state.run);
+        head.versions
+            .iter()
+            .any(|kept| is_own(kept) && matches!(kept.stage, Stage::Pending | Stage::Current))
     }
 
     fn is_own(&self, head: &Head) -> bool {

@@ -93,7 +93,7 @@ impl Work {
             }
             Phase::ProveCurrent => {
                 self.state.proved = true;
-                self.go(Phase::Revoke);
+                self.proved_again(Phase::Revoke);
             }
             Phase::ProveDead => self.still_alive(),
             Phase::ProveUndone => self.go(Phase::Abandon),
@@ -254,12 +254,8 @@ impl Work {
         if self.state.promoted && !self.state.check.begun {
             self.state.proved = true;
             // Put on again before consumers have left the old one: they are still waited for.
-            let grace = std::time::Duration::from_millis(self.state.settings.grace_ms);
-            let waits = self
-                .state
-                .stale_until
-                .is_some_and(|until| self.now < until + grace);
-            return self.go(if waits { Phase::Propagate } else { Phase::Revoke });
+            let waits = self.state.consumers_until().is_some_and(|until| self.now < until);
+            return self.proved_again(if waits { Phase::Propagate } else { Phase::Revoke });
         }
         // Put on after what is pending, current may have pushed that where the next run would not look for it: that one makes its own.
         let back_to = if self.state.check.begun && self.state.roles.pending.is_none() {
@@ -279,6 +275,13 @@ impl Work {
         } else {
             self.go(Phase::Abandon);
         }
+    }
+
+    /// Current has shown itself after the promotion. A person who looked on the way has ended no wait by that.
+    fn proved_again(&mut self, next: Phase) {
+        let looked = std::mem::take(&mut self.state.looks);
+        let ends_wait = !looked || self.wrong(Mutation::LookEndsWait);
+        self.go(if ends_wait { next } else { Phase::Propagate });
     }
 
     fn repair_refused(&mut self) {

@@ -141,8 +141,7 @@ impl Work {
             }
         }
         self.state.reported.sort();
-        let grace = std::time::Duration::from_millis(self.state.settings.grace_ms);
-        let until = self.state.stale_until.unwrap_or(self.now) + grace;
+        let until = self.state.consumers_until().unwrap_or(self.now);
         let enough = self.all_reported() && self.state.proved;
         if self.now >= until || enough || self.wrong(Mutation::PreviousDroppedEarly) {
             self.propagated();

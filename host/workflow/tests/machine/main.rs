@@ -7,6 +7,7 @@
 )]
 
 mod one_try;
+mod put_back;
 mod set_back;
 
 use keywheel_model::{Epoch, Proof, SlotClass, Strategy, Trigger};

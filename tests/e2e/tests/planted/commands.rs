@@ -42,7 +42,7 @@ fn secrets(scene: &mut Scene) {
     }
     let versions = scene.host.versions("app/db");
     let (revoked, _) = versions.iter().find(|(_, stage)| stage == "revoked").unwrap();
-    let _ = scene.run(&format!("secret rollback app/db {revoked}"), "", 24);
+    let _ = scene.run(&format!("secret rollback app/db {revoked} --wait end"), "", 0);
     let _ = scene.run("target test app-db", "", 0);
     let _ = scene.run("target test app-redis -o json", "", 0);
     // A run that is left on its way, and taken back.

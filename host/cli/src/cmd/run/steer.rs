@@ -39,16 +39,47 @@ pub(crate) struct Resume {
     #[arg(required_unless_present = "all")]
     run: Option<String>,
     /// Every open run that needs no person, one after the other: for a timer
-    #[arg(long, conflicts_with_all = ["run", "apply_current", "accept_head"])]
+    #[arg(long, conflicts_with_all = ["run", "answer"])]
     all: bool,
     #[command(flatten)]
     how: How,
+    #[command(flatten)]
+    answer: Answer,
+}
+
+/// What is not said: try again; of a run that waits for consumers, see that the target still accepts current.
+#[derive(Debug, Args)]
+#[group(id = "answer", multiple = false)]
+#[expect(clippy::struct_excessive_bools, reason = "options of which one may be given")]
+struct Answer {
     /// Put the vault's current version on the target again first
-    #[arg(long, conflicts_with = "accept_head")]
+    #[arg(long)]
     apply_current: bool,
     /// The version that somebody wrote by hand is the right one
     #[arg(long)]
     accept_head: bool,
+    /// Wait for consumers no longer than they have declared (`stale`): the rest of the grace is over
+    #[arg(long, requires = "reason")]
+    end_grace: bool,
+    /// Revoke the old credential now, because it is in wrong hands: consumers that have not read the new one are locked out until they do
+    #[arg(long, requires = "reason")]
+    revoke_now: bool,
+}
+
+impl Answer {
+    fn wish(&self) -> Wish {
+        match self {
+            Self {
+                apply_current: true, ..
+            } => Wish::ApplyCurrent,
+            Self {
+                accept_head: true, ..
+            } => Wish::AcceptHead,
+            Self { end_grace: true, .. } => Wish::EndGrace,
+            Self { revoke_now: true, .. } => Wish::RevokeNow,
+            _ => Wish::Resume,
+        }
+    }
 }
 
 /// Stops one.
@@ -64,13 +95,8 @@ pub(crate) struct Cancel {
 /// # Errors
 /// There is no such run, or it is over.
 pub(crate) async fn resume(arguments: &Resume, context: &Context) -> Result<ExitCode, Failure> {
-    let wish = match (arguments.apply_current, arguments.accept_head) {
-        (true, _) => Wish::ApplyCurrent,
-        (_, true) => Wish::AcceptHead,
-        _ => Wish::Resume,
-    };
     match &arguments.run {
-        Some(run) => go_on(run, &arguments.how, wish, context).await,
+        Some(run) => go_on(run, &arguments.how, arguments.answer.wish(), context).await,
         None => resume_all(&arguments.how, context).await,
     }
 }
@@ -91,7 +117,7 @@ async fn resume_all(how: &How, context: &Context) -> Result<ExitCode, Failure> {
             &stop,
             &progress,
         );
-        let end = engine.go_on(&run.run, Wish::Resume, order).await;
+        let end = engine.go_on(&run.run, Wish::GoOn, order).await;
         drop(progress);
         match end {
             Ok((view, left)) => {
@@ -151,7 +177,7 @@ async fn go_on(run: &str, how: &How, wish: Wish, context: &Context) -> Result<Ex
     let is_as_wanted = match wish {
         Wish::RollBack | Wish::Cancel => matches!(view.state, RunWord::RolledBack | RunWord::Cancelled),
         Wish::GiveUp => view.state == RunWord::GivenUp,
-        Wish::Resume | Wish::ApplyCurrent | Wish::AcceptHead => false,
+        _ => false,
     };
     Ok(if is_as_wanted && left == Left::Ended {
         ExitCode::Ok
@@ -179,6 +205,9 @@ pub(crate) fn say_next(view: &RunView, left: Left, context: &Context) {
                 (true, _) if trouble.is_some() => format!(
                     "the new credential is current, and the run does not get on: {}; its next try is at {until}",
                     trouble.map_or_else(String::new, |trouble| format!("{}: {}", trouble.code, trouble.message))
+                ),
+                (true, _) if view.proof_is_old => format!(
+                    "the new credential is current; whether the target still takes it was not asked again; the run sleeps until {until} before it proves that, and before the old one is revoked"
                 ),
                 (true, Safety::NewValid) => format!(
                     "the new credential is current, and the only one that the target takes; the run sleeps until {until} before it proves that"

@@ -126,7 +126,7 @@ fn tell_what_is_next(restored: &RestoredView, config: &Config, output: Output) {
         ));
     }
     output.next("keywheel audit verify --checkpoint FILE, with the newest checkpoint that you have");
-    for rotation in &config.rotations {
-        output.next(&format!("keywheel rotate {}", rotation.name));
+    if !config.rotations.is_empty() {
+        output.next("keywheel drift check");
     }
 }
