@@ -263,6 +263,8 @@ impl Inner {
         let fence = self
             .store
             .write(move |tx| {
+                // Taken without this, they would not show any more that they bear a time ahead of now.
+                tx.set_leases_back(&request.keys, LEASE)?;
                 free_ghosts(tx, &request.keys)?;
                 tx.acquire_leases(&request)
             })

@@ -460,3 +460,38 @@ async fn vault_journal_and_audit_are_kept_together_or_not_at_all() {
     assert_eq!(rows.len(), 1, "the row of the failed change is gone");
     assert!(rows[0].seal.is_some(), "an open vault seals the trail");
 }
+
+#[tokio::test]
+async fn an_older_value_is_put_back_as_a_pending_version_of_its_run() {
+    let home = Home::new().await;
+    let first = rotate(&home, 1, "db", "one").await;
+    let second = rotate(&home, 2, "db", "two").await;
+    let by = home.author(3, &["db"]).await;
+    let put = |to: VersionId| {
+        let (vault, by) = (home.vault.clone(), by.clone());
+        async move { vault.put_back(&by, &name("db"), &to, Rider::none()).await }
+    };
+    let back = put(first.clone()).await.expect("put back");
+    assert_eq!(put(first.clone()).await.expect("repeated"), back);
+    assert_eq!(
+        stages(&home, "db").await,
+        [Stage::Pending, Stage::Current, Stage::Previous]
+    );
+    let value = home.vault.read(&name("db"), &back).await.expect("value");
+    assert_eq!(text(&value), "one");
+    let other = put(second.clone()).await.expect_err("beside another one");
+    assert_eq!(other.code(), "vault.stage");
+    let promotion = Promotion {
+        name: name("db"),
+        pending: back,
+        expected_current: Some(second),
+    };
+    home.vault
+        .promote(&by, promotion, Rider::none())
+        .await
+        .expect("promote");
+    assert_eq!(
+        stages(&home, "db").await,
+        [Stage::Current, Stage::Previous, Stage::Previous]
+    );
+}
