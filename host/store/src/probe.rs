@@ -34,10 +34,12 @@ impl Transaction<'_> {
         window: Duration,
     ) -> Result<u32, Error> {
         let since = (self.now - window).as_unix_ms();
-        let old = "DELETE FROM probe WHERE account = ?1 AND at <= ?2";
+        // The newest stay: a clock that jumps forward and is set right again must not make them forgotten.
+        let old = "DELETE FROM probe WHERE account = ?1 AND at <= ?2 AND rowid NOT IN
+                   (SELECT rowid FROM probe WHERE account = ?1 ORDER BY at DESC, rowid DESC LIMIT ?3)";
         self.connection
             .prepare_cached(old)?
-            .execute(params![account, since])?;
+            .execute(params![account, since, limit])?;
         let spent = self.probes(account, window)?;
         if spent >= limit {
             let free_at = if limit == 0 {

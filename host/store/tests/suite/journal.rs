@@ -319,6 +319,22 @@ async fn probes_of_an_account_are_limited_over_all_runs() {
     assert_eq!(spend(3).await.expect("the first one is old"), 0);
 }
 
+/// A clock that stood a day ahead for a while has made nothing forgotten.
+#[tokio::test]
+async fn probes_outlive_a_clock_that_jumps_forward_and_back() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (store, clock) = moving(&dir.path().join("state"));
+    let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
+    let spend =
+        |number: u64| store.write(move |tx| tx.spend_probe("db/app", &RunId::from_number(number), 3, hour));
+    assert_eq!(spend(1).await.expect("first"), 2);
+    assert_eq!(spend(2).await.expect("second"), 1);
+    clock.advance(day);
+    assert_eq!(spend(3).await.expect("tomorrow"), 2);
+    clock.set_back(day);
+    spend(4).await.expect_err("two of today and one of tomorrow");
+}
+
 #[tokio::test]
 async fn a_run_keeps_its_scratch_state_and_its_first_answers() {
     let dir = tempfile::tempdir().expect("directory");
