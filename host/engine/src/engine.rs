@@ -71,6 +71,11 @@ impl Engine {
         (!named.exists()).then_some(named)
     }
 
+    /// Whether it is sealed because that is how this host is meant to be: no key file is named, and each command asks for the passphrase.
+    pub fn needs_passphrase(&self) -> bool {
+        self.inner.vault.is_sealed() && key_file(&self.inner.config).is_none()
+    }
+
     pub(crate) async fn assemble(
         config: Config,
         clock: Arc<dyn Clock>,

@@ -62,4 +62,4 @@ pub use setup::{Begun, Setup, SetupDone};
 pub use slots::RewrappedView;
 pub use trail::{AuditQuery, AuditReport, SignedCheckpoint};
 pub use trust::examine_trust_file;
-pub use words::{KEY_FILE_IS_GONE, way_past};
+pub use words::{KEY_FILE_IS_GONE, NEEDS_PASSPHRASE, way_past};

@@ -209,7 +209,7 @@ impl Error {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Sealed => "`keywheel vault unseal`".to_owned(),
+            Self::Sealed => "run the command on a terminal: it asks for the passphrase, or the recovery identity".to_owned(),
             Self::NotInitialised => "`keywheel init`".to_owned(),
             Self::WrongKey { .. } => {
                 "use the key that was made with this state directory, or the recovery identity that `init` printed".to_owned()
