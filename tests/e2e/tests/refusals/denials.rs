@@ -102,6 +102,37 @@ fn a_plugin_that_calls_more_than_was_granted_does_not_run_until_it_is_granted() 
     subject.leaves_no_trace();
 }
 
+/// The plugin's `test` swallows what it is denied and answers that it does not know: the host has seen why.
+#[test]
+fn a_denial_while_an_import_is_verified_ends_it_at_once_with_the_lines_that_allow_it() {
+    let subject = Subject::new("deny_import");
+    subject.host.add_plugin("postgres", &[server().port()]);
+    let _ = subject.host.import("admin/db", server().admin_password()).ends(0);
+    let least = "plugin = \"postgres\"\ncapabilities = [\"core\", \"sql\"]\nhosts = []\nsecrets = [\"admin/db\", \"{secret}\"]\nreveal = []\n\n[shapes]\n";
+    fs::write(subject.host.file(GRANT), least).unwrap();
+    let mut output = subject.host.import("app/db", &subject.old).ends(41);
+    let mut denials = 0;
+    while output.code == 41 {
+        let run = subject
+            .host
+            .run(&["run", "show", "app-db", "-o", "json"], "")
+            .ends(10)
+            .json();
+        assert_eq!(run["parked"]["cause"], "withdrawn", "{run:#}");
+        let steps = run["steps"].as_array().unwrap();
+        let test = steps.iter().find(|step| step["step"] == "test").unwrap();
+        assert_eq!(test["tries"], denials + 1, "{run:#}");
+        write_lines(&subject.host, GRANT, &output.stdout);
+        output = subject.resume();
+        denials += 1;
+        assert!(denials < 20, "{output:?}");
+    }
+    let _ = output.ends(0);
+    assert!(denials > 0);
+    subject.is_as_before("adopted");
+    subject.leaves_no_trace();
+}
+
 /// A plugin whose code makes another statement than its manifest declares.
 fn undeclared() -> Vec<u8> {
     let mut bytes = fs::read(plugin_file("postgres")).unwrap();
