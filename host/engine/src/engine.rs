@@ -3,7 +3,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use keywheel_capability::capability::Capabilities;
-use keywheel_config::{Config, Rotation, Upgrades, Vault as VaultConfig};
+use keywheel_config::{Config, Place, Rotation, Upgrades, Vault as VaultConfig};
 use keywheel_model::{Clock, PluginName, RotationName, RunId, VersionId};
 use keywheel_plugin::{CacheOptions, Places, Plugin, Registry, Runtime, RuntimeOptions};
 use keywheel_policy::Policy;
@@ -258,10 +258,7 @@ pub(crate) async fn open_store(config: &Config, options: Options) -> Result<Stor
     let opened = blocking(move || Store::open_existing(&dir, options)).await?;
     opened.map_err(|source| match source {
         source @ keywheel_store::Error::NoState { .. } => Error::NoState {
-            named: match config.state_dir_place() {
-                Some(place) => format!("`state.dir` at {place}"),
-                None => "the default of `state.dir`".to_owned(),
-            },
+            named: named("state.dir", config.state_dir_place()),
             source,
         },
         source => source.into(),
@@ -313,5 +310,20 @@ async fn scan(config: &Config, runtime: &Arc<Runtime>) -> Result<Registry, Error
         Upgrades::SameGrants => keywheel_plugin::Upgrades::SameGrants,
     };
     let runtime = Arc::clone(runtime);
-    Ok(blocking(move || Registry::scan(&runtime, places, upgrades)).await??)
+    let scanned = blocking(move || Registry::scan(&runtime, places, upgrades)).await?;
+    scanned.map_err(|source| match source {
+        source @ keywheel_plugin::Error::NoFolder { .. } => Error::NoPlugins {
+            named: named("plugins.dir", config.plugins_dir_place()),
+            source,
+        },
+        source => source.into(),
+    })
+}
+
+/// A key of the configuration, and where it stands.
+fn named(key: &str, place: Option<Place>) -> String {
+    match place {
+        Some(place) => format!("`{key}` at {place}"),
+        None => format!("the default of `{key}`"),
+    }
 }

@@ -25,6 +25,15 @@ pub enum Error {
         #[source]
         source: keywheel_store::Error,
     },
+    /// There is no plugin folder where the configuration says.
+    #[error("plugins cannot be loaded: their folder is {named}")]
+    NoPlugins {
+        /// Where it is named.
+        named: String,
+        /// What is missing.
+        #[source]
+        source: keywheel_plugin::Error,
+    },
     /// The vault.
     #[error("the vault failed")]
     Vault(#[from] keywheel_vault::Error),
@@ -273,7 +282,7 @@ impl Error {
             Self::Config(problems) => problems.code(),
             Self::Store(error) | Self::NoState { source: error, .. } => error.code(),
             Self::Vault(error) => error.code(),
-            Self::Plugin(error) => error.code(),
+            Self::Plugin(error) | Self::NoPlugins { source: error, .. } => error.code(),
             Self::PluginUnusable { source, .. } => source.code(),
             Self::OpenToOthers { .. } => "config.open-to-others",
             Self::Policy(error) => error.code(),
@@ -309,7 +318,9 @@ impl Error {
         Some(match self {
             Self::Store(error) | Self::NoState { source: error, .. } => return error.hint(),
             Self::Vault(error) => return error.hint(),
-            Self::Plugin(error) | Self::OpenToOthers { source: error } => return error.hint(),
+            Self::Plugin(error) | Self::OpenToOthers { source: error } | Self::NoPlugins { source: error, .. } => {
+                return error.hint();
+            }
             Self::PluginUnusable { source, .. } => return source.hint(),
             Self::Policy(error) => return error.hint(),
             Self::NoRotation { .. } => "`keywheel config show` lists the rotations".to_owned(),

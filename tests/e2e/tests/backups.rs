@@ -155,7 +155,7 @@ fn a_state_that_is_there_is_kept_beside_and_the_epoch_is_above_both() {
     let _ = host.import("some/secret", "the value of before").ends(0);
     let kept = backup(&host, "kept.age");
     let again = host.run(&["vault", "backup", text(&kept)], "").ends(1);
-    let _ = again.says(&["vault.backup-file", "overwrite"]);
+    let _ = again.says(&["vault.backup-exists", "overwrite"]);
     for _ in 0..3 {
         let _ = host.run(&["vault", "restored"], "").ends(0);
     }
@@ -261,8 +261,8 @@ fn what_is_no_whole_backup_or_has_another_key_changes_nothing() {
     let _ = wrong.says(&["vault.wrong-key"]);
     let nowhere = host.outside("nowhere");
     let _ = restore(&host, &nowhere, &["--force"])
-        .ends(1)
-        .says(&["vault.backup-file"]);
+        .ends(23)
+        .says(&["vault.backup-missing"]);
 
     assert_eq!(host.read("some/secret", None), "a planted value, to be found");
     assert_eq!(epoch(&host), 0);
