@@ -188,6 +188,12 @@ pub enum Error {
         /// What is wrong with it; never the value.
         what: &'static str,
     },
+    /// A document in which a name stands twice in an object.
+    #[error("the value cannot be imported: {} stands twice in the same object of this JSON document", place.as_deref().unwrap_or("a name"))]
+    Doubled {
+        /// Its JSON pointer, where that tells nothing.
+        place: Option<String>,
+    },
     /// The secret is rotated, so that its versions are the rotation's.
     #[error("secret {secret} has a current version already")]
     AlreadyCurrent {
@@ -299,7 +305,7 @@ impl Error {
             Self::Mode { .. } => "rotation.mode",
             Self::Refused { .. } | Self::NotBack { .. } => "plan.refused",
             Self::Plan { .. } => "plan.failed",
-            Self::Value { .. } => "secret.value",
+            Self::Value { .. } | Self::Doubled { .. } => "secret.value",
             Self::AlreadyCurrent { .. } => "secret.already-current",
             Self::State { .. } => "run.state",
             Self::NewerState { .. } => "run.newer-state",
@@ -360,6 +366,9 @@ impl Error {
             }
             Self::Value { .. } => {
                 "give the value itself, as the target takes it: 1 byte to 64 KiB, without a NUL".to_owned()
+            }
+            Self::Doubled { .. } => {
+                "nothing was stored; take the wrong one out: readers do not agree on which of the two counts".to_owned()
             }
             Self::AlreadyCurrent { secret } => format!(
                 "`keywheel rotate` makes a new version; `keywheel secret history {secret}` lists what there is"
