@@ -198,6 +198,15 @@ fn a_secret_for_a_server_without_tls_is_not_sent_and_the_lines_that_allow_it_are
         .replace(&format!("port = {}", server.port()), &format!("port = {port}"))
         .replace("user = \"app\"", "user = \"app\"\ntransport = \"plaintext\"");
     host.configure(&text);
+    // What is granted by default is TLS, and the rotation has none.
+    host.drop_plugin("redis");
+    let add = ["plugin", "add", "redis", "--yes", "-o", "json"];
+    let added = host.run(&add, "").ends(0).says(&[
+        "rotation app-redis goes to its target in plaintext",
+        "write \"{/nodes/*/host}:{/nodes/*/port} plaintext\" in `hosts` of policies/redis.toml",
+    ]);
+    assert_eq!(added.json()["in-plaintext"][0], "app-redis");
+    fs::remove_file(host.file("policies/redis.toml")).unwrap();
     host.add_plugin("redis", &[port]);
     let _ = host.import("admin/redis", &admin).ends(0);
     // One of two problems before the adoption: its lines stand alone, to be copied.
@@ -205,6 +214,12 @@ fn a_secret_for_a_server_without_tls_is_not_sent_and_the_lines_that_allow_it_are
     assert!(
         plan.stdout.contains("problem: net.unsafe-stream: ")
             && plan.stdout.contains("plaintext\"]\n(use TLS"),
+        "{plan:?}"
+    );
+    let destination = format!("localhost port {port} plaintext");
+    let doubt = format!("{destination} (not granted: no secret is sent there)");
+    assert!(
+        plan.stdout.contains(&doubt) && !plan.stdout.contains(&format!("localhost port {port} tls")),
         "{plan:?}"
     );
     let grant = host.file("policies/redis.toml");
@@ -219,7 +234,12 @@ fn a_secret_for_a_server_without_tls_is_not_sent_and_the_lines_that_allow_it_are
         "hint: nothing was written; use TLS; or, to send secrets in plaintext",
     ]);
     write_lines(&host, "policies/redis.toml", &output.stderr);
-    let _ = host.run(&["plan", "app-redis"], "").ends(10);
+    let plan = host.run(&["plan", "app-redis"], "").ends(10);
+    assert!(
+        plan.stdout.contains(&destination) && !plan.stdout.contains("not granted"),
+        "{plan:?}"
+    );
+    assert!(!host.run(&add, "").ends(0).stderr.contains("in plaintext"));
     let _ = host.run(&["rotate", "app-redis", "--wait", "end"], "").ends(0);
     let new = host.read("app/redis", None);
     assert!(server.login("app", &new).unwrap().is_accepted());
