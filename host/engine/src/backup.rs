@@ -18,6 +18,11 @@ use crate::engine::{Engine, actor, blocking};
 use crate::restore::begin_epoch;
 use crate::slots::slot_added;
 
+/// What the folder is called in which a state is made before it takes its place: the state's name, and this.
+pub(crate) const RESTORING: &str = ".restoring";
+/// The same of a state that made room, with the time of the backup.
+const BEFORE: &str = ".before-restore-";
+
 /// A backup that was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -97,9 +102,7 @@ impl Restore {
     /// # Errors
     /// [`Error::StateThere`] without `force`; a host has the state; the key does not open the backup; it is damaged, or of a newer format.
     pub async fn run(self, config: &Config, clock: Arc<dyn Clock>) -> Result<RestoredView, Error> {
-        let dir = std::path::absolute(&config.state_dir).unwrap_or_else(|_| config.state_dir.clone());
-        // A link leads to another disk: what takes its place must be made there.
-        let dir = fs::canonicalize(&dir).unwrap_or(dir);
+        let dir = state_dir(config);
         let there = is_state(&dir);
         if there && !self.force {
             return Err(Error::StateThere { dir });
@@ -114,8 +117,7 @@ impl Restore {
             new_key_file: self.new_key_file,
         };
         let epoch = mark.set(&beside.path, clock, key).await?;
-        let before =
-            there.then(|| with_suffix(&dir, &format!(".before-restore-{}", contents.taken.as_unix_ms())));
+        let before = there.then(|| with_suffix(&dir, &format!("{BEFORE}{}", contents.taken.as_unix_ms())));
         let before = before.map(free_name);
         beside.take_place(&dir, before.as_deref())?;
         drop(held);
@@ -156,7 +158,7 @@ impl Mark {
 }
 
 /// Whether there is anything that must not be lost. The lock of a state that was never made is nothing.
-fn is_state(dir: &Path) -> bool {
+pub(crate) fn is_state(dir: &Path) -> bool {
     let Ok(entries) = fs::read_dir(dir) else {
         return dir.symlink_metadata().is_ok();
     };
@@ -171,7 +173,7 @@ struct Beside {
 impl Beside {
     fn make(dir: &Path) -> Result<Self, Error> {
         use std::os::unix::fs::DirBuilderExt as _;
-        let path = with_suffix(dir, ".restoring");
+        let path = with_suffix(dir, RESTORING);
         if path.symlink_metadata().is_ok() {
             // Of a restore that was interrupted, unless one is at work.
             drop(Held::take(&path)?);
@@ -224,7 +226,25 @@ impl Drop for Beside {
     }
 }
 
-fn with_suffix(dir: &Path, suffix: &str) -> PathBuf {
+/// Where the state is. A link leads to another disk: what takes its place must be made there.
+pub(crate) fn state_dir(config: &Config) -> PathBuf {
+    let dir = std::path::absolute(&config.state_dir).unwrap_or_else(|_| config.state_dir.clone());
+    fs::canonicalize(&dir).unwrap_or(dir)
+}
+
+/// The states that made room for a backup.
+pub(crate) fn kept_beside(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let prefix = with_suffix(dir, BEFORE);
+    let entries = dir.parent().and_then(|parent| fs::read_dir(parent).ok());
+    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+    paths.filter(move |path| {
+        path.as_os_str()
+            .as_encoded_bytes()
+            .starts_with(prefix.as_os_str().as_encoded_bytes())
+    })
+}
+
+pub(crate) fn with_suffix(dir: &Path, suffix: &str) -> PathBuf {
     let mut name = dir.as_os_str().to_owned();
     name.push(suffix);
     name.into()

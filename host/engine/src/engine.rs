@@ -13,6 +13,7 @@ use keywheel_vault::{Embedded, Unlock};
 use tokio::sync::OnceCell;
 
 use crate::grants::Grants;
+use crate::interrupted::Interrupted;
 use crate::journal::Journal;
 use crate::removed::Stray;
 use crate::{Error, capabilities};
@@ -259,6 +260,7 @@ pub(crate) async fn open_store(config: &Config, options: Options) -> Result<Stor
     opened.map_err(|source| match source {
         source @ keywheel_store::Error::NoState { .. } => Error::NoState {
             named: named("state.dir", config.state_dir_place()),
+            interrupted: Interrupted::find(config).map(|restore| (restore.words(), restore.way_out())),
             source,
         },
         source => source.into(),

@@ -17,10 +17,12 @@ pub enum Error {
     #[error("the store failed")]
     Store(#[from] keywheel_store::Error),
     /// There is no state where the configuration says.
-    #[error("the state cannot be opened: its folder is {named}")]
+    #[error("the state cannot be opened: its folder is {named}{}", interrupted.as_ref().map_or_else(String::new, |(words, _)| format!("; {words}")))]
     NoState {
         /// Where its folder is named.
         named: String,
+        /// What a restore that was interrupted has left there: the words, and the way out.
+        interrupted: Option<(String, String)>,
         /// What is missing.
         #[source]
         source: keywheel_store::Error,
@@ -322,6 +324,10 @@ impl Error {
     /// The way out.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::NoState {
+                interrupted: Some((_, way_out)),
+                ..
+            } => way_out.clone(),
             Self::Store(error) | Self::NoState { source: error, .. } => return error.hint(),
             Self::Vault(error) => return error.hint(),
             Self::Plugin(error) | Self::OpenToOthers { source: error } | Self::NoPlugins { source: error, .. } => {

@@ -7,6 +7,7 @@ use keywheel_workflow::RunWord;
 
 use crate::Error;
 use crate::engine::Engine;
+use crate::interrupted::Interrupted;
 use crate::view::{Attention, Diagnosis, RunView, VaultView};
 use crate::words::{KEY_FILE_IS_GONE, NEEDS_PASSPHRASE};
 
@@ -26,6 +27,9 @@ impl Engine {
                 path.display()
             );
             list.push(attention("vault", &what, KEY_FILE_IS_GONE));
+        }
+        if let Some(restore) = Interrupted::find(&self.inner.config) {
+            list.push(attention("state", &restore.words(), &restore.way_out()));
         }
         for run in self.open_runs().await? {
             list.push(attention_of_run(&run));
@@ -174,6 +178,11 @@ impl Engine {
         } else {
             healthy("vault", "it is open".to_owned())
         });
+        found.extend(Interrupted::find(&self.inner.config).map(|restore| Diagnosis {
+            result: "warning",
+            advice: Some(restore.way_out()),
+            ..healthy("state", restore.words())
+        }));
         self.diagnose_slots(&mut found).await?;
         self.diagnose_records(&mut found).await;
         found.push(self.diagnose_trail().await);

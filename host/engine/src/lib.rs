@@ -17,6 +17,7 @@ mod given_up;
 mod grants;
 mod hosts;
 mod inspect;
+mod interrupted;
 mod journal;
 mod labels;
 mod observe;

@@ -145,12 +145,17 @@ impl Held {
 
     /// The restore epoch of its database. `None` where there is none or it cannot be read: it may be why another state is to come.
     pub fn epoch(&self) -> Option<Epoch> {
-        let database = self.dir.join(DATABASE);
-        database
-            .is_file()
-            .then(|| meta::epoch_of(&database).ok())
-            .flatten()
+        epoch_of(&self.dir)
     }
+}
+
+/// The restore epoch of the database in a directory, without a lock: of one that no host has. `None` where there is none or it cannot be read.
+pub fn epoch_of(dir: &Path) -> Option<Epoch> {
+    let database = dir.join(DATABASE);
+    database
+        .is_file()
+        .then(|| meta::epoch_of(&database).ok())
+        .flatten()
 }
 
 fn lock(dir: &Path) -> Result<File, Error> {

@@ -33,7 +33,7 @@ mod version;
 mod writer;
 
 pub use error::Error;
-pub use files::{DATABASE, Held};
+pub use files::{DATABASE, Held, epoch_of};
 pub use intent::{Intent, IntentOutcome, IntentRow};
 pub use lease::{Lease, LeaseKey, LeaseRequest};
 pub use open::{Options, Store};
