@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use keywheel_capability::capability::Capabilities;
@@ -277,7 +277,7 @@ fn start_runtime(config: &Config, vault: &Embedded) -> Result<Arc<Runtime>, Erro
     // Without its key nothing in the cache can be believed: a sealed host compiles.
     let cache = match vault.sub_key("plugin-cache") {
         Ok(key) => Some(CacheOptions {
-            folder: config.state_dir.join("compiled"),
+            folder: compiled(config),
             key,
         }),
         Err(keywheel_vault::Error::Sealed) => None,
@@ -285,6 +285,23 @@ fn start_runtime(config: &Config, vault: &Embedded) -> Result<Arc<Runtime>, Erro
     };
     let limits = limits(config);
     Ok(Runtime::new(RuntimeOptions { limits, cache })?)
+}
+
+/// Where compiled plugins are kept.
+fn compiled(config: &Config) -> PathBuf {
+    config.state_dir.join("compiled")
+}
+
+/// Takes compiled plugins away, to be compiled again: with the vault's root the key changes that says that this host wrote them.
+pub(crate) async fn forget_compiled(config: &Config) -> Result<(), Error> {
+    let folder = compiled(config);
+    blocking(move || {
+        for file in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            // One that stays is not believed, and said so where it would be used.
+            let _ = std::fs::remove_file(file.path());
+        }
+    })
+    .await
 }
 
 pub(crate) fn limits(config: &Config) -> keywheel_plugin::Limits {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::Error;
-use crate::engine::{Engine, actor};
+use crate::engine::{Engine, actor, forget_compiled};
 use crate::view::SlotView;
 
 /// What was wrapped anew.
@@ -75,6 +75,8 @@ impl Engine {
         let entry = Entry::of_host("vault.rekey", "vault", "ok")
             .by(actor())
             .with(json!({"dropped": without}));
+        // Before, so that one who is killed between the two is not told that a stranger wrote them.
+        forget_compiled(self.config()).await?;
         let rewrapped = self.vault().rekey(keys, without, riding(entry)).await?;
         self.rewrapped(rewrapped)
     }
