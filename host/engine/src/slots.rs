@@ -1,7 +1,7 @@
 //! The vault's key slots, each change with its audit row.
 
 use keywheel_audit::{Entry, PublicKey};
-use keywheel_vault::{NewSlot, Rewrapped, Rider, Unlock};
+use keywheel_vault::{NewSlot, Rewrapped, Rider, SlotInfo, Unlock};
 use serde::Serialize;
 use serde_json::json;
 
@@ -28,15 +28,7 @@ impl Engine {
     /// The store.
     pub async fn slots(&self) -> Result<Vec<SlotView>, Error> {
         let slots = self.vault().slots().await?;
-        Ok(slots
-            .into_iter()
-            .map(|slot| SlotView {
-                slot: slot.id,
-                kind: slot.kind,
-                created_at: slot.created,
-                fault: slot.fault,
-            })
-            .collect())
+        Ok(slots.into_iter().map(SlotView::from).collect())
     }
 
     /// Adds a slot; its name.
@@ -98,6 +90,17 @@ impl Engine {
             .by(actor())
             .with(json!({"slot": slot}));
         Ok(self.vault().remove_slot(slot, riding(entry)).await?)
+    }
+}
+
+impl From<SlotInfo> for SlotView {
+    fn from(slot: SlotInfo) -> Self {
+        Self {
+            slot: slot.id,
+            kind: slot.kind,
+            created_at: slot.created,
+            fault: slot.fault,
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 mod backup;
 mod error;
 mod files;
+mod glance;
 mod intent;
 mod lease;
 mod meta;

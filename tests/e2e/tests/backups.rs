@@ -155,7 +155,7 @@ fn a_state_that_is_there_is_kept_beside_and_the_epoch_is_above_both() {
     let host = Host::init();
     let _ = host.import("some/secret", "the value of before").ends(0);
     let kept = backup(&host, "kept.age");
-    let again = host.run(&["vault", "backup", text(&kept)], "").ends(1);
+    let again = host.run(&["vault", "backup", text(&kept)], "").ends(24);
     let _ = again.says(&["vault.backup-exists", "overwrite"]);
     for _ in 0..3 {
         let _ = host.run(&["vault", "restored"], "").ends(0);
@@ -400,4 +400,62 @@ fn a_restore_that_was_killed_is_told_of_until_another_one_has_cleared_up_after_i
     let _ = restore(&host, &kept, &[]).ends(0);
     assert!(!Path::new(&left).exists());
     assert_eq!(host.read("some/secret", None), "of the backup");
+}
+
+#[test]
+fn a_backup_from_before_a_rekey_says_that_its_keys_are_back_and_which_they_are() {
+    let host = Host::init();
+    let second = host.outside("second.key");
+    let _ = host
+        .run(&["vault", "slot", "add", "--key-file", text(&second)], "")
+        .ends(0);
+    let _ = host.import("some/secret", "a value").ends(0);
+    let old = backup(&host, "old.age");
+    let slots = |restored: &Value| -> Vec<String> {
+        let slots = restored["slots"].as_array().unwrap().iter();
+        slots
+            .map(|slot| slot["slot"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    // A restore that takes nothing back says nothing of it.
+    let same = restore(&host, &old, &["--force", "-o", "json"]).ends(0);
+    assert!(!same.stderr.contains("rekey"), "{same:?}");
+    let same = same.json();
+    assert!(
+        same["rekeyed-at"].is_null() && same["slots-back"] == serde_json::json!([]),
+        "{same}"
+    );
+    assert_eq!(slots(&same), ["key-file-1", "key-file-2", "recovery"]);
+
+    let _ = host
+        .run(&["vault", "slot", "remove", "key-file-2", "--yes"], "")
+        .ends(0);
+    let _ = host.run(&["vault", "rekey", "--yes"], "").ends(0);
+    let new = backup(&host, "new.age");
+    for words in [&["--force"][..], &["--force", "-o", "json"]] {
+        let _ = restore(&host, &new, &["--force"]).ends(0);
+        let back = restore(&host, &old, words).ends(0).says(&[
+            "the backup is older than the last rekey (",
+            "slot key-file-2 was taken out after the backup was made, and its key opens the vault again",
+            "next: keywheel vault rekey",
+        ]);
+        if words.len() == 1 {
+            let opens = "opens with:     key-file-1, key-file-2, recovery";
+            assert!(back.stdout.contains(opens), "{back:?}");
+        } else {
+            let back = back.json();
+            assert!(back["rekeyed-at"].is_number(), "{back}");
+            assert_eq!(back["slots-back"], serde_json::json!(["key-file-2"]));
+            assert_eq!(slots(&back), ["key-file-1", "key-file-2", "recovery"]);
+        }
+    }
+    // It is true: that key opens it.
+    fs::copy(&second, host.outside("kept.key")).unwrap();
+    fs::rename(host.file("vault.key"), host.outside("first.key")).unwrap();
+    fs::rename(host.outside("kept.key"), host.file("vault.key")).unwrap();
+    assert_eq!(host.read("some/secret", None), "a value");
+    // Without a state to compare it with nobody can say; then it says that.
+    fs::remove_dir_all(host.file("state")).unwrap();
+    let alone = restore(&host, &old, &[]).ends(0);
+    let _ = alone.says(&["there was no state to compare it with"]);
 }
