@@ -259,8 +259,9 @@ pub(crate) async fn open_store(config: &Config, options: Options) -> Result<Stor
     let opened = blocking(move || Store::open_existing(&dir, options)).await?;
     opened.map_err(|source| match source {
         source @ keywheel_store::Error::NoState { .. } => Error::NoState {
-            named: named("state.dir", config.state_dir_place()),
-            interrupted: Interrupted::find(config).map(|restore| (restore.words(), restore.way_out())),
+            named: named("`state.dir`", config.state_dir_place()),
+            interrupted: Interrupted::find(config)
+                .map(|restore| Box::new((restore.words(), restore.way_out()))),
             source,
         },
         source => source.into(),
@@ -332,8 +333,8 @@ async fn scan(config: &Config, runtime: &Arc<Runtime>) -> Result<Registry, Error
     let scanned = blocking(move || Registry::scan(&runtime, places, upgrades)).await?;
     scanned.map_err(|source| match source {
         source @ keywheel_plugin::Error::NoFolder { .. } => Error::NoPlugins {
-            named: named("plugins.dir", config.plugins_dir_place()),
-            source,
+            named: named("`plugins.dir`", config.plugins_dir_place()),
+            source: Box::new(source),
         },
         source => source.into(),
     })
@@ -342,7 +343,7 @@ async fn scan(config: &Config, runtime: &Arc<Runtime>) -> Result<Registry, Error
 /// A key of the configuration, and where it stands.
 fn named(key: &str, place: Option<Place>) -> String {
     match place {
-        Some(place) => format!("`{key}` at {place}"),
-        None => format!("the default of `{key}`"),
+        Some(place) => format!("{key} at {place}"),
+        None => format!("the default of {key}"),
     }
 }

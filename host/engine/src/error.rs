@@ -17,12 +17,12 @@ pub enum Error {
     #[error("the store failed")]
     Store(#[from] keywheel_store::Error),
     /// There is no state where the configuration says.
-    #[error("the state cannot be opened: its folder is {named}{}", interrupted.as_ref().map_or_else(String::new, |(words, _)| format!("; {words}")))]
+    #[error("the state cannot be opened: its folder is {named}{}", interrupted.as_ref().map_or_else(String::new, |restore| format!("; {}", restore.0)))]
     NoState {
         /// Where its folder is named.
         named: String,
         /// What a restore that was interrupted has left there: the words, and the way out.
-        interrupted: Option<(String, String)>,
+        interrupted: Option<Box<(String, String)>>,
         /// What is missing.
         #[source]
         source: keywheel_store::Error,
@@ -34,7 +34,7 @@ pub enum Error {
         named: String,
         /// What is missing.
         #[source]
-        source: keywheel_plugin::Error,
+        source: Box<keywheel_plugin::Error>,
     },
     /// The vault.
     #[error("the vault failed")]
@@ -290,7 +290,8 @@ impl Error {
             Self::Config(problems) => problems.code(),
             Self::Store(error) | Self::NoState { source: error, .. } => error.code(),
             Self::Vault(error) => error.code(),
-            Self::Plugin(error) | Self::NoPlugins { source: error, .. } => error.code(),
+            Self::Plugin(error) => error.code(),
+            Self::NoPlugins { source, .. } => source.code(),
             Self::PluginUnusable { source, .. } => source.code(),
             Self::OpenToOthers { .. } => "config.open-to-others",
             Self::Policy(error) => error.code(),
@@ -325,14 +326,13 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoState {
-                interrupted: Some((_, way_out)),
+                interrupted: Some(restore),
                 ..
-            } => way_out.clone(),
+            } => restore.1.clone(),
             Self::Store(error) | Self::NoState { source: error, .. } => return error.hint(),
             Self::Vault(error) => return error.hint(),
-            Self::Plugin(error) | Self::OpenToOthers { source: error } | Self::NoPlugins { source: error, .. } => {
-                return error.hint();
-            }
+            Self::Plugin(error) | Self::OpenToOthers { source: error } => return error.hint(),
+            Self::NoPlugins { source, .. } => return source.hint(),
             Self::PluginUnusable { source, .. } => return source.hint(),
             Self::Policy(error) => return error.hint(),
             Self::NoRotation { .. } => "`keywheel config show` lists the rotations".to_owned(),
