@@ -27,15 +27,18 @@ impl Node {
 
 /// Every value of a document, the inner ones after the outer. `None`: it is no document, or a name stands twice in an object.
 pub(crate) fn scan(text: &[u8]) -> Option<Vec<Node>> {
-    let mut scanner = Scanner {
-        text: std::str::from_utf8(text).ok()?.as_bytes(),
-        at: 0,
-        nodes: Vec::new(),
-    };
-    scanner.space();
-    scanner.value(String::new(), 0)?;
-    scanner.space();
-    (scanner.at == text.len()).then_some(scanner.nodes)
+    let mut scanner = Scanner::of(text)?;
+    scanner.document()?;
+    Some(scanner.nodes)
+}
+
+/// Where the first name is that stands twice in its object: which of the two counts, readers do not agree on.
+pub(crate) fn doubled(text: &[u8]) -> Option<String> {
+    let mut scanner = Scanner::of(text)?;
+    match scanner.document() {
+        Some(()) => None,
+        None => scanner.doubled,
+    }
 }
 
 /// The value of a string at a pointer.
@@ -56,9 +59,26 @@ struct Scanner<'t> {
     text: &'t [u8],
     at: usize,
     nodes: Vec<Node>,
+    doubled: Option<String>,
 }
 
-impl Scanner<'_> {
+impl<'t> Scanner<'t> {
+    fn of(text: &'t [u8]) -> Option<Self> {
+        Some(Self {
+            text: std::str::from_utf8(text).ok()?.as_bytes(),
+            at: 0,
+            nodes: Vec::new(),
+            doubled: None,
+        })
+    }
+
+    fn document(&mut self) -> Option<()> {
+        self.space();
+        self.value(String::new(), 0)?;
+        self.space();
+        (self.at == self.text.len()).then_some(())
+    }
+
     fn peek(&self) -> Option<u8> {
         self.text.get(self.at).copied()
     }
@@ -102,16 +122,15 @@ impl Scanner<'_> {
         }
         loop {
             let name = self.string()?;
-            if !names.insert(name.clone()) {
+            let inner = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+            if !names.insert(name) {
+                self.doubled = Some(inner);
                 return None;
             }
             self.space();
             self.take(b':')?;
             self.space();
-            self.value(
-                format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1")),
-                depth + 1,
-            )?;
+            self.value(inner, depth + 1)?;
             self.space();
             if self.take(b'}').is_some() {
                 return Some(());
@@ -192,6 +211,19 @@ mod tests {
         );
         assert_eq!(string_at(text, "/a~1b/1").unwrap().expose(), b"x\"y");
         assert!(string_at(text, "/c/d").is_none());
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_found_where_it_is() {
+        for (text, place) in [
+            (r#"{"a":1,"a":2}"#, Some("/a")),
+            (r#"{"x":{"a\/b":1,"a\u002fb":2}}"#, Some("/x/a~1b")),
+            (r#"[{"a":1},{"a":2}]"#, None),
+            (r#"{"a":1,"a""#, Some("/a")),
+            (r#"{"a":1"#, None),
+        ] {
+            assert_eq!(doubled(text.as_bytes()).as_deref(), place, "{text}");
+        }
     }
 
     #[test]

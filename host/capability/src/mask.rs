@@ -21,7 +21,7 @@ use crate::json;
 use crate::state::HostState;
 
 pub use hold::{Hit, HoldBack};
-pub use twice::copies;
+pub use twice::{copies, doubled};
 pub use weak::{holds_weak, is_weak};
 
 /// The shortest value that is scanned for, in bytes.

@@ -34,6 +34,11 @@ impl Config {
         self.document.place_of("/state/dir")
     }
 
+    /// Where `plugins.dir` stands in the file; `None` where the default counts.
+    pub fn plugins_dir_place(&self) -> Option<Place> {
+        self.document.place_of("/plugins/dir")
+    }
+
     /// The rotation of that name.
     pub fn rotation(&self, name: &RotationName) -> Option<&Rotation> {
         self.rotations.iter().find(|rotation| rotation.name == *name)

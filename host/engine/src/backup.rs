@@ -8,7 +8,7 @@ use keywheel_audit::Entry;
 use keywheel_config::Config;
 use keywheel_model::{Clock, Epoch, Timestamp};
 use keywheel_store::{DATABASE, Held, Options, Store};
-use keywheel_vault::{BackupKey, Embedded, NewSlot, Unlock};
+use keywheel_vault::{BackupKey, Embedded, NewSlot, SlotInfo, Unlock};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Serialize;
 use serde_json::json;
@@ -17,6 +17,12 @@ use crate::Error;
 use crate::engine::{Engine, actor, blocking};
 use crate::restore::begin_epoch;
 use crate::slots::slot_added;
+use crate::view::SlotView;
+
+/// What the folder is called in which a state is made before it takes its place: the state's name, and this.
+pub(crate) const RESTORING: &str = ".restoring";
+/// The same of a state that made room, with the time of the backup.
+const BEFORE: &str = ".before-restore-";
 
 /// A backup that was written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,6 +54,12 @@ pub struct RestoredView {
     pub epoch: Epoch,
     /// Where the state that was there before is kept.
     pub before: Option<PathBuf>,
+    /// What opens the vault now.
+    pub slots: Vec<SlotView>,
+    /// When the state that was there before got another root key, if that was after the backup was taken: the one of before is back.
+    pub rekeyed_at: Option<Timestamp>,
+    /// Slots that were taken out of the state that was there before, after the backup was taken: their keys open the vault again.
+    pub slots_back: Vec<String>,
 }
 
 /// What is to be put back.
@@ -97,25 +109,26 @@ impl Restore {
     /// # Errors
     /// [`Error::StateThere`] without `force`; a host has the state; the key does not open the backup; it is damaged, or of a newer format.
     pub async fn run(self, config: &Config, clock: Arc<dyn Clock>) -> Result<RestoredView, Error> {
-        let dir = std::path::absolute(&config.state_dir).unwrap_or_else(|_| config.state_dir.clone());
-        // A link leads to another disk: what takes its place must be made there.
-        let dir = fs::canonicalize(&dir).unwrap_or(dir);
+        let dir = state_dir(config);
         let there = is_state(&dir);
         if there && !self.force {
             return Err(Error::StateThere { dir });
         }
         let held = there.then(|| Held::take(&dir)).transpose()?;
         let above = held.as_ref().and_then(Held::epoch).unwrap_or_default();
+        let rekeyed_at = held.as_ref().and_then(|held| held.last_of("vault.rekey"));
+        let slots_before = held.as_ref().and_then(Held::slots);
         let beside = Beside::make(&dir)?;
         let (contents, key) = Embedded::unpack(&self.file, self.key, &beside.path.join(DATABASE)).await?;
+        let rekeyed_at = rekeyed_at.filter(|at| *at > contents.taken);
+        let backup = json!({"taken": contents.taken, "sha256": contents.sha256});
         let mark = Mark {
             above,
-            why: json!({"reason": self.reason, "backup": {"taken": contents.taken, "sha256": contents.sha256}}),
+            why: json!({"reason": self.reason, "backup": backup, "rekeyed": rekeyed_at}),
             new_key_file: self.new_key_file,
         };
-        let epoch = mark.set(&beside.path, clock, key).await?;
-        let before =
-            there.then(|| with_suffix(&dir, &format!(".before-restore-{}", contents.taken.as_unix_ms())));
+        let (epoch, slots) = mark.set(&beside.path, clock, key).await?;
+        let before = there.then(|| with_suffix(&dir, &format!("{BEFORE}{}", contents.taken.as_unix_ms())));
         let before = before.map(free_name);
         beside.take_place(&dir, before.as_deref())?;
         drop(held);
@@ -125,8 +138,20 @@ impl Restore {
             taken_at: contents.taken,
             epoch,
             before,
+            slots_back: slots_back(&slots, slots_before, contents.taken),
+            slots: slots.into_iter().map(SlotView::from).collect(),
+            rekeyed_at,
         })
     }
+}
+
+/// The slots of the backup that the state of before had no more. One that is made for this restore is none of them.
+fn slots_back(slots: &[SlotInfo], before: Option<Vec<String>>, taken: Timestamp) -> Vec<String> {
+    let Some(before) = before else { return Vec::new() };
+    let back = slots
+        .iter()
+        .filter(|slot| slot.created <= taken && !before.contains(&slot.id));
+    back.map(|slot| slot.id.clone()).collect()
 }
 
 /// What is done to a state that was unpacked, before it takes its place.
@@ -137,8 +162,13 @@ struct Mark {
 }
 
 impl Mark {
-    /// Opens it, sees that it is sound, and begins the epoch; then it is closed again.
-    async fn set(self, dir: &Path, clock: Arc<dyn Clock>, key: BackupKey) -> Result<Epoch, Error> {
+    /// Opens it, sees that it is sound, and begins the epoch; then it is closed again. With what opens it from now on.
+    async fn set(
+        self,
+        dir: &Path,
+        clock: Arc<dyn Clock>,
+        key: BackupKey,
+    ) -> Result<(Epoch, Vec<SlotInfo>), Error> {
         let (options, at) = (Options::new(clock), dir.to_owned());
         let store = blocking(move || Store::open_existing(&at, options)).await??;
         store.check().await?;
@@ -151,12 +181,12 @@ impl Mark {
             let entry = slot_added("key-file");
             vault.add_slot(NewSlot::KeyFile(file), entry).await?;
         }
-        Ok(epoch)
+        Ok((epoch, vault.slots().await?))
     }
 }
 
 /// Whether there is anything that must not be lost. The lock of a state that was never made is nothing.
-fn is_state(dir: &Path) -> bool {
+pub(crate) fn is_state(dir: &Path) -> bool {
     let Ok(entries) = fs::read_dir(dir) else {
         return dir.symlink_metadata().is_ok();
     };
@@ -171,7 +201,7 @@ struct Beside {
 impl Beside {
     fn make(dir: &Path) -> Result<Self, Error> {
         use std::os::unix::fs::DirBuilderExt as _;
-        let path = with_suffix(dir, ".restoring");
+        let path = with_suffix(dir, RESTORING);
         if path.symlink_metadata().is_ok() {
             // Of a restore that was interrupted, unless one is at work.
             drop(Held::take(&path)?);
@@ -224,7 +254,25 @@ impl Drop for Beside {
     }
 }
 
-fn with_suffix(dir: &Path, suffix: &str) -> PathBuf {
+/// Where the state is. A link leads to another disk: what takes its place must be made there.
+pub(crate) fn state_dir(config: &Config) -> PathBuf {
+    let dir = std::path::absolute(&config.state_dir).unwrap_or_else(|_| config.state_dir.clone());
+    fs::canonicalize(&dir).unwrap_or(dir)
+}
+
+/// The states that made room for a backup.
+pub(crate) fn kept_beside(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let prefix = with_suffix(dir, BEFORE);
+    let entries = dir.parent().and_then(|parent| fs::read_dir(parent).ok());
+    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
+    paths.filter(move |path| {
+        path.as_os_str()
+            .as_encoded_bytes()
+            .starts_with(prefix.as_os_str().as_encoded_bytes())
+    })
+}
+
+pub(crate) fn with_suffix(dir: &Path, suffix: &str) -> PathBuf {
     let mut name = dir.as_os_str().to_owned();
     name.push(suffix);
     name.into()

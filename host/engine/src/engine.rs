@@ -1,9 +1,9 @@
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use keywheel_capability::capability::Capabilities;
-use keywheel_config::{Config, Rotation, Upgrades, Vault as VaultConfig};
+use keywheel_config::{Config, Place, Rotation, Upgrades, Vault as VaultConfig};
 use keywheel_model::{Clock, PluginName, RotationName, RunId, VersionId};
 use keywheel_plugin::{CacheOptions, Places, Plugin, Registry, Runtime, RuntimeOptions};
 use keywheel_policy::Policy;
@@ -13,6 +13,7 @@ use keywheel_vault::{Embedded, Unlock};
 use tokio::sync::OnceCell;
 
 use crate::grants::Grants;
+use crate::interrupted::Interrupted;
 use crate::journal::Journal;
 use crate::removed::Stray;
 use crate::{Error, capabilities};
@@ -69,6 +70,11 @@ impl Engine {
     pub fn missing_key_file(&self) -> Option<&Path> {
         let named = key_file(&self.inner.config).filter(|_| self.inner.vault.is_sealed())?;
         (!named.exists()).then_some(named)
+    }
+
+    /// Whether it is sealed because that is how this host is meant to be: no key file is named, and each command asks for the passphrase.
+    pub fn needs_passphrase(&self) -> bool {
+        self.inner.vault.is_sealed() && key_file(&self.inner.config).is_none()
     }
 
     pub(crate) async fn assemble(
@@ -253,10 +259,9 @@ pub(crate) async fn open_store(config: &Config, options: Options) -> Result<Stor
     let opened = blocking(move || Store::open_existing(&dir, options)).await?;
     opened.map_err(|source| match source {
         source @ keywheel_store::Error::NoState { .. } => Error::NoState {
-            named: match config.state_dir_place() {
-                Some(place) => format!("`state.dir` at {place}"),
-                None => "the default of `state.dir`".to_owned(),
-            },
+            named: named("`state.dir`", config.state_dir_place()),
+            interrupted: Interrupted::find(config)
+                .map(|restore| Box::new((restore.words(), restore.way_out()))),
             source,
         },
         source => source.into(),
@@ -273,7 +278,7 @@ fn start_runtime(config: &Config, vault: &Embedded) -> Result<Arc<Runtime>, Erro
     // Without its key nothing in the cache can be believed: a sealed host compiles.
     let cache = match vault.sub_key("plugin-cache") {
         Ok(key) => Some(CacheOptions {
-            folder: config.state_dir.join("compiled"),
+            folder: compiled(config),
             key,
         }),
         Err(keywheel_vault::Error::Sealed) => None,
@@ -281,6 +286,23 @@ fn start_runtime(config: &Config, vault: &Embedded) -> Result<Arc<Runtime>, Erro
     };
     let limits = limits(config);
     Ok(Runtime::new(RuntimeOptions { limits, cache })?)
+}
+
+/// Where compiled plugins are kept.
+fn compiled(config: &Config) -> PathBuf {
+    config.state_dir.join("compiled")
+}
+
+/// Takes compiled plugins away, to be compiled again: with the vault's root the key changes that says that this host wrote them.
+pub(crate) async fn forget_compiled(config: &Config) -> Result<(), Error> {
+    let folder = compiled(config);
+    blocking(move || {
+        for file in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            // One that stays is not believed, and said so where it would be used.
+            let _ = std::fs::remove_file(file.path());
+        }
+    })
+    .await
 }
 
 pub(crate) fn limits(config: &Config) -> keywheel_plugin::Limits {
@@ -308,5 +330,20 @@ async fn scan(config: &Config, runtime: &Arc<Runtime>) -> Result<Registry, Error
         Upgrades::SameGrants => keywheel_plugin::Upgrades::SameGrants,
     };
     let runtime = Arc::clone(runtime);
-    Ok(blocking(move || Registry::scan(&runtime, places, upgrades)).await??)
+    let scanned = blocking(move || Registry::scan(&runtime, places, upgrades)).await?;
+    scanned.map_err(|source| match source {
+        source @ keywheel_plugin::Error::NoFolder { .. } => Error::NoPlugins {
+            named: named("`plugins.dir`", config.plugins_dir_place()),
+            source: Box::new(source),
+        },
+        source => source.into(),
+    })
+}
+
+/// A key of the configuration, and where it stands.
+fn named(key: &str, place: Option<Place>) -> String {
+    match place {
+        Some(place) => format!("{key} at {place}"),
+        None => format!("the default of {key}"),
+    }
 }

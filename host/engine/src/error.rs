@@ -17,13 +17,24 @@ pub enum Error {
     #[error("the store failed")]
     Store(#[from] keywheel_store::Error),
     /// There is no state where the configuration says.
-    #[error("the state cannot be opened: its folder is {named}")]
+    #[error("the state cannot be opened: its folder is {named}{}", interrupted.as_ref().map_or_else(String::new, |restore| format!("; {}", restore.0)))]
     NoState {
         /// Where its folder is named.
         named: String,
+        /// What a restore that was interrupted has left there: the words, and the way out.
+        interrupted: Option<Box<(String, String)>>,
         /// What is missing.
         #[source]
         source: keywheel_store::Error,
+    },
+    /// There is no plugin folder where the configuration says.
+    #[error("plugins cannot be loaded: their folder is {named}")]
+    NoPlugins {
+        /// Where it is named.
+        named: String,
+        /// What is missing.
+        #[source]
+        source: Box<keywheel_plugin::Error>,
     },
     /// The vault.
     #[error("the vault failed")]
@@ -179,6 +190,12 @@ pub enum Error {
         /// What is wrong with it; never the value.
         what: &'static str,
     },
+    /// A document in which a name stands twice in an object.
+    #[error("the value cannot be imported: {} stands twice in the same object of this JSON document", place.as_deref().unwrap_or("a name"))]
+    Doubled {
+        /// Its JSON pointer, where that tells nothing.
+        place: Option<String>,
+    },
     /// The secret is rotated, so that its versions are the rotation's.
     #[error("secret {secret} has a current version already")]
     AlreadyCurrent {
@@ -274,6 +291,7 @@ impl Error {
             Self::Store(error) | Self::NoState { source: error, .. } => error.code(),
             Self::Vault(error) => error.code(),
             Self::Plugin(error) => error.code(),
+            Self::NoPlugins { source, .. } => source.code(),
             Self::PluginUnusable { source, .. } => source.code(),
             Self::OpenToOthers { .. } => "config.open-to-others",
             Self::Policy(error) => error.code(),
@@ -290,7 +308,7 @@ impl Error {
             Self::Mode { .. } => "rotation.mode",
             Self::Refused { .. } | Self::NotBack { .. } => "plan.refused",
             Self::Plan { .. } => "plan.failed",
-            Self::Value { .. } => "secret.value",
+            Self::Value { .. } | Self::Doubled { .. } => "secret.value",
             Self::AlreadyCurrent { .. } => "secret.already-current",
             Self::State { .. } => "run.state",
             Self::NewerState { .. } => "run.newer-state",
@@ -307,9 +325,14 @@ impl Error {
     /// The way out.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::NoState {
+                interrupted: Some(restore),
+                ..
+            } => restore.1.clone(),
             Self::Store(error) | Self::NoState { source: error, .. } => return error.hint(),
             Self::Vault(error) => return error.hint(),
             Self::Plugin(error) | Self::OpenToOthers { source: error } => return error.hint(),
+            Self::NoPlugins { source, .. } => return source.hint(),
             Self::PluginUnusable { source, .. } => return source.hint(),
             Self::Policy(error) => return error.hint(),
             Self::NoRotation { .. } => "`keywheel config show` lists the rotations".to_owned(),
@@ -350,6 +373,9 @@ impl Error {
             }
             Self::Value { .. } => {
                 "give the value itself, as the target takes it: 1 byte to 64 KiB, without a NUL".to_owned()
+            }
+            Self::Doubled { .. } => {
+                "nothing was stored; take the wrong one out: readers do not agree on which of the two counts".to_owned()
             }
             Self::AlreadyCurrent { secret } => format!(
                 "`keywheel rotate` makes a new version; `keywheel secret history {secret}` lists what there is"

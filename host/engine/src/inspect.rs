@@ -7,34 +7,29 @@ use keywheel_workflow::RunWord;
 
 use crate::Error;
 use crate::engine::Engine;
+use crate::interrupted::Interrupted;
 use crate::view::{Attention, Diagnosis, RunView, VaultView};
-use crate::words::KEY_FILE_IS_GONE;
+use crate::words::{KEY_FILE_IS_GONE, NEEDS_PASSPHRASE};
 
 /// How the machine begins to tell of an adoption whose plan found what would stop a rotation.
 const UNROTATABLE: &str = "adopted; it cannot be rotated yet";
 
 impl Engine {
-    /// What needs attention, sorted by the time to harm; what has no such time comes first.
+    /// What needs attention, sorted by the time to harm; what has no such time comes first. While the vault is sealed nothing is said of secrets.
     ///
     /// # Errors
     /// The store; a state that cannot be read.
     pub async fn status(&self) -> Result<Vec<Attention>, Error> {
         let mut list = Vec::new();
-        if self.inner.vault.is_sealed() {
-            let (what, way_out) = match self.missing_key_file() {
-                Some(path) => (
-                    format!(
-                        "it is sealed, for its key file \"{}\" is not there: nothing can be rotated",
-                        path.display()
-                    ),
-                    KEY_FILE_IS_GONE,
-                ),
-                None => (
-                    "it is sealed: nothing can be rotated".to_owned(),
-                    "keywheel vault unseal",
-                ),
-            };
-            list.push(attention("vault", &what, way_out));
+        if let Some(path) = self.missing_key_file() {
+            let what = format!(
+                "it is sealed, for its key file \"{}\" is not there: nothing can be rotated",
+                path.display()
+            );
+            list.push(attention("vault", &what, KEY_FILE_IS_GONE));
+        }
+        if let Some(restore) = Interrupted::find(&self.inner.config) {
+            list.push(attention("state", &restore.words(), &restore.way_out()));
         }
         for run in self.open_runs().await? {
             list.push(attention_of_run(&run));
@@ -157,6 +152,7 @@ impl Engine {
         Ok(VaultView {
             kind: "embedded",
             sealed: self.inner.vault.is_sealed(),
+            needs_passphrase: self.needs_passphrase(),
             epoch,
             slots: slots.into_iter().map(|slot| (slot.kind, slot.id)).collect(),
         })
@@ -178,14 +174,15 @@ impl Engine {
                 Some(KEY_FILE_IS_GONE.to_owned()),
             )
         } else if self.inner.vault.is_sealed() {
-            Diagnosis {
-                result: "warning",
-                advice: Some("keywheel vault unseal".to_owned()),
-                ..healthy("vault", "it is sealed".to_owned())
-            }
+            healthy("vault", NEEDS_PASSPHRASE.to_owned())
         } else {
             healthy("vault", "it is open".to_owned())
         });
+        found.extend(Interrupted::find(&self.inner.config).map(|restore| Diagnosis {
+            result: "warning",
+            advice: Some(restore.way_out()),
+            ..healthy("state", restore.words())
+        }));
         self.diagnose_slots(&mut found).await?;
         self.diagnose_records(&mut found).await;
         found.push(self.diagnose_trail().await);

@@ -254,15 +254,17 @@ pub(crate) fn costs_nothing(end: &StepEnd) -> bool {
     matches!(end.result, Ok(StepValue::Verdict(Verdict::Accepted))) || !end.seen.subject_was_sent()
 }
 
-/// What a login says, and why it says nothing: the code of what did not come about, where the host saw that.
+/// What a login says, and why it says nothing: the policy's refusal, or the code of what did not come about, where the host saw that.
 pub(crate) fn verdict(end: StepEnd) -> Result<Verdict, StepError> {
-    match (end.result?, end.seen.unopened) {
-        (StepValue::Verdict(Verdict::Unknown(why)), Some(code)) => {
+    let denied = end.seen.denied.into_iter().next();
+    match (end.result?, denied, end.seen.unopened) {
+        (StepValue::Verdict(Verdict::Unknown(_)), Some(denied), _) => Err(denied),
+        (StepValue::Verdict(Verdict::Unknown(why)), None, Some(code)) => {
             // A plugin may name the code in its words; wherever the error is shown, its code stands before them.
             let words = why.strip_prefix(&format!("{code}: ")).unwrap_or(&why).to_owned();
             Err(StepError::new(ErrorKind::Unavailable, code, words))
         }
-        (StepValue::Verdict(verdict), _) => Ok(verdict),
+        (StepValue::Verdict(verdict), ..) => Ok(verdict),
         _ => Err(wrong_answer()),
     }
 }

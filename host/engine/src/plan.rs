@@ -18,6 +18,7 @@ use keywheel_workflow::{Call, First, Roles, Settings, State};
 
 use crate::Error;
 use crate::engine::{Engine, Inner};
+use crate::hosts;
 use crate::journal::lease_keys;
 use crate::perform::{Performer, costs_nothing, identity, kept, verdict};
 use crate::pinned::Pinned;
@@ -90,7 +91,7 @@ impl Engine {
             target: targets(&settings.principal.target),
             account: accounts(&settings.principal.account),
             steps: planned_steps(settings, &answer),
-            hosts: granted_hosts(&policy, rotation),
+            hosts: hosts::of_plan(&policy, rotation, plugin.manifest()),
             capabilities: plugin
                 .manifest()
                 .capabilities
@@ -345,18 +346,6 @@ impl Glance {
     }
 }
 
-/// The hosts that the grants open to this rotation, with the values of its configuration. A grant for it alone narrows the plugin's own.
-fn granted_hosts(policy: &Policy, rotation: &Rotation) -> Vec<String> {
-    let of = |grant: &Grant| -> Vec<String> {
-        let rules = grant.hosts.iter();
-        rules.flat_map(|rule| rule.explain(&rotation.config)).collect()
-    };
-    let mut hosts: Vec<String> = grants_of(policy, rotation).flat_map(of).collect();
-    hosts.sort();
-    hosts.dedup();
-    hosts
-}
-
 /// The calls that the manifest declares and a grant leaves out. Not a problem by itself: those of a mode that is not configured are never made.
 fn ungranted_calls(policy: &Policy, rotation: &Rotation, manifest: &Manifest) -> Vec<String> {
     let of = |grant: &Grant| {
@@ -373,7 +362,7 @@ fn ungranted_calls(policy: &Policy, rotation: &Rotation, manifest: &Manifest) ->
 }
 
 /// The plugin's grant, and the one for this rotation alone.
-fn grants_of<'p>(policy: &'p Policy, rotation: &'p Rotation) -> impl Iterator<Item = &'p Grant> {
+pub(crate) fn grants_of<'p>(policy: &'p Policy, rotation: &'p Rotation) -> impl Iterator<Item = &'p Grant> {
     policy.grants().iter().filter(|grant| {
         grant.plugin == rotation.plugin && grant.rotation.as_ref().is_none_or(|name| *name == rotation.name)
     })

@@ -119,10 +119,11 @@ impl Engine {
     /// because it is new (rule P15).
     ///
     /// # Errors
-    /// [`Error::Value`], [`Error::AlreadyCurrent`] for a rotated secret that has a current version; [`Error::OpenRun`].
+    /// [`Error::Value`], [`Error::Doubled`], [`Error::AlreadyCurrent`] for a rotated secret that has a current version; [`Error::OpenRun`].
     pub async fn import(&self, import: Import, mut order: Order<'_>) -> Result<Imported, Error> {
         check_value(&import.value)?;
         let inner = &self.inner;
+        inner.check_doubled(&import)?;
         let Some(rotation) = inner.config.rotation_of(&import.name) else {
             self.check_no_open_run(&import.name).await?;
             return inner.store_import(import).await.map(Imported::Stored);

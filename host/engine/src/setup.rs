@@ -2,7 +2,8 @@
 
 mod staging;
 
-use std::os::unix::fs::DirBuilderExt as _;
+use std::fs::Permissions;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -264,8 +265,18 @@ impl Undo {
     }
 }
 
+/// Makes what is missing of a path, each folder with this mode, whatever the umask is. What is there stays as it is.
 fn make_folder(path: &Path, mode: u32) -> Result<(), Error> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        make_folder(parent, mode)?;
+    }
+    let made = std::fs::DirBuilder::new()
+        .mode(mode)
+        .create(path)
+        .and_then(|()| std::fs::set_permissions(path, Permissions::from_mode(mode)));
     made.map_err(failed("make the folder", path))
 }
 

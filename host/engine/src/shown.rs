@@ -1,5 +1,6 @@
 //! Runs as a person sees them.
 
+use keywheel_model::StepName;
 use keywheel_store::Run;
 use keywheel_workflow::{Cause, Description, Entry, State, Trouble, Wish, describe};
 
@@ -83,6 +84,7 @@ fn trouble_before(state: &State, described: &Description) -> Option<Trouble> {
 /// A stored run, by its state alone.
 pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> RunView {
     let described = describe(state);
+    let unproved = is_unproved(state, &described);
     RunView {
         run: row.id.clone(),
         rotation: row.rotation.clone(),
@@ -148,7 +150,16 @@ pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> Ru
         current: state.roles.current.clone(),
         pending: state.roles.pending.clone(),
         previous: state.roles.previous.clone(),
-        unproved: state.promoted && !state.proved,
+        unproved,
         proof_is_old: state.proof_is_old && state.settings.can_ask(),
     }
+}
+
+/// Whether no login has proved what was promoted. To the machine one of before a crash counts no more, and it makes another: it was made all the same.
+fn is_unproved(state: &State, described: &Description) -> bool {
+    let was_tested = described
+        .steps
+        .iter()
+        .any(|step| step.step == StepName::Test && step.ended.is_some() && !step.failed);
+    state.promoted && !state.proved && !was_tested
 }

@@ -1,12 +1,12 @@
 //! The vault's key slots, each change with its audit row.
 
 use keywheel_audit::{Entry, PublicKey};
-use keywheel_vault::{NewSlot, Rewrapped, Rider, Unlock};
+use keywheel_vault::{NewSlot, Rewrapped, Rider, SlotInfo, Unlock};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::Error;
-use crate::engine::{Engine, actor};
+use crate::engine::{Engine, actor, forget_compiled};
 use crate::view::SlotView;
 
 /// What was wrapped anew.
@@ -28,15 +28,7 @@ impl Engine {
     /// The store.
     pub async fn slots(&self) -> Result<Vec<SlotView>, Error> {
         let slots = self.vault().slots().await?;
-        Ok(slots
-            .into_iter()
-            .map(|slot| SlotView {
-                slot: slot.id,
-                kind: slot.kind,
-                created_at: slot.created,
-                fault: slot.fault,
-            })
-            .collect())
+        Ok(slots.into_iter().map(SlotView::from).collect())
     }
 
     /// Adds a slot; its name.
@@ -80,6 +72,8 @@ impl Engine {
         let entry = Entry::of_host("vault.rekey", "vault", "ok")
             .by(actor())
             .with(json!({"dropped": without}));
+        // Before, so that one who is killed between the two is not told that a stranger wrote them.
+        forget_compiled(self.config()).await?;
         let rewrapped = self.vault().rekey(keys, without, riding(entry)).await?;
         self.rewrapped(rewrapped)
     }
@@ -101,6 +95,17 @@ impl Engine {
             .by(actor())
             .with(json!({"slot": slot}));
         Ok(self.vault().remove_slot(slot, riding(entry)).await?)
+    }
+}
+
+impl From<SlotInfo> for SlotView {
+    fn from(slot: SlotInfo) -> Self {
+        Self {
+            slot: slot.id,
+            kind: slot.kind,
+            created_at: slot.created,
+            fault: slot.fault,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keywheel_capability::mask::copies;
+use keywheel_capability::mask::{copies, doubled};
 use keywheel_config::Rotation;
 use keywheel_model::Stage;
 use keywheel_vault::Vault as _;
@@ -13,6 +13,9 @@ use crate::plan::worded;
 use crate::secrets::Import;
 
 const HINT: &str = "keep it out of the document: whoever reads that puts it together from the parts; docs/operators.md, A password in two places";
+
+/// Where a document has the name of its account.
+const USERNAME: &str = "/username";
 
 impl Engine {
     /// What to say of an import whose value holds what its rotation makes anew in a second place, too.
@@ -30,6 +33,26 @@ impl Engine {
 }
 
 impl Inner {
+    /// Refuses a document that is to be rotated and in which a name stands twice: nobody could say which of the two the rotation makes anew. The
+    /// name is told where it is one that the rotation uses; another one may be the secret itself.
+    pub(crate) fn check_doubled(&self, import: &Import) -> Result<(), Error> {
+        let Some(rotation) = self.config.rotation_of(&import.name) else {
+            return Ok(());
+        };
+        let mut used = self.rotated_parts(rotation);
+        if used.is_empty() {
+            return Ok(());
+        }
+        let Some(place) = doubled(import.value.expose()) else {
+            return Ok(());
+        };
+        used.extend(rotation.public.iter().cloned());
+        used.push(USERNAME.to_owned());
+        Err(Error::Doubled {
+            place: Some(place).filter(|place| used.contains(place)),
+        })
+    }
+
     /// The same of the current version, for a plan. A second place may hold an older password by now.
     pub(crate) async fn copies_in_current(&self, rotation: &Rotation) -> Result<Vec<String>, Error> {
         let head = self.vault.head(&rotation.secret).await?;

@@ -376,6 +376,8 @@ pub struct VaultView {
     pub kind: &'static str,
     /// Whether it needs to be unsealed.
     pub sealed: bool,
+    /// Whether that is how the host is meant to be: it has no key file, and each command asks for the passphrase.
+    pub needs_passphrase: bool,
     /// The restore epoch.
     pub epoch: Epoch,
     /// The key slots: kind and label.

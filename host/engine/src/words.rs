@@ -54,6 +54,9 @@ pub(crate) fn way_out_as_wished(run: &RunId, wish: Wish) -> String {
 pub const KEY_FILE_IS_GONE: &str = "put the file back from its copy (mode 0400, of the host's user); or give a passphrase or the recovery identity on a \
      terminal, and make a new key file with `keywheel vault slot add --key-file FILE`: docs/operators.md, Key slots";
 
+/// How a vault stands that has no key file, for it is meant to be so.
+pub const NEEDS_PASSPHRASE: &str = "sealed (needs the passphrase)";
+
 /// What a person can do about a parked run.
 pub(crate) fn way_out(cause: Cause, run: &RunId) -> String {
     let words = way_back(cause, run);

@@ -28,6 +28,12 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The plugin folder is not there.
+    #[error("there is no folder {}", shown(path))]
+    NoFolder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A file of the host's own (cache, kept copy, lock, grant) cannot be written.
     #[error("{} cannot be written", shown(path))]
     Write {
@@ -221,6 +227,7 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Read { .. } => "plugin.read",
+            Self::NoFolder { .. } => "plugin.no-folder",
             Self::Write { .. } => "plugin.write",
             Self::Symlink { .. } => "plugin.symlink",
             Self::NotAFile { .. } => "plugin.not-a-file",
@@ -252,6 +259,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Read { .. } | Self::Write { .. } => "look at its owner and mode, and at the disk".into(),
+            Self::NoFolder { path } => format!("put it back, or make an empty one: mkdir -m 755 {}; or correct `dir` in `[plugins]`", shown(path)),
             Self::Symlink { .. } => "copy the file itself into the plugin folder".into(),
             Self::NotAFile { .. } => "only `.wasm` files belong into the plugin folder".into(),
             Self::Precompiled { .. } => "remove it and put the `.wasm` component there".into(),
@@ -285,6 +293,7 @@ impl Error {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Read { path, .. }
+            | Self::NoFolder { path }
             | Self::Write { path, .. }
             | Self::Symlink { path }
             | Self::NotAFile { path }

@@ -32,7 +32,12 @@ impl Folder {
             source,
         };
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let open = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| read(e.into()))?;
+        let open = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| match error {
+            rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR => Error::NoFolder {
+                path: path.to_owned(),
+            },
+            error => read(error.into()),
+        })?;
         let stat = rustix::fs::fstat(&open).map_err(|e| read(e.into()))?;
         ours::check(path, &stat)?;
         Ok(Self {

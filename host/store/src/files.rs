@@ -3,9 +3,9 @@ use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use keywheel_model::Epoch;
+use keywheel_model::{Epoch, Timestamp};
 
-use crate::{Error, meta};
+use crate::{Error, glance, meta};
 
 const PRIVATE_FILE: u32 = 0o600;
 /// The database's name in its directory.
@@ -145,12 +145,27 @@ impl Held {
 
     /// The restore epoch of its database. `None` where there is none or it cannot be read: it may be why another state is to come.
     pub fn epoch(&self) -> Option<Epoch> {
-        let database = self.dir.join(DATABASE);
-        database
-            .is_file()
-            .then(|| meta::epoch_of(&database).ok())
-            .flatten()
+        epoch_of(&self.dir)
     }
+
+    /// When the newest row of its trail with this action was written. `None` as for the epoch.
+    pub fn last_of(&self, action: &str) -> Option<Timestamp> {
+        glance::last_of(&self.dir.join(DATABASE), action).ok().flatten()
+    }
+
+    /// The names of its key slots. `None` as for the epoch.
+    pub fn slots(&self) -> Option<Vec<String>> {
+        glance::slots_of(&self.dir.join(DATABASE)).ok()
+    }
+}
+
+/// The restore epoch of the database in a directory, without a lock: of one that no host has. `None` where there is none or it cannot be read.
+pub fn epoch_of(dir: &Path) -> Option<Epoch> {
+    let database = dir.join(DATABASE);
+    database
+        .is_file()
+        .then(|| meta::epoch_of(&database).ok())
+        .flatten()
 }
 
 fn lock(dir: &Path) -> Result<File, Error> {

@@ -13,6 +13,7 @@
 mod backup;
 mod error;
 mod files;
+mod glance;
 mod intent;
 mod lease;
 mod meta;
@@ -33,7 +34,7 @@ mod version;
 mod writer;
 
 pub use error::Error;
-pub use files::{DATABASE, Held};
+pub use files::{DATABASE, Held, epoch_of};
 pub use intent::{Intent, IntentOutcome, IntentRow};
 pub use lease::{Lease, LeaseKey, LeaseRequest};
 pub use open::{Options, Store};

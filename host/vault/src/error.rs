@@ -1,4 +1,4 @@
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use keywheel_model::{SecretName, Stage, VersionId};
@@ -199,7 +199,13 @@ impl Error {
             Self::NoSlot { .. } => "vault.no-slot",
             Self::TooLarge { .. } => "vault.too-large",
             Self::Crypto { .. } => "vault.crypto",
-            Self::BackupFile { .. } => "vault.backup-file",
+            Self::BackupFile { source, .. } => match source.kind() {
+                ErrorKind::AlreadyExists => "vault.backup-exists",
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+                    "vault.backup-missing"
+                }
+                _ => "vault.backup-file",
+            },
             Self::BackupDamaged { .. } => "vault.backup-damaged",
             Self::BackupFormat { .. } => "vault.backup-format",
             Self::Store(error) => error.code(),
@@ -209,12 +215,13 @@ impl Error {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Sealed => "`keywheel vault unseal`".to_owned(),
+            Self::Sealed => "run the command on a terminal: it asks for the passphrase, or the recovery identity".to_owned(),
             Self::NotInitialised => "`keywheel init`".to_owned(),
             Self::WrongKey { .. } => {
                 "use the key that was made with this state directory, or the recovery identity that `init` printed".to_owned()
             }
             Self::Damaged { .. } => "keep the file, and restore the newest backup".to_owned(),
+            Self::BackupFile { what, source, .. } => backup_file_hint(what, source.kind()).to_owned(),
             Self::BackupDamaged { .. } => "nothing was restored: use another copy of it, or an older backup".to_owned(),
             Self::NewerFormat { .. } | Self::BackupFormat { .. } => "use the newer keywheel".to_owned(),
             Self::KeyFile { path, .. } => {
@@ -230,5 +237,25 @@ impl Error {
             Self::Store(error) => return error.hint(),
             _ => return None,
         })
+    }
+}
+
+fn backup_file_hint(what: &str, kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::AlreadyExists => "nothing was written: name a file that is not there yet",
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory if what == "read" => {
+            "nothing was touched: name a file that `keywheel vault backup` wrote"
+        }
+        ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory => {
+            "nothing was written: make that folder, or name a file in one that is there"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem if what == "read" => {
+            "nothing was touched: the file must be readable for the user who runs this"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "the folder it is in must be writable for the user who runs this"
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => "free some space",
+        _ => "look at the path, its owner and its mode",
     }
 }

@@ -11,8 +11,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use keywheel_e2e::{Host, Output, postgres_role};
 use keywheel_kit::{Postgres, PostgresOptions, random_password};
@@ -154,8 +155,8 @@ fn a_state_that_is_there_is_kept_beside_and_the_epoch_is_above_both() {
     let host = Host::init();
     let _ = host.import("some/secret", "the value of before").ends(0);
     let kept = backup(&host, "kept.age");
-    let again = host.run(&["vault", "backup", text(&kept)], "").ends(1);
-    let _ = again.says(&["vault.backup-file", "overwrite"]);
+    let again = host.run(&["vault", "backup", text(&kept)], "").ends(24);
+    let _ = again.says(&["vault.backup-exists", "overwrite"]);
     for _ in 0..3 {
         let _ = host.run(&["vault", "restored"], "").ends(0);
     }
@@ -261,8 +262,8 @@ fn what_is_no_whole_backup_or_has_another_key_changes_nothing() {
     let _ = wrong.says(&["vault.wrong-key"]);
     let nowhere = host.outside("nowhere");
     let _ = restore(&host, &nowhere, &["--force"])
-        .ends(1)
-        .says(&["vault.backup-file"]);
+        .ends(23)
+        .says(&["vault.backup-missing"]);
 
     assert_eq!(host.read("some/secret", None), "a planted value, to be found");
     assert_eq!(epoch(&host), 0);
@@ -315,4 +316,146 @@ fn a_restore_or_a_backup_that_is_killed_leaves_a_whole_state() {
     }
     let _ = backup(&host, "last.age");
     let _ = host.run(&["doctor"], "").ends(0);
+}
+
+/// Starts a restore that waits for the bytes of its backup, and kills it there.
+fn kill_a_restore(host: &Host, more: &[&str]) {
+    let pipe = host.outside("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let words = [&["vault", "restore", text(&pipe)][..], more].concat();
+    let mut running = host.start(&mut host.command(&words));
+    let (made, begun) = (host.file("state.restoring"), Instant::now());
+    while !made.exists() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "{}", running.stderr());
+        thread::sleep(Duration::from_millis(5));
+    }
+    running.child.kill().unwrap();
+    let _ = host.wait(running);
+    fs::remove_file(pipe).unwrap();
+    assert!(made.exists());
+}
+
+#[test]
+fn a_restore_that_was_killed_is_told_of_until_another_one_has_cleared_up_after_it() {
+    let host = Host::init();
+    let _ = host.import("some/secret", "of the backup").ends(0);
+    let kept = backup(&host, "kept.age");
+    let _ = host.import("some/secret", "of the state").ends(0);
+    let left = host.file("state.restoring").display().to_string();
+
+    kill_a_restore(&host, &["--force"]);
+    let told = |output: &Output| {
+        for words in [
+            "a restore was interrupted",
+            "the state is the one of before",
+            &left,
+            "vault restore FILE --force",
+        ] {
+            assert!(output.stdout.contains(words), "{words}: {output:?}");
+        }
+    };
+    told(&host.run(&["status"], "").ends(10));
+    told(&host.run(&["doctor"], "").ends(10));
+    assert_eq!(host.read("some/secret", None), "of the state");
+    let _ = restore(&host, &kept, &["--force"]).ends(0);
+    assert!(!Path::new(&left).exists());
+    let _ = host.run(&["status"], "").ends(0);
+    let _ = host.run(&["doctor"], "").ends(0);
+    assert_eq!(host.read("some/secret", None), "of the backup");
+
+    // Ended between the two names: what was made ready lies where the state of before was to be kept.
+    let _ = host.import("some/secret", "of the state").ends(0);
+    let before = host.file("state.before");
+    fs::rename(host.file("state"), &before).unwrap();
+    let _ = restore(&host, &kept, &[]).ends(0);
+    let _ = host.run(&["vault", "restored"], "").ends(0);
+    let ready = host.file("state.before-restore-1");
+    fs::rename(host.file("state"), &ready).unwrap();
+    fs::rename(before, host.file("state")).unwrap();
+    let found = host.run(&["status"], "").ends(10);
+    assert!(
+        found.stdout.contains(text(&ready)) && found.stdout.contains("the state is the one of before"),
+        "{found:?}"
+    );
+    fs::remove_dir_all(ready).unwrap();
+    let _ = host.run(&["status"], "").ends(0);
+
+    // Without a state nothing can be opened: what cannot says why, and how to get on.
+    fs::remove_dir_all(host.file("state")).unwrap();
+    kill_a_restore(&host, &[]);
+    for command in ["status", "vault status", "secret list"] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let _ = host.run(&words, "").ends(23).says(&[
+            "store.no-state",
+            "a restore was interrupted before it put a state there",
+            &left,
+            "hint: `keywheel vault restore FILE` again",
+        ]);
+    }
+    let doctor = host.run(&["doctor"], "").ends(50);
+    assert!(
+        doctor.stdout.contains("a restore was interrupted before"),
+        "{doctor:?}"
+    );
+    let _ = restore(&host, &kept, &[]).ends(0);
+    assert!(!Path::new(&left).exists());
+    assert_eq!(host.read("some/secret", None), "of the backup");
+}
+
+#[test]
+fn a_backup_from_before_a_rekey_says_that_its_keys_are_back_and_which_they_are() {
+    let host = Host::init();
+    let second = host.outside("second.key");
+    let _ = host
+        .run(&["vault", "slot", "add", "--key-file", text(&second)], "")
+        .ends(0);
+    let _ = host.import("some/secret", "a value").ends(0);
+    let old = backup(&host, "old.age");
+    let slots = |restored: &Value| -> Vec<String> {
+        let slots = restored["slots"].as_array().unwrap().iter();
+        slots
+            .map(|slot| slot["slot"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    // A restore that takes nothing back says nothing of it.
+    let same = restore(&host, &old, &["--force", "-o", "json"]).ends(0);
+    assert!(!same.stderr.contains("rekey"), "{same:?}");
+    let same = same.json();
+    assert!(
+        same["rekeyed-at"].is_null() && same["slots-back"] == serde_json::json!([]),
+        "{same}"
+    );
+    assert_eq!(slots(&same), ["key-file-1", "key-file-2", "recovery"]);
+
+    let _ = host
+        .run(&["vault", "slot", "remove", "key-file-2", "--yes"], "")
+        .ends(0);
+    let _ = host.run(&["vault", "rekey", "--yes"], "").ends(0);
+    let new = backup(&host, "new.age");
+    for words in [&["--force"][..], &["--force", "-o", "json"]] {
+        let _ = restore(&host, &new, &["--force"]).ends(0);
+        let back = restore(&host, &old, words).ends(0).says(&[
+            "the backup is older than the last rekey (",
+            "slot key-file-2 was taken out after the backup was made, and its key opens the vault again",
+            "next: keywheel vault rekey",
+        ]);
+        if words.len() == 1 {
+            let opens = "opens with:     key-file-1, key-file-2, recovery";
+            assert!(back.stdout.contains(opens), "{back:?}");
+        } else {
+            let back = back.json();
+            assert!(back["rekeyed-at"].is_number(), "{back}");
+            assert_eq!(back["slots-back"], serde_json::json!(["key-file-2"]));
+            assert_eq!(slots(&back), ["key-file-1", "key-file-2", "recovery"]);
+        }
+    }
+    // It is true: that key opens it.
+    fs::copy(&second, host.outside("kept.key")).unwrap();
+    fs::rename(host.file("vault.key"), host.outside("first.key")).unwrap();
+    fs::rename(host.outside("kept.key"), host.file("vault.key")).unwrap();
+    assert_eq!(host.read("some/secret", None), "a value");
+    // Without a state to compare it with nobody can say; then it says that.
+    fs::remove_dir_all(host.file("state")).unwrap();
+    let alone = restore(&host, &old, &[]).ends(0);
+    let _ = alone.says(&["there was no state to compare it with"]);
 }

@@ -261,3 +261,50 @@ fn a_redis_user_survives_kill_9_at_any_moment_and_no_password_shows_anywhere() {
     );
     subject.left_no_trace(&[&old, server.admin_password()], &server.log());
 }
+
+/// The journal takes no state of a run whose version has become current: as if the host had died between the two writes.
+const STOP_AFTER_PROMOTION: &str = "CREATE TRIGGER stop BEFORE UPDATE OF state ON run WHEN EXISTS (SELECT 1 FROM version WHERE secret = NEW.secret \
+     AND stage = 'current' AND run = NEW.id) BEGIN SELECT RAISE(ABORT, 'stopped by a test'); END";
+
+#[test]
+fn a_promotion_whose_end_the_run_has_not_seen_is_told_as_done_when_it_is_found() {
+    let server = Postgres::start(PostgresOptions::default()).unwrap();
+    let old = random_password();
+    server
+        .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
+        .unwrap();
+    let host = Host::init();
+    host.configure(&postgres_role(&server, "1s"));
+    host.add_plugin("postgres", &[server.port()]);
+    let _ = host.import("admin/db", server.admin_password()).ends(0);
+    let _ = host.import("app/db", &old).ends(0);
+    let journal = || Connection::open(host.file("state/keywheel.db")).unwrap();
+    journal().execute_batch(STOP_AFTER_PROMOTION).unwrap();
+    let stopped = host.run(&["rotate", "app-db", "--wait", "end"], "");
+    journal().execute_batch("DROP TRIGGER stop").unwrap();
+    assert_eq!(stopped.code, 1, "{stopped:?}");
+    let new = host.read("app/db", None);
+    assert!(new != old && server.login("app", &new).unwrap().is_accepted());
+
+    // While it waits, and when it has ended: the login was made, and the promotion came about.
+    for wait in ["0s", "end"] {
+        let _ = host.run(&["run", "resume", "app-db", "--wait", wait], "").ends(0);
+        let run = host.run(&["run", "show", "app-db", "-o", "json"], "").json();
+        let promote = run["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|step| step["step"] == "promote")
+            .unwrap();
+        assert_eq!(promote["state"], "done", "{wait}: {run:#}");
+        assert_eq!(run["unproved"], false, "{wait}: {run:#}");
+        let shown = host.run(&["run", "show", "app-db"], "").stdout;
+        assert!(
+            !shown.contains("failed") && !shown.contains("unproved"),
+            "{wait}: {shown}"
+        );
+    }
+    assert_eq!(host.json(&["run", "show", "app-db"])["state"], "succeeded");
+    assert_eq!(host.read("app/db", None), new);
+    host.left_no_trace(&[old, new], &[]);
+}

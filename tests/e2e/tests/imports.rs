@@ -248,3 +248,45 @@ fn a_document_that_holds_its_password_a_second_time_is_warned_of() {
     );
     host.left_no_trace(&[password], &[]);
 }
+
+#[test]
+fn a_document_in_which_a_name_stands_twice_is_refused_with_that_name() {
+    let server = Postgres::start(PostgresOptions::default()).unwrap();
+    let (password, other) = (random_password(), random_password());
+    server
+        .sql(&format!(
+            "CREATE ROLE app_a LOGIN PASSWORD '{password}'; CREATE ROLE app_b LOGIN"
+        ))
+        .unwrap();
+    let host = Host::init();
+    host.configure(&postgres_pair(&server, "1s"));
+    host.add_plugin("postgres", &[server.port()]);
+    let _ = host.import("admin/db", server.admin_password()).ends(0);
+    for (more, place) in [
+        (format!("\"password\":\"{other}\""), "/password stands twice"),
+        ("\"username\":\"app_b\"".to_owned(), "/username stands twice"),
+        (format!("\"{other}\":1,\"{other}\":2"), "a name stands twice"),
+    ] {
+        let document = format!("{{\"username\":\"app_a\",\"password\":\"{password}\",{more}}}");
+        let refused = host.import("pair/db", &document).ends(2);
+        let _ = refused.says(&[
+            "secret.value",
+            place,
+            "nothing was stored; take the wrong one out",
+        ]);
+    }
+    assert!(host.json(&["run", "list"]).as_array().unwrap().is_empty());
+    let right = format!("{{\"username\":\"app_a\",\"password\":\"{password}\"}}");
+    let _ = host.import("pair/db", &right).ends(0);
+
+    // Stored before there was a rotation, it is found by its verification.
+    let configured = std::fs::read_to_string(host.file("keywheel.toml")).unwrap();
+    let before = configured.split("[[rotation]]").next().unwrap();
+    std::fs::write(host.file("keywheel.toml"), before).unwrap();
+    let document = format!("{{\"password\":\"{other}\",\"password\":\"{password}\",\"username\":\"app_a\"}}");
+    let _ = host.import("pair/db", &document).ends(0);
+    std::fs::write(host.file("keywheel.toml"), configured).unwrap();
+    let tested = host.run(&["target", "test", "pair-db"], "").ends(24);
+    let _ = tested.says(&["secret.part", "stands twice in the same object"]);
+    host.left_no_trace(&[password, other], &[]);
+}

@@ -235,3 +235,28 @@ fn a_run_that_is_open_goes_on_after_a_rewrap_and_keeps_a_rekey_off() {
     assert!(server.login("app", &current).unwrap().is_accepted());
     let _ = host.run(&["audit", "verify"], "").ends(0);
 }
+
+/// The key of the compile cache comes from the root: what was compiled before is made again, and nobody is warned of what they did themselves.
+#[test]
+fn after_a_rekey_plugins_are_compiled_again_without_a_word() {
+    let host = scene();
+    for plugin in ["postgres", "redis"] {
+        host.add_plugin(plugin, &[1]);
+    }
+    let compiled = || {
+        let files = fs::read_dir(host.file("state/compiled")).unwrap();
+        files
+            .map(|file| fs::read(file.unwrap().path()).unwrap())
+            .collect::<Vec<_>>()
+    };
+    let before = compiled();
+    assert_eq!(before.len(), 2);
+    let _ = rekey(&host, &[]).ends(0);
+    for command in ["plugin list", "status", "doctor"] {
+        let words: Vec<&str> = command.split(' ').collect();
+        let output = host.run(&words, "").ends(0);
+        assert!(!output.stderr.contains("WARN"), "{command}: {}", output.stderr);
+    }
+    let after = compiled();
+    assert!(after.len() == 2 && after.iter().all(|file| !before.contains(file)));
+}

@@ -38,6 +38,11 @@ pub fn copies(document: &[u8], part: &str, of: &[u8]) -> Vec<String> {
         .collect()
 }
 
+/// The first name of a JSON document that stands twice in its object, by its JSON pointer. It is as it stands there, and may be a secret.
+pub fn doubled(document: &[u8]) -> Option<String> {
+    json::doubled(document)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -51,11 +51,31 @@ fn pointer(key: &str) -> Result<Pointer, Error> {
     })
 }
 
-fn missing(key: &str) -> Error {
-    Error::answer(
-        ErrorKind::NotFound,
+/// Why there is no string at the place that a plugin asks for. Of other names in the document it is told nothing: they may be secret.
+fn missing(document: &[u8], key: &str) -> Error {
+    let shown = key.escape_debug();
+    let Some(doubled) = json::doubled(document) else {
+        return Error::answer(
+            ErrorKind::NotFound,
+            "secret.part",
+            format!("there is no string at `{shown}`"),
+        );
+    };
+    let is_on_the_way = key
+        .strip_prefix(&doubled)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let place = if !is_on_the_way {
+        "another name".to_owned()
+    } else if key == doubled {
+        format!("`{shown}`")
+    } else {
+        format!("the name `{}`", doubled.escape_debug())
+    };
+    Error::invalid(
         "secret.part",
-        format!("there is no string at `{}`", key.escape_debug()),
+        format!(
+            "what is at `{shown}` is not clear: {place} stands twice in the same object of this JSON document; take the wrong one out"
+        ),
     )
 }
 
@@ -108,7 +128,8 @@ impl HostState {
         let part = if let Some(piece) = whole.piece(key) {
             piece.clone()
         } else {
-            let value = json::string_at(whole.value().expose(), key).ok_or_else(|| missing(key))?;
+            let document = whole.value().expose();
+            let value = json::string_at(document, key).ok_or_else(|| missing(document, key))?;
             Handle::part_of(whole, key, value, labels)
         };
         self.place_like(&part, whole, Some(UsedPart::Json(pointer)));
@@ -136,7 +157,8 @@ impl HostState {
                 return Err(self.deny("secret.public-part", message).await);
             }
         }
-        let value = json::string_at(whole.value().expose(), key).ok_or_else(|| missing(key))?;
+        let document = whole.value().expose();
+        let value = json::string_at(document, key).ok_or_else(|| missing(document, key))?;
         let text = String::from_utf8_lossy(value.expose()).into_owned();
         self.clear_text(&text, "a public part")?;
         Ok(text)
@@ -186,12 +208,14 @@ fn replaced(
 ) -> Result<Handle, Error> {
     pointer(key)?;
     let document = whole.value().expose();
-    let nodes = json::scan(document)
-        .ok_or_else(|| Error::invalid("secret.part", "this secret is no JSON document"))?;
+    let nodes = json::scan(document).ok_or_else(|| match json::doubled(document) {
+        Some(_) => missing(document, key),
+        None => Error::invalid("secret.part", "this secret is no JSON document"),
+    })?;
     let node = nodes
         .into_iter()
         .find(|node| node.pointer == key && node.string)
-        .ok_or_else(|| missing(key))?;
+        .ok_or_else(|| missing(document, key))?;
     let mut made = Zeroizing::new(Vec::with_capacity(document.len() + value.expose().len() * 2 + 2));
     made.extend_from_slice(&document[..=node.span.start]);
     encoding::json(&String::from_utf8_lossy(value.expose()), &mut made);

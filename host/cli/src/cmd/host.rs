@@ -55,6 +55,19 @@ pub(crate) async fn open_to_examine(context: &Context) -> Result<Engine, Failure
     Ok(engine)
 }
 
+/// The same, for a look at what needs attention: the passphrase of a host that is meant to have no key file is asked for where somebody may be
+/// asked. A key file that is gone is something to tell, and not to ask about.
+///
+/// # Errors
+/// As [`open`]; a wrong passphrase.
+pub(crate) async fn open_to_look(context: &Context) -> Result<Engine, Failure> {
+    let engine = open(context).await?;
+    if engine.needs_passphrase() && context.output.is_interactive() {
+        return unsealed(engine, context).await;
+    }
+    Ok(engine)
+}
+
 /// The same with the vault unsealed: a passphrase is asked for where there is no key file.
 ///
 /// # Errors

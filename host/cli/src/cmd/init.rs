@@ -10,7 +10,7 @@ use keywheel_engine::{Begun, PublicKey, RecoveryIdentity, Setup, SystemClock};
 use keywheel_model::SecretBytes;
 use serde::Serialize;
 
-use crate::cmd::Context;
+use crate::cmd::{Context, ours};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::{Text, raw};
@@ -45,13 +45,14 @@ struct Made<'a> {
 }
 
 /// # Errors
-/// Something is there already, or cannot be written; nobody would see the recovery identity.
+/// Something is there already, or cannot be written; others can write there; nobody would see the recovery identity.
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     if arguments.recovery_to.is_none() && (context.output.is_json() || !io::stdout().is_terminal()) {
         let message = "the recovery identity is printed once, and nobody would see it here";
         return Err(Failure::new(ExitCode::Usage, "init.no-terminal", message)
             .hint("`--recovery-to FILE` writes it into a file that only its owner can read; keep that file off this machine"));
     }
+    ours::folder(&arguments.folder)?;
     let passphrase = match &arguments.passphrase {
         None => None,
         Some(word) => Some(Source::parse(Some(word))?.read("new passphrase of the vault", context.output)?),

@@ -1,4 +1,7 @@
-//! The configuration for every verb but `init` and `doctor`: read only where nobody else can have written what decides for the host.
+//! The configuration for every verb but `init` and `doctor`: read only where nobody else can have written what decides for the host. `init`
+//! makes a host only there.
+
+use std::path::{Path, PathBuf};
 
 use keywheel_config::{Config, Draft};
 use keywheel_engine::Error;
@@ -12,15 +15,34 @@ use crate::errors::Failure;
 /// It cannot be read; it, or grants, pins or a trust set can be changed by others.
 pub(crate) fn draft(context: &Context) -> Result<Draft, Failure> {
     let draft = Draft::open(&context.global.config)?;
-    let mut open = open_to_others(&draft, context).into_iter();
+    none_of(open_to_others(&draft, context))?;
+    Ok(draft)
+}
+
+/// A folder in which a host is to be made: all that would be refused once it is made is refused before anything is.
+///
+/// # Errors
+/// Others can change the folder, or what decides for the host and is in it already.
+pub(crate) fn folder(folder: &Path) -> Result<(), Failure> {
+    let mut decides: Vec<_> = ["keywheel.toml", "plugins.lock", "policies", "plugins"]
+        .map(|name| folder.join(name))
+        .into();
+    let plugins = folder.join("plugins").read_dir().into_iter().flatten().flatten();
+    decides.extend(plugins.map(|plugin| plugin.path()));
+    none_of(keywheel_engine::open_to_others(
+        decides.iter().map(PathBuf::as_path),
+    ))
+}
+
+/// All at once: nobody wants to close forty files one by one.
+fn none_of(open: Vec<Error>) -> Result<(), Failure> {
+    let mut open = open.into_iter();
     let Some(first) = open.next() else {
-        return Ok(draft);
+        return Ok(());
     };
-    // All at once: nobody wants to close forty files one by one.
-    let refused = open.fold(Failure::from(first), |failure, next| {
+    Err(open.fold(Failure::from(first), |failure, next| {
         failure.maybe_hint(next.hint())
-    });
-    Err(refused)
+    }))
 }
 
 /// The configuration, checked by itself.

@@ -19,7 +19,7 @@ use crate::exit_code::ExitCode;
 pub(crate) enum Verb {
     /// Print whether it is sealed, and its key slots
     Status,
-    /// Open it with a passphrase or the recovery identity
+    /// See whether a passphrase or the recovery identity opens it; nothing stays open
     Unseal(unseal::Arguments),
     /// Write the whole state into one encrypted file, while the host goes on
     Backup(backup::Arguments),

@@ -89,6 +89,8 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "store.no-state",
             "plugin.unknown",
             "plugin.gone",
+            "plugin.no-folder",
+            "vault.backup-missing",
         ],
     ),
     (
@@ -125,6 +127,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "file.exists",
             "init.at-work",
             "restore.state-there",
+            "vault.backup-exists",
             "vault.backup-format",
         ],
     ),

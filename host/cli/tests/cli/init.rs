@@ -1,5 +1,7 @@
 //! `init`: a vault is made only after its recovery identity is in somebody's hands, and whatever fails leaves nothing behind.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -212,4 +214,89 @@ fn a_state_without_a_configuration_that_no_init_left_is_never_touched() {
     let ran = place.run("init host --recovery-to other");
     assert!(ran.exit == 24 && ran.err.contains("host/state"), "{}", ran.err);
     assert!(!place.path().join("host/.keywheel-init").exists());
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// Runs the binary in a shell with a umask; its exit code and what it said.
+fn with_umask(place: &Place, umask: &str, words: &str) -> (i32, String) {
+    let line = format!("umask {umask}; exec '{}' {words}", env!("CARGO_BIN_EXE_keywheel"));
+    let output = Command::new("sh")
+        .args(["-c", &line])
+        .current_dir(place.path())
+        .output()
+        .unwrap();
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn whatever_the_umask_what_init_makes_has_its_modes_and_is_not_refused_afterwards() {
+    for umask in ["000", "002", "027", "077", "0177"] {
+        let place = Place::new();
+        let (exit, said) = with_umask(&place, umask, "init new/host --recovery-to recovery");
+        assert_eq!(exit, 0, "umask {umask}: {said}");
+        for (path, wanted) in [
+            ("new", 0o755),
+            ("new/host", 0o755),
+            ("new/host/plugins", 0o755),
+            ("new/host/policies", 0o755),
+            ("new/host/keywheel.toml", 0o644),
+            ("new/host/state", 0o700),
+            ("new/host/state/keywheel.db", 0o600),
+        ] {
+            let found = mode(&place.path().join(path));
+            assert_eq!(found, wanted, "umask {umask}: {path} has {found:o}");
+        }
+        assert_eq!(
+            mode(&place.path().join("new/host/vault.key")) & 0o377,
+            0,
+            "umask {umask}"
+        );
+        let (exit, said) = with_umask(&place, umask, "--config new/host/keywheel.toml status");
+        assert_eq!(exit, 0, "umask {umask}: {said}");
+    }
+}
+
+#[test]
+fn a_folder_that_others_can_write_is_refused_before_anything_is_made_in_it() {
+    let place = Place::new();
+    let host = place.path().join("host");
+    place.write("host/plugins/some.wasm", "");
+    let all = ["host", "host/plugins", "host/plugins/some.wasm"].map(|name| place.path().join(name));
+    for (open, closed) in [(&all[0], 0o755), (&all[1], 0o755), (&all[2], 0o644)] {
+        for path in &all {
+            std::fs::set_permissions(path, Permissions::from_mode(mode(path) & !0o022)).unwrap();
+        }
+        std::fs::set_permissions(open, Permissions::from_mode(closed | 0o020)).unwrap();
+        let ran = place.run("init host --recovery-to recovery");
+        assert_eq!(ran.exit, 20, "{}", ran.err);
+        let shown = open.strip_prefix(place.path()).unwrap().display().to_string();
+        assert!(
+            ran.err.contains("error[config.open-to-others]")
+                && ran.err.contains(&format!("hint: chmod go-w {shown}\n")),
+            "{}",
+            ran.err
+        );
+        let left = std::fs::read_dir(&host).unwrap().count();
+        assert!(left == 1 && !place.path().join("recovery").exists(), "{left}");
+        std::fs::set_permissions(open, Permissions::from_mode(closed)).unwrap();
+    }
+    let ran = place.run("init host --recovery-to recovery");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+}
+
+#[test]
+fn a_plugin_that_its_group_can_write_is_refused_with_the_command_that_mends_it() {
+    let place = Place::new();
+    assert_eq!(place.run("init --recovery-to recovery").exit, 0);
+    let plugin = place.write("plugins/odd.wasm", "none");
+    std::fs::set_permissions(&plugin, Permissions::from_mode(0o664)).unwrap();
+    let ran = place.run("plugin list");
+    let words = "plugin.writable: plugins/odd.wasm can be written by others (mode 0664) (chmod go-w plugins/odd.wasm)";
+    assert!(ran.out.contains(words), "{}{}", ran.out, ran.err);
 }

@@ -9,6 +9,7 @@ mod frame;
 mod init;
 mod kit;
 mod outside;
+mod passphrase;
 mod plugin;
 mod policy;
 mod rotation;

@@ -180,6 +180,66 @@ fn only_init_makes_a_state_and_what_misses_one_says_where_it_looked() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
 }
 
+/// None of these is a fault of the host's own: a script can tell what is missing.
+#[test]
+fn a_file_or_folder_that_is_named_and_not_there_has_its_own_exit_code_place_and_way_out() {
+    let place = host();
+    let missing = place.path().join("missing");
+    let to = missing.join("backup").display().to_string();
+    let ran = place.run(&format!("vault backup {to}"));
+    assert_eq!(ran.exit, 23, "{}", ran.err);
+    for part in [
+        "error[vault.backup-missing]",
+        &format!("cannot write \"{to}\""),
+        &format!("there is no folder \"{}\"", missing.display()),
+        "hint: nothing was written: make that folder",
+    ] {
+        assert!(ran.err.contains(part), "{part}: {}", ran.err);
+    }
+    let ran = place.run("vault backup vault.key");
+    assert_eq!(ran.exit, 24, "{}", ran.err);
+    assert!(
+        ran.err.contains("error[vault.backup-exists]") && ran.err.contains("hint: "),
+        "{}",
+        ran.err
+    );
+    for words in ["vault restore missing --force", "vault restore . --force"] {
+        let ran = place.run(words);
+        assert_eq!(ran.exit, 23, "{words}: {}", ran.err);
+        assert!(
+            ran.err.contains("error[vault.backup-missing]")
+                && ran
+                    .err
+                    .contains("hint: nothing was touched: name a file that `keywheel vault backup` wrote"),
+            "{words}: {}",
+            ran.err
+        );
+    }
+    fs::rename(place.path().join("plugins"), &missing).unwrap();
+    for words in [
+        "status",
+        "plan --all",
+        "rotate --all",
+        "plugin list",
+        "plugin add postgres",
+        "plugin verify",
+    ] {
+        let ran = place.run(words);
+        assert_eq!(ran.exit, 23, "{words}: {}", ran.err);
+        for part in [
+            "error[plugin.no-folder]",
+            "keywheel.toml:12:",
+            "hint: put it back",
+            "mkdir -m 755",
+        ] {
+            assert!(ran.err.contains(part), "{words}: {part}: {}", ran.err);
+        }
+    }
+    let ran = place.run("doctor");
+    assert_eq!(ran.exit, 50, "{}", ran.err);
+    assert!(ran.out.contains("there is no folder plugins"), "{}", ran.out);
+}
+
 /// A password on its way is in memory in the clear.
 #[test]
 fn memory_goes_into_no_core_file() {

@@ -6,7 +6,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use keywheel_store::{Options, Store};
 use rustix::fs::{CWD, RenameFlags};
 use sha2::{Digest as _, Sha256};
 
-use super::failed;
+use super::{failed, make_folder};
 use crate::Error;
 use crate::engine::blocking;
 
@@ -42,8 +42,7 @@ impl Staging {
     /// Makes it, or takes over the one that an interrupted `init` left.
     pub(super) fn take(folder: &Path) -> Result<Self, Error> {
         let dir = Self::dir(folder);
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-        made.map_err(failed("make the folder", &dir))?;
+        make_folder(&dir, 0o700)?;
         let path = dir.join("lock");
         let lock = fs::OpenOptions::new()
             .write(true)
@@ -153,7 +152,12 @@ impl Staging {
             .truncate(true)
             .mode(0o644)
             .open(&new)
-            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+            .and_then(|mut file| {
+                // It is moved to its place as it is, and a umask must not decide who reads a configuration.
+                file.set_permissions(fs::Permissions::from_mode(0o644))?;
+                file.write_all(bytes)?;
+                file.sync_all()
+            })
             .and_then(|()| fs::rename(&new, &path));
         written.map_err(failed("write", &path))?;
         sync(&self.dir)

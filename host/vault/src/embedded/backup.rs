@@ -85,6 +85,11 @@ impl Embedded {
         if to.symlink_metadata().is_ok() {
             return Err(failed("overwrite", to)(io::ErrorKind::AlreadyExists.into()));
         }
+        let folder = folder_of(to);
+        if !folder.is_dir() {
+            let what = format!("there is no folder \"{}\"", folder.display());
+            return Err(failed("write", to)(io::Error::new(io::ErrorKind::NotFound, what)));
+        }
         // Beside the database it is as private as the database.
         let copy = store.path().with_extension("backup");
         gone(&copy)?;
@@ -312,6 +317,9 @@ fn file_key(stanzas: &[Stanza], key: &Key) -> Result<FileKey, Error> {
 
 fn unpack(from: &Path, key: &Key, database: &Path) -> Result<Contents, Error> {
     let file = File::open(from).map_err(failed("read", from))?;
+    if file.metadata().map_err(failed("read", from))?.is_dir() {
+        return Err(failed("read", from)(io::ErrorKind::IsADirectory.into()));
+    }
     let opener = Opener::begin(BufReader::new(file), |stanzas| file_key(stanzas, key))?;
     let mut payload = BufReader::with_capacity(PIECE, opener);
     let failed_to_read = |error: io::Error| match error.kind() {
@@ -414,9 +422,13 @@ fn gone(path: &Path) -> Result<(), Error> {
     }
 }
 
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
+}
+
 fn sync_folder(of: &Path) -> Result<(), Error> {
-    let folder = of.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))
+    File::open(folder_of(of))
         .and_then(|folder| folder.sync_all())
         .map_err(failed("sync", of))
 }

@@ -47,6 +47,16 @@ impl Work {
             // Another try would find the same value: the import is given up, so that a corrected one can be made.
             return self.give_import_up();
         }
+        if error.kind == ErrorKind::Denied {
+            // The plugin is not allowed to ask: another try would be denied, too, and says nothing of the credential.
+            let is_undeclared = error.code.starts_with("shape.");
+            let cause = if is_undeclared {
+                Cause::Impossible
+            } else {
+                Cause::Withdrawn
+            };
+            return self.park(cause, error.message.clone());
+        }
         self.again(
             Cause::Target,
             Trouble::new(&error.code, &error.message),

@@ -61,6 +61,8 @@ impl Work {
     }
 
     pub(super) fn promotion_is_done(&mut self) {
+        // Also one whose reply was lost: it is told as what it turned out to be.
+        self.log_done_after_all(StepName::Promote);
         let roles = &mut self.state.roles;
         if !self.state.promoted {
             roles.previous = roles.current.take();

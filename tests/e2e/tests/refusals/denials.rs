@@ -102,6 +102,37 @@ fn a_plugin_that_calls_more_than_was_granted_does_not_run_until_it_is_granted() 
     subject.leaves_no_trace();
 }
 
+/// The plugin's `test` swallows what it is denied and answers that it does not know: the host has seen why.
+#[test]
+fn a_denial_while_an_import_is_verified_ends_it_at_once_with_the_lines_that_allow_it() {
+    let subject = Subject::new("deny_import");
+    subject.host.add_plugin("postgres", &[server().port()]);
+    let _ = subject.host.import("admin/db", server().admin_password()).ends(0);
+    let least = "plugin = \"postgres\"\ncapabilities = [\"core\", \"sql\"]\nhosts = []\nsecrets = [\"admin/db\", \"{secret}\"]\nreveal = []\n\n[shapes]\n";
+    fs::write(subject.host.file(GRANT), least).unwrap();
+    let mut output = subject.host.import("app/db", &subject.old).ends(41);
+    let mut denials = 0;
+    while output.code == 41 {
+        let run = subject
+            .host
+            .run(&["run", "show", "app-db", "-o", "json"], "")
+            .ends(10)
+            .json();
+        assert_eq!(run["parked"]["cause"], "withdrawn", "{run:#}");
+        let steps = run["steps"].as_array().unwrap();
+        let test = steps.iter().find(|step| step["step"] == "test").unwrap();
+        assert_eq!(test["tries"], denials + 1, "{run:#}");
+        write_lines(&subject.host, GRANT, &output.stdout);
+        output = subject.resume();
+        denials += 1;
+        assert!(denials < 20, "{output:?}");
+    }
+    let _ = output.ends(0);
+    assert!(denials > 0);
+    subject.is_as_before("adopted");
+    subject.leaves_no_trace();
+}
+
 /// A plugin whose code makes another statement than its manifest declares.
 fn undeclared() -> Vec<u8> {
     let mut bytes = fs::read(plugin_file("postgres")).unwrap();
@@ -167,6 +198,15 @@ fn a_secret_for_a_server_without_tls_is_not_sent_and_the_lines_that_allow_it_are
         .replace(&format!("port = {}", server.port()), &format!("port = {port}"))
         .replace("user = \"app\"", "user = \"app\"\ntransport = \"plaintext\"");
     host.configure(&text);
+    // What is granted by default is TLS, and the rotation has none.
+    host.drop_plugin("redis");
+    let add = ["plugin", "add", "redis", "--yes", "-o", "json"];
+    let added = host.run(&add, "").ends(0).says(&[
+        "rotation app-redis goes to its target in plaintext",
+        "write \"{/nodes/*/host}:{/nodes/*/port} plaintext\" in `hosts` of policies/redis.toml",
+    ]);
+    assert_eq!(added.json()["in-plaintext"][0], "app-redis");
+    fs::remove_file(host.file("policies/redis.toml")).unwrap();
     host.add_plugin("redis", &[port]);
     let _ = host.import("admin/redis", &admin).ends(0);
     // One of two problems before the adoption: its lines stand alone, to be copied.
@@ -174,6 +214,12 @@ fn a_secret_for_a_server_without_tls_is_not_sent_and_the_lines_that_allow_it_are
     assert!(
         plan.stdout.contains("problem: net.unsafe-stream: ")
             && plan.stdout.contains("plaintext\"]\n(use TLS"),
+        "{plan:?}"
+    );
+    let destination = format!("localhost port {port} plaintext");
+    let doubt = format!("{destination} (not granted: no secret is sent there)");
+    assert!(
+        plan.stdout.contains(&doubt) && !plan.stdout.contains(&format!("localhost port {port} tls")),
         "{plan:?}"
     );
     let grant = host.file("policies/redis.toml");
@@ -188,7 +234,12 @@ fn a_secret_for_a_server_without_tls_is_not_sent_and_the_lines_that_allow_it_are
         "hint: nothing was written; use TLS; or, to send secrets in plaintext",
     ]);
     write_lines(&host, "policies/redis.toml", &output.stderr);
-    let _ = host.run(&["plan", "app-redis"], "").ends(10);
+    let plan = host.run(&["plan", "app-redis"], "").ends(10);
+    assert!(
+        plan.stdout.contains(&destination) && !plan.stdout.contains("not granted"),
+        "{plan:?}"
+    );
+    assert!(!host.run(&add, "").ends(0).stderr.contains("in plaintext"));
     let _ = host.run(&["rotate", "app-redis", "--wait", "end"], "").ends(0);
     let new = host.read("app/redis", None);
     assert!(server.login("app", &new).unwrap().is_accepted());

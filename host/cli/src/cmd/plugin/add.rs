@@ -1,9 +1,10 @@
 //! `keywheel plugin add`.
 
 use clap::Args;
-use keywheel_engine::Addition;
+use keywheel_config::Config;
+use keywheel_engine::{Addition, wants_plaintext};
 use keywheel_manifest::{Manifest, Shape};
-use keywheel_model::PluginName;
+use keywheel_model::{PluginName, RotationName};
 use keywheel_policy::HostRule;
 use serde::Serialize;
 
@@ -45,6 +46,9 @@ struct Added {
     capabilities: Vec<String>,
     /// Where it may connect to.
     hosts: Vec<String>,
+    /// Rotations that go to their targets in plaintext, as their configuration says, which this grant does not allow.
+    #[serde(rename = "in-plaintext")]
+    in_plaintext: Vec<RotationName>,
     /// The secrets that it may use, as handles.
     secrets: Vec<String>,
     /// The secrets that it may read in the clear.
@@ -87,12 +91,16 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         manifest => manifest?,
     };
     if hosts.is_empty() {
-        hosts.extend(target_rule(&manifest.to_canonical()));
+        hosts.extend(target_rule(&manifest.to_canonical(), "tls"));
     }
     let addition = engine.addition(&arguments.plugin, &hosts)?;
-    let added = describe(&addition, &manifest);
+    let mut added = describe(&addition, &manifest);
+    added.in_plaintext = in_plaintext(&addition, &manifest, engine.config());
     // What is granted is shown, whether it is asked about or not.
     context.output.say(text(&added, Style::PLAIN).trim_end());
+    for rotation in &added.in_plaintext {
+        context.output.warn(&plaintext_words(rotation, &added, &manifest));
+    }
     if !arguments.yes {
         context
             .output
@@ -112,8 +120,8 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     Ok(ExitCode::Ok)
 }
 
-/// The rule for a manifest whose target is one host and one port: just that, with TLS.
-fn target_rule(canonical: &[u8]) -> Option<HostRule> {
+/// The rule for a manifest whose target is one host and one port: just that.
+fn target_rule(canonical: &[u8], transport: &str) -> Option<HostRule> {
     let manifest: serde_json::Value = serde_json::from_slice(canonical).ok()?;
     let target: Vec<&str> = manifest
         .get("target")?
@@ -124,7 +132,29 @@ fn target_rule(canonical: &[u8]) -> Option<HostRule> {
     let [host, port] = target.as_slice() else {
         return None;
     };
-    format!("{{{host}}}:{{{port}}} tls").parse().ok()
+    format!("{{{host}}}:{{{port}}} {transport}").parse().ok()
+}
+
+/// The rotations whose configuration says `plaintext`, where the grant says `tls`: it has to be said in both places.
+fn in_plaintext(addition: &Addition, manifest: &Manifest, config: &Config) -> Vec<RotationName> {
+    let of_plugin = config
+        .rotations
+        .iter()
+        .filter(|rotation| rotation.plugin == addition.name);
+    of_plugin
+        .filter(|rotation| wants_plaintext(rotation, manifest, &addition.grant))
+        .map(|rotation| rotation.name.clone())
+        .collect()
+}
+
+fn plaintext_words(rotation: &RotationName, added: &Added, manifest: &Manifest) -> String {
+    let line = target_rule(&manifest.to_canonical(), "plaintext")
+        .map_or_else(|| "HOST:PORT plaintext".to_owned(), |rule| rule.to_string());
+    format!(
+        "rotation {rotation} goes to its target in plaintext (`transport` in its configuration), and this grant does not allow that: switch TLS on, \
+         or write \"{line}\" in `hosts` of {}",
+        added.file
+    )
 }
 
 fn describe(addition: &Addition, manifest: &Manifest) -> Added {
@@ -150,6 +180,7 @@ fn describe(addition: &Addition, manifest: &Manifest) -> Added {
     Added {
         capabilities: words(&addition.grant.capabilities),
         hosts: words(&addition.grant.hosts),
+        in_plaintext: Vec::new(),
         secrets: words(&addition.grant.secrets),
         reveal: words(&addition.grant.reveal),
         calls: manifest.shapes().iter().map(call).collect(),
@@ -240,7 +271,7 @@ mod tests {
     #[test]
     fn a_target_of_host_and_port_gives_its_rule_and_nothing_else_does() {
         let rule = |target: &str| {
-            target_rule(format!("{{\"target\":{target}}}").as_bytes()).map(|rule| rule.to_string())
+            target_rule(format!("{{\"target\":{target}}}").as_bytes(), "tls").map(|rule| rule.to_string())
         };
         assert_eq!(
             rule(r#"["/host","/port"]"#).as_deref(),

@@ -105,13 +105,38 @@ fn text(restored: &RestoredView) -> String {
     text.fact("state", format_args!("\"{}\"", restored.state.display()));
     text.fact("taken", time::show(restored.taken_at));
     text.fact("restore epoch", restored.epoch.0);
+    let slots: Vec<_> = restored.slots.iter().map(|slot| slot.slot.as_str()).collect();
+    text.fact("opens with", slots.join(", "));
     if let Some(before) = &restored.before {
         text.fact("before", format_args!("\"{}\"", before.display()));
     }
     text.finish()
 }
 
+/// The keys of the backup's time are back, also those that were taken out since because somebody else may have them.
+fn tell_which_keys_are_back(restored: &RestoredView, output: Output) {
+    if let Some(at) = restored.rekeyed_at {
+        output.warn(&format!(
+            "the backup is older than the last rekey ({}): the vault has the root key again that was put out of use then",
+            time::show(at)
+        ));
+    }
+    for slot in &restored.slots_back {
+        output.warn(&format!(
+            "slot {slot} was taken out after the backup was made, and its key opens the vault again: `keywheel vault slot remove {slot}`"
+        ));
+    }
+    if restored.rekeyed_at.is_some() || !restored.slots_back.is_empty() {
+        output.next("keywheel vault rekey, once the slots that are not to open it are removed");
+    } else if restored.before.is_none() {
+        output.say(
+            "there was no state to compare it with: if the vault was rekeyed, or a slot removed, after the backup was made, do that again",
+        );
+    }
+}
+
 fn tell_what_is_next(restored: &RestoredView, config: &Config, output: Output) {
+    tell_which_keys_are_back(restored, output);
     output.say("the next run of each secret only verifies it, and deletes nothing on its target");
     if let Some(before) = &restored.before {
         output.say(&format!(

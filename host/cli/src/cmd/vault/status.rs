@@ -1,5 +1,6 @@
 //! `keywheel vault status`.
 
+use keywheel_engine::NEEDS_PASSPHRASE;
 use keywheel_engine::view::VaultView;
 
 use crate::cmd::{Context, host};
@@ -12,7 +13,7 @@ use crate::output::{Style, Table, Text};
 pub(crate) async fn run(context: &Context) -> Result<ExitCode, Failure> {
     let vault = host::open(context).await?.vault_view().await?;
     context.output.data(&vault, |style| text(&vault, style))?;
-    Ok(if vault.sealed {
+    Ok(if vault.sealed && !vault.needs_passphrase {
         ExitCode::Attention
     } else {
         ExitCode::Ok
@@ -25,7 +26,9 @@ pub(crate) fn text(vault: &VaultView, style: Style) -> String {
     text.fact("kind", vault.kind);
     text.fact(
         "state",
-        if vault.sealed {
+        if vault.needs_passphrase {
+            NEEDS_PASSPHRASE.to_owned()
+        } else if vault.sealed {
             style.attention("sealed")
         } else {
             style.good("open")

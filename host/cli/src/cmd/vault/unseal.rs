@@ -1,5 +1,5 @@
-//! `keywheel vault unseal`. The vault is open for as long as a host holds it; without a running one that is this command, so
-//! that it shows whether a key opens it, and is recorded.
+//! `keywheel vault unseal`. The vault is open for as long as a host holds it; without a running one that is this command: it shows whether a
+//! key opens the vault, records that, and says that nothing stays open.
 
 use std::sync::Arc;
 
@@ -32,10 +32,10 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     // A key file that is lost or wrong must not be in the way.
     config.vault = Vault::Embedded { key_file: None };
     let engine = Engine::open(config, Arc::new(SystemClock)).await?;
-    let what = if arguments.recovery {
-        "recovery identity"
+    let (what, name) = if arguments.recovery {
+        ("recovery identity", "recovery identity")
     } else {
-        "passphrase of the vault"
+        ("passphrase of the vault", "passphrase")
     };
     let key = source.read(what, context.output)?;
     engine
@@ -47,5 +47,9 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         .await?;
     let vault = engine.vault_view().await?;
     context.output.data(&vault, |style| status::text(&vault, style))?;
+    context.output.say(&format!(
+        "the {name} opens the vault; nothing stays open after this command: no host is running that could hold it, so that each command opens \
+         the vault itself"
+    ));
     Ok(ExitCode::Ok)
 }
