@@ -93,6 +93,15 @@ impl Checker {
         found
     }
 
+    /// Whether an account has so few failed logins left that the next kill might wait for its budget instead of showing anything.
+    pub(crate) fn is_crowded(&self, now: Micros) -> bool {
+        let fresh = |at: &&Micros| **at + self.bounds.per >= now;
+        let most = self.bounds.logins * 4 / 5;
+        self.failed
+            .values()
+            .any(|failed| failed.iter().filter(fresh).count() > most)
+    }
+
     fn budget_is_kept(&mut self, entries: &[Entry], found: &mut Vec<Violation>) {
         // A host whose clock stands a day behind keeps its logins as yesterday's: docs/operators.md tells that limit.
         let behind = crate::points::Point::Clock(crate::points::Day::Behind).name();

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -299,6 +300,9 @@ impl Session {
                 when: self.choices.below(1000),
                 delay: self.choices.below(1000),
             };
+            while self.checker.is_crowded(self.scene.record.now()) && !all.over.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(200));
+            }
             let seen = self
                 .scene
                 .kill_at(number, (cell.path, cell.point), dice, self.control);

@@ -26,7 +26,7 @@ pub(crate) const STEP_SECONDS: u64 = 2;
 pub(crate) const LOGINS: u32 = 100;
 
 /// In this time.
-pub(crate) const PER_SECONDS: u64 = 30;
+pub(crate) const PER_SECONDS: u64 = 60;
 
 /// The secret of the account that nobody rotates.
 const ROOT: &str = "root/it";
