@@ -166,8 +166,8 @@ mod tests {
             let row = table.lines().find(|line| line.starts_with(name)).unwrap();
             row[name.len()..].split_whitespace().collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(row("random time"), "2 0 0 0 0");
-        assert_eq!(row("change before"), "0 0 - - 0");
+        assert_eq!(row("random time"), "2 0 0 0 0 0");
+        assert_eq!(row("change before"), "0 0 - - 0 0");
         assert_eq!(table.lines().count(), Point::all().len() + 1);
         assert_eq!(matrix.sum(), 2);
     }
