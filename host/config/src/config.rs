@@ -39,6 +39,11 @@ impl Config {
         self.document.place_of("/plugins/dir")
     }
 
+    /// Where `plugins.publishers` stands in the file; `None` where the default counts.
+    pub fn publishers_place(&self) -> Option<Place> {
+        self.document.place_of("/plugins/publishers")
+    }
+
     /// The rotation of that name.
     pub fn rotation(&self, name: &RotationName) -> Option<&Rotation> {
         self.rotations.iter().find(|rotation| rotation.name == *name)
@@ -97,6 +102,10 @@ pub struct Plugins {
     pub lock: PathBuf,
     /// What happens to a changed file.
     pub upgrades: Upgrades,
+    /// The minisign public keys whose signatures count.
+    pub publishers: Vec<String>,
+    /// Whether a file without a signature is refused.
+    pub signatures_required: bool,
 }
 
 /// What happens when the file of a plugin changed.

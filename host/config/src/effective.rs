@@ -46,6 +46,17 @@ impl Config {
             Upgrades::SameGrants => "same-grants",
         };
         list.add("plugins.upgrades", "/plugins/upgrades", json!(upgrades));
+        list.add(
+            "plugins.publishers",
+            "/plugins/publishers",
+            json!(self.plugins.publishers),
+        );
+        let signatures = if self.plugins.signatures_required {
+            "required"
+        } else {
+            "optional"
+        };
+        list.add("plugins.signatures", "/plugins/signatures", json!(signatures));
         list.add("policies.dir", "/policies/dir", json!(self.policies_dir));
         for (name, set) in &self.trust {
             list.add(

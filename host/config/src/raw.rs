@@ -71,6 +71,18 @@ pub(crate) struct Plugins {
     /// What a changed file may do by itself: `hold` waits for `keywheel plugin add`; `same-grants` takes it if it asks
     /// for no more than before. Default: `hold`.
     pub(crate) upgrades: Option<Upgrades>,
+    /// Public keys of publishers whose signatures count, as minisign writes them (the second line of a `.pub` file). The signature of `NAME.wasm` lies
+    /// beside it as `NAME.wasm.minisig`. Default: none, and no signature is looked at.
+    pub(crate) publishers: Vec<String>,
+    /// Whether a file without a signature may be pinned: `optional` or `required`. Default: `optional`.
+    pub(crate) signatures: Option<Signatures>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Signatures {
+    Optional,
+    Required,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]

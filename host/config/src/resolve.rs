@@ -229,6 +229,8 @@ impl Resolver {
             state_dir: self.path(state.dir.as_deref().unwrap_or("state")),
             vault: self.vault(&vault),
             plugins: Plugins {
+                signatures_required: self.signatures_required(&plugins),
+                publishers: plugins.publishers,
                 dir: self.path(plugins.dir.as_deref().unwrap_or("plugins")),
                 lock: self.path(plugins.lock.as_deref().unwrap_or("plugins.lock")),
                 upgrades: match plugins.upgrades {
@@ -264,6 +266,19 @@ impl Resolver {
                 key_file: vault.key_file.as_deref().map(|path| self.path(path)),
             },
         }
+    }
+
+    fn signatures_required(&mut self, plugins: &raw::Plugins) -> bool {
+        let required = matches!(plugins.signatures, Some(raw::Signatures::Required));
+        if required && plugins.publishers.is_empty() {
+            self.report(
+                At::Value("/plugins/signatures"),
+                "config.value",
+                "no signature can count: `publishers` lists no key".to_owned(),
+                Some("list the publishers' minisign keys in `publishers` of `[plugins]`".to_owned()),
+            );
+        }
+        required
     }
 
     fn trust(&mut self) -> BTreeMap<String, TrustSet> {

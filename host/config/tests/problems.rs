@@ -99,7 +99,7 @@ fn an_unknown_key_suggests_the_nearest_one_or_lists_all() {
     let problem = only("[plugins]\nxylophone = 1\n");
     assert_eq!(
         problem.hint.as_deref(),
-        Some("known keys are dir, lock, upgrades")
+        Some("known keys are dir, lock, upgrades, publishers, signatures")
     );
 }
 

@@ -329,14 +329,29 @@ async fn scan(config: &Config, runtime: &Arc<Runtime>) -> Result<Registry, Error
         Upgrades::Hold => keywheel_plugin::Upgrades::Hold,
         Upgrades::SameGrants => keywheel_plugin::Upgrades::SameGrants,
     };
+    let rules = keywheel_plugin::Rules {
+        upgrades,
+        publishers: publishers(config)?,
+    };
     let runtime = Arc::clone(runtime);
-    let scanned = blocking(move || Registry::scan(&runtime, places, upgrades)).await?;
+    let scanned = blocking(move || Registry::scan(&runtime, places, rules)).await?;
     scanned.map_err(|source| match source {
         source @ keywheel_plugin::Error::NoFolder { .. } => Error::NoPlugins {
             named: named("`plugins.dir`", config.plugins_dir_place()),
             source: Box::new(source),
         },
         source => source.into(),
+    })
+}
+
+/// Whose signatures count.
+fn publishers(config: &Config) -> Result<keywheel_plugin::Publishers, Error> {
+    let plugins = &config.plugins;
+    keywheel_plugin::Publishers::new(&plugins.publishers, plugins.signatures_required).map_err(|source| {
+        Error::Publisher {
+            named: named("`plugins.publishers`", config.publishers_place()),
+            source,
+        }
     })
 }
 

@@ -36,6 +36,15 @@ pub enum Error {
         #[source]
         source: Box<keywheel_plugin::Error>,
     },
+    /// A publisher's key that is none.
+    #[error("plugins cannot be loaded: {named} is wrong")]
+    Publisher {
+        /// Where it is named.
+        named: String,
+        /// Which.
+        #[source]
+        source: keywheel_plugin::InvalidKey,
+    },
     /// The vault.
     #[error("the vault failed")]
     Vault(#[from] keywheel_vault::Error),
@@ -292,6 +301,7 @@ impl Error {
             Self::Vault(error) => error.code(),
             Self::Plugin(error) => error.code(),
             Self::NoPlugins { source, .. } => source.code(),
+            Self::Publisher { .. } => "config.value",
             Self::PluginUnusable { source, .. } => source.code(),
             Self::OpenToOthers { .. } => "config.open-to-others",
             Self::Policy(error) => error.code(),
@@ -333,6 +343,7 @@ impl Error {
             Self::Vault(error) => return error.hint(),
             Self::Plugin(error) | Self::OpenToOthers { source: error } => return error.hint(),
             Self::NoPlugins { source, .. } => return source.hint(),
+            Self::Publisher { .. } => "the second line of a minisign `.pub` file, 56 characters that begin with RW".to_owned(),
             Self::PluginUnusable { source, .. } => return source.hint(),
             Self::Policy(error) => return error.hint(),
             Self::NoRotation { .. } => "`keywheel config show` lists the rotations".to_owned(),

@@ -72,6 +72,7 @@ impl Engine {
         let registry = self.inner.registry();
         let details = json!({
             "digest": addition.digest.to_string(),
+            "publisher": addition.publisher,
             "before": addition.before.as_ref().map(|pin| pin.sha256.to_string()),
             "asks": addition.difference.to_string(),
         });
@@ -145,6 +146,7 @@ fn view(listed: &Listed, manifest: Option<&Manifest>) -> PluginView {
         name: listed.name.clone(),
         version: listed.version.clone(),
         digest: listed.digest.map(|digest| digest.to_string()),
+        publisher: listed.publisher.clone(),
         status: listed.status.as_str(),
         detail,
         summary: manifest

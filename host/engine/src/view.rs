@@ -332,6 +332,8 @@ pub struct PluginView {
     pub version: Option<String>,
     /// SHA-256 of the file, in hex.
     pub digest: Option<String>,
+    /// The minisign key that has signed it, where signatures are looked at.
+    pub publisher: Option<String>,
     /// `new`, `pinned`, `held` or `refused`.
     pub status: &'static str,
     /// Why, for `held` and `refused`; what to do next for `new`.

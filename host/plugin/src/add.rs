@@ -21,6 +21,8 @@ pub struct Addition {
     pub version: String,
     /// Of the bytes that are pinned.
     pub digest: Digest,
+    /// The key of the publisher that has signed them, where signatures are looked at.
+    pub publisher: Option<String>,
     /// What is pinned now.
     pub before: Option<LockedPlugin>,
     /// What it asks beyond what it was granted.
@@ -48,6 +50,7 @@ impl Registry {
             name: name.clone(),
             version: manifest.version.clone(),
             digest: plugin.source.digest,
+            publisher: plugin.publisher.clone(),
             before: self.lock()?.plugins.get(name).cloned(),
             difference: difference(manifest, old.as_ref()),
             grant: suggested_grant(manifest, old.as_ref(), &file, hosts),
@@ -78,7 +81,14 @@ impl Registry {
     /// among them.
     fn addable(&self, name: &PluginName) -> Result<&Candidate, Arc<Error>> {
         match (self.candidates.get(name), self.refusal(name)) {
-            (_, Some(error)) if matches!(*error, Error::Downgrade { .. }) => Err(error),
+            (_, Some(error))
+                if matches!(
+                    *error,
+                    Error::Downgrade { .. } | Error::Unsigned { .. } | Error::Signature { .. }
+                ) =>
+            {
+                Err(error)
+            }
             (Some(candidate), _) => Ok(candidate),
             (None, Some(error)) => Err(error),
             (None, None) => Err(Error::Unknown { name: name.clone() }.into()),
@@ -93,7 +103,7 @@ impl Registry {
         let pin = LockedPlugin {
             version: manifest.version.clone(),
             sha256: candidate.source.digest,
-            publisher: None,
+            publisher: candidate.publisher.clone(),
         };
         lock.plugins.insert(manifest.name.clone(), pin);
         let mut files: Vec<_> = grant

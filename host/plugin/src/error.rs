@@ -169,6 +169,22 @@ pub enum Error {
         /// The pinned version.
         pinned: String,
     },
+    /// A signature is missing.
+    #[error("{} is not signed: {why}", shown(path))]
+    Unsigned {
+        /// The component.
+        path: PathBuf,
+        /// Why it has to be.
+        why: &'static str,
+    },
+    /// A signature that counts for nothing.
+    #[error("{} does not sign its component: {why}", shown(path))]
+    Signature {
+        /// The signature's file.
+        path: PathBuf,
+        /// Why.
+        why: &'static str,
+    },
     /// The manifest's version is not of the form 1.2.3, so it cannot be ordered.
     #[error("{} has version {version:?}, which is not of the form 1.2.3", shown(path))]
     Version {
@@ -244,6 +260,8 @@ impl Error {
             Self::MoreThanGranted { .. } => "plugin.more-than-granted",
             Self::Digest { .. } => "plugin.digest",
             Self::Downgrade { .. } => "plugin.downgrade",
+            Self::Unsigned { .. } => "plugin.unsigned",
+            Self::Signature { .. } => "plugin.signature",
             Self::Version { .. } => "plugin.version",
             Self::Duplicate { .. } => "plugin.duplicate",
             Self::Policy { source, .. } => source.code(),
@@ -280,6 +298,11 @@ impl Error {
                 "a version's bytes never change: put the pinned file back, or look at the new one and pin it with `keywheel plugin add {name}`"
             ),
             Self::Downgrade { .. } => "put a newer version there; to go back on purpose remove the plugin's entry from plugins.lock first".into(),
+            Self::Unsigned { path, .. } => format!(
+                "put the publisher's signature of exactly this file beside it, as {}.minisig; its key stands in `publishers` of `[plugins]`",
+                shown(path)
+            ),
+            Self::Signature { .. } => "get file and signature anew from the publisher; if its key is another one now, list that in `publishers` of `[plugins]`, once you know it from the publisher".into(),
             Self::Version { .. } => "give it a version such as 1.2.3 in manifest.toml".into(),
             Self::Duplicate { .. } => "remove one of the two files".into(),
             Self::Unknown { .. } => "`keywheel plugin list` shows what is in the plugin folder".into(),
@@ -310,6 +333,8 @@ impl Error {
             | Self::MoreThanGranted { path, .. }
             | Self::Digest { path, .. }
             | Self::Downgrade { path, .. }
+            | Self::Unsigned { path, .. }
+            | Self::Signature { path, .. }
             | Self::Version { path, .. }
             | Self::Duplicate { path, .. }
             | Self::Policy { path, .. } => Some(path),

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keywheel_manifest::{Capability, Digest};
+use keywheel_manifest::Digest;
 use keywheel_model::PluginName;
-use keywheel_policy::{Difference, Grant, Lock, LockedPlugin, difference};
-use semver::Version;
+use keywheel_policy::{Difference, Grant, Lock, LockedPlugin};
 
 use crate::Error;
 use crate::keep::Keep;
 use crate::plugin::Plugin;
+use crate::publisher::Publishers;
 use crate::runtime::Runtime;
 use crate::source::{Folder, Source};
+
+mod judge;
 
 /// Where a registry finds and keeps its things.
 #[derive(Clone, Debug)]
@@ -36,6 +38,15 @@ pub enum Upgrades {
     Hold,
     /// One that asks for what was granted, or for less, is pinned at once; one that asks for more waits.
     SameGrants,
+}
+
+/// What the operator says of files in the plugin folder.
+#[derive(Default)]
+pub struct Rules {
+    /// What a newer version may do by itself.
+    pub upgrades: Upgrades,
+    /// Whose signatures count.
+    pub publishers: Publishers,
 }
 
 /// What a file in the plugin folder is.
@@ -77,6 +88,8 @@ pub struct Listed {
     pub version: Option<String>,
     /// Of the file's bytes, or the pinned digest of a missing file.
     pub digest: Option<Digest>,
+    /// The key of the publisher that has signed these bytes, where signatures are looked at.
+    pub publisher: Option<String>,
     /// What it is.
     pub status: Status,
 }
@@ -85,6 +98,19 @@ pub struct Listed {
 pub(crate) struct Candidate {
     pub(crate) source: Source,
     pub(crate) plugin: Arc<Plugin>,
+    pub(crate) publisher: Option<String>,
+}
+
+/// Why a file is no candidate, and what is known of it all the same.
+struct Unread {
+    error: Error,
+    source: Option<Source>,
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self { error, source: None }
+    }
 }
 
 /// All plugins, as one scan of the folder found them. Blocks on files and on the compiler: use it off the executor.
@@ -95,7 +121,7 @@ pub struct Registry {
     pub(crate) listed: Vec<Listed>,
     pub(crate) live: BTreeMap<PluginName, Arc<Plugin>>,
     pub(crate) candidates: BTreeMap<PluginName, Candidate>,
-    upgrades: Upgrades,
+    rules: Rules,
 }
 
 impl Registry {
@@ -103,7 +129,7 @@ impl Registry {
     ///
     /// # Errors
     /// The folder, the lock file or the host's own folder cannot be read or are open to others.
-    pub fn scan(runtime: &Arc<Runtime>, places: Places, upgrades: Upgrades) -> Result<Self, Error> {
+    pub fn scan(runtime: &Arc<Runtime>, places: Places, rules: Rules) -> Result<Self, Error> {
         let keep = Keep::open(&places.kept)?;
         let mut registry = Self {
             runtime: Arc::clone(runtime),
@@ -112,7 +138,7 @@ impl Registry {
             listed: Vec::new(),
             live: BTreeMap::new(),
             candidates: BTreeMap::new(),
-            upgrades,
+            rules,
         };
         registry.finish_interrupted_add()?;
         let lock = registry.lock()?;
@@ -124,12 +150,13 @@ impl Registry {
                     .entry(candidate.plugin.manifest().name.clone())
                     .or_default()
                     .push(candidate),
-                Err(error) => registry.list_unread(path, error),
+                Err(unread) => registry.list_unread(path, unread),
             }
         }
         for (name, candidates) in found {
             registry.sort_out(&name, candidates, lock.plugins.get(&name));
         }
+        registry.go_on_beside_unsigned(&lock);
         for (name, pin) in &lock.plugins {
             registry.list_missing(name, pin);
         }
@@ -148,7 +175,7 @@ impl Registry {
             listed: Vec::new(),
             live: BTreeMap::new(),
             candidates: BTreeMap::new(),
-            upgrades: Upgrades::Hold,
+            rules: Rules::default(),
         })
     }
 
@@ -255,10 +282,50 @@ impl Registry {
         }
     }
 
-    fn read(&self, folder: &Folder, path: &Path) -> Result<Candidate, Error> {
+    /// A signature is looked at before the bytes are compiled.
+    fn read(&self, folder: &Folder, path: &Path) -> Result<Candidate, Unread> {
         let source = folder.read(path, self.runtime.limits().file_bytes)?;
+        let publisher = match self.signer(folder, &source) {
+            Ok(publisher) => publisher,
+            Err(error) => {
+                return Err(Unread {
+                    error,
+                    source: Some(source),
+                });
+            }
+        };
         let plugin = Arc::new(Plugin::load(&self.runtime, &source)?);
-        Ok(Candidate { source, plugin })
+        Ok(Candidate {
+            source,
+            plugin,
+            publisher,
+        })
+    }
+
+    fn signer(&self, folder: &Folder, source: &Source) -> Result<Option<String>, Error> {
+        let publishers = &self.rules.publishers;
+        let signature = if publishers.look() {
+            folder.signature(&source.path)?
+        } else {
+            None
+        };
+        publishers.signer(&source.path, &source.bytes, signature.as_deref())
+    }
+
+    /// What was pinned goes on beside a file that was refused for its signature, unless it is that very file.
+    fn go_on_beside_unsigned(&mut self, lock: &Lock) {
+        let refused = self.listed.iter().filter(|listed| {
+            matches!(&listed.status, Status::Refused(error) if matches!(**error, Error::Signature { .. } | Error::Unsigned { .. }))
+        });
+        let refused: Vec<_> = refused
+            .filter_map(|listed| listed.name.clone().zip(listed.digest))
+            .collect();
+        for (name, digest) in refused {
+            let pin = lock.plugins.get(&name).filter(|pin| pin.sha256 != digest);
+            if let Some(pin) = pin.filter(|_| !self.live.contains_key(&name)) {
+                self.go_on(&name, pin);
+            }
+        }
     }
 
     /// Of several files with one name the pinned bytes count; without a pin nobody can say which is meant.
@@ -306,53 +373,6 @@ impl Registry {
         }
     }
 
-    fn judge(&self, candidate: &Candidate, pin: Option<&LockedPlugin>) -> Result<Status, Error> {
-        let manifest = candidate.plugin.manifest();
-        let path = &candidate.source.path;
-        let found = version(path, &manifest.version)?;
-        let grant = self.grant(&manifest.name)?;
-        let asked = difference(manifest, grant.as_ref());
-        let Some(pin) = pin else {
-            return Ok(Status::New(asked));
-        };
-        if pin.sha256 == candidate.source.digest {
-            check_granted(candidate, grant.as_ref())?;
-            self.keep
-                .put(&candidate.source, self.runtime.limits().file_bytes)?;
-            return Ok(Status::Pinned);
-        }
-        let pinned = version(&self.places.lock, &pin.version)?;
-        match found.cmp_precedence(&pinned) {
-            std::cmp::Ordering::Less => Err(Error::Downgrade {
-                path: path.clone(),
-                found: manifest.version.clone(),
-                pinned: pin.version.clone(),
-            }),
-            std::cmp::Ordering::Equal => Err(Error::Digest {
-                name: manifest.name.clone(),
-                path: path.clone(),
-                version: pin.version.clone(),
-                pinned: pin.sha256,
-            }),
-            std::cmp::Ordering::Greater if asked.asks_more() || self.upgrades == Upgrades::Hold => {
-                Ok(Status::Held(asked))
-            }
-            std::cmp::Ordering::Greater => {
-                check_granted(candidate, grant.as_ref())?;
-                self.pin(candidate)?;
-                Ok(Status::Pinned)
-            }
-        }
-    }
-
-    /// The pinned plugin in whose place another file stands goes on from the host's own copy.
-    fn go_on(&mut self, name: &PluginName, pin: &LockedPlugin) {
-        match self.pinned(&pin.sha256) {
-            Ok(plugin) => drop(self.live.insert(name.clone(), plugin)),
-            Err(error) => tracing::warn!(plugin = %name, %error, "the pinned plugin cannot go on"),
-        }
-    }
-
     fn list(&mut self, candidate: &Candidate, status: Status) {
         let manifest = candidate.plugin.manifest();
         if let Status::Refused(error) = &status {
@@ -363,19 +383,25 @@ impl Registry {
             name: Some(manifest.name.clone()),
             version: Some(manifest.version.clone()),
             digest: Some(candidate.source.digest),
+            publisher: candidate.publisher.clone(),
             status,
         });
     }
 
-    fn list_unread(&mut self, path: PathBuf, error: Error) {
+    fn list_unread(&mut self, path: PathBuf, unread: Unread) {
+        let Unread { error, source } = unread;
         tracing::info!(path = %path.display(), code = error.code(), %error, "a file in the plugin folder is refused");
-        let status = Status::Refused(Arc::new(error));
+        // Its manifest can be read without compiling it: whose place it would take.
+        let manifest = source
+            .as_ref()
+            .and_then(|source| keywheel_manifest::read(&source.bytes).ok());
         self.listed.push(Listed {
             path: Some(path),
-            name: None,
-            version: None,
-            digest: None,
-            status,
+            name: manifest.as_ref().map(|manifest| manifest.name.clone()),
+            version: manifest.map(|manifest| manifest.version),
+            digest: source.map(|source| source.digest),
+            publisher: None,
+            status: Status::Refused(Arc::new(error)),
         });
     }
 
@@ -392,47 +418,10 @@ impl Registry {
             name: Some(name.clone()),
             version: Some(pin.version.clone()),
             digest: Some(pin.sha256),
+            publisher: pin.publisher.clone(),
             status: Status::Missing,
         });
     }
-}
-
-/// Which declared calls are granted is asked at each call, so that a grant that is taken back acts at once; whole packages
-/// that are not granted are no reason to load it at all.
-fn check_granted(candidate: &Candidate, grant: Option<&Grant>) -> Result<(), Error> {
-    let more = |what: String| Error::MoreThanGranted {
-        name: candidate.plugin.manifest().name.clone(),
-        path: candidate.source.path.clone(),
-        what,
-    };
-    let Some(grant) = grant else {
-        return Err(more("it has no grant".into()));
-    };
-    let asked = difference(candidate.plugin.manifest(), Some(grant)).capabilities;
-    if !asked.is_empty() {
-        let names: Vec<&str> = asked.into_iter().map(Capability::as_str).collect();
-        return Err(more(format!("it calls {}", names.join(", "))));
-    }
-    if candidate
-        .plugin
-        .manifest()
-        .capabilities
-        .contains(&Capability::Plaintext)
-        && grant.reveal.is_empty()
-    {
-        return Err(more(
-            "it reads secrets in the clear, and the grant names none under `reveal`".into(),
-        ));
-    }
-    Ok(())
-}
-
-fn version(path: &Path, text: &str) -> Result<Version, Error> {
-    let short = || text.chars().take(64).collect();
-    Version::parse(text).map_err(|_| Error::Version {
-        path: path.to_owned(),
-        version: short(),
-    })
 }
 
 /// The text of a small file. None: there is no such file.

@@ -10,6 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use keywheel_manifest::Digest;
 
+use crate::publisher::{SIGNATURE_BYTES, signature_of};
 use crate::{Error, ours};
 
 /// The bytes of one file, and what they are called by.
@@ -61,6 +62,21 @@ impl Folder {
         }
         found.sort();
         Ok(found)
+    }
+
+    /// The signature beside a component; none: there is no such file.
+    pub(crate) fn signature(&self, component: &Path) -> Result<Option<String>, Error> {
+        let path = signature_of(component);
+        let text = match self.read(&path, SIGNATURE_BYTES) {
+            Err(Error::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            read => String::from_utf8(read?.bytes.to_vec()),
+        };
+        text.map(Some).map_err(|_| Error::Signature {
+            path,
+            why: "it is no minisign signature",
+        })
     }
 
     /// Reads one file of the folder, exactly once.

@@ -13,7 +13,7 @@ use keywheel_capability::{Cancel, StepContext};
 use keywheel_engine::SystemClock;
 use keywheel_model::{Clock as _, Epoch, Outcome, RunId, SecretBytes, SecretName, StepName, Trigger};
 use keywheel_plugin::{
-    CacheOptions, Limits, Places, Plugin, Registry, Runtime, RuntimeOptions, StepValue, Upgrades,
+    CacheOptions, Limits, Places, Plugin, Registry, Rules, Runtime, RuntimeOptions, StepValue,
 };
 use keywheel_policy::Policy;
 use keywheel_target::Outbound;
@@ -68,7 +68,7 @@ impl Folder {
     }
 
     fn scan(&self, runtime: &Arc<Runtime>) -> Result<Registry> {
-        Ok(Registry::scan(runtime, self.places(), Upgrades::Hold)?)
+        Ok(Registry::scan(runtime, self.places(), Rules::default())?)
     }
 
     fn policy(&self) -> Result<Policy> {
@@ -195,7 +195,7 @@ pub(crate) fn load(plugin: &Path, scale: Scale) -> Result<Vec<Row>> {
         plugins: plugins.path("plugins"),
         ..folder.places()
     };
-    let without = |runtime| Registry::scan(runtime, places(&empty), Upgrades::Hold);
+    let without = |runtime| Registry::scan(runtime, places(&empty), Rules::default());
     let (from_cache, compiled) = (without(&cached)?, without(&compiling)?);
     let one = |registry: &Registry| -> Result<f64> {
         let begun = Instant::now();

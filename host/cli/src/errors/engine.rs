@@ -150,6 +150,8 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "vault.backup-damaged",
             "store.damaged",
             "plugin.digest",
+            "plugin.signature",
+            "plugin.unsigned",
             "audit.broken",
             "audit.behind",
             "audit.other-store",

@@ -12,6 +12,7 @@ mod outside;
 mod passphrase;
 mod plugin;
 mod policy;
+mod publishers;
 mod rotation;
 mod state;
 mod touched;

@@ -56,7 +56,7 @@ role = "{role}"
 }
 
 /// The same with the plugin granted and the administrator's password imported.
-fn ready(role: &str) -> Place {
+pub(crate) fn ready(role: &str) -> Place {
     let place = host(role);
     let port = server().port();
     let rules = [

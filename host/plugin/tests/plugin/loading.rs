@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use keywheel_plugin::{Error, Limits, Registry, Upgrades};
+use keywheel_plugin::{Error, Limits, Registry};
 
 use crate::guest::{Guest, ROTATOR_ONLY, WORLD, manifest};
 use crate::world::{World, plugin, refusal, status};
@@ -113,7 +113,7 @@ fn what_others_could_write_is_refused() {
     }
     let world = World::new();
     std::fs::set_permissions(world.path("plugins"), std::fs::Permissions::from_mode(0o777)).unwrap();
-    let scanned = Registry::scan(&world.runtime, world.places(), Upgrades::Hold);
+    let scanned = Registry::scan(&world.runtime, world.places(), keywheel_plugin::Rules::default());
     assert!(matches!(scanned.err(), Some(Error::Writable { .. })));
 }
 

@@ -14,4 +14,5 @@ mod calls;
 mod guest;
 mod loading;
 mod pinning;
+mod publishers;
 mod world;

@@ -207,7 +207,7 @@ fn a_compiled_copy_that_this_host_did_not_write_is_not_loaded() {
     // Under another key the same bytes are as good as none.
     let mark = std::fs::read(&compiled).unwrap();
     let other = runtime(&world.folder, keywheel_plugin::Limits::default(), b"another key");
-    keywheel_plugin::Registry::scan(&other, world.places(), Upgrades::Hold)
+    keywheel_plugin::Registry::scan(&other, world.places(), keywheel_plugin::Rules::default())
         .unwrap()
         .plugin(&plugin("probe"))
         .unwrap();

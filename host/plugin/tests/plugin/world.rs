@@ -19,7 +19,7 @@ use keywheel_model::{
     Timestamp, Trigger,
 };
 use keywheel_plugin::{
-    CacheOptions, Limits, Places, Plugin, Registry, Runtime, RuntimeOptions, Status, Upgrades,
+    CacheOptions, Limits, Places, Plugin, Registry, Rules, Runtime, RuntimeOptions, Status, Upgrades,
 };
 use keywheel_policy::Policy;
 use keywheel_target::Outbound;
@@ -71,7 +71,14 @@ impl World {
     }
 
     pub fn scan_with(&self, upgrades: Upgrades) -> Registry {
-        Registry::scan(&self.runtime, self.places(), upgrades).unwrap()
+        self.scan_by(Rules {
+            upgrades,
+            ..Rules::default()
+        })
+    }
+
+    pub fn scan_by(&self, rules: Rules) -> Registry {
+        Registry::scan(&self.runtime, self.places(), rules).unwrap()
     }
 
     /// Pins what is in the folder under a name.

@@ -38,6 +38,11 @@ struct Added {
     version: String,
     /// `sha256:` and the digest of the pinned bytes.
     digest: String,
+    /// The minisign key that has signed them, where signatures are looked at.
+    publisher: Option<String>,
+    /// The key by which what was pinned before was signed.
+    #[serde(rename = "publisher-before")]
+    publisher_before: Option<String>,
     /// What was pinned before.
     before: Option<String>,
     /// What it asks beyond what was granted, and what it needs no longer, line by line.
@@ -187,6 +192,8 @@ fn describe(addition: &Addition, manifest: &Manifest) -> Added {
         name: addition.name.clone(),
         version: addition.version.clone(),
         digest: addition.digest.to_string(),
+        publisher: addition.publisher.clone(),
+        publisher_before: addition.before.as_ref().and_then(|pin| pin.publisher.clone()),
         before: addition
             .before
             .as_ref()
@@ -206,6 +213,17 @@ fn text(added: &Added, style: Style) -> String {
     let mut text = Text::default();
     text.line(format_args!("{} {}", added.name, added.version));
     text.fact("digest", &added.digest);
+    match (&added.publisher, &added.publisher_before) {
+        (Some(key), Some(before)) if key != before => {
+            text.fact(
+                "signed by",
+                format_args!("{key}, ANOTHER publisher's key than before: {before}"),
+            );
+        }
+        (Some(key), _) => text.fact("signed by", key),
+        (None, Some(before)) => text.fact("signed by", format_args!("nobody; before: {before}")),
+        (None, None) => {}
+    }
     text.fact("pinned now", added.before.as_deref().unwrap_or("nothing"));
     text.fact("grant", format_args!("\"{}\"", added.file));
     text.fact("may call", nothing_or(&added.capabilities));
