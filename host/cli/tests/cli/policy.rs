@@ -175,3 +175,68 @@ fn a_table_with_an_unknown_key_or_no_table_at_all_is_refused() {
     place.write("policies/tests/demo.toml", TABLE.replace("secret =", "secrte ="));
     assert_eq!(place.run("policy test").exit, 20);
 }
+
+/// Each decision that the shipped tables are about is explained by what has decided: the file of the grant that allows it, the lines that would, or why no
+/// line can.
+#[test]
+fn every_row_of_the_shipped_tables_is_explained_by_what_decides_it() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut explained = 0;
+    for plugin in ["postgres", "redis"] {
+        let text = std::fs::read_to_string(root.join(format!("policies/tests/{plugin}.toml"))).unwrap();
+        let table: toml::Table = text.parse().unwrap();
+        let place = with_rotation_of(&root, plugin, &table);
+        for case in table["case"].as_array().unwrap() {
+            let words = ["call", "connect", "shape", "use", "reveal"];
+            let word = words.into_iter().find(|word| case.get(word).is_some()).unwrap();
+            // What an address decides, that a name has led to, is asked where it is dialled.
+            if case.get("address").is_some() && case["expect"].as_str() == Some("deny") {
+                continue;
+            }
+            let request = format!("{word} {}", case[word].as_str().unwrap());
+            let ran = place.run(&format!("-o json policy explain app {request}"));
+            let answer: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+            let allowed = case["expect"].as_str() == Some("allow");
+            assert_eq!(
+                (ran.exit, &answer["allowed"]),
+                (if allowed { 0 } else { 21 }, &allowed.into()),
+                "{request}: {}{}",
+                ran.out,
+                ran.err
+            );
+            let rule = if allowed {
+                answer["by"][0].as_str()
+            } else {
+                answer["lines"].as_str().or_else(|| answer["never"].as_str())
+            };
+            assert!(rule.is_some_and(|rule| !rule.is_empty()), "{request}: {answer:#}");
+            if let Some(lines) = case.get("lines") {
+                assert_eq!(answer["lines"].as_str(), lines.as_str(), "{request}");
+            }
+            explained += 1;
+        }
+    }
+    assert!(explained > 20, "{explained}");
+}
+
+/// The rotation that a table is about, under the name `app`, with the shipped plugin and its shipped grant.
+fn with_rotation_of(root: &std::path::Path, plugin: &str, table: &toml::Table) -> Place {
+    let place = Place::new();
+    let wasm = std::fs::read(root.join(format!("target/plugins/{plugin}.wasm")))
+        .expect("`cargo xtask plugins` builds the plugins first");
+    place.write(&format!("plugins/{plugin}.wasm"), wasm);
+    let grant = std::fs::read(root.join(format!("policies/{plugin}.toml"))).unwrap();
+    place.write(&format!("policies/{plugin}.toml"), grant);
+    let mut rotation = toml::Table::new();
+    for (name, value) in [("name", "app"), ("plugin", plugin), ("gap", "accept")] {
+        rotation.insert(name.to_owned(), value.into());
+    }
+    for name in ["secret", "inputs"] {
+        rotation.insert(name.to_owned(), table[name].clone());
+    }
+    rotation.insert("config".to_owned(), table["configuration"].clone());
+    let mut file = toml::Table::new();
+    file.insert("rotation".to_owned(), vec![toml::Value::Table(rotation)].into());
+    place.write("keywheel.toml", file.to_string());
+    place
+}
