@@ -13,23 +13,21 @@ use keywheel_target::tls::TrustStore;
 
 use crate::{Error, trust};
 
-/// All capabilities of the host.
+/// All capabilities of the host. A trust set that cannot be read stops those who would use it, and nobody else: the vault is to be had without it.
 ///
 /// # Errors
-/// A trust set that cannot be read, settings that cannot work.
+/// Settings that cannot work.
 pub(crate) fn configure(config: &Config, pool: Arc<Pool>) -> Result<Capabilities, Error> {
     let mut roots = TrustStore::new();
     for (name, set) in &config.trust {
         for path in &set.pem {
-            let failed = |source| Error::File {
-                what: "read the certificates in",
-                path: path.clone(),
-                source,
+            let added = match trust::read(path) {
+                Ok(pem) => roots.add_pem(name, &pem).map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
             };
-            let pem = trust::read(path).map_err(failed)?;
-            roots
-                .add_pem(name, &pem)
-                .map_err(|error| Error::Capability(format!("trust set {name}: {error}")))?;
+            if let Err(why) = added {
+                roots.add_unusable(name, format!("\"{}\": {why}", path.display()));
+            }
         }
     }
     let outbound = Arc::new(Outbound::new(Dialer::system(), roots));

@@ -8,6 +8,7 @@ use keywheel_workflow::RunWord;
 use crate::Error;
 use crate::engine::Engine;
 use crate::interrupted::Interrupted;
+use crate::trust::examine_trust_file;
 use crate::view::{Attention, Diagnosis, RunView, VaultView};
 use crate::words::{KEY_FILE_IS_GONE, NEEDS_PASSPHRASE};
 
@@ -34,6 +35,7 @@ impl Engine {
         for run in self.open_runs().await? {
             list.push(attention_of_run(&run));
         }
+        self.attention_of_trust(&mut list);
         for plugin in self.plugins() {
             if matches!(plugin.status, "held" | "refused" | "missing" | "new") {
                 let subject = format!(
@@ -95,6 +97,18 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Files of trust sets that verify nothing: no connection that needs them is made.
+    fn attention_of_trust(&self, list: &mut Vec<Attention>) {
+        for (name, set) in &self.inner.config.trust {
+            for path in &set.pem {
+                if let Err((what, way_out)) = examine_trust_file(path) {
+                    let what = format!("\"{}\" {what}", path.display());
+                    list.push(attention(&format!("trust set {name}"), &what, &way_out));
+                }
+            }
+        }
     }
 
     async fn attention_of_secrets(&self, list: &mut Vec<Attention>) -> Result<(), Error> {

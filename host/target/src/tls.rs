@@ -27,6 +27,8 @@ pub use anchors::{Unfit, examine};
 #[derive(Debug, Default)]
 pub struct TrustStore {
     sets: BTreeMap<String, Arc<RootCertStore>>,
+    /// Sets that cannot be used, and why.
+    unusable: BTreeMap<String, String>,
     host: OnceLock<Arc<RootCertStore>>,
 }
 
@@ -61,11 +63,22 @@ impl TrustStore {
         Ok(())
     }
 
+    /// Notes that a set cannot be used. Whoever asks for it is told why; everything else goes on.
+    pub fn add_unusable(&mut self, name: &str, why: String) {
+        self.unusable.insert(name.to_owned(), why);
+    }
+
     /// The roots of a set; the operating system's for none.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that is not configured.
+    /// [`Error::Invalid`] for a name that is not configured, and for a set that cannot be used.
     pub fn roots(&self, name: Option<&str>) -> Result<Arc<RootCertStore>, Error> {
+        let why = name.and_then(|name| Some((name, self.unusable.get(name)?)));
+        if let Some((name, why)) = why {
+            return Err(Error::invalid(format!(
+                "trust set {name:?} cannot be used: {why}"
+            )));
+        }
         match name {
             Some(name) => self
                 .sets

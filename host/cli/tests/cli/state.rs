@@ -276,3 +276,27 @@ fn memory_goes_into_no_core_file() {
     drop(child.stdin.take());
     child.wait().unwrap();
 }
+
+/// What is kept is to be had although a file of certificates is lost: only those who need it are told.
+#[test]
+fn a_lost_file_of_certificates_keeps_nobody_from_the_vault() {
+    let place = host();
+    let ran = place.run_with("secret import some/file -", "a value of somebody");
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let text = String::from_utf8(place.read("keywheel.toml")).unwrap();
+    place.write(
+        "keywheel.toml",
+        format!("{text}\n[trust.db]\npem = [\"gone.pem\"]\n"),
+    );
+    assert_eq!(place.run("secret read some/file --reason test --to out").exit, 0);
+    assert_eq!(place.run("vault backup kept.age").exit, 0);
+    let ran = place.run("status");
+    assert_eq!(ran.exit, 10, "{}", ran.err);
+    assert!(
+        ran.out.contains("trust set db") && ran.out.contains("gone.pem"),
+        "{}",
+        ran.out
+    );
+    let ran = place.run("config check");
+    assert_eq!(ran.exit, 20, "{}", ran.err);
+}
