@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use keywheel_config::Rotation;
 use keywheel_failpoint::{Point, reach};
-use keywheel_model::{RunId, SecretName, StepError, Trigger, Verdict, VersionId};
+use keywheel_model::{RunId, SecretName, Stage, StepError, Trigger, Verdict, VersionId};
 use keywheel_store::LeaseKey;
 use keywheel_vault::{Head, Vault as _, VersionInfo};
 use keywheel_workflow::Event;
@@ -47,6 +47,7 @@ impl Engine {
             });
         };
         if let Some(rotation) = inner.config.rotation_of(name) {
+            self.check_may_go_back(rotation, to, &head).await?;
             match inner.test_version(rotation, to).await? {
                 Ok(Verdict::Accepted) => {}
                 Ok(Verdict::Rejected) if inner.can_put_back(rotation, version).await? => {
@@ -61,6 +62,33 @@ impl Engine {
             .map(RolledBack::Current)
     }
 
+    /// Whether the vault may be taken for what it was, and nothing is under way that a run would take up instead.
+    async fn check_may_go_back(&self, rotation: &Rotation, to: &VersionId, head: &Head) -> Result<(), Error> {
+        let name = &rotation.name;
+        let refused = |found: String, way_out: String| Error::NotBack {
+            rotation: name.clone(),
+            version: to.clone(),
+            found,
+            way_out,
+        };
+        if self.is_to_be_verified(&rotation.secret).await? {
+            return Err(refused(
+                "the state was restored, and this secret has not been verified since".to_owned(),
+                format!("`keywheel drift check {name}` verifies it"),
+            ));
+        }
+        if let Some(pending) = head.at(Stage::Pending) {
+            return Err(refused(
+                format!(
+                    "version {} is pending: a run that is over has left it",
+                    pending.id
+                ),
+                format!("`keywheel rotate {name}` takes it over, or gives it up; then go back"),
+            ));
+        }
+        Ok(())
+    }
+
     /// A run that finds the older value pending, and has the target accept it.
     async fn put_back(
         &self,
@@ -73,6 +101,14 @@ impl Engine {
         inner.check_settings(rotation, &plugin).await?;
         inner.check_fitness(rotation, &plugin).await?;
         inner.check_untried(rotation).await?;
+        // As a rotation would be: its own run does not plan, for it begins with what is pending.
+        let problems = self.plan(&rotation.name).await?.problems;
+        if !problems.is_empty() {
+            return Err(Error::Refused {
+                rotation: rotation.name.clone(),
+                problems,
+            });
+        }
         order.trigger = Trigger::Rollback;
         let run = RunId::fresh(inner.clock.now());
         let (saved, performer) = inner.begin(run.clone(), rotation, &plugin, &order).await?;

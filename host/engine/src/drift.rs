@@ -11,7 +11,10 @@ use crate::engine::Engine;
 use crate::secrets::verdict_words;
 use crate::view::{RunView, StepWord};
 use crate::words::way_past;
-use crate::{Error, Order, Wish};
+use crate::{Error, Order, Wait, Wish};
+
+/// How long a look at current within the wait for consumers may pause between its tries.
+const LOOK: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What a drift check has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -130,7 +133,7 @@ impl Engine {
         let again = Order {
             trigger: Trigger::Drift,
             reason,
-            wait: crate::Wait::at_most(std::time::Duration::ZERO),
+            wait: Wait::at_most(std::time::Duration::ZERO),
             stop,
             observer,
         };
@@ -139,8 +142,13 @@ impl Engine {
 
     /// A run that waits for consumers asks by itself, mends what it finds, and waits on.
     async fn look(&self, before: RunView, order: Order<'_>) -> Result<DriftView, Error> {
+        // Pauses between tries are waited for, not the consumers.
         let order = Order {
             trigger: Trigger::Drift,
+            wait: match order.wait {
+                Wait::ToTheEnd => Wait::at_most(LOOK),
+                wait @ Wait::AtMost(_) => wait,
+            },
             ..order
         };
         let (after, _) = self.go_on(&before.run, Wish::Resume, order).await?;
@@ -148,7 +156,7 @@ impl Engine {
         let found = match (&after.parked, &after.trouble) {
             (Some(_), _) => Found::Parked,
             (None, Some(_)) => Found::NotAsked,
-            (None, None) if after.proof_is_old && after.finished_at.is_none() => Found::Waiting,
+            (None, None) if after.proof_is_old && after.finished_at.is_none() => Found::NotAsked,
             (None, None) if more(StepName::Promote) => Found::RolledForward,
             (None, None) if more(StepName::Apply) => Found::Repaired,
             (None, None) => Found::InPlace,
@@ -157,6 +165,7 @@ impl Engine {
             "its open run has asked, and waits on for consumers that may still use the old credential";
         let (code, words) = match &after.trouble {
             Some(trouble) => (Some(trouble.code.clone()), Some(trouble.message.clone())),
+            None if found == Found::NotAsked => last_failure(&after),
             None if after.parked.is_none() && after.finished_at.is_none() => (None, Some(waits.to_owned())),
             None => (None, None),
         };
@@ -221,6 +230,11 @@ impl Engine {
 fn tries(run: &RunView, step: StepName) -> u32 {
     let step = run.steps.iter().find(|known| known.step == step);
     step.map_or(0, |step| step.tries)
+}
+
+fn last_failure(run: &RunView) -> (Option<String>, Option<String>) {
+    let step = run.steps.iter().rev().find(|step| step.code.is_some());
+    step.map_or((None, None), |step| (step.code.clone(), step.message.clone()))
 }
 
 fn last_code(run: &RunView) -> Option<String> {

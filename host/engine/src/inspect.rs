@@ -1,13 +1,15 @@
 //! What needs attention, and what is wrong with the host.
 
-use keywheel_model::Trigger;
+use keywheel_config::Rotation;
+use keywheel_model::{Epoch, Stage, Trigger, VersionId};
 use keywheel_plugin::shown;
-use keywheel_vault::Vault as _;
+use keywheel_vault::{Head, Vault as _};
 use keywheel_workflow::RunWord;
 
 use crate::Error;
-use crate::engine::Engine;
+use crate::engine::{Engine, Inner};
 use crate::interrupted::Interrupted;
+use crate::perform::kept;
 use crate::trust::examine_trust_file;
 use crate::view::{Attention, Diagnosis, RunView, VaultView};
 use crate::words::{KEY_FILE_IS_GONE, NEEDS_PASSPHRASE};
@@ -99,6 +101,22 @@ impl Engine {
         Ok(())
     }
 
+    /// A version that no run has revoked, where none is under way that will, and two live beside each other.
+    async fn left_alive(&self, rotation: &Rotation, head: &Head) -> Result<Option<VersionId>, Error> {
+        let Ok(plugin) = self.inner.plugin(&rotation.plugin) else {
+            return Ok(None);
+        };
+        let settings = Inner::settings(rotation, &plugin, Trigger::Manual, Epoch(0))?;
+        if settings.overwrites() || self.open_run_of(&rotation.secret).await?.is_some() {
+            return Ok(None);
+        }
+        let accounts = crate::settings::principals(rotation, plugin.manifest());
+        let head = self.inner.without_strangers(head.clone(), &accounts).await?;
+        let versions = kept(&head);
+        let left = versions.iter().find(|kept| kept.stage == Stage::Previous);
+        Ok(left.map(|kept| kept.version.clone()))
+    }
+
     /// Files of trust sets that verify nothing: no connection that needs them is made.
     fn attention_of_trust(&self, list: &mut Vec<Attention>) {
         for (name, set) in &self.inner.config.trust {
@@ -129,6 +147,13 @@ impl Engine {
                             &subject,
                             "the state was restored, and this secret has not been verified since",
                             &format!("keywheel drift check {}", rotation.name),
+                        ));
+                    }
+                    if let Some(left) = self.left_alive(rotation, &head).await? {
+                        list.push(attention(
+                            &subject,
+                            &format!("version {left} was not revoked: the target may take it still"),
+                            &format!("keywheel rotate {}", rotation.name),
                         ));
                     }
                     if let Some(untried) = self.inner.untried(rotation).await? {

@@ -77,7 +77,7 @@ pub fn describe(state: &State) -> Description {
                 code: entry.code.clone(),
                 message: entry.message.clone(),
                 failed: entry.failed,
-                safety: if entry.ended.is_some() {
+                safety: if entry.ended.is_some() && !entry.failed {
                     after(entry.step, state)
                 } else {
                     safety
@@ -201,7 +201,8 @@ impl State {
             || ending == Some(Ending::GivenUp) && self.interrupted
             || self.phase == Phase::Revoke
                 && (self.interrupted || matches!(self.doing, Some(Effect::Call(_))));
-        let dead = self.promoted && ending == Some(Ending::Succeeded);
+        // A run that a restore made a verification ends well with the old one still to be revoked by the next.
+        let dead = self.promoted && ending == Some(Ending::Succeeded) && self.roles.previous.is_none();
         if self.promoted && (dying || dead) {
             Safety::NewValid
         } else if self.promoted || self.proved && self.reach != Reach::None {

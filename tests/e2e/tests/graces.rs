@@ -10,9 +10,9 @@
 
 use std::fs;
 
-use keywheel_e2e::{Host, Output, postgres_pair, postgres_role, redis_user};
-use keywheel_kit::{Postgres, PostgresOptions, Redis, RedisOptions, random_password};
-use serde_json::{Value, json};
+use keywheel_e2e::{Host, Output, redis_user};
+use keywheel_kit::{Redis, RedisOptions, random_password};
+use serde_json::Value;
 
 /// A Redis user whose new password is current, and whose old one is accepted for a day.
 struct Users {
@@ -32,6 +32,8 @@ impl Users {
         let lines = redis_user(&server, "24h");
         let stales = "staleness = \"1s\"";
         assert!(lines.contains(stales), "{lines}");
+        // The tries of a step are over soon.
+        let lines = lines.replace("{ step = \"3s\" }", "{ step = \"3s\", run = \"4s\" }");
         host.configure(&lines.replace(stales, &format!("staleness = \"{stale}\"")));
         host.add_plugin("redis", &[server.port()]);
         let _ = host.import("admin/redis", server.admin_password()).ends(0);
@@ -227,81 +229,72 @@ fn a_backup_of_a_grace_is_verified_after_its_restore() {
     );
     let check = users.host.json(&["drift", "check"]);
     assert_eq!(check[0]["found"], "in-place", "{check:#}");
-    let status = users.run(&["status"]).ends(0);
+    // The run has become that verification, and is over. What it had still to revoke is told, and is the next one's.
+    assert_eq!(users.shown()["safety"], "both-valid");
+    let status = users.run(&["status"]).ends(10);
     assert!(!status.stdout.contains("not been verified"), "{}", status.stdout);
+    assert!(status.stdout.contains("was not revoked"), "{}", status.stdout);
+    assert!(users.accepts(&users.old));
     let _ = users.run(&["rotate", "app-redis"]).ends(0);
+    let end = ["run", "resume", "app-redis", "--revoke-now", "--reason", "test"];
+    let _ = users.run(&end).ends(0);
     assert!(users.accepts(&users.host.read("app/redis", None)));
+    assert!(!users.accepts(&users.old) && !users.accepts(&users.new));
+    let _ = users.run(&["status"]).ends(0);
 }
 
-/// The old password of a role was overwritten: to go back, it is set again by a run like any other.
+/// A timer that asks while the target is down hurts no run that only waits.
 #[test]
-fn a_secret_goes_back_to_a_value_that_the_target_does_not_take_any_more() {
-    let server = Postgres::start(PostgresOptions::default()).unwrap();
-    let old = random_password();
-    server
-        .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
-        .unwrap();
-    let host = Host::init();
-    host.configure(&postgres_role(&server, "1s"));
-    host.add_plugin("postgres", &[server.port()]);
-    let _ = host.import("admin/db", server.admin_password()).ends(0);
-    let _ = host.import("app/db", &old).ends(0);
-    let first = host.versions("app/db")[0].0.clone();
-    let _ = host.run(&["rotate", "app-db", "--wait", "end"], "").ends(0);
-    let new = host.read("app/db", None);
-    let accepts = |password: &str| server.login("app", password).unwrap().is_accepted();
-    assert!(!accepts(&old) && accepts(&new));
+fn a_drift_check_that_gets_no_answer_leaves_the_run_waiting() {
+    let mut users = Users::in_grace("1s");
+    users.server.kill9().unwrap();
+    let check = users
+        .run(&["drift", "check", "--wait", "end", "-o", "json"])
+        .ends(30);
+    assert_eq!(check.json()[0]["found"], "not-asked", "{check:?}");
+    let run = users.shown();
+    assert_eq!(
+        (&run["state"], &run["parked"]),
+        (&"waiting".into(), &Value::Null),
+        "{run:#}"
+    );
+    users.server.restart().unwrap();
+    for password in [&users.old, &users.new] {
+        users
+            .server
+            .command(&["ACL", "SETUSER", "app", &format!(">{password}")])
+            .unwrap();
+    }
+    let check = users.host.json(&["drift", "check"]);
+    assert_eq!(check[0]["found"], "in-place", "{check:#}");
+}
 
-    let back = [
-        "secret",
-        "rollback",
-        "app/db",
-        &first,
+/// However often `revoke` has to be tried again, the plugin can still tell which version it must not touch.
+#[test]
+fn an_old_credential_is_revoked_after_any_number_of_tries() {
+    let users = Users::in_grace("1s");
+    // The vault's password of the administrator is wrong: nothing is changed on the target.
+    let _ = users.host.import("admin/redis", &random_password()).ends(0);
+    let first = [
+        "run",
+        "resume",
+        "app-redis",
+        "--revoke-now",
         "--reason",
-        "app cannot read it",
+        "x",
+        "--wait",
+        "0s",
     ];
-    let back = [&back[..], &["--wait", "end", "-o", "json"]].concat();
-    let done = host.run(&back, "").ends(0).json();
-    assert_eq!(done["run"]["trigger"], "rollback", "{done:#}");
-    assert_eq!(done["run"]["state"], "succeeded", "{done:#}");
-    assert_eq!(host.read("app/db", None), old);
-    assert!(accepts(&old) && !accepts(&new));
-    let stages: Vec<String> = host.versions("app/db").into_iter().map(|known| known.1).collect();
-    assert_eq!(stages, ["current", "revoked", "revoked"]);
-    let _ = host.run(&["target", "test", "app-db"], "").ends(0);
-    let rows = host.json(&["audit", "search", "--action", "secret.rollback"]);
-    assert_eq!(rows[0]["details"]["reason"], "app cannot read it", "{rows:#}");
-    let _ = host.run(&["rotate", "app-db", "--wait", "end"], "").ends(0);
-    assert!(!accepts(&old) && accepts(&host.read("app/db", None)));
-}
-
-/// Of two roles that are used in turn the older one's password may be that of the role in use now: it is not set over that.
-#[test]
-fn a_secret_of_two_roles_does_not_go_back_to_what_is_dead() {
-    let server = Postgres::start(PostgresOptions::default()).unwrap();
-    let old = random_password();
-    server
-        .sql(&format!(
-            "CREATE ROLE app_a LOGIN PASSWORD '{old}'; CREATE ROLE app_b LOGIN"
-        ))
-        .unwrap();
-    let host = Host::init();
-    host.configure(&postgres_pair(&server, "1s"));
-    host.add_plugin("postgres", &[server.port()]);
-    let _ = host.import("admin/db", server.admin_password()).ends(0);
-    let first = json!({ "username": "app_a", "password": old }).to_string();
-    let _ = host.import("pair/db", &first).ends(0);
-    let first = host.versions("pair/db")[0].0.clone();
-    let _ = host.run(&["rotate", "pair-db", "--wait", "end"], "").ends(0);
-    let new = host.read("pair/db", None);
-    let refused = host.run(&["secret", "rollback", "pair/db", &first], "").ends(24);
-    let refused = refused.says(&[
-        "plan.refused",
-        &format!("version {first} does not become current again: the target does not take it: rejected"),
-        "used in turn",
-        "`keywheel rotate pair-db` makes a new credential",
-    ]);
-    assert!(!refused.stderr.contains("plan again"), "{refused:?}");
-    assert_eq!(host.read("pair/db", None), new);
-    assert_eq!(host.versions("pair/db").len(), 2);
+    let _ = users.run(&first);
+    for _ in 0..20 {
+        let _ = users.run(&["run", "resume", "app-redis", "--wait", "0s"]);
+    }
+    assert!(users.accepts(&users.old), "not yet");
+    let right = users.server.admin_password();
+    let _ = users.host.import("admin/redis", right).ends(0);
+    let _ = users
+        .run(&["run", "resume", "app-redis", "--wait", "end"])
+        .ends(0);
+    assert_eq!(users.shown()["state"], "succeeded");
+    assert!(!users.accepts(&users.old) && users.accepts(&users.new));
 }

@@ -145,18 +145,26 @@ impl Port {
         self.write(move |tx| tx.audit(&entry).map(|_| ())).await
     }
 
-    /// Takes one comparison from the budget of both; `false` when one has none left.
+    /// Takes one comparison from the budget of both; `false` when one has none left. Two stored versions that were compared before never change: the
+    /// answer is known, and asked for again it costs nothing.
     pub(super) async fn spend(&self, identities: [&str; 2]) -> Result<bool, StepError> {
         let run = self.by.run.clone();
         let accounts = identities.map(|identity| format!("compare {identity}"));
+        let pair = pair_of(identities);
         let spent = self
             .inner
             .store
             .write(move |tx| {
+                if let Some(pair) = &pair
+                    && tx.meta(pair)?.is_some()
+                {
+                    return Ok(());
+                }
                 accounts.iter().try_for_each(|account| {
                     tx.spend_probe(account, &run, COMPARISONS, COMPARISON_WINDOW)
                         .map(|_| ())
-                })
+                })?;
+                pair.iter().try_for_each(|pair| tx.set_meta(pair, ""))
             })
             .await;
         match spent {
@@ -180,6 +188,13 @@ impl Port {
         self.told().uses.clear();
         Ok(value)
     }
+}
+
+/// Under which it is noted that two stored versions were compared; none where one of the two is no stored version.
+fn pair_of(mut identities: [&str; 2]) -> Option<String> {
+    identities.sort_unstable();
+    let are_stored = identities.iter().all(|identity| identity.contains("@ver-"));
+    are_stored.then(|| format!("compared {} {}", identities[0], identities[1]))
 }
 
 /// Writes entries in their order.

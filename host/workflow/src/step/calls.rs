@@ -193,6 +193,10 @@ impl Work {
             ErrorKind::Denied if error.code.starts_with("shape.") => {
                 self.on_impossible(call.step, &error.message);
             }
+            ErrorKind::Denied if self.is_of_target(error) && self.can_still_fail() => {
+                self.give_up(&error.message);
+            }
+            ErrorKind::Denied if self.is_of_target(error) => self.park_over(Cause::Target, error),
             ErrorKind::Denied => self.park(Cause::Withdrawn, error.message.clone()),
             ErrorKind::Conflict
                 if call.step == StepName::Create && self.state.settings.class == SlotClass::E =>
@@ -213,6 +217,12 @@ impl Work {
                 error.retry_after_ms.unwrap_or(0).into(),
             ),
         }
+    }
+
+    /// Whether it is the target that does not allow something, such as a right that its administrator lacks: no grant changes that.
+    pub(super) fn is_of_target(&self, error: &StepError) -> bool {
+        let code = error.code.split('.').next().unwrap_or_default();
+        code == "sql" || code == self.state.settings.plugin.as_str()
     }
 
     /// Each try would tell the plugin something about the secret: never again by itself (rule H4).

@@ -1,7 +1,7 @@
 //! What a login, or a login that was not made, means.
 
 use keywheel_model::{
-    Effect as Reach, ErrorKind, SlotClass, StepError, StepName, Timestamp, Verdict, VersionId,
+    Effect as Reach, ErrorKind, SlotClass, StepError, StepName, Timestamp, Trigger, Verdict, VersionId,
 };
 
 use super::Work;
@@ -9,10 +9,16 @@ use crate::describe::{OVER_BUDGET, REFUSED, UNKNOWN};
 use crate::mutant::Mutation;
 use crate::{Call, Cause, Ending, NoteKind, Phase, Trouble};
 
+/// How often a look at current is tried that nobody has to wait for.
+const MOST_LOOKS: u32 = 3;
+
 impl Work {
     pub(super) fn on_over_budget(&mut self, until: Timestamp) {
         let message = "the account's budget of failed logins is used up";
         self.login_failed(OVER_BUDGET, message);
+        if self.looks_no_longer() {
+            return;
+        }
         let wait = until.saturating_since(self.now);
         self.again(
             Cause::Budget,
@@ -31,10 +37,24 @@ impl Work {
             Ok(Verdict::Unknown(_)) | Err(_) if self.wrong(Mutation::UnreachableIsDenied) => self.refused(),
             Ok(Verdict::Unknown(text)) => {
                 self.login_failed(UNKNOWN, text);
-                self.again(Cause::Target, Trouble::new(UNKNOWN, text), 0);
+                if !self.looks_no_longer() {
+                    self.again(Cause::Target, Trouble::new(UNKNOWN, text), 0);
+                }
             }
             Err(error) => self.login_not_made(error),
         }
+    }
+
+    /// A look at current within the wait for consumers that gets no answer, however often it asks, is over: nobody waits for it, and what is waited for is
+    /// not hurt by it. The proof at the end of the wait is another matter.
+    fn looks_no_longer(&mut self) -> bool {
+        let last = self.state.attempt + 1 >= self.state.settings.max_attempts.min(MOST_LOOKS);
+        let gives_up = last && self.state.looks && self.state.phase == Phase::ProveCurrent;
+        if gives_up {
+            self.state.looks = false;
+            self.go(Phase::Propagate);
+        }
+        gives_up
     }
 
     fn login_not_made(&mut self, error: &StepError) {
@@ -47,7 +67,7 @@ impl Work {
             // Another try would find the same value: the import is given up, so that a corrected one can be made.
             return self.give_import_up();
         }
-        if error.kind == ErrorKind::Denied {
+        if error.kind == ErrorKind::Denied && !self.is_of_target(error) {
             // The plugin is not allowed to ask: another try would be denied, too, and says nothing of the credential.
             let is_undeclared = error.code.starts_with("shape.");
             let cause = if is_undeclared {
@@ -56,6 +76,9 @@ impl Work {
                 Cause::Withdrawn
             };
             return self.park(cause, error.message.clone());
+        }
+        if self.looks_no_longer() {
+            return;
         }
         self.again(
             Cause::Target,
@@ -219,6 +242,10 @@ impl Work {
             if shifts && self.state.check.restored && self.state.roles.pending.is_some() {
                 // A pending version of before the restore may be in either slot: promoted by a later run, the revocation would hit current.
                 return self.go_in_doubt(Phase::Repair);
+            }
+            if self.state.settings.trigger == Trigger::Rollback && self.state.roles.pending.is_some() {
+                // What a person wanted back before the restore is nothing that a later run should find, and promote.
+                return self.go_in_doubt(Phase::Abandon);
             }
             let detail = if self.state.check.restored {
                 "the state was restored: the target accepts the current version; nothing was rotated"

@@ -1,6 +1,6 @@
 //! What the result of a write to the vault, or of telling consumers, means.
 
-use keywheel_model::{Effect as Reach, StepError, StepName, VersionId};
+use keywheel_model::{Effect as Reach, StepError, StepName, Trigger, VersionId};
 
 use super::Work;
 use crate::describe::REFUSED;
@@ -172,6 +172,11 @@ impl Work {
                         "the imported value is not what the rotation needs; nothing was changed"
                     };
                     self.end(Ending::Failed, why);
+                } else if self.state.settings.trigger == Trigger::Rollback && self.state.check.restored {
+                    self.end(
+                        Ending::Failed,
+                        "the state was restored: the target accepts the current version, and the older value was not put back",
+                    );
                 } else if self.state.check.begun {
                     self.succeed("current was put on the target again");
                 } else {

@@ -15,6 +15,7 @@ fn what_was_left_of_each_wait_is_what_is_left_and_an_end_of_validity_stays() {
     state.believe_at = at(90_003_000);
     state.pause_until = Some(at(90_004_000));
     state.stale_until = Some(at(90_005_000));
+    state.wait_ends = Some(at(90_007_000));
     state.old_valid_until = Some(at(90_006_000));
     state.doing = Some(Effect::Sleep {
         until: at(90_004_000),
@@ -30,6 +31,7 @@ fn what_was_left_of_each_wait_is_what_is_left_and_an_end_of_validity_stays() {
     );
     assert_eq!(state.doing, Some(Effect::Sleep { until: at(3_604_000) }));
     assert_eq!(state.old_valid_until, Some(at(90_006_000)));
+    assert_eq!(state.wait_ends, Some(at(3_607_000)));
     let call = |deadline| {
         Effect::Call(Call {
             step: StepName::Apply,

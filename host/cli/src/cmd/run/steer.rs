@@ -58,7 +58,7 @@ struct Answer {
     /// The version that somebody wrote by hand is the right one
     #[arg(long)]
     accept_head: bool,
-    /// Wait for consumers no longer than they have declared (`stale`): the rest of the grace is over
+    /// Wait for consumers no longer than they have declared (`staleness`): the rest of the grace is over
     #[arg(long, requires = "reason")]
     end_grace: bool,
     /// Revoke the old credential now, because it is in wrong hands: consumers that have not read the new one are locked out until they do
