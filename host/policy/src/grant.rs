@@ -3,7 +3,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use keywheel_manifest::reader::{Fields, Problems, join, toml_to_json};
-use keywheel_manifest::{Capability, Digest};
+use keywheel_manifest::{Capability, Digest, Shape};
 use keywheel_model::{PluginName, RotationName, SecretName};
 use serde_json::Value;
 
@@ -167,6 +167,13 @@ fn read(file: &str, document: &Value, problems: &mut Problems) -> Option<Grant> 
     let reveal = fields.parsed_list("reveal", problems).into_iter().collect();
     let mut shapes = BTreeMap::new();
     for (id, value) in fields.table("shapes", problems).into_iter().flatten() {
+        if !Shape::is_id(id) {
+            problems.add(
+                join("shapes", id),
+                "no shape has this id: a-z, 0-9 and -, first a letter, at most 63",
+            );
+            continue;
+        }
         match value.as_str().map(str::parse) {
             Some(Ok(digest)) => drop(shapes.insert(id.clone(), digest)),
             _ => problems.add(
@@ -186,4 +193,20 @@ fn read(file: &str, document: &Value, problems: &mut Problems) -> Option<Grant> 
         shapes,
         reveal,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_that_no_shape_has_is_refused_at_its_place() {
+        let digest = Digest::of(b"");
+        let text = format!("plugin = \"redis\"\n[shapes]\n\"a b\" = \"{digest}\"\n");
+        let error = Grant::from_toml("redis.toml", &text).unwrap_err().to_string();
+        assert!(
+            error.contains("redis.toml:3:1: shapes.\"a b\": no shape has this id"),
+            "{error}"
+        );
+    }
 }
