@@ -48,13 +48,13 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     Ok(well)
 }
 
-/// The test programs of the crate: one for each file.
+/// The test programs of the crate: one for each file, and for each folder with a `main.rs`.
 fn suites(root: &Path) -> anyhow::Result<Vec<String>> {
     let folder = root.join("tests/properties/tests");
     let mut suites = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == "rs") {
+        if path.extension().is_some_and(|ending| ending == "rs") || path.join("main.rs").is_file() {
             suites.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
         }
     }
