@@ -101,7 +101,9 @@ fn apply(edit: &Edit, bytes: &mut Vec<u8>) {
 /// One of `valid`, with up to five edits.
 pub fn edited_bytes(valid: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     (proptest::sample::select(valid), vec(edit(), 0..6)).prop_map(|(mut bytes, edits)| {
-        edits.iter().for_each(|edit| apply(edit, &mut bytes));
+        for edit in &edits {
+            apply(edit, &mut bytes);
+        }
         bytes
     })
 }

@@ -178,7 +178,7 @@ async fn is_sound_or_says_so(dir: &Path, key: &Path) -> Result<usize, TestCaseEr
     }
     match vault.check_records().await {
         Ok(records) if records.faulty == 0 => {
-            prop_assert_eq!(read, KEPT.versions.len(), "a fault that the check does not see")
+            prop_assert_eq!(read, KEPT.versions.len(), "a fault that the check does not see");
         }
         Ok(_) => {}
         Err(error) => prop_assert!(is_damage(&error), "{}: {}", error.code(), error),

@@ -160,7 +160,9 @@ fn write(reply: &Reply, out: &mut Vec<u8>) {
         }
         Reply::Array(Some(items)) => {
             out.extend(format!("*{}\r\n", items.len()).bytes());
-            items.iter().for_each(|item| write(item, out));
+            for item in items {
+                write(item, out);
+            }
         }
     }
 }
@@ -349,7 +351,7 @@ fn done(tag: &str) -> Vec<u8> {
 fn login() -> Vec<u8> {
     [
         message(b'R', &[0, 0, 0, 0]),
-        message(b'S', b"server_version\016.1\0"),
+        message(b'S', b"server_version\x0016.1\0"),
         message(b'K', &[0, 0, 0, 1, 0, 0, 0, 2]),
         message(b'Z', b"I"),
     ]

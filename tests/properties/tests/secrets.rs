@@ -4,6 +4,7 @@
 
 use keywheel_capability::Encoding;
 use keywheel_capability::json::{self, MAX_POINTER_BYTES, MAX_VALUES};
+use keywheel_model::SecretBytes;
 use keywheel_properties::{any_text, budget, edited_bytes, json_text};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -48,7 +49,7 @@ fn places_are_right(text: &[u8], document: &Value) -> Result<(), TestCaseError> 
         prop_assert_eq!(node.string, there.is_some_and(Value::is_string));
         let found = json::string_at(text, &node.pointer);
         prop_assert_eq!(
-            found.as_ref().map(|value| value.expose()),
+            found.as_ref().map(SecretBytes::expose),
             there.and_then(Value::as_str).map(str::as_bytes)
         );
     }
@@ -57,7 +58,7 @@ fn places_are_right(text: &[u8], document: &Value) -> Result<(), TestCaseError> 
 
 fn written(name: &str, value: &[u8]) -> Vec<u8> {
     let encoding = Encoding::named(name).expect("known");
-    let mut out = Default::default();
+    let mut out = zeroize::Zeroizing::default();
     encoding.write(value, &mut out);
     out.to_vec()
 }

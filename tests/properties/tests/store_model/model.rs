@@ -131,13 +131,13 @@ impl Model {
         }
     }
 
-    fn held<'m>(&'m self, keys: u8) -> impl Iterator<Item = u8> + 'm {
+    fn held(&self, keys: u8) -> impl Iterator<Item = u8> + '_ {
         (0..KEYS)
             .filter(move |at| keys >> at & 1 == 1)
             .filter_map(|at| self.leases.get(&at)?.0)
     }
 
-    fn grant(&mut self, of: u8, keys: u8, until: u64) -> Answer {
+    fn grant(&mut self, of: u8, keys: u8, until: u64) -> u64 {
         let fence = (self.last_fence + 1).max((u64::from(self.epoch) << EPOCH_AT) + 1);
         self.last_fence = fence;
         self.fences.push((of, fence));
@@ -145,7 +145,7 @@ impl Model {
             let effects = self.leases.get(&at).map_or(0, |lease| lease.3);
             self.leases.insert(at, (Some(of), fence, until, effects));
         }
-        Ok(fence)
+        fence
     }
 
     fn of_fence(&mut self, of: u8, fence: u64, touch: impl Fn(&mut Lease)) -> Answer {
@@ -285,7 +285,7 @@ impl Model {
                 return Err("store.lease-held");
             }
             Move::Acquire { of, keys, until } | Move::TakeOver { of, keys, until } => {
-                return self.grant(*of, *keys, *until);
+                return Ok(self.grant(*of, *keys, *until));
             }
             Move::Renew { of, fence, until } => {
                 return self.of_fence(*of, *fence, |lease| lease.2 = lease.2.max(*until));

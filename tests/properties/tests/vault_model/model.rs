@@ -225,7 +225,7 @@ impl Model {
             .filter(|found| found.as_slice() != value)
             .cloned()
         {
-            let free = (1..)
+            let free = (1..=self.escrow.len() + 1)
                 .map(|n| (self.run, format!("{key}~{n}")))
                 .find(|aside| !self.escrow.contains_key(aside));
             self.escrow.extend(free.map(|aside| (aside, found)));
