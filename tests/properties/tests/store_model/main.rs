@@ -254,7 +254,7 @@ impl StateMachineTest for Subject {
 }
 
 prop_state_machine! {
-    #![proptest_config(budget(64))]
+    #![proptest_config(budget(48))]
 
     #[test]
     fn the_store_holds_what_a_plain_map_holds(sequential 1..60 => Subject);
