@@ -8,7 +8,7 @@ use keywheel_model::{PluginName, RotationName, SecretName};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::host::HostRule;
+use crate::host::{HostRule, cut};
 
 /// One entry of `secrets`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +28,7 @@ impl FromStr for SecretRule {
         let wrong = || {
             format!(
                 "`{}`: expected `{{secret}}`, `{{input:NAME}}`, or a vault name in which `*` stands for any text within one part",
-                text.escape_debug()
+                cut(text)
             )
         };
         if let Some(inside) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
@@ -198,6 +198,14 @@ fn read(file: &str, document: &Value, problems: &mut Problems) -> Option<Grant> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_megabyte_is_refused_without_repeating_it() {
+        let text = "a ".repeat(1 << 19);
+        let host = text.parse::<HostRule>().unwrap_err().to_string();
+        let secret = text.parse::<SecretRule>().unwrap_err();
+        assert!(host.len() < 500 && secret.len() < 500, "{host} {secret}");
+    }
 
     #[test]
     fn an_id_that_no_shape_has_is_refused_at_its_place() {
