@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// Most characters of an error that repeats what it was given: a megabyte is not repeated.
-const ERROR_CHARACTERS: usize = 500;
+const ERROR_CHARACTERS: usize = 1_200;
 
 fn texts(valid: &[&str]) -> impl Strategy<Value = String> + use<> {
     prop_oneof![
