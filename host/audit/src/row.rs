@@ -93,9 +93,9 @@ pub struct Row {
 #[serde(try_from = "String", into = "String")]
 pub struct Hash(pub [u8; 32]);
 
-/// A text that is not 64 hexadecimal digits.
+/// A text that is not 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a hash has 64 hexadecimal digits")]
+#[error("a hash has 64 lower-case hexadecimal digits")]
 pub struct ParseHashError;
 
 impl fmt::Display for Hash {
@@ -108,7 +108,9 @@ impl FromStr for Hash {
     type Err = ParseHashError;
 
     fn from_str(text: &str) -> Result<Self, ParseHashError> {
-        if text.len() != 64 || !text.is_ascii() {
+        // By itself `from_str_radix` takes `+f` and `AB`, too: then one hash would have many spellings.
+        let digits = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if text.len() != 64 || !text.bytes().all(digits) {
             return Err(ParseHashError);
         }
         let mut bytes = [0; 32];
@@ -130,5 +132,26 @@ impl TryFrom<String> for Hash {
 impl From<Hash> for String {
     fn from(hash: Hash) -> Self {
         hash.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_has_one_spelling() {
+        let text = "0f".repeat(32);
+        assert_eq!(
+            text.parse::<Hash>().map(|hash| hash.to_string()).as_ref(),
+            Ok(&text)
+        );
+        for other in [
+            text.replace('f', "F"),
+            text.replacen("0f", "+f", 1),
+            text.replacen("0f", "", 1),
+        ] {
+            assert!(other.parse::<Hash>().is_err(), "{other}");
+        }
     }
 }

@@ -265,9 +265,18 @@ pub(crate) fn json(text: &str, out: &mut Zeroizing<Vec<u8>>) {
         '\n' => Some("\\n"),
         '\r' => Some("\\r"),
         '\t' => Some("\\t"),
+        control if control < ' ' => CONTROLS.get(control as usize).copied(),
         _ => None,
     });
 }
+
+/// Control characters as a JSON string has them: none may stand there as it is.
+const CONTROLS: [&str; 32] = [
+    "\\u0000", "\\u0001", "\\u0002", "\\u0003", "\\u0004", "\\u0005", "\\u0006", "\\u0007", "\\u0008",
+    "\\u0009", "\\u000a", "\\u000b", "\\u000c", "\\u000d", "\\u000e", "\\u000f", "\\u0010", "\\u0011",
+    "\\u0012", "\\u0013", "\\u0014", "\\u0015", "\\u0016", "\\u0017", "\\u0018", "\\u0019", "\\u001a",
+    "\\u001b", "\\u001c", "\\u001d", "\\u001e", "\\u001f",
+];
 
 fn percent(value: &[u8], form: bool, out: &mut Zeroizing<Vec<u8>>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
@@ -303,6 +312,11 @@ mod tests {
         assert_eq!(
             serde_json::from_str::<String>(&format!("\"{}\"", written("json", value))).unwrap(),
             value
+        );
+        let controls: String = (0..0x20_u8).map(char::from).collect();
+        assert_eq!(
+            serde_json::from_str::<String>(&format!("\"{}\"", written("json", &controls))).unwrap(),
+            controls
         );
         assert_eq!(written("percent", value), "a%22b%27c%5Cd%26%3Ce%3E%20%3B%C3%A4");
         assert_eq!(written("form", "a b"), "a+b");

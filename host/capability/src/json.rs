@@ -7,26 +7,33 @@ use zeroize::Zeroizing;
 
 const MAX_DEPTH: usize = 64;
 
+/// The most values of a document in which places are looked for.
+pub const MAX_VALUES: usize = 16 * 1024;
+
+/// The most bytes of all their pointers together: each holds the names of everything that it is in, so that a megabyte of text can name terabytes.
+pub const MAX_POINTER_BYTES: usize = 4 << 20;
+
 /// A value in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Node {
+pub struct Node {
     /// Where it is (RFC 6901).
-    pub(crate) pointer: String,
+    pub pointer: String,
     /// Its bytes, quotes included.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
     /// Whether it is a string.
-    pub(crate) string: bool,
+    pub string: bool,
 }
 
 impl Node {
     /// The bytes between the quotes of a string.
-    pub(crate) fn inside(&self) -> Range<usize> {
+    pub fn inside(&self) -> Range<usize> {
         self.span.start + 1..self.span.end - 1
     }
 }
 
-/// Every value of a document, the inner ones after the outer. `None`: it is no document, or a name stands twice in an object.
-pub(crate) fn scan(text: &[u8]) -> Option<Vec<Node>> {
+/// Every value of a document, the inner ones after the outer. `None`: it is no document, a name stands twice in an object, or it is over
+/// [`MAX_VALUES`] or [`MAX_POINTER_BYTES`].
+pub fn scan(text: &[u8]) -> Option<Vec<Node>> {
     let mut scanner = Scanner::of(text)?;
     scanner.document()?;
     Some(scanner.nodes)
@@ -42,7 +49,7 @@ pub(crate) fn doubled(text: &[u8]) -> Option<String> {
 }
 
 /// The value of a string at a pointer.
-pub(crate) fn string_at(document: &[u8], pointer: &str) -> Option<SecretBytes> {
+pub fn string_at(document: &[u8], pointer: &str) -> Option<SecretBytes> {
     let node = scan(document)?
         .into_iter()
         .find(|node| node.pointer == pointer && node.string)?;
@@ -50,7 +57,7 @@ pub(crate) fn string_at(document: &[u8], pointer: &str) -> Option<SecretBytes> {
 }
 
 /// The value of a string, quotes included.
-pub(crate) fn unescaped(quoted: &[u8]) -> Option<SecretBytes> {
+pub fn unescaped(quoted: &[u8]) -> Option<SecretBytes> {
     let text: Zeroizing<String> = serde_json::from_slice(quoted).map(Zeroizing::new).ok()?;
     Some(SecretBytes::copy_of(text.as_bytes()))
 }
@@ -60,6 +67,7 @@ struct Scanner<'t> {
     at: usize,
     nodes: Vec<Node>,
     doubled: Option<String>,
+    pointer_bytes: usize,
 }
 
 impl<'t> Scanner<'t> {
@@ -69,6 +77,7 @@ impl<'t> Scanner<'t> {
             at: 0,
             nodes: Vec::new(),
             doubled: None,
+            pointer_bytes: 0,
         })
     }
 
@@ -98,6 +107,10 @@ impl<'t> Scanner<'t> {
             return None;
         }
         let (start, index) = (self.at, self.nodes.len());
+        self.pointer_bytes += pointer.len();
+        if index == MAX_VALUES || self.pointer_bytes > MAX_POINTER_BYTES {
+            return None;
+        }
         self.nodes.push(Node {
             pointer: pointer.clone(),
             span: start..start,
@@ -211,6 +224,19 @@ mod tests {
         );
         assert_eq!(string_at(text, "/a~1b/1").unwrap().expose(), b"x\"y");
         assert!(string_at(text, "/c/d").is_none());
+    }
+
+    /// Without the bound it is a hundred gigabytes of pointers, and the end of the host.
+    #[test]
+    fn a_long_name_of_many_values_is_refused() {
+        let document = |name: usize, values: usize| {
+            let (name, values) = ("n".repeat(name), vec!["1"; values].join(","));
+            scan(format!("{{\"{name}\":[{values}]}}").as_bytes()).map(|nodes| nodes.len())
+        };
+        assert_eq!(document(1, MAX_VALUES - 2), Some(MAX_VALUES));
+        assert_eq!(document(1, MAX_VALUES - 1), None);
+        assert_eq!(document(400_000, 5), Some(7));
+        assert_eq!(document(400_000, 300_000), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | [`HostState`], [`StepContext`] | everything one call of a plugin may see and use |
 //! | [`handle`] | opaque secrets and the labels that travel with them |
 //! | [`port`] | what a run stores and loads, as a trait that the engine implements |
+//! | [`json`] | places in the documents that secrets are |
 //! | [`guard`] | the one place where a call with a secret is let through or refused |
 //! | [`mask`] | nothing that a guest reads or writes holds a live secret |
 //! | [`report`] | what the host itself saw in a step |
@@ -22,7 +23,7 @@ mod error;
 pub mod guard;
 pub mod handle;
 pub mod identities;
-mod json;
+pub mod json;
 mod login;
 pub mod mask;
 pub mod net;

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use crate::leak;
-use crate::problem::{Place, Problem};
+use crate::problem::{PROBLEMS_MAX, Place, Problem};
 
 /// A longer line is not printed with a problem.
 const LINE_SHOWN_BYTES_MAX: usize = 240;
@@ -19,6 +19,8 @@ pub(crate) struct Document {
     path: PathBuf,
     /// Without what looks like a secret: safe to show.
     shown: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
     json: Value,
     root: Node,
     /// Values that JSON does not have: something else stands in their place, of which nothing more is said.
@@ -54,7 +56,8 @@ impl Document {
         };
         let (json, root) = reader.table(table.get_ref(), table.span(), None, "");
         let broken = !errors.is_empty();
-        for error in errors {
+        // A file of another kind has an error on each of a million lines.
+        for error in errors.into_iter().take(PROBLEMS_MAX) {
             let span = error.span().unwrap_or(0..0);
             reader.findings.push(Finding {
                 span,
@@ -66,6 +69,9 @@ impl Document {
         let document = Self {
             path: path.to_owned(),
             shown: reader.shown,
+            lines: std::iter::once(0)
+                .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+                .collect(),
             json,
             root,
             unread: reader.unread,
@@ -156,10 +162,8 @@ impl Document {
     ) -> Problem {
         let place = self.place(span.start);
         let start = floor(&self.shown, span.start);
-        let line_start = self.shown[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = self.shown[start..]
-            .find('\n')
-            .map_or(self.shown.len(), |at| start + at);
+        let (number, line_start) = self.line(start);
+        let line_end = self.lines.get(number).map_or(self.shown.len(), |next| next - 1);
         let line = self.shown[line_start..line_end].trim_end_matches('\r');
         let end = floor(&self.shown, span.end).clamp(start, line_start + line.len().max(start - line_start));
         Problem {
@@ -173,14 +177,19 @@ impl Document {
     }
 
     fn place(&self, offset: usize) -> Place {
-        let before = &self.shown[..floor(&self.shown, offset)];
-        let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+        let offset = floor(&self.shown, offset);
+        let (line, start) = self.line(offset);
         Place {
             file: self.path.clone(),
             line,
-            column,
+            column: self.shown[start..offset].chars().count() + 1,
         }
+    }
+
+    /// The number of the line that something stands on, from 1, and where that line begins.
+    fn line(&self, offset: usize) -> (usize, usize) {
+        let number = self.lines.partition_point(|start| *start <= offset).max(1);
+        (number, self.lines.get(number - 1).copied().unwrap_or_default())
     }
 }
 
@@ -329,7 +338,7 @@ impl Reader {
             })
             .collect();
         self.shown.replace_range(span.clone(), &black);
-        self.findings.push(Finding {
+        self.add(Finding {
             span: span.clone(),
             code: "config.secret-value",
             message: format!("this looks like {what}; a configuration holds only names of secrets"),
@@ -357,7 +366,13 @@ impl Reader {
             message: message.to_owned(),
             hint: hint.map(ToOwned::to_owned),
         };
-        self.findings.push(finding);
+        self.add(finding);
+    }
+
+    fn add(&mut self, finding: Finding) {
+        if self.findings.len() < PROBLEMS_MAX {
+            self.findings.push(finding);
+        }
     }
 }
 

@@ -38,7 +38,10 @@ pub struct Problem {
     pub length: usize,
 }
 
-/// Everything that is wrong with the configuration, in the order of the file. Never empty.
+/// More problems help nobody, and each costs time to find its place.
+pub(crate) const PROBLEMS_MAX: usize = 200;
+
+/// Everything that is wrong with the configuration, in the order of the file; of a file that has more, the first 200. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(transparent)]
 pub struct Problems(Vec<Problem>);
@@ -51,6 +54,7 @@ impl Problems {
         }
         problems.sort_by(|a, b| (&a.place, a.code, &a.message).cmp(&(&b.place, b.code, &b.message)));
         problems.dedup();
+        problems.truncate(PROBLEMS_MAX);
         Err(Self(problems))
     }
 

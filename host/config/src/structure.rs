@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::document::{At, Document, join, quoted};
 use crate::format;
-use crate::problem::Problem;
+use crate::problem::{PROBLEMS_MAX, Problem};
 
 /// Whose schema it is: decides codes and wording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,6 @@ pub(crate) fn check(
     base: &str,
     value: &Value,
 ) -> Vec<Problem> {
-    const PROBLEMS_MAX: usize = 200;
     let mut describer = Describer {
         document,
         owner,
@@ -55,6 +54,10 @@ struct Describer<'a> {
 
 impl Describer<'_> {
     fn report(&mut self, at: At<'_>, code_of_file: &'static str, message: String, hint: Option<String>) {
+        // One violation alone may be of a hundred thousand unknown keys.
+        if self.problems.len() >= PROBLEMS_MAX {
+            return;
+        }
         let problem = self.problem(at, code_of_file, message, hint);
         self.problems.push(problem);
     }

@@ -23,7 +23,7 @@ pub fn canonical(text: &str) -> String {
     }
     let name = text.strip_suffix('.').unwrap_or(text);
     let in_names = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if name.bytes().all(in_names) {
+    if name.bytes().all(in_names) && !name.ends_with('.') {
         name.to_ascii_lowercase()
     } else {
         text.to_owned()
@@ -62,6 +62,8 @@ mod tests {
             "https://Host/Path",
             "a b",
             "Straße",
+            "DB..",
+            "DB..:1",
             "fe80::1%ETH0",
             "a\",\"B",
         ] {

@@ -132,20 +132,46 @@ fn offset_of(table: &DeTable<'_>, path: &str) -> Option<usize> {
     here
 }
 
-/// `mode[0].when."/a.b"` → `mode`, `0`, `when`, `/a.b`.
+/// `mode[0].when."/a.b"` → `mode`, `0`, `when`, `/a.b`. What [`join`] escaped between quotes is itself again.
 fn path_steps(path: &str) -> Vec<String> {
-    let mut steps = vec![String::new()];
-    let mut quoted = false;
-    for character in path.chars() {
+    let (mut steps, mut step) = (Vec::new(), String::new());
+    let (mut begun, mut quoted) = (false, false);
+    let mut characters = path.chars();
+    while let Some(character) = characters.next() {
         match character {
-            '"' => quoted = !quoted,
-            '.' | '[' if !quoted => steps.push(String::new()),
+            '"' => {
+                quoted = !quoted;
+                begun = true;
+            }
+            '\\' if quoted => step.extend(unescaped(&mut characters)),
+            '.' | '[' if !quoted => {
+                if std::mem::take(&mut begun) {
+                    steps.push(std::mem::take(&mut step));
+                }
+            }
             ']' if !quoted => {}
-            other => steps.last_mut().into_iter().for_each(|step| step.push(other)),
+            other => {
+                step.push(other);
+                begun = true;
+            }
         }
     }
-    steps.retain(|step| !step.is_empty());
+    steps.extend(begun.then_some(step));
     steps
+}
+
+/// The character that `escape_default` wrote after a backslash.
+fn unescaped(rest: &mut std::str::Chars<'_>) -> Option<char> {
+    match rest.next()? {
+        't' => Some('\t'),
+        'r' => Some('\r'),
+        'n' => Some('\n'),
+        'u' => {
+            let digits: String = rest.take_while(|c| *c != '}').filter(|c| *c != '{').collect();
+            u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32)
+        }
+        other => Some(other),
+    }
 }
 
 /// `path.key`, quoted where the key is not a bare one.
@@ -363,6 +389,15 @@ mod tests {
                 "key `format` is missing",
             ]
         );
+    }
+
+    #[test]
+    fn a_key_of_any_characters_has_its_place() {
+        for key in ["", "ä", "a.b", "a[0]", "\"", "\\", "\n\u{7f}"] {
+            assert_eq!(path_steps(&join("mode[0]", key)), ["mode", "0", key], "{key:?}");
+            assert_eq!(path_steps(&join("", key)), [key], "{key:?}");
+        }
+        assert_eq!(path_steps(""), [""; 0]);
     }
 
     #[test]

@@ -178,6 +178,14 @@ pub enum ShapeBody {
 }
 
 impl Shape {
+    /// Whether a text can be the id of one: lower-case letters, digits, `-`, first a letter, at most 63.
+    pub fn is_id(text: &str) -> bool {
+        let rest = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        text.len() <= 63
+            && text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
+            && text.bytes().all(rest)
+    }
+
     /// Its name in the manifest and in the grant; unique over all kinds.
     pub fn id(&self) -> &str {
         &self.id
@@ -261,7 +269,7 @@ impl Shape {
     pub(crate) fn read(kind: &str, value: &Value, path: String, problems: &mut Problems) -> Option<Self> {
         let mut fields = Fields::of(value, path, problems)?;
         let id = fields.required_text("id", problems).map(str::to_owned);
-        if let Some(id) = id.as_deref().filter(|id| !is_id(id)) {
+        if let Some(id) = id.as_deref().filter(|id| !Shape::is_id(id)) {
             problems.add(
                 fields.path("id"),
                 format!(
@@ -312,13 +320,6 @@ fn written(kind: &str, value: &Value) -> String {
         }
         _ => text("request").to_owned(),
     }
-}
-
-fn is_id(text: &str) -> bool {
-    let rest = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    text.len() <= 63
-        && text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase())
-        && text.bytes().all(rest)
 }
 
 fn secrets_of(slots: &[Slot]) -> Vec<&Pattern> {

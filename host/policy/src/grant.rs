@@ -3,12 +3,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use keywheel_manifest::reader::{Fields, Problems, join, toml_to_json};
-use keywheel_manifest::{Capability, Digest};
+use keywheel_manifest::{Capability, Digest, Shape};
 use keywheel_model::{PluginName, RotationName, SecretName};
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::host::HostRule;
+use crate::host::{HostRule, cut};
 
 /// One entry of `secrets`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +28,7 @@ impl FromStr for SecretRule {
         let wrong = || {
             format!(
                 "`{}`: expected `{{secret}}`, `{{input:NAME}}`, or a vault name in which `*` stands for any text within one part",
-                text.escape_debug()
+                cut(text)
             )
         };
         if let Some(inside) = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
@@ -167,6 +167,13 @@ fn read(file: &str, document: &Value, problems: &mut Problems) -> Option<Grant> 
     let reveal = fields.parsed_list("reveal", problems).into_iter().collect();
     let mut shapes = BTreeMap::new();
     for (id, value) in fields.table("shapes", problems).into_iter().flatten() {
+        if !Shape::is_id(id) {
+            problems.add(
+                join("shapes", id),
+                "no shape has this id: a-z, 0-9 and -, first a letter, at most 63",
+            );
+            continue;
+        }
         match value.as_str().map(str::parse) {
             Some(Ok(digest)) => drop(shapes.insert(id.clone(), digest)),
             _ => problems.add(
@@ -186,4 +193,28 @@ fn read(file: &str, document: &Value, problems: &mut Problems) -> Option<Grant> 
         shapes,
         reveal,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_megabyte_is_refused_without_repeating_it() {
+        let text = "a ".repeat(1 << 19);
+        let host = text.parse::<HostRule>().unwrap_err().to_string();
+        let secret = text.parse::<SecretRule>().unwrap_err();
+        assert!(host.len() < 500 && secret.len() < 500, "{host} {secret}");
+    }
+
+    #[test]
+    fn an_id_that_no_shape_has_is_refused_at_its_place() {
+        let digest = Digest::of(b"");
+        let text = format!("plugin = \"redis\"\n[shapes]\n\"a b\" = \"{digest}\"\n");
+        let error = Grant::from_toml("redis.toml", &text).unwrap_err().to_string();
+        assert!(
+            error.contains("redis.toml:3:1: shapes.\"a b\": no shape has this id"),
+            "{error}"
+        );
+    }
 }

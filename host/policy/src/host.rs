@@ -133,7 +133,7 @@ impl FromStr for HostRule {
 
     fn from_str(text: &str) -> Result<Self, ParseHostRuleError> {
         parse(text).map_err(|message| ParseHostRuleError {
-            text: text.escape_debug().to_string(),
+            text: cut(text),
             message,
         })
     }
@@ -143,6 +143,15 @@ impl fmt::Display for HostRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// As much of a text as helps in a message: it may be a megabyte long.
+pub(crate) fn cut(text: &str) -> String {
+    const CHARACTERS: usize = 80;
+    text.chars()
+        .take(CHARACTERS)
+        .flat_map(char::escape_debug)
+        .collect()
 }
 
 fn parse(text: &str) -> Result<HostRule, &'static str> {

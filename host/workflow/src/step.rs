@@ -104,7 +104,7 @@ impl Work {
 
     /// The same step again after a pause; the run parks when it has been tried often enough.
     fn again(&mut self, cause: Cause, trouble: Trouble, at_least_ms: u64) {
-        self.state.attempt += 1;
+        self.state.attempt = self.state.attempt.saturating_add(1);
         if self.state.attempt >= self.state.settings.max_attempts {
             self.park(cause, format!("{}: {}", trouble.code, trouble.message));
             self.state.trouble = Some(trouble);
@@ -200,7 +200,11 @@ impl Work {
             step,
             subject,
             roles: self.state.roles.clone(),
-            attempt: self.state.attempt + self.state.rounds + 1,
+            attempt: self
+                .state
+                .attempt
+                .saturating_add(self.state.rounds)
+                .saturating_add(1),
             interrupted: self.state.interrupted || self.state.rounds > 0,
             deadline: self.now + self.state.settings.effect_deadline(),
         })

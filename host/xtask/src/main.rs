@@ -12,6 +12,7 @@ mod crash;
 mod demo;
 mod plugins;
 mod process;
+mod properties;
 mod simulate;
 mod test;
 
@@ -34,6 +35,8 @@ enum Chore {
     Crash(crash::Options),
     /// Simulate long random histories of rotations, with faults.
     Simulate(simulate::Options),
+    /// Try every parser and store with random input, for longer than the tests.
+    Properties(properties::Options),
     /// Hold the repository to its rules.
     Check(check::Options),
     /// Measure, beside what the figures are to be compared with.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Chore::Test(options) => test::run(&root, &options),
         Chore::Crash(options) => crash::run(&root, &options),
         Chore::Simulate(options) => simulate::run(&root, &options),
+        Chore::Properties(options) => properties::run(&root, &options),
         Chore::Check(options) => check::run(&root, &options),
         Chore::Bench(options) => bench::run(&root, &options),
     };

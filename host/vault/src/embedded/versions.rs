@@ -25,6 +25,7 @@ impl Embedded {
             secret,
             outputs,
         } = pending;
+        self.keyring()?;
         fenced(tx, by, name)?;
         let id = match self.same_of_run(tx, by, name, &secret.value)? {
             Some(id) => id,
@@ -72,6 +73,7 @@ impl Embedded {
         pending: &VersionId,
         output: &Output,
     ) -> Result<VersionId, Error> {
+        self.keyring()?;
         fenced(tx, by, name)?;
         fenced(tx, by, &output.name)?;
         let main = find(tx, name, pending)?;

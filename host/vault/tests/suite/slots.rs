@@ -218,3 +218,16 @@ async fn sub_keys_are_stable_and_differ_by_label_and_vault() {
     assert!(!key(&home, "audit").same_as(&key(&home, "plugin-cache")));
     assert!(!key(&home, "audit").same_as(&key(&other, "audit")));
 }
+
+#[tokio::test]
+async fn a_sealed_vault_says_so_also_where_another_run_has_left_a_version_pending() {
+    let home = Home::new().await;
+    let first = home.author(1, &["a"]).await;
+    let left = home.vault.put_pending(&first, pending("a", "x"), Rider::none());
+    left.await.expect("pending");
+    home.release(&first).await;
+    let by = home.author(2, &["a"]).await;
+    home.vault.seal();
+    let refused = home.vault.put_pending(&by, pending("a", "y"), Rider::none());
+    assert_eq!(refused.await.expect_err("sealed").code(), "vault.sealed");
+}

@@ -208,7 +208,9 @@ impl Work {
             {
                 self.give_up(&error.message);
             }
-            _ if self.state.attempt + 1 >= self.state.settings.max_attempts && self.can_still_fail() => {
+            _ if self.state.attempt.saturating_add(1) >= self.state.settings.max_attempts
+                && self.can_still_fail() =>
+            {
                 self.give_up(&error.message);
             }
             _ => self.again(

@@ -50,7 +50,8 @@ impl Work {
                 }
             }
         };
-        self.state.op += 1;
+        // Only ever compared: after the last number comes the first.
+        self.state.op = self.state.op.wrapping_add(1);
         let last = matches!(effect, Effect::Release);
         self.state.doing = if last { None } else { Some(effect.clone()) };
         effect

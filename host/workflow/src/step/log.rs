@@ -18,7 +18,7 @@ impl Work {
     pub(super) fn log_begin(&mut self, step: StepName) {
         let now = self.now;
         if let Some(entry) = self.state.log.iter_mut().find(|entry| entry.step == step) {
-            entry.tries += 1;
+            entry.tries = entry.tries.saturating_add(1);
             if entry.ended.take().is_some() {
                 entry.again = Some(now);
             }

@@ -174,7 +174,7 @@ impl Work {
         // Settled and refused: it has not landed. The same value again; a version inherited from a run that died may not be mirrored or
         // announced yet. A rollback that the plugin could not do has nothing to do any more: whoever wants back gets it.
         self.state.no_way_back = false;
-        self.state.rounds += 1;
+        self.state.rounds = self.state.rounds.saturating_add(1);
         if self.state.rounds >= self.state.settings.max_attempts {
             self.park_to(
                 Cause::Target,
@@ -189,7 +189,7 @@ impl Work {
     /// After the promotion the target refuses the new version. It is put on again, never undone.
     fn current_refused(&mut self) {
         if self.can_apply_current() && self.state.rounds < self.state.settings.max_attempts {
-            self.state.rounds += 1;
+            self.state.rounds = self.state.rounds.saturating_add(1);
             self.go_in_doubt(Phase::Repair);
         } else if self.can_apply_current() {
             self.park(Cause::NothingAccepted, "the target refuses the promoted version");
@@ -214,7 +214,7 @@ impl Work {
     }
 
     fn still_alive(&mut self) {
-        self.state.rounds += 1;
+        self.state.rounds = self.state.rounds.saturating_add(1);
         if self.state.rounds >= self.state.settings.max_attempts {
             return self.park_to(
                 Cause::StillAlive,
@@ -322,7 +322,7 @@ impl Work {
     }
 
     fn repair_refused(&mut self) {
-        self.state.rounds += 1;
+        self.state.rounds = self.state.rounds.saturating_add(1);
         if self.state.rounds < self.state.settings.max_attempts {
             self.go_in_doubt(Phase::Repair);
         } else {

@@ -20,7 +20,7 @@ impl Work {
             Ok(()) => self.go(Phase::Apply),
             Err(error) => {
                 self.log_failure(StepName::Announce, &error.code, &error.message);
-                let last = self.state.attempt + 1 >= self.state.settings.max_attempts;
+                let last = self.state.attempt.saturating_add(1) >= self.state.settings.max_attempts;
                 match (last, self.state.settings.gap_accepted) {
                     (true, true) => self.go(Phase::Apply),
                     (true, false) => self.give_up("consumers could not be told of the pending version"),
