@@ -116,7 +116,9 @@ fn way_back(cause: Cause, run: &RunId) -> String {
             )
         }
         Cause::Withdrawn => {
-            format!("put the plugin and its grant back (`keywheel plugin list`), then `{resume}`")
+            format!(
+                "put the plugin and its grant back (`keywheel plugin list`), or write the lines that the message names into the grant, then `{resume}`"
+            )
         }
         Cause::Limited => format!("give the account the rights it needs, then `{resume}`"),
         Cause::StillAlive => format!(

@@ -170,7 +170,14 @@ fn only_a_credential_in_wrong_hands_is_revoked_before_consumers_have_left_it() {
         "--reason",
         "impatient",
     ];
-    let _ = users.run(&end).ends(0).says(&["before the old one is revoked"]);
+    let words = [
+        "before the old one is revoked",
+        "`staleness`) is waited for still",
+    ];
+    let _ = users.run(&end).ends(0).says(&words);
+    // Within it two passwords are as they must be.
+    let plan = users.run(&["plan", "app-redis"]);
+    assert!(!plan.stdout.contains("redis.others"), "{}", plan.stdout);
     assert_eq!(users.shown()["state"], "waiting");
     assert!(users.accepts(&users.old) && users.accepts(&users.new));
     let now = [

@@ -174,6 +174,11 @@ async fn go_on(run: &str, how: &How, wish: Wish, context: &Context) -> Result<Ex
     drop(progress);
     context.output.data(&view, |style| show::summary(&view, style))?;
     say_next(&view, left, context);
+    if wish == Wish::EndGrace && view.waits_for_consumers {
+        context.output.say(
+            "the grace is over; what consumers have declared (`staleness`) is waited for still: --revoke-now would not wait",
+        );
+    }
     let is_as_wanted = match wish {
         Wish::RollBack | Wish::Cancel => matches!(view.state, RunWord::RolledBack | RunWord::Cancelled),
         Wish::GiveUp => view.state == RunWord::GivenUp,
