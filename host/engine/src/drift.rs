@@ -14,7 +14,7 @@ use crate::words::way_past;
 use crate::{Error, Order, Wait, Wish};
 
 /// How long a look at current within the wait for consumers may pause between its tries.
-const LOOK: std::time::Duration = std::time::Duration::from_secs(60);
+const LOOK: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// What a drift check has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -361,11 +361,7 @@ impl Error {
                 format!("it can only be brought to its end: `keywheel run resume {run}`")
             }
             Self::Choice { run, parked: true, .. } => format!("`keywheel run show {run}` says what to do"),
-            Self::Choice { run, option, .. } => format!(
-                "nothing was done; {}: `keywheel run resume {run}` goes on with this one, and parks it if its target \
-                 keeps refusing; `keywheel run show {run}` says where it stands",
-                fits(option)
-            ),
+            Self::Choice { run, option, .. } => unfit(option, run),
             Self::RotationGone { runs } => {
                 let ways: Vec<_> = runs.iter().map(RunView::removed_way_out).collect();
                 ways.join("\n")
@@ -422,6 +418,15 @@ impl Error {
 fn removed_words(runs: &[RunView]) -> String {
     let words: Vec<_> = runs.iter().map(RunView::removed_words).collect();
     words.join("; ")
+}
+
+/// What to do where an answer does not fit that a run does not wait for.
+fn unfit(option: &str, run: &RunId) -> String {
+    format!(
+        "nothing was done; {}: `keywheel run resume {run}` goes on with this one, and parks it if its target keeps refusing; \
+         `keywheel run show {run}` says where it stands",
+        fits(option)
+    )
 }
 
 /// Where an answer fits that does not fit everywhere.

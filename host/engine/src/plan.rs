@@ -81,10 +81,7 @@ impl Engine {
         let settings = &glance.state.settings;
         let policy = inner.policy().await?;
         let open_run = self.open_run_shown(&rotation.secret).await?;
-        // In the middle of a run the target holds what that run will take away itself: what a plugin finds odd about it is no advice.
-        let is_between = open_run.is_some();
         Ok(PlanView {
-            open_run,
             rotation: rotation.name.clone(),
             secret: rotation.secret.clone(),
             plugin: rotation.plugin.clone(),
@@ -102,11 +99,7 @@ impl Engine {
                 .map(ToString::to_string)
                 .collect(),
             problems,
-            warnings: answer
-                .warnings
-                .iter()
-                .filter(|_| !is_between)
-                .map(|found| worded(&found.code, &found.message, found.hint.as_deref()))
+            warnings: advice(&answer, open_run.is_some())
                 .chain(ungranted_calls(&policy, rotation, plugin.manifest()))
                 .chain(not_asked)
                 .chain(of_value)
@@ -114,6 +107,7 @@ impl Engine {
                 .chain(unverified)
                 .chain(not_the_file(&inner.registry(), &rotation.plugin))
                 .collect(),
+            open_run,
             gap: gap(settings, &answer),
             revoke_after_ms: u64::try_from(settings.longest_staleness().as_millis())
                 .unwrap_or(u64::MAX)
@@ -254,6 +248,13 @@ impl Inner {
         }
         Ok(problems)
     }
+}
+
+/// What a plugin would have a person know. In the middle of a run the target holds what that run will take away itself: what the plugin finds odd about
+/// it is no advice.
+fn advice(answer: &Plan, is_between: bool) -> impl Iterator<Item = String> {
+    let warnings = answer.warnings.iter().filter(move |_| !is_between);
+    warnings.map(|found| worded(&found.code, &found.message, found.hint.as_deref()))
 }
 
 /// A call of a plugin outside of any run: nothing of it is journalled but the audit rows, and it can change nothing.

@@ -107,9 +107,9 @@ struct Unread {
     source: Option<Source>,
 }
 
-impl From<Error> for Unread {
+impl From<Error> for Box<Unread> {
     fn from(error: Error) -> Self {
-        Self { error, source: None }
+        Self::new(Unread { error, source: None })
     }
 }
 
@@ -150,7 +150,7 @@ impl Registry {
                     .entry(candidate.plugin.manifest().name.clone())
                     .or_default()
                     .push(candidate),
-                Err(unread) => registry.list_unread(path, unread),
+                Err(unread) => registry.list_unread(path, *unread),
             }
         }
         for (name, candidates) in found {
@@ -283,15 +283,15 @@ impl Registry {
     }
 
     /// A signature is looked at before the bytes are compiled.
-    fn read(&self, folder: &Folder, path: &Path) -> Result<Candidate, Unread> {
+    fn read(&self, folder: &Folder, path: &Path) -> Result<Candidate, Box<Unread>> {
         let source = folder.read(path, self.runtime.limits().file_bytes)?;
         let publisher = match self.signer(folder, &source) {
             Ok(publisher) => publisher,
             Err(error) => {
-                return Err(Unread {
+                return Err(Box::new(Unread {
                     error,
                     source: Some(source),
-                });
+                }));
             }
         };
         let plugin = Arc::new(Plugin::load(&self.runtime, &source)?);

@@ -98,7 +98,7 @@ fn the_tool_s_own_signature_counts() {
         drop_in(&world, bytes, Some(signature));
         let rules = Rules {
             upgrades: Upgrades::Hold,
-            publishers: Publishers::new(&[key.clone()], true).unwrap(),
+            publishers: Publishers::new(std::slice::from_ref(&key), true).unwrap(),
         };
         refusal(&world.scan_by(rules))
     };
