@@ -28,10 +28,9 @@ fn golden(version: &str) -> PathBuf {
 }
 
 /// A copy of a golden host, beside what else was kept of it.
-fn copy(version: &str) -> Host {
+fn copy(from: &Path) -> Host {
     let host = Host::init();
     fs::remove_dir_all(host.folder()).unwrap();
-    let from = golden(version);
     put(&from.join("host"), &host.folder());
     for name in ["recovery", "kept.age", "head"] {
         fs::copy(from.join(name), host.outside(name)).unwrap();
@@ -83,34 +82,38 @@ fn point_at(host: &Host, postgres: &Postgres, redis: &Redis) {
 #[test]
 fn what_an_earlier_version_has_written_is_read_whole() {
     for version in VERSIONS {
-        let host = copy(version);
-        let _ = host.run(&["audit", "verify"], "").ends(0);
-        let head = host.outside("head").display().to_string();
-        let _ = host.run(&["audit", "verify", "--checkpoint", &head], "").ends(0);
-        let doctor = host.run(&["doctor"], "");
-        assert!(!doctor.stdout.contains("do not open"), "{}", doctor.stdout);
-        let stages: Vec<String> = host.versions("app/db").into_iter().map(|known| known.1).collect();
-        assert_eq!(stages, ["current", "revoked"]);
-        let first = host.versions("app/db")[1].0.clone();
-        assert_eq!(host.read("app/db", Some(&first)), FIRST);
-        assert_eq!(host.read("app/db", None).len(), 32);
-        // One run is over, one waits for consumers.
-        let runs = host.json(&["run", "list"]);
-        let state = |rotation: &str| {
-            let mut of = runs.as_array().unwrap().iter();
-            of.find(|run| run["rotation"] == rotation).unwrap()["state"].clone()
-        };
-        assert_eq!(state("app-db"), "succeeded");
-        assert_eq!(state("app-redis"), "waiting");
-        // Each key slot opens it.
-        let recovery = fs::read_to_string(host.outside("recovery")).unwrap();
-        let _ = host
-            .run(&["vault", "unseal", "--recovery", "-"], &recovery)
-            .ends(0);
-        let _ = host.run(&["vault", "unseal", "-"], "golden passphrase\n").ends(0);
-        // The components are those that were pinned.
-        let _ = host.run(&["plugin", "verify"], "").ends(0);
+        is_read_whole(&golden(version));
     }
+}
+
+fn is_read_whole(from: &Path) {
+    let host = copy(from);
+    let _ = host.run(&["audit", "verify"], "").ends(0);
+    let head = host.outside("head").display().to_string();
+    let _ = host.run(&["audit", "verify", "--checkpoint", &head], "").ends(0);
+    let doctor = host.run(&["doctor"], "");
+    assert!(!doctor.stdout.contains("do not open"), "{}", doctor.stdout);
+    let stages: Vec<String> = host.versions("app/db").into_iter().map(|known| known.1).collect();
+    assert_eq!(stages, ["current", "revoked"]);
+    let first = host.versions("app/db")[1].0.clone();
+    assert_eq!(host.read("app/db", Some(&first)), FIRST);
+    assert_eq!(host.read("app/db", None).len(), 32);
+    // One run is over, one waits for consumers.
+    let runs = host.json(&["run", "list"]);
+    let state = |rotation: &str| {
+        let mut of = runs.as_array().unwrap().iter();
+        of.find(|run| run["rotation"] == rotation).unwrap()["state"].clone()
+    };
+    assert_eq!(state("app-db"), "succeeded");
+    assert_eq!(state("app-redis"), "waiting");
+    // Each key slot opens it.
+    let recovery = fs::read_to_string(host.outside("recovery")).unwrap();
+    let _ = host
+        .run(&["vault", "unseal", "--recovery", "-"], &recovery)
+        .ends(0);
+    let _ = host.run(&["vault", "unseal", "-"], "golden passphrase\n").ends(0);
+    // The components are those that were pinned.
+    let _ = host.run(&["plugin", "verify"], "").ends(0);
 }
 
 #[test]
@@ -118,7 +121,7 @@ fn what_an_earlier_version_has_begun_goes_on() {
     for version in VERSIONS {
         let postgres = Postgres::start(PostgresOptions::default()).unwrap();
         let redis = Redis::start(RedisOptions::default()).unwrap();
-        let host = copy(version);
+        let host = copy(&golden(version));
         let (db, cache) = (host.read("app/db", None), host.read("app/redis", None));
         postgres
             .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{db}'"))
@@ -151,7 +154,7 @@ fn what_an_earlier_version_has_begun_goes_on() {
 #[test]
 fn a_backup_of_an_earlier_version_is_restored() {
     for version in VERSIONS {
-        let host = copy(version);
+        let host = copy(&golden(version));
         let current = host.read("app/db", None);
         fs::remove_dir_all(host.file("state")).unwrap();
         let identity = format!("@{}", host.outside("recovery").display());
@@ -164,12 +167,16 @@ fn a_backup_of_an_earlier_version_is_restored() {
     }
 }
 
-/// Makes the golden files of a new version: `KEYWHEEL_GOLDEN=FOLDER cargo test --workspace --test golden made -- --ignored`.
+/// What this version writes can be kept in the same way. `KEYWHEEL_GOLDEN=FOLDER` keeps it: the golden files of a new version.
 #[test]
-#[ignore = "makes files, once for a version"]
-fn golden_files_are_made() {
-    let to =
-        PathBuf::from(std::env::var_os("KEYWHEEL_GOLDEN").expect("KEYWHEEL_GOLDEN names the new folder"));
+fn what_this_version_writes_is_read_whole() {
+    let passing = tempfile::tempdir().unwrap();
+    let to = std::env::var_os("KEYWHEEL_GOLDEN").map_or_else(|| passing.path().join("golden"), PathBuf::from);
+    make(&to);
+    is_read_whole(&to);
+}
+
+fn make(to: &Path) {
     let postgres = Postgres::start(PostgresOptions::default()).unwrap();
     let redis = Redis::start(RedisOptions::default()).unwrap();
     postgres
@@ -212,7 +219,7 @@ fn golden_files_are_made() {
         let last = words[2].replace(out, &path);
         let _ = host.run(&[words[0], words[1], &last], "").ends(0);
     }
-    fs::create_dir(&to).unwrap();
+    fs::create_dir(to).unwrap();
     for name in ["recovery", "kept.age", "head"] {
         fs::copy(host.outside(name), to.join(name)).unwrap();
     }

@@ -48,7 +48,8 @@ impl Work {
     /// A look at current within the wait for consumers that gets no answer, however often it asks, is over: nobody waits for it, and what is waited for is
     /// not hurt by it. The proof at the end of the wait is another matter.
     fn looks_no_longer(&mut self) -> bool {
-        let last = self.state.attempt + 1 >= self.state.settings.max_attempts.min(MOST_LOOKS);
+        let most = self.state.settings.max_attempts.min(MOST_LOOKS);
+        let last = self.state.attempt.saturating_add(1) >= most;
         let gives_up = last && self.state.looks && self.state.phase == Phase::ProveCurrent;
         if gives_up {
             self.state.looks = false;
@@ -243,7 +244,8 @@ impl Work {
                 // A pending version of before the restore may be in either slot: promoted by a later run, the revocation would hit current.
                 return self.go_in_doubt(Phase::Repair);
             }
-            if self.state.settings.trigger == Trigger::Rollback && self.state.roles.pending.is_some() {
+            let goes_back = self.state.settings.trigger == Trigger::Rollback;
+            if goes_back && self.state.check.restored && self.state.roles.pending.is_some() {
                 // What a person wanted back before the restore is nothing that a later run should find, and promote.
                 return self.go_in_doubt(Phase::Abandon);
             }
