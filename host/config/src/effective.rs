@@ -39,6 +39,9 @@ impl Config {
         match &self.vault {
             Vault::Embedded { key_file } => list.add("vault.key_file", "/vault/key_file", json!(key_file)),
         }
+        if let Some(every) = self.backup_every {
+            list.add("backup.every", "/backup/every", json!(show_duration(every)));
+        }
         list.add("plugins.dir", "/plugins/dir", json!(self.plugins.dir));
         list.add("plugins.lock", "/plugins/lock", json!(self.plugins.lock));
         let upgrades = match self.plugins.upgrades {

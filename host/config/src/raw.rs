@@ -17,6 +17,8 @@ pub(crate) struct File {
     pub(crate) state: State,
     /// Where secrets are kept.
     pub(crate) vault: Vault,
+    /// That backups are made. Without it nothing waits for one.
+    pub(crate) backup: Option<Backup>,
     /// Where plugins come from.
     pub(crate) plugins: Plugins,
     /// Where grants come from.
@@ -49,6 +51,16 @@ pub(crate) struct Vault {
     /// sealed and asks for its passphrase.
     #[schemars(extend("format" = "keywheel-path"))]
     pub(crate) key_file: Option<String>,
+}
+
+/// That backups are made, by a timer that runs `keywheel vault backup`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Backup {
+    /// At least this often, like "24h". `keywheel status` tells when the newest is older; and the old credential of an administrator, a secret that
+    /// other rotations have as an input, is not revoked before a backup holds the new one.
+    #[schemars(extend("format" = "keywheel-duration"))]
+    pub(crate) every: String,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]

@@ -228,6 +228,7 @@ impl Resolver {
         Config {
             state_dir: self.path(state.dir.as_deref().unwrap_or("state")),
             vault: self.vault(&vault),
+            backup_every: self.backup_every(),
             plugins: Plugins {
                 signatures_required: self.signatures_required(&plugins),
                 publishers: plugins.publishers,
@@ -266,6 +267,17 @@ impl Resolver {
                 key_file: vault.key_file.as_deref().map(|path| self.path(path)),
             },
         }
+    }
+
+    fn backup_every(&mut self) -> Option<Duration> {
+        const DAY: Duration = Duration::from_hours(24);
+        let backup: raw::Backup = self.section("/backup")?;
+        Some(self.duration(
+            "/backup/every",
+            Some(&backup.every),
+            DAY,
+            (Duration::from_mins(1), 366 * DAY),
+        ))
     }
 
     fn signatures_required(&mut self, plugins: &raw::Plugins) -> bool {

@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::Error;
+use crate::backed_up::note_backup;
 use crate::engine::{Engine, actor, blocking};
 use crate::restore::begin_epoch;
 use crate::slots::slot_added;
@@ -83,6 +84,7 @@ impl Engine {
     /// # Errors
     /// The vault is sealed; the file is there already, or cannot be written.
     pub async fn backup(&self, to: &Path) -> Result<BackupView, Error> {
+        let holds = self.inner.backup_will_hold().await?;
         let written = self.inner.vault.backup(to).await?;
         let view = BackupView {
             file: to.to_owned(),
@@ -91,12 +93,16 @@ impl Engine {
             taken_at: written.contents.taken,
             database_bytes: written.contents.bytes,
         };
+        let taken = view.taken_at;
         let entry = Entry::of_host("vault.backup", "vault", "ok")
             .by(actor())
             .with(json!({"sha256": view.sha256, "taken": view.taken_at}));
         self.inner
             .store
-            .write(move |tx| Ok::<_, Error>(tx.audit(&entry).map(|_| ())?))
+            .write(move |tx| {
+                note_backup(tx, taken, &holds)?;
+                Ok::<_, Error>(tx.audit(&entry).map(|_| ())?)
+            })
             .await?;
         Ok(view)
     }

@@ -7,6 +7,7 @@ use keywheel_vault::{Head, Vault as _};
 use keywheel_workflow::RunWord;
 
 use crate::Error;
+use crate::backed_up;
 use crate::engine::{Engine, Inner};
 use crate::interrupted::Interrupted;
 use crate::perform::kept;
@@ -36,6 +37,9 @@ impl Engine {
         }
         for run in self.open_runs().await? {
             list.push(attention_of_run(&run));
+        }
+        if let Some(what) = self.inner.backup_is_late().await? {
+            list.push(attention("backup", &what, backed_up::WAY_OUT));
         }
         self.attention_of_trust(&mut list);
         for plugin in self.plugins() {
@@ -351,7 +355,11 @@ fn attention_of_run(run: &RunView) -> Attention {
                     run.waits_for.unwrap_or("its time"),
                     trouble(run)
                 ),
-                &resume,
+                &if run.waits_for == Some(backed_up::WAITS_FOR) {
+                    format!("{}; then {resume}", backed_up::WAY_OUT)
+                } else {
+                    resume
+                },
             )
         },
         _ => attention(

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod back;
+mod backed_up;
 mod backup;
 mod capabilities;
 mod check;

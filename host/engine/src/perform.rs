@@ -6,7 +6,7 @@ use std::time::Duration;
 use keywheel_capability::Cancel;
 use keywheel_failpoint::{Point, reach};
 use keywheel_model::{
-    Effect as Reach, ErrorKind, Fence, SecretName, Stage, StepError, StepName, Verdict, VersionId,
+    Effect as Reach, ErrorKind, Fence, Outcome, SecretName, Stage, StepError, StepName, Verdict, VersionId,
 };
 use keywheel_plugin::{Plugin, StepEnd, StepValue};
 use keywheel_policy::Binding;
@@ -16,6 +16,7 @@ use keywheel_workflow::{Call, Effect, Head, Kept, NoteKind, Phase, Report, State
 use serde_json::json;
 
 use crate::Error;
+use crate::backed_up::LOOK_AGAIN;
 use crate::engine::Inner;
 use crate::journal::vault_row;
 use crate::pinned::Pinned;
@@ -168,6 +169,13 @@ impl Performer {
         state: &State,
         by: Author,
     ) -> Result<Report, Error> {
+        if call.step == StepName::Revoke && inner.awaits_backup(state).await? {
+            let ms = u32::try_from(LOOK_AGAIN.as_millis()).unwrap_or(u32::MAX);
+            return Ok(Report::Step(Ok(StepOk {
+                outcome: Outcome::Wait(ms),
+                ..StepOk::done()
+            })));
+        }
         if call.step == StepName::Test
             && let Some(until) = self.book_login(inner, state).await?
         {

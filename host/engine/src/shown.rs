@@ -5,6 +5,7 @@ use keywheel_store::Run;
 use keywheel_workflow::{Cause, Description, Entry, State, Trouble, Wish, describe};
 
 use crate::Error;
+use crate::backed_up;
 use crate::engine::Inner;
 use crate::journal::read_state;
 use crate::pinned::Pinned;
@@ -25,7 +26,10 @@ impl Inner {
     pub(crate) async fn view(&self, row: &Run) -> Result<RunView, Error> {
         let state = read_state(row)?;
         let other_configuration = !state.is_over() && self.is_configured_otherwise(&state).await?;
-        let view = view_of(row, &state, other_configuration);
+        let mut view = view_of(row, &state, other_configuration);
+        if view.waits_for.is_some() && view.trouble.is_none() && self.awaits_backup(&state).await? {
+            view.waits_for = Some(backed_up::WAITS_FOR);
+        }
         let way_past = view.last_failure().and_then(|failure| {
             way_past(
                 &failure.code,

@@ -42,5 +42,5 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
         .arg("--evidence")
         .arg(root.join("target/crash"))
         .args(&options.arguments);
-    process::stream(&mut crash, |_| {})
+    process::stream(&mut process::with_own_mounts(crash), |_| {})
 }

@@ -23,6 +23,38 @@ pub(crate) fn cargo(folder: &Path) -> Command {
     command
 }
 
+/// The same in a mount namespace of its own, in which it may mount what it likes; nothing stays mounted after it. As it is where the machine does
+/// not allow that.
+pub(crate) fn with_own_mounts(command: Command) -> Command {
+    let mut words = vec!["--mount"];
+    if !rustix::process::geteuid().is_root() {
+        words.extend(["--user", "--map-current-user", "--keep-caps"]);
+    }
+    let within = |program: &OsStr| {
+        let mut within = Command::new("unshare");
+        within.args(&words).arg("--").arg(program);
+        within
+    };
+    let allowed = within(OsStr::new("true"))
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !allowed {
+        return command;
+    }
+    let mut wrapped = within(command.get_program());
+    wrapped.args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        wrapped.current_dir(folder);
+    }
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped
+}
+
 /// The command line, for people.
 pub(crate) fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Stale,
     /// More failed logins than the budget.
     Budget,
+    /// A change was sent after its deadline.
+    Late,
     /// It took too long, or did not come to an end.
     Recovery,
 }
@@ -86,6 +88,7 @@ impl Checker {
             rounds_are_well(subject, entries, &mut found);
             nothing_is_lost(subject, entries, &mut found);
             books_are_known(subject, entries, &mut found);
+            nothing_is_late(subject, entries, &mut found);
         }
         self.budget_is_kept(entries, &mut found);
         self.recovery_is_timely(entries, &mut found);
@@ -160,9 +163,10 @@ fn violation(kind: Kind, at: Micros, words: String) -> Violation {
 
 fn subject_of(entry: &Entry) -> Option<&str> {
     match &entry.fact {
-        Fact::Held { subject, .. } | Fact::Attempt { subject, .. } | Fact::Foreign { subject } => {
-            Some(subject)
-        }
+        Fact::Held { subject, .. }
+        | Fact::Attempt { subject, .. }
+        | Fact::Foreign { subject }
+        | Fact::Late { subject } => Some(subject),
         _ => None,
     }
 }
@@ -347,6 +351,14 @@ fn books_are_known(subject: &str, entries: &[Entry], found: &mut Vec<Violation>)
             found.push(violation(kind, entry.at, format!("{subject}: {what}: {value}")));
         }
     }
+}
+
+fn nothing_is_late(subject: &str, entries: &[Entry], found: &mut Vec<Violation>) {
+    let late = |entry: &&Entry| matches!(&entry.fact, Fact::Late { subject: of } if of == subject);
+    found.extend(entries.iter().filter(late).map(|entry| {
+        let words = format!("{subject}: a change is sent by a step that is past its deadline");
+        violation(Kind::Late, entry.at, words)
+    }));
 }
 
 fn nothing_is_lost(subject: &str, entries: &[Entry], found: &mut Vec<Violation>) {

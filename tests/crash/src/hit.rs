@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use keywheel_failpoint::Point as Failpoint;
+use keywheel_kit::SmallDisk;
 use rustix::process::Signal;
 
 use crate::host::{COMMAND_DEADLINE, Output, Started};
@@ -70,10 +71,12 @@ impl Scene {
             Point::Journal => self.at_write(work, 1 + known.writes * dice.when / 1000),
             Point::ServerKilled => self.server_killed(work, span, dice),
             Point::FileLimit => self.within(work, 4096 + dice.when * 256),
+            Point::NoSpace => self.without_room(work, 32 * 1024 + dice.when * 256),
             Point::RowLock => self.row_locked(work, dice),
             Point::Proxy(..)
             | Point::SecondHost
             | Point::Stopped
+            | Point::StoppedAtLogin
             | Point::ConfigReplaced
             | Point::PluginReplaced => {
                 let kind = point.kind(work.path).unwrap_or(Kind::Login);
@@ -176,6 +179,18 @@ impl Scene {
         Ok(hit)
     }
 
+    /// The disk is full after so many bytes more, of the log of the database and its index.
+    fn without_room(&self, work: &Work, bytes: u64) -> Result<Hit> {
+        let disk = SmallDisk::mount_over(&self.host.file("state"))?;
+        disk.leave(bytes)?;
+        let mut hit = self.finish(self.begin(work)?, false)?;
+        hit.met = hit.output.code == 1;
+        if hit.met {
+            self.fault(&format!("no room on the disk for more than {bytes} bytes"));
+        }
+        Ok(hit)
+    }
+
     /// Waits until the planned exchange is reached; none: the command ended before.
     fn reached(started: &mut Started, ask: &Receiver<Reached>) -> Result<Option<Reached>> {
         loop {
@@ -197,15 +212,7 @@ impl Scene {
         };
         match point {
             Point::Proxy(_, cut) => self.cut(&started, reached, cut, dice)?,
-            Point::Stopped => {
-                self.fault("SIGSTOP past the deadline");
-                started.signal(Signal::STOP)?;
-                // Past the deadline, and the slack that a takeover gives it.
-                sleep(Duration::from_millis(STEP_SECONDS * 1000 + 600));
-                reached.answer(Verdict::Pass);
-                sleep(Duration::from_micros(dice.delay * 300));
-                started.signal(Signal::CONT)?;
-            }
+            Point::Stopped | Point::StoppedAtLogin => self.stop(&started, reached, dice)?,
             Point::SecondHost => {
                 let second = self.host.run(&work.words, work.stdin)?;
                 self.record.add(Fact::Ended {
@@ -227,6 +234,17 @@ impl Scene {
             }
         }
         self.finish(started, true)
+    }
+
+    fn stop(&self, started: &Started, reached: Reached, dice: Dice) -> Result<()> {
+        self.fault("SIGSTOP past the deadline");
+        started.signal(Signal::STOP)?;
+        // Past the deadline, and the slack that a takeover gives it.
+        sleep(Duration::from_millis(STEP_SECONDS * 1000 + 600));
+        self.tap.expire()?;
+        reached.answer(Verdict::Pass);
+        sleep(Duration::from_micros(dice.delay * 300));
+        started.signal(Signal::CONT)
     }
 
     fn cut(&self, started: &Started, reached: Reached, cut: Cut, dice: Dice) -> Result<()> {

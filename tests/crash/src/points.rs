@@ -115,6 +115,8 @@ pub(crate) enum Point {
     SecondHost,
     /// `SIGSTOP` at a statement until its deadline has passed, then `SIGCONT`.
     Stopped,
+    /// The same at a login: the step that it is for may not change anything any more.
+    StoppedAtLogin,
     /// `SIGKILL` at a random time, then `run cancel`.
     Cancelled,
     /// `SIGKILL` at a random time, then `run rollback`.
@@ -125,6 +127,8 @@ pub(crate) enum Point {
     PluginReplaced,
     /// No file may grow beyond a random size.
     FileLimit,
+    /// The disk of the state has room for a random number of bytes.
+    NoSpace,
     /// `SIGINT` at a random time.
     Interrupted,
     /// Rule P1: a row lock holds the statement back while the host dies behind a network that falls silent.
@@ -144,12 +148,14 @@ impl Point {
             Self::ServerKilled,
             Self::SecondHost,
             Self::Stopped,
+            Self::StoppedAtLogin,
             Self::Cancelled,
             Self::TakenBack,
             Self::Interrupted,
             Self::ConfigReplaced,
             Self::PluginReplaced,
             Self::FileLimit,
+            Self::NoSpace,
             Self::RowLock,
         ];
         let own = Failpoint::ALL.map(Self::Failpoint);
@@ -178,12 +184,14 @@ impl Point {
             Self::ServerKilled => "server killed",
             Self::SecondHost => "second host",
             Self::Stopped => "stopped",
+            Self::StoppedAtLogin => "stopped at a login",
             Self::Cancelled => "run cancel",
             Self::TakenBack => "run rollback",
             Self::Interrupted => "interrupted",
             Self::ConfigReplaced => "configuration replaced",
             Self::PluginReplaced => "plugin replaced",
             Self::FileLimit => "file limit",
+            Self::NoSpace => "no space",
             Self::RowLock => "row lock",
         }
     }
@@ -203,8 +211,10 @@ impl Point {
             | Self::Journal
             | Self::ServerKilled
             | Self::SecondHost
+            | Self::StoppedAtLogin
             | Self::Interrupted
-            | Self::FileLimit => true,
+            | Self::FileLimit
+            | Self::NoSpace => true,
         }
     }
 
@@ -214,7 +224,7 @@ impl Point {
             Self::Proxy(kind, _) => Some(kind),
             Self::Stopped | Self::ConfigReplaced | Self::PluginReplaced => Some(Kind::Change),
             Self::SecondHost if path.changes() => Some(Kind::Change),
-            Self::SecondHost => Some(Kind::Login),
+            Self::SecondHost | Self::StoppedAtLogin => Some(Kind::Login),
             _ => None,
         }
     }

@@ -86,6 +86,8 @@ pub(crate) enum Fact {
     },
     /// A statement carries a credential that is no held version's.
     Foreign { subject: String },
+    /// A statement that changes credentials is sent by a step that is past its deadline.
+    Late { subject: String },
     /// What the server's own books say after a recovery that a subject's accounts take, by labels; [`UNKNOWN`] is nobody's.
     Books { subject: String, values: Vec<String> },
     /// The host logged in.

@@ -84,7 +84,12 @@ impl Counts {
             self.of(Kind::Lost),
             self.of(Kind::Stale)
         );
-        for (kind, word) in [(Kind::Budget, "over-budget"), (Kind::Recovery, "unrecovered")] {
+        let others = [
+            (Kind::Budget, "over-budget"),
+            (Kind::Late, "late"),
+            (Kind::Recovery, "unrecovered"),
+        ];
+        for (kind, word) in others {
             if self.of(kind) > 0 {
                 let _ = write!(line, " {word}={}", self.of(kind));
             }

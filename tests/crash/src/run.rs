@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use keywheel_kit::SmallDisk;
+
 use crate::check::{Bounds, Checker, Kind, Violation};
 use crate::choices::Choices;
 use crate::drive::{Seen, is_there};
@@ -53,7 +55,7 @@ pub struct Options {
     /// Only points with this in their name
     #[arg(long, value_name = "WORD")]
     pub point: Option<String>,
-    /// Only this path: rotate, first, adopt, rollback, admin
+    /// Only this path: rotate, first, adopt, rollback, put-back, admin
     #[arg(long, value_name = "NAME")]
     pub path: Option<String>,
     /// Keeps what was seen, also where nothing was found
@@ -99,6 +101,11 @@ pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) ->
     if let Err(missing) = keywheel_kit::faketime() {
         say(&format!(
             "crash: skipped are `clock ahead` and `clock behind`: {missing:#}"
+        ));
+    }
+    if let Err(why) = SmallDisk::probe() {
+        say(&format!(
+            "crash: skipped is `no space`: this process may not mount a small disk: {why:#}"
         ));
     }
     let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
@@ -250,13 +257,14 @@ impl Session {
                 .is_none_or(|word| point.name().contains(word));
             named && options.path.as_ref().is_none_or(|name| path.name() == name)
         };
-        let has_clock = keywheel_kit::faketime().is_ok();
+        let can = |point: Point| match point {
+            Point::Clock(_) => keywheel_kit::faketime().is_ok(),
+            Point::NoSpace => SmallDisk::probe().is_ok(),
+            _ => true,
+        };
         let mut cells = Vec::new();
-        for point in Point::all() {
+        for point in Point::all().into_iter().filter(|point| can(*point)) {
             for path in scene.paths() {
-                if matches!(point, Point::Clock(_)) && !has_clock {
-                    continue;
-                }
                 if wanted(point, path)
                     && point.lies_on(path, scene.has_row_locks)
                     && scene.passes(path, point)

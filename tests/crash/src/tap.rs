@@ -63,6 +63,8 @@ pub(crate) struct Tap {
     stop: Mutex<Option<(Stop, Sender<Reached>)>>,
     changes: AtomicU32,
     logins: AtomicU32,
+    /// What the journal had when the host was stopped past its deadline.
+    expired: Mutex<Option<u64>>,
     /// What went wrong in a hook: it has nobody to tell.
     trouble: Mutex<Option<anyhow::Error>>,
 }
@@ -89,6 +91,7 @@ impl Tap {
             stop: Mutex::default(),
             changes: AtomicU32::new(0),
             logins: AtomicU32::new(0),
+            expired: Mutex::default(),
             trouble: Mutex::default(),
         }
     }
@@ -105,7 +108,21 @@ impl Tap {
         self.changes.store(0, Ordering::SeqCst);
         self.logins.store(0, Ordering::SeqCst);
         *lock(&self.stop) = stop.map(|stop| (stop, reached));
+        *lock(&self.expired) = None;
         ask
+    }
+
+    /// The step that is under way is past its deadline. From now on a change must be of another one, which is written into the journal first.
+    pub(crate) fn expire(&self) -> Result<()> {
+        let written = self.vault.journal()?.changes()?;
+        *lock(&self.expired) = Some(written);
+        Ok(())
+    }
+
+    /// A change of the step that is past its deadline.
+    fn is_late(&self) -> Result<bool> {
+        let expired = *lock(&self.expired);
+        expired.map_or(Ok(false), |then| Ok(self.vault.journal()?.changes()? <= then))
     }
 
     /// Changes and logins since the last plan.
@@ -280,6 +297,13 @@ impl Hooks for Tap {
         let kind = exchange.asked.kind;
         let nth = self.counter(kind).fetch_add(1, Ordering::SeqCst);
         if kind == Kind::Change {
+            match self.is_late() {
+                Ok(true) => {
+                    let subject = self.name_of(&exchange.asked.account);
+                    self.record.add(Fact::Late { subject });
+                }
+                done => self.tell(done.map(drop)),
+            }
             match self.learn() {
                 Ok(learned) if !self.is_held(exchange, &learned) => {
                     let subject = self.name_of(&exchange.asked.account);

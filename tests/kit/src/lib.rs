@@ -9,6 +9,7 @@ mod account;
 mod cargo;
 mod certificates;
 mod command;
+mod disk;
 mod forms;
 mod install;
 mod postgres;
@@ -25,6 +26,7 @@ use anyhow::{Context, Result};
 
 pub use cargo::cargo;
 pub use certificates::{Authority, Identity};
+pub use disk::SmallDisk;
 pub use install::{Installed, Server, faketime};
 pub use postgres::{Postgres, PostgresOptions};
 pub use proxy::{BlackHole, Proxy};

@@ -240,6 +240,14 @@ fn a_credential_that_is_sent_and_not_held_is_lost() {
 }
 
 #[test]
+fn a_change_of_a_step_that_is_past_its_deadline_is_found() {
+    let mut script = one_slot();
+    assert_eq!(script.found(), []);
+    let subject = "app".to_owned();
+    assert_eq!(script.add(Fact::Late { subject }).found(), [Kind::Late]);
+}
+
+#[test]
 fn a_version_that_is_gone_or_cannot_be_read_is_lost() {
     let mut script = one_slot();
     script.held(&[("old", "current")]);

@@ -4,11 +4,11 @@
 //! exactly, and a small file system (`ENOSPC`), which needs root.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
 use keywheel_e2e::{Host, Output};
+use keywheel_kit::SmallDisk;
 use rusqlite::Connection;
 
 use crate::Subject;
@@ -135,70 +135,23 @@ fn a_file_that_may_not_grow_at_any_commit_stops_the_run_and_with_room_it_goes_on
     subject.leaves_no_trace();
 }
 
-/// A file system of its own at a folder, unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`: this needs root, and a machine that lets it mount.
-    fn mount_over(folder: PathBuf) -> Option<Self> {
-        let kept = folder.with_extension("kept");
-        fs::rename(&folder, &kept).unwrap();
-        fs::create_dir(&folder).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=64m,mode=0700", "keywheel-test"])
-            .arg(&folder)
-            .output()
-            .is_ok_and(|output| output.status.success());
-        if !mounted {
-            return None;
-        }
-        let copied = Command::new("cp")
-            .arg("-a")
-            .arg(kept.join("."))
-            .arg(&folder)
-            .status();
-        assert!(copied.unwrap().success());
-        fs::remove_dir_all(&kept).unwrap();
-        Some(Self(folder))
-    }
-
-    /// Leaves room for so many bytes.
-    fn leave(&self, bytes: u64) {
-        let ballast = self.0.join("ballast");
-        let mut file = fs::File::create(&ballast).unwrap();
-        let chunk = vec![0; 1 << 16];
-        while file.write_all(&chunk).is_ok() {}
-        let length = file.metadata().unwrap().len();
-        file.set_len(length - bytes).unwrap();
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("ballast")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).output();
-    }
-}
-
 #[test]
 fn a_disk_without_room_stops_the_run_and_with_room_it_goes_on() {
     let subject = Subject::ready("full_disk");
     let ends = commits(&subject);
-    let Some(disk) = SmallDisk::mount_over(subject.host.file("state")) else {
+    if let Err(why) = SmallDisk::probe() {
         println!(
-            "skipped: only root can mount a small disk, and not everywhere; the limit on files stands for it"
+            "skipped: only root can mount a small disk, and not everywhere; the limit on files stands for it: {why:#}"
         );
         return;
-    };
+    }
+    let disk = SmallDisk::mount_over(&subject.host.file("state")).unwrap();
     let (mut full, mut known) = (0, Known::of(&subject));
     for end in ends.iter().step_by(8) {
         // The index of the log has 32 KiB.
-        disk.leave(32 * 1024 + end - 4096);
+        disk.leave(32 * 1024 + end - 4096).unwrap();
         let output = subject.rotate();
-        disk.free();
+        disk.free().unwrap();
         if output.code != 0 {
             assert_eq!(output.code, 1, "{output:?}");
             let _ = output.clone().says(&[
