@@ -9,7 +9,8 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use crate::cmd;
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
-use crate::output::{Style, to_stderr};
+use crate::output::Style;
+use crate::terminal::{Own, Terminal as _};
 use crate::visible::is_plain;
 
 /// Rotates credentials: durably, without lock-outs, by sandboxed plugins that never see a password.
@@ -121,10 +122,25 @@ pub(crate) enum Command {
     /// Search the audit trail, and check that it holds together
     #[command(subcommand)]
     Audit(cmd::audit::Verb),
+    /// Run this host: start what is due, go on with what waits, answer commands, until it is stopped
+    Serve(cmd::serve::Arguments),
     /// Look at everything that this host stands on
     Doctor,
     /// Print the completion script of a shell
     Completion(cmd::completion::Arguments),
+}
+
+impl Command {
+    /// Whether the state is looked at or changed: then the host that has it does it, if one is running. What must have the state to itself is refused
+    /// by the state's lock.
+    pub(crate) fn needs_state(&self) -> bool {
+        match self {
+            Self::Init(_) | Self::Serve(_) | Self::Completion(_) | Self::Policy(_) | Self::Config(_) => false,
+            Self::Plugin(verb) => verb.needs_state(),
+            Self::Vault(verb) => !matches!(verb, cmd::vault::Verb::Restore(_)),
+            _ => true,
+        }
+    }
 }
 
 /// The longest line that is repeated of what somebody typed.
@@ -140,12 +156,12 @@ pub(crate) fn refused(error: &clap::Error) -> ExitCode {
     }
     let text = without_typed(error);
     if wants_json(std::env::args_os()) {
-        to_stderr(&usage(error.kind(), &text).to_json());
+        Own.err(&usage(error.kind(), &text).to_json());
     } else if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         // Nothing of what was typed is in it.
         let _ = error.print();
     } else {
-        to_stderr(&usage(error.kind(), &text).to_text(Style::PLAIN));
+        Own.err(&usage(error.kind(), &text).to_text(Style::PLAIN));
     }
     ExitCode::Usage
 }

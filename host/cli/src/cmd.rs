@@ -14,11 +14,16 @@ pub(crate) mod policy;
 pub(crate) mod rotate;
 pub(crate) mod run;
 pub(crate) mod secret;
+pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod target;
 pub(crate) mod vault;
 
+use std::path::{Path, PathBuf};
+
 use keywheel_config::Config;
+use keywheel_engine::{Engine, Stop};
+use tokio::sync::watch;
 
 use crate::args::{Command, Global};
 use crate::errors::Failure;
@@ -32,6 +37,49 @@ pub(crate) struct Context {
     pub(crate) global: Global,
     /// Where words go.
     pub(crate) output: Output,
+    /// The running host that does it; none: this process has the state to itself.
+    pub(crate) host: Option<Host>,
+}
+
+/// What the running host gives to a command that it does.
+#[derive(Clone)]
+pub(crate) struct Host {
+    /// Its engine, with the configuration that counts now.
+    pub(crate) engine: Engine,
+    /// Becomes true when the command is to stop.
+    pub(crate) stop: watch::Receiver<bool>,
+    /// Where the command was started: relative paths are from there.
+    pub(crate) folder: PathBuf,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Host")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// Asks to stop at the next journalled point: Ctrl-C, SIGTERM; of a command that the running host does, whoever started it.
+    ///
+    /// # Errors
+    /// The signals cannot be listened to.
+    pub(crate) fn stop(&self) -> Result<Stop, Failure> {
+        match &self.host {
+            Some(host) => Ok(Stop::when(host.stop.clone())),
+            None => host::stop_on_signal(&self.output),
+        }
+    }
+
+    /// A path of the command line, from where the command was started.
+    pub(crate) fn path(&self, path: &Path) -> PathBuf {
+        match &self.host {
+            Some(host) => host.folder.join(path),
+            None => path.to_owned(),
+        }
+    }
 }
 
 /// Runs a verb.
@@ -54,7 +102,8 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Audit(verb) => audit::run(verb, context).await,
         Command::Drift(verb) => drift::run(verb, context).await,
         Command::Doctor => doctor::run(context).await,
-        Command::Completion(arguments) => completion::run(&arguments),
+        Command::Completion(arguments) => completion::run(&arguments, context),
+        Command::Serve(arguments) => serve::run(&arguments, context).await,
     }
 }
 

@@ -117,6 +117,11 @@ impl ExitCode {
         }
     }
 
+    /// The code of a number.
+    pub fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.number() == number)
+    }
+
     /// The page `docs/reference/exit-codes.md`.
     pub fn page() -> String {
         let mut page = Text::default();

@@ -6,20 +6,25 @@ mod args;
 mod cmd;
 mod errors;
 mod exit_code;
+mod forward;
 mod log;
 mod memory;
 mod output;
 mod progress;
 mod secret_input;
+mod terminal;
 mod time;
 mod visible;
 
+use std::sync::Arc;
+
 use clap::Parser as _;
 
-use crate::args::Cli;
+use crate::args::{Cli, Command};
 use crate::cmd::Context;
 use crate::errors::Failure;
 use crate::output::Output;
+use crate::terminal::Own;
 
 pub use crate::exit_code::ExitCode;
 
@@ -30,7 +35,7 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return args::refused(&error),
     };
-    let output = Output::new(&global);
+    let output = Output::new(&global, Arc::new(Own));
     log::start(&global);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -45,13 +50,28 @@ pub fn run() -> ExitCode {
         }
     };
     outlive_file_limits(&runtime);
-    match runtime.block_on(cmd::run(command, &Context { global, output })) {
+    let context = Context {
+        global,
+        output,
+        host: None,
+    };
+    match runtime.block_on(here_or_there(command, &context)) {
         Ok(exit) => exit,
         Err(failure) => {
-            output.fail(&failure);
+            context.output.fail(&failure);
             failure.exit()
         }
     }
+}
+
+/// A command that needs the state is done by the host that has it, if one is running.
+async fn here_or_there(command: Command, context: &Context) -> Result<ExitCode, Failure> {
+    if command.needs_state()
+        && let Some(exit) = forward::to_host(&context.global, &context.output).await?
+    {
+        return Ok(exit);
+    }
+    cmd::run(command, context).await
 }
 
 /// A write beyond the limit on the size of files (`ulimit -f`) is an error that is told, not the end of the process.

@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io;
+use std::sync::Arc;
 
+use keywheel_server::Ask;
 use serde::Serialize;
 
 use crate::args::{Color, Format, Global};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
+use crate::terminal::Terminal;
 use crate::visible;
 
 /// Colours of one stream, or none. A colour never carries a meaning alone: there is always a word.
@@ -71,8 +74,9 @@ impl Style {
 }
 
 /// How to talk, as the command line and the terminals say.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Output {
+    terminal: Arc<dyn Terminal>,
     format: Format,
     quiet: bool,
     out: Style,
@@ -82,40 +86,44 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// From the global options; looks at the terminals and at `NO_COLOR` and `TERM`.
-    pub(crate) fn new(global: &Global) -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let style = |terminal: bool| Style {
+    /// From the global options and the terminal.
+    pub(crate) fn new(global: &Global, terminal: Arc<dyn Terminal>) -> Self {
+        let facts = terminal.facts();
+        let style = |is_terminal: bool| Style {
             on: match global.color {
                 Color::Always => true,
                 Color::Never => false,
-                Color::Auto => terminal && !plain,
+                Color::Auto => is_terminal && !facts.plain,
             },
         };
-        let err_is_terminal = io::stderr().is_terminal();
         Self {
             format: global.output,
             quiet: global.quiet,
-            out: style(io::stdout().is_terminal()),
-            err: style(err_is_terminal),
-            interactive: !global.no_input && io::stdin().is_terminal() && err_is_terminal,
-            live: err_is_terminal && !global.quiet && global.output == Format::Table,
+            out: style(facts.stdout),
+            err: style(facts.stderr),
+            interactive: !global.no_input && facts.stdin && facts.stderr,
+            live: terminal.is_own() && facts.stderr && !global.quiet && global.output == Format::Table,
+            terminal,
         }
     }
 
+    /// Where the command was started.
+    pub(crate) fn terminal(&self) -> &dyn Terminal {
+        &*self.terminal
+    }
+
     /// Whether a person can be asked.
-    pub(crate) fn is_interactive(self) -> bool {
+    pub(crate) fn is_interactive(&self) -> bool {
         self.interactive
     }
 
     /// Whether progress may move on the terminal.
-    pub(crate) fn is_live(self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         self.live
     }
 
     /// Whether data is wanted as JSON.
-    pub(crate) fn is_json(self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         self.format == Format::Json
     }
 
@@ -124,7 +132,7 @@ impl Output {
     /// # Errors
     /// Standard output cannot be written; a closed pipe is a silent end.
     pub(crate) fn data<T: Serialize + ?Sized>(
-        self,
+        &self,
         value: &T,
         text: impl FnOnce(Style) -> String,
     ) -> Result<(), Failure> {
@@ -137,11 +145,28 @@ impl Output {
                 visible::json(&json).into_owned() + "\n"
             }
         };
-        raw(text.as_bytes())
+        self.raw(text.as_bytes())
+    }
+
+    /// Bytes to standard output as they are.
+    ///
+    /// # Errors
+    /// Standard output cannot be written; a closed pipe is a silent end.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
+        match self.terminal.out(bytes) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Silent(ExitCode::Ok)),
+            Err(error) => Err(Failure::because(
+                ExitCode::Unexpected,
+                "output.write",
+                "cannot write to standard output",
+                &error,
+            )),
+        }
     }
 
     /// Talk: what is going on, what was changed.
-    pub(crate) fn say(self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         if !self.quiet {
             self.tell(&format!("{text}\n"));
         }
@@ -151,7 +176,7 @@ impl Output {
     ///
     /// # Errors
     /// The answer is another one, or nobody may be asked.
-    pub(crate) fn confirm(self, question: &str) -> Result<(), Failure> {
+    pub(crate) fn confirm(&self, question: &str) -> Result<(), Failure> {
         if !self.interactive {
             let failure = Failure::new(
                 ExitCode::Usage,
@@ -160,11 +185,10 @@ impl Output {
             );
             return Err(failure.hint("`--yes` says it beforehand"));
         }
-        self.tell(&format!("{question} [y/N] "));
-        let mut answer = String::new();
-        let read = io::stdin().lock().take(64).read_line(&mut answer);
-        match read {
-            Ok(_) if matches!(answer.trim(), "y" | "Y" | "yes") => Ok(()),
+        let question = format!("{question} [y/N] ");
+        let question = self.err.visible(&question).into_owned();
+        match self.terminal.ask(&Ask::Line(question), &[]) {
+            Ok(answer) if matches!(answer.trim_ascii(), b"y" | b"Y" | b"yes") => Ok(()),
             _ => Err(Failure::new(
                 ExitCode::Unexpected,
                 "input.confirm",
@@ -174,51 +198,32 @@ impl Output {
     }
 
     /// The command to run next.
-    pub(crate) fn next(self, command: &str) {
+    pub(crate) fn next(&self, command: &str) {
         self.say(&format!("{} {command}", self.err.hint("next:")));
     }
 
     /// Something to look at that does not stop the command. Shown even with `--quiet`.
-    pub(crate) fn warn(self, text: &str) {
+    pub(crate) fn warn(&self, text: &str) {
         self.tell(&format!("{} {text}\n", self.err.attention("warning:")));
     }
 
     /// The last word of a failed command.
-    pub(crate) fn fail(self, failure: &Failure) {
+    pub(crate) fn fail(&self, failure: &Failure) {
         if self.is_json() {
-            to_stderr(&visible::json(&failure.to_json()));
+            self.terminal.err(&visible::json(&failure.to_json()));
         } else {
             self.tell(&failure.to_text(self.err));
         }
     }
 
-    fn tell(self, text: &str) {
-        to_stderr(&self.err.visible(text));
+    fn tell(&self, text: &str) {
+        self.terminal.err(&self.err.visible(text));
     }
 }
 
-/// Bytes to standard output as they are.
-///
-/// # Errors
-/// Standard output cannot be written; a closed pipe is a silent end.
-pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Failure::Silent(ExitCode::Ok)),
-        Err(error) => Err(Failure::because(
-            ExitCode::Unexpected,
-            "output.write",
-            "cannot write to standard output",
-            &error,
-        )),
-    }
-}
-
-/// Talk: everything that is not data.
-pub(crate) fn to_stderr(text: &str) {
-    // Nobody is left to be told when standard error is gone.
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+/// Text of another process that talks as this one does: nothing in it paints but what a style paints.
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
+    visible::text(text, &SEQUENCES)
 }
 
 /// The word that stands for a value in JSON.

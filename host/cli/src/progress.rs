@@ -48,7 +48,7 @@ impl ToldStep {
 
 impl Progress {
     /// For one run.
-    pub(crate) fn new(output: Output) -> Self {
+    pub(crate) fn new(output: &Output) -> Self {
         let bar = output.is_live().then(|| {
             let bar = ProgressBar::new_spinner();
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
@@ -58,7 +58,7 @@ impl Progress {
             bar
         });
         Self {
-            output,
+            output: output.clone(),
             bar,
             told: Mutex::default(),
         }

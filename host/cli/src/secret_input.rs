@@ -1,11 +1,11 @@
 //! How a secret comes in: standard input, a file, or a prompt without echo. Never an option, never the environment: both
 //! are seen by other processes and kept in histories.
 
-use std::fs::File;
-use std::io::{self, IsTerminal as _, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use keywheel_model::SecretBytes;
+use keywheel_server::{Ask, FileAction};
 use zeroize::Zeroizing;
 
 use crate::errors::Failure;
@@ -44,19 +44,25 @@ impl Source {
     }
 
     /// Whether a person types it.
-    pub(crate) fn is_prompt(&self) -> bool {
-        *self == Self::Input && io::stdin().is_terminal()
+    pub(crate) fn is_prompt(&self, output: &Output) -> bool {
+        *self == Self::Input && output.terminal().facts().stdin
     }
 
     /// Reads it. One line break at its end is not part of it.
     ///
     /// # Errors
     /// It cannot be read, is empty, or too long; or a person would have to be asked and may not be.
-    pub(crate) fn read(&self, prompt: &str, output: Output) -> Result<SecretBytes, Failure> {
+    pub(crate) fn read(&self, prompt: &str, output: &Output) -> Result<SecretBytes, Failure> {
         let bytes = match self {
-            Self::File(path) => from_file(path)?,
-            Self::Input if io::stdin().is_terminal() => from_prompt(prompt, output)?,
-            Self::Input => bounded(io::stdin().lock(), "standard input")?,
+            Self::File(path) => from_file(path, output)?,
+            Self::Input if output.terminal().facts().stdin => from_prompt(prompt, output)?,
+            Self::Input => {
+                let read = output.terminal().ask(&Ask::Input(SECRET_BYTES_MAX), &[]);
+                bounded(
+                    read.map_err(|error| unread("standard input", &error))?,
+                    "standard input",
+                )?
+            }
         };
         let bytes = without_line_break(&bytes);
         if bytes.is_empty() {
@@ -71,9 +77,10 @@ impl Source {
     }
 }
 
-fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn from_file(path: &Path, output: &Output) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let shown = format!("\"{}\"", path.display());
-    let file = File::open(path).map_err(|error| {
+    let ask = Ask::File(FileAction::Read(SECRET_BYTES_MAX), path.to_owned());
+    let bytes = output.terminal().ask(&ask, &[]).map_err(|error| {
         let exit = if error.kind() == io::ErrorKind::NotFound {
             ExitCode::NotFound
         } else {
@@ -81,47 +88,37 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
         };
         Failure::because(exit, "secret.file", format!("cannot read {shown}"), &error)
     })?;
-    bounded(file, &shown)
+    bounded(bytes, &shown)
 }
 
-fn from_prompt(prompt: &str, output: Output) -> Result<Zeroizing<Vec<u8>>, Failure> {
+fn unread(what: &str, error: &io::Error) -> Failure {
+    Failure::because(
+        ExitCode::Unexpected,
+        "secret.read",
+        format!("cannot read {what}"),
+        error,
+    )
+}
+
+fn from_prompt(prompt: &str, output: &Output) -> Result<Zeroizing<Vec<u8>>, Failure> {
     if !output.is_interactive() {
         let message = "a secret is needed, and nobody may be asked";
         return Err(
             Failure::new(ExitCode::Usage, "secret.no-input", message).hint("send it to standard input")
         );
     }
-    let line = rpassword::prompt_password(format!("{prompt}: "))
-        .map_err(|error| Failure::because(ExitCode::Unexpected, "secret.prompt", "cannot ask", &error))?;
-    Ok(Zeroizing::new(line.into_bytes()))
+    let asked = output.terminal().ask(&Ask::Hidden(format!("{prompt}: ")), &[]);
+    asked.map_err(|error| Failure::because(ExitCode::Unexpected, "secret.prompt", "cannot ask", &error))
 }
 
-/// The buffer never grows, so that no copy is left behind.
-fn bounded(mut from: impl Read, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let mut buffer = Zeroizing::new(vec![0; SECRET_BYTES_MAX + 1]);
-    let mut length = 0;
-    while length < buffer.len() {
-        match from.read(&mut buffer[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                return Err(Failure::because(
-                    ExitCode::Unexpected,
-                    "secret.read",
-                    format!("cannot read {what}"),
-                    &error,
-                ));
-            }
-        }
-    }
-    if length > SECRET_BYTES_MAX {
+/// One byte more than is allowed tells that there are more.
+fn bounded(bytes: Zeroizing<Vec<u8>>, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    if bytes.len() > SECRET_BYTES_MAX {
         let message = format!("{what} has more than the {SECRET_BYTES_MAX} bytes that a secret may have");
         return Err(Failure::new(ExitCode::Usage, "secret.too-large", message)
             .hint("is it the right file? A key or a certificate belongs in, an archive does not"));
     }
-    buffer.truncate(length);
-    Ok(buffer)
+    Ok(bytes)
 }
 
 fn without_line_break(bytes: &[u8]) -> &[u8] {
@@ -166,9 +163,11 @@ mod tests {
     #[test]
     fn a_secret_over_the_limit_is_refused() {
         assert_eq!(
-            bounded(vec![1; SECRET_BYTES_MAX].as_slice(), "it").unwrap().len(),
+            bounded(Zeroizing::new(vec![1; SECRET_BYTES_MAX]), "it")
+                .unwrap()
+                .len(),
             SECRET_BYTES_MAX
         );
-        assert!(bounded(vec![1; SECRET_BYTES_MAX + 1].as_slice(), "it").is_err());
+        assert!(bounded(Zeroizing::new(vec![1; SECRET_BYTES_MAX + 1]), "it").is_err());
     }
 }

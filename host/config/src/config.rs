@@ -15,6 +15,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The vault.
     pub vault: Vault,
+    /// The Unix socket of the running host.
+    pub socket: PathBuf,
     /// How often a backup is made at least, where backups are made.
     pub backup_every: Option<Duration>,
     /// Where plugins come from.

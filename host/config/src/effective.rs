@@ -39,6 +39,7 @@ impl Config {
         match &self.vault {
             Vault::Embedded { key_file } => list.add("vault.key_file", "/vault/key_file", json!(key_file)),
         }
+        list.add("serve.socket", "/serve/socket", json!(self.socket));
         if let Some(every) = self.backup_every {
             list.add("backup.every", "/backup/every", json!(show_duration(every)));
         }

@@ -17,6 +17,8 @@ pub(crate) struct File {
     pub(crate) state: State,
     /// Where secrets are kept.
     pub(crate) vault: Vault,
+    /// The running host.
+    pub(crate) serve: Serve,
     /// That backups are made. Without it nothing waits for one.
     pub(crate) backup: Option<Backup>,
     /// Where plugins come from.
@@ -51,6 +53,15 @@ pub(crate) struct Vault {
     /// sealed and asks for its passphrase.
     #[schemars(extend("format" = "keywheel-path"))]
     pub(crate) key_file: Option<String>,
+}
+
+/// The running host.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Serve {
+    /// The Unix socket on which commands reach it; 107 bytes at most. Default: `host.sock` in the state folder.
+    #[schemars(extend("format" = "keywheel-path"))]
+    pub(crate) socket: Option<String>,
 }
 
 /// That backups are made, by a timer that runs `keywheel vault backup`.

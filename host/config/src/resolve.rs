@@ -103,6 +103,11 @@ impl Draft {
         &self.config.policies_dir
     }
 
+    /// Where a running host listens, as far as the file says it.
+    pub fn socket(&self) -> &Path {
+        &self.config.socket
+    }
+
     /// Where the plugins are, as far as the file says it.
     pub fn plugins(&self) -> &Plugins {
         &self.config.plugins
@@ -223,10 +228,14 @@ impl Resolver {
         let vault: raw::Vault = self.section("/vault").unwrap_or_default();
         let plugins: raw::Plugins = self.section("/plugins").unwrap_or_default();
         let policies: raw::Policies = self.section("/policies").unwrap_or_default();
+        let serve: raw::Serve = self.section("/serve").unwrap_or_default();
+        let state_dir = self.path(state.dir.as_deref().unwrap_or("state"));
+        let socket = serve.socket.as_deref().map(|socket| self.path(socket));
         let limits: raw::Limits = self.section("/limits").unwrap_or_default();
         let limits = self.limits(&limits);
         Config {
-            state_dir: self.path(state.dir.as_deref().unwrap_or("state")),
+            socket: socket.unwrap_or_else(|| state_dir.join("host.sock")),
+            state_dir,
             vault: self.vault(&vault),
             backup_every: self.backup_every(),
             plugins: Plugins {

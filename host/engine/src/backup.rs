@@ -14,8 +14,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::Error;
+use crate::actor::actor;
 use crate::backed_up::note_backup;
-use crate::engine::{Engine, actor, blocking};
+use crate::engine::{Engine, blocking};
 use crate::restore::begin_epoch;
 use crate::slots::slot_added;
 use crate::view::SlotView;

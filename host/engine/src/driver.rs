@@ -26,7 +26,11 @@ pub enum Left {
 
 /// Asks a driver to stop at the next journalled point. A step in flight is brought to its end first: it has its deadline.
 #[derive(Clone)]
-pub struct Stop(watch::Receiver<bool>);
+pub struct Stop {
+    asked: watch::Receiver<bool>,
+    /// Somebody else wants the run.
+    also: Option<watch::Receiver<bool>>,
+}
 
 /// The other end of a [`Stop`].
 pub struct Stopper(watch::Sender<bool>);
@@ -35,19 +39,43 @@ impl Stop {
     /// A pair of both ends.
     pub fn pair() -> (Stopper, Self) {
         let (sender, receiver) = watch::channel(false);
-        (Stopper(sender), Self(receiver))
+        (Stopper(sender), Self::when(receiver))
+    }
+
+    /// Asked for when it becomes true.
+    pub fn when(asked: watch::Receiver<bool>) -> Self {
+        Self { asked, also: None }
+    }
+
+    /// Or when this becomes true, too.
+    pub(crate) fn or(self, also: watch::Receiver<bool>) -> Self {
+        Self {
+            also: Some(also),
+            ..self
+        }
     }
 
     /// Whether it was asked for.
     pub fn is_requested(&self) -> bool {
-        *self.0.borrow()
+        *self.asked.borrow() || self.also.as_ref().is_some_and(|also| *also.borrow())
     }
 
-    async fn requested(&self) {
-        let mut receiver = self.0.clone();
-        if receiver.wait_for(|stop| *stop).await.is_err() {
-            std::future::pending::<()>().await;
+    /// Waits until it is asked for.
+    pub async fn requested(&self) {
+        match &self.also {
+            None => is_true(&self.asked).await,
+            Some(also) => tokio::select! {
+                () = is_true(&self.asked) => {}
+                () = is_true(also) => {}
+            },
         }
+    }
+}
+
+async fn is_true(asked: &watch::Receiver<bool>) {
+    let mut asked = asked.clone();
+    if asked.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

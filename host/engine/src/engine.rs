@@ -1,6 +1,5 @@
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use keywheel_capability::capability::Capabilities;
 use keywheel_config::{Config, Place, Rotation, Upgrades, Vault as VaultConfig};
@@ -12,10 +11,12 @@ use keywheel_target::postgres::{Pool, PoolLimits};
 use keywheel_vault::{Embedded, Unlock};
 use tokio::sync::OnceCell;
 
+use crate::actor::actor;
 use crate::grants::Grants;
 use crate::interrupted::Interrupted;
 use crate::journal::Journal;
 use crate::removed::Stray;
+use crate::turns::Turns;
 use crate::{Error, capabilities};
 
 /// The host's state, opened exclusively: store, vault, plugins, grants. Clones share it.
@@ -32,7 +33,7 @@ pub(crate) struct Inner {
     pub(crate) journal: Journal,
     pub(crate) capabilities: Capabilities,
     pub(crate) strays: OnceCell<Vec<Stray>>,
-    driven: Mutex<BTreeSet<RunId>>,
+    pub(crate) turns: Arc<Turns>,
     pool: Arc<Pool>,
     grants: Arc<Grants>,
     runtime: Arc<Runtime>,
@@ -110,7 +111,7 @@ impl Engine {
                 journal,
                 capabilities,
                 strays: OnceCell::new(),
-                driven: Mutex::default(),
+                turns: Arc::default(),
                 pool,
                 grants,
                 runtime,
@@ -122,6 +123,40 @@ impl Engine {
     /// The configuration that it was opened with.
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// The same state under another configuration, for what begins from now on; what runs goes on under the one that it began with.
+    ///
+    /// # Errors
+    /// It names another state or another vault; its plugin folder cannot be trusted. What was there before is not touched.
+    pub async fn with_config(&self, config: Config) -> Result<Self, Error> {
+        let old = &self.inner;
+        for (key, same) in [
+            ("state.dir", config.state_dir == old.config.state_dir),
+            ("vault", config.vault == old.config.vault),
+            ("limits", config.limits == old.config.limits),
+        ] {
+            if !same {
+                return Err(Error::NeedsRestart { key });
+            }
+        }
+        let registry = scan(&config, &old.runtime).await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                capabilities: capabilities::configure(&config, Arc::clone(&old.pool))?,
+                grants: Arc::new(Grants::of(config.policies_dir.clone())),
+                clock: Arc::clone(&old.clock),
+                store: old.store.clone(),
+                vault: old.vault.clone(),
+                journal: old.journal.clone(),
+                strays: OnceCell::new(),
+                turns: Arc::clone(&old.turns),
+                pool: Arc::clone(&old.pool),
+                runtime: Arc::clone(&old.runtime),
+                registry: RwLock::new(Arc::new(registry)),
+                config,
+            }),
+        })
     }
 
     /// Looks at the plugin folder again: new files are listed, removed ones are missing.
@@ -194,22 +229,9 @@ impl Inner {
         self.pool.sweep();
     }
 
-    /// Notes that this host drives a run, as long as the mark lives.
-    pub(crate) fn mark_driven(&self, run: &RunId) -> DrivenMark<'_> {
-        self.driven().insert(run.clone());
-        DrivenMark {
-            inner: self,
-            run: run.clone(),
-        }
-    }
-
     /// Whether this host drives the run. No other host does: it has the state to itself.
     pub(crate) fn is_driven(&self, run: &RunId) -> bool {
-        self.driven().contains(run)
-    }
-
-    fn driven(&self) -> MutexGuard<'_, BTreeSet<RunId>> {
-        self.driven.lock().unwrap_or_else(PoisonError::into_inner)
+        self.turns.is_driven(run)
     }
 
     pub(crate) async fn audit_as(
@@ -226,23 +248,6 @@ impl Inner {
             .write(move |tx| Ok::<_, Error>(tx.audit(&entry).map(|_| ())?))
             .await
     }
-}
-
-/// That a run is driven, until this is dropped.
-pub(crate) struct DrivenMark<'i> {
-    inner: &'i Inner,
-    run: RunId,
-}
-
-impl Drop for DrivenMark<'_> {
-    fn drop(&mut self) {
-        self.inner.driven().remove(&self.run);
-    }
-}
-
-/// Who acts, where a person uses the command line: the process's user.
-pub(crate) fn actor() -> String {
-    format!("uid:{}", rustix::process::getuid().as_raw())
 }
 
 /// Runs something that blocks on files or computes for long, off the executor.

@@ -16,6 +16,12 @@ pub enum Error {
     /// The journal.
     #[error("the store failed")]
     Store(#[from] keywheel_store::Error),
+    /// The configuration was changed in a way that a host that runs cannot follow.
+    #[error("`{key}` is not what this host was started with")]
+    NeedsRestart {
+        /// What was changed.
+        key: &'static str,
+    },
     /// There is no state where the configuration says.
     #[error("the state cannot be opened: its folder is {named}{}", interrupted.as_ref().map_or_else(String::new, |restore| format!("; {}", restore.0)))]
     NoState {
@@ -306,6 +312,7 @@ impl Error {
             Self::OpenToOthers { .. } => "config.open-to-others",
             Self::Policy(error) => error.code(),
             Self::Capability(_) => "capability.settings",
+            Self::NeedsRestart { .. } => "config.needs-restart",
             Self::NoRotation { .. } => "rotation.not-found",
             Self::NoSecret { .. } => "secret.not-found",
             Self::NoVersion { .. } => "secret.no-version",
@@ -346,6 +353,7 @@ impl Error {
             Self::Publisher { .. } => "the second line of a minisign `.pub` file, 56 characters that begin with RW".to_owned(),
             Self::PluginUnusable { source, .. } => return source.hint(),
             Self::Policy(error) => return error.hint(),
+            Self::NeedsRestart { .. } => "restart the host; until then it goes on with what it has".to_owned(),
             Self::NoRotation { .. } => "`keywheel config show` lists the rotations".to_owned(),
             Self::NoSecret { .. } => {
                 "`keywheel secret list` lists the secrets; `keywheel secret import` adds one".to_owned()

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod actor;
 mod back;
 mod backed_up;
 mod backup;
@@ -21,6 +22,7 @@ mod hosts;
 mod inspect;
 mod interrupted;
 mod journal;
+mod keeper;
 mod labels;
 mod observe;
 mod ours;
@@ -41,11 +43,13 @@ mod slots;
 mod takeover;
 mod trail;
 mod trust;
+mod turns;
 mod twice;
 mod untried;
 pub mod view;
 mod words;
 
+pub use actor::{acting_as, of_user};
 pub use back::RolledBack;
 pub use backup::{BackupView, Restore, RestoredView};
 pub use check::check_settings;
@@ -55,6 +59,7 @@ pub use driver::{Left, Stop, Stopper};
 pub use engine::Engine;
 pub use error::Error;
 pub use hosts::wants_plaintext;
+pub use keeper::Keeper;
 pub use keywheel_audit::{Exported, PublicKey};
 pub use keywheel_plugin::{Addition, Listed, Status};
 pub use keywheel_vault::{NewSlot, RecoveryIdentity, Unlock};

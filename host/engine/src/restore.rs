@@ -10,7 +10,8 @@ use keywheel_workflow::State;
 use serde_json::json;
 
 use crate::Error;
-use crate::engine::{Engine, Inner, actor};
+use crate::actor::actor;
+use crate::engine::{Engine, Inner};
 
 /// The exported heads for which the epoch was raised, so that the same one raises it once.
 const HEADS: &str = "restored-heads";

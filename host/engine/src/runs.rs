@@ -11,12 +11,14 @@ use keywheel_plugin::Plugin;
 use keywheel_store::Run;
 use keywheel_workflow::{Cause, Choice, Event, State};
 
+use crate::actor::actor;
 use crate::driver::{Driver, Left, Stop};
-use crate::engine::{Engine, Inner, actor};
+use crate::engine::{Engine, Inner};
 use crate::journal::{Noted, Saved, ending_word, lease_keys};
 use crate::perform::Performer;
 use crate::pinned::Pinned;
 use crate::settings::Probes;
+use crate::turns::Turn;
 use crate::view::RunView;
 use crate::{Error, Observer, Wait, settings};
 
@@ -128,6 +130,7 @@ impl Engine {
     pub async fn go_on(&self, run: &RunId, wish: Wish, order: Order<'_>) -> Result<(RunView, Left), Error> {
         let inner = &self.inner;
         inner.vault.sub_key("plugin-derivations")?;
+        let turn = inner.turns.take(run).await;
         let (row, saved) = inner.journal.load(run).await?;
         if let Some(ended) = &saved.state.ended {
             return Err(Error::Over {
@@ -156,7 +159,7 @@ impl Engine {
                 if is_put_off(wish, &saved.state) && performer.withdrawn(inner).await?.is_none() {
                     events.push(Event::Resume(Choice::Retry));
                 }
-                inner.drive(saved, performer, events, order).await
+                inner.drive_in(turn, saved, performer, events, order).await
             }
             Err(Withdrawn::Error(error)) => Err(error),
             // The plugin is gone: the run is parked until it is back (rule P12).
@@ -374,17 +377,29 @@ impl Inner {
         events: Vec<Event>,
         order: Order<'_>,
     ) -> Result<(RunView, Left), Error> {
+        let turn = self.turns.take(&saved.state.run).await;
+        self.drive_in(turn, saved, performer, events, order).await
+    }
+
+    /// The same for whoever has the turn.
+    async fn drive_in(
+        self: &Arc<Self>,
+        turn: Turn<'_>,
+        saved: Saved,
+        performer: Performer,
+        events: Vec<Event>,
+        order: Order<'_>,
+    ) -> Result<(RunView, Left), Error> {
         let run = saved.state.run.clone();
         let driver = Driver {
             inner: self,
             performer,
-            stop: order.stop,
+            stop: turn.stop(order.stop),
             wait: order.wait,
             observer: order.observer,
         };
-        let driven = self.mark_driven(&run);
         let (_, left) = Box::pin(driver.drive(saved, events)).await?;
-        drop(driven);
+        drop(turn);
         let (row, _) = self.journal.load(&run).await?;
         Ok((self.view(&row).await?, left))
     }

@@ -12,7 +12,8 @@ use keywheel_vault::{Author, Origin, Pending, Promotion, Rider, SecretValue, Vau
 use keywheel_workflow::Event;
 use serde_json::json;
 
-use crate::engine::{Engine, Inner, actor};
+use crate::actor::actor;
+use crate::engine::{Engine, Inner};
 use crate::journal::{LEASE, free_ghosts};
 use crate::labels::metadata;
 use crate::view::{RunView, SecretView, VersionView};

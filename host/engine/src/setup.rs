@@ -12,7 +12,8 @@ use keywheel_model::{Clock, SecretBytes};
 use keywheel_store::{Options, Store};
 use keywheel_vault::{Embedded, NewSlot, RecoveryIdentity, Rider};
 
-use crate::engine::{actor, blocking};
+use crate::actor::actor;
+use crate::engine::blocking;
 use crate::setup::staging::Staging;
 use crate::{Error, trail};
 

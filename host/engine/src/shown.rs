@@ -39,7 +39,7 @@ impl Inner {
         });
         Ok(RunView {
             removed: !state.is_over() && self.config.rotation(&row.rotation).is_none(),
-            driven: self.is_driven(&row.id),
+            driven: self.turns.is_kept() || self.is_driven(&row.id),
             way_past,
             ..view
         })

@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::Error;
-use crate::engine::{Engine, actor, forget_compiled};
+use crate::actor::actor;
+use crate::engine::{Engine, forget_compiled};
 use crate::view::SlotView;
 
 /// What was wrapped anew.

@@ -7,7 +7,8 @@ use keywheel_vault::Embedded;
 use serde::Serialize;
 
 use crate::Error;
-use crate::engine::{Engine, actor};
+use crate::actor::actor;
+use crate::engine::Engine;
 use crate::view::AuditView;
 
 /// Which rows of the audit trail are wanted. Everything unset: all.

@@ -4,9 +4,9 @@ use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
 use crate::args::Cli;
+use crate::cmd::Context;
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
-use crate::output::raw;
 
 /// Prints a completion script.
 #[derive(Debug, Args)]
@@ -18,9 +18,9 @@ pub(crate) struct Arguments {
 
 /// # Errors
 /// Standard output cannot be written.
-pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "keywheel", &mut script);
-    raw(&script)?;
+    context.output.raw(&script)?;
     Ok(ExitCode::Ok)
 }

@@ -13,7 +13,7 @@ use crate::cmd::policy::grants;
 use crate::cmd::{Context, ours};
 use crate::errors::{Failure, counted};
 use crate::exit_code::ExitCode;
-use crate::output::{Style, Table, Text, raw};
+use crate::output::{Style, Table, Text};
 
 /// The configuration.
 #[derive(Debug, Subcommand)]
@@ -51,7 +51,7 @@ struct Checked {
 pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Check => check(context).await,
-        Verb::Schema => schema(),
+        Verb::Schema => schema(context),
         Verb::Show(arguments) => show(&arguments, context),
     }
 }
@@ -102,10 +102,10 @@ async fn check_runs(config: &Config, context: &Context) -> Result<(), Failure> {
     }
 }
 
-fn schema() -> Result<ExitCode, Failure> {
+fn schema(context: &Context) -> Result<ExitCode, Failure> {
     let schema = serde_json::to_string_pretty(&keywheel_config::schema());
     let schema = schema.map_err(|error| Failure::from_error(ExitCode::Unexpected, "output.json", &error))?;
-    raw((schema + "\n").as_bytes())?;
+    context.output.raw((schema + "\n").as_bytes())?;
     Ok(ExitCode::Ok)
 }
 

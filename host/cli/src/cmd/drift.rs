@@ -40,11 +40,11 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
     let Verb::Check(arguments) = verb;
     let engine = host::open_checked(context).await?;
     let names = names(&arguments, engine.config())?;
-    let stop = host::stop_on_signal(context.output)?;
+    let stop = context.stop()?;
     let wait = arguments.waiting.whole();
     let (mut checked, mut worst) = (Vec::new(), ExitCode::Ok);
     for name in &names {
-        let progress = Progress::new(context.output);
+        let progress = Progress::new(&context.output);
         let reason = arguments.reason.clone();
         let order = order(Trigger::Drift, reason, wait.clone(), &stop, &progress);
         let end = engine.drift_check(name, order).await.map_err(Failure::from);

@@ -38,6 +38,9 @@ pub(crate) fn checked(mut draft: Draft, context: &Context) -> Result<Config, Fai
 /// # Errors
 /// The configuration is not valid, the state is in use, the vault's key is wrong.
 pub(crate) async fn open(context: &Context) -> Result<Engine, Failure> {
+    if let Some(host) = &context.host {
+        return Ok(host.engine.clone());
+    }
     Ok(Engine::open(ours::config(context)?, Arc::new(SystemClock)).await?)
 }
 
@@ -47,8 +50,13 @@ pub(crate) async fn open(context: &Context) -> Result<Engine, Failure> {
 /// # Errors
 /// As [`open`]; a wrong passphrase.
 pub(crate) async fn open_to_examine(context: &Context) -> Result<Engine, Failure> {
-    let config = keywheel_config::load(&context.global.config)?;
-    let engine = Engine::open(config, Arc::new(SystemClock)).await?;
+    let engine = match &context.host {
+        Some(host) => host.engine.clone(),
+        None => {
+            let config = keywheel_config::load(&context.global.config)?;
+            Engine::open(config, Arc::new(SystemClock)).await?
+        }
+    };
     if context.output.is_interactive() {
         return unsealed(engine, context).await;
     }
@@ -81,6 +89,9 @@ pub(crate) async fn open_unsealed(context: &Context) -> Result<Engine, Failure> 
 /// # Errors
 /// As [`open_unsealed`], but for what is not looked at.
 pub(crate) async fn open_vault(context: &Context) -> Result<Engine, Failure> {
+    if context.host.is_some() {
+        return open_unsealed(context).await;
+    }
     let engine = Engine::open_vault_alone(ours::config(context)?, Arc::new(SystemClock)).await?;
     unsealed(engine, context).await
 }
@@ -91,7 +102,10 @@ pub(crate) async fn open_vault(context: &Context) -> Result<Engine, Failure> {
 /// # Errors
 /// As [`open_unsealed`]; the configuration does not fit the plugins.
 pub(crate) async fn open_checked(context: &Context) -> Result<Engine, Failure> {
-    let engine = Engine::open(checked(ours::draft(context)?, context)?, Arc::new(SystemClock)).await?;
+    let engine = match &context.host {
+        Some(host) => host.engine.clone(),
+        None => Engine::open(checked(ours::draft(context)?, context)?, Arc::new(SystemClock)).await?,
+    };
     for run in engine.removed_runs().await? {
         context
             .output
@@ -102,7 +116,7 @@ pub(crate) async fn open_checked(context: &Context) -> Result<Engine, Failure> {
 
 async fn unsealed(engine: Engine, context: &Context) -> Result<Engine, Failure> {
     if engine.vault().is_sealed() {
-        let output = context.output;
+        let output = &context.output;
         let missing = engine.missing_key_file().map(missing_key_file);
         if !output.is_interactive() {
             let message = match &missing {
@@ -139,7 +153,7 @@ fn missing_key_file(path: &Path) -> String {
 ///
 /// # Errors
 /// The signals cannot be listened to.
-pub(crate) fn stop_on_signal(output: Output) -> Result<Stop, Failure> {
+pub(crate) fn stop_on_signal(output: &Output) -> Result<Stop, Failure> {
     let unheard = |error| {
         Failure::because(
             ExitCode::Unexpected,
@@ -151,6 +165,7 @@ pub(crate) fn stop_on_signal(output: Output) -> Result<Stop, Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unheard)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(unheard)?;
     let (stopper, stop) = Stop::pair();
+    let output = output.clone();
     tokio::spawn(async move {
         for first in [true, false] {
             tokio::select! {

@@ -1,6 +1,6 @@
 //! `keywheel init`.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::cmd::{Context, ours};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
-use crate::output::{Text, raw};
+use crate::output::{Output, Text};
 use crate::secret_input::Source;
 
 /// Makes a host.
@@ -47,7 +47,9 @@ struct Made<'a> {
 /// # Errors
 /// Something is there already, or cannot be written; others can write there; nobody would see the recovery identity.
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
-    if arguments.recovery_to.is_none() && (context.output.is_json() || !io::stdout().is_terminal()) {
+    if arguments.recovery_to.is_none()
+        && (context.output.is_json() || !context.output.terminal().facts().stdout)
+    {
         let message = "the recovery identity is printed once, and nobody would see it here";
         return Err(Failure::new(ExitCode::Usage, "init.no-terminal", message)
             .hint("`--recovery-to FILE` writes it into a file that only its owner can read; keep that file off this machine"));
@@ -55,7 +57,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     ours::folder(&arguments.folder)?;
     let passphrase = match &arguments.passphrase {
         None => None,
-        Some(word) => Some(Source::parse(Some(word))?.read("new passphrase of the vault", context.output)?),
+        Some(word) => Some(Source::parse(Some(word))?.read("new passphrase of the vault", &context.output)?),
     };
     let recovery = RecoveryIdentity::generate().map_err(keywheel_engine::Error::from)?;
     let text_of_it = recovery.to_text().map_err(keywheel_engine::Error::from)?;
@@ -67,7 +69,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         clock: Arc::new(SystemClock),
     };
     let begun = setup.begin().await?;
-    let handed_over = match HandedOver::give(&text_of_it, arguments, &begun) {
+    let handed_over = match HandedOver::give(&text_of_it, arguments, &begun, &context.output) {
         Ok(handed_over) => handed_over,
         Err(failure) => {
             begun.give_up();
@@ -98,9 +100,14 @@ enum HandedOver<'a> {
 }
 
 impl<'a> HandedOver<'a> {
-    fn give(recovery: &SecretBytes, arguments: &'a Arguments, begun: &Begun) -> Result<Self, Failure> {
+    fn give(
+        recovery: &SecretBytes,
+        arguments: &'a Arguments,
+        begun: &Begun,
+        output: &Output,
+    ) -> Result<Self, Failure> {
         let Some(path) = arguments.recovery_to.as_deref() else {
-            show_recovery(recovery)?;
+            show_recovery(recovery, output)?;
             return Ok(Self::Terminal);
         };
         begun.note_recovery(path, recovery)?;
@@ -186,10 +193,11 @@ fn text(made: &Made<'_>) -> String {
     text.finish()
 }
 
-fn show_recovery(recovery: &SecretBytes) -> Result<(), Failure> {
-    let shown = raw(b"The recovery identity opens the vault when every other key is lost. It is shown this once; keep it off this machine:\n\n  ")
-        .and_then(|()| raw(recovery.expose()))
-        .and_then(|()| raw(b"\n\n"));
+fn show_recovery(recovery: &SecretBytes, output: &Output) -> Result<(), Failure> {
+    let shown = output
+        .raw(b"The recovery identity opens the vault when every other key is lost. It is shown this once; keep it off this machine:\n\n  ")
+        .and_then(|()| output.raw(recovery.expose()))
+        .and_then(|()| output.raw(b"\n\n"));
     // A reader that is gone has not seen it: here that is no quiet end.
     shown
         .map_err(|failure| match failure {

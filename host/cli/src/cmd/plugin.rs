@@ -31,6 +31,13 @@ pub(crate) enum Verb {
     Pack(pack::Arguments),
 }
 
+impl Verb {
+    /// Whether the state is looked at or changed.
+    pub(crate) fn needs_state(&self) -> bool {
+        !matches!(self, Self::Show(_) | Self::Pack(_))
+    }
+}
+
 /// # Errors
 /// Whatever stops it.
 pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {

@@ -75,11 +75,11 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
             .output
             .confirm(&format!("rotate {}?", counted(names.len(), "credential")))?;
     }
-    let stop = host::stop_on_signal(context.output)?;
+    let stop = context.stop()?;
     let wait = arguments.waiting.whole();
     let (mut went, mut worst) = (Vec::new(), ExitCode::Ok);
     for name in &names {
-        let progress = Progress::new(context.output);
+        let progress = Progress::new(&context.output);
         let order = order(
             Trigger::Manual,
             arguments.reason.clone(),

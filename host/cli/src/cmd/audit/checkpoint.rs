@@ -45,7 +45,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         context.output.data(&signed, |_| signed.file.clone())?;
         return Ok(ExitCode::Ok);
     };
-    write(file, &signed.file)?;
+    write(&context.path(file), &signed.file)?;
     context.output.data(&signed, |_| String::new())?;
     context.output.say(&format!(
         "signed up to row {}; keep \"{}\" off this machine",

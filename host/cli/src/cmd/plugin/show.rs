@@ -11,7 +11,7 @@ use crate::cmd::plugin::{folder, manifest_failure, no_such_plugin};
 use crate::cmd::{Context, ours};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
-use crate::output::{Style, Table, Text, raw};
+use crate::output::{Style, Table, Text};
 use crate::visible;
 
 /// Prints what a plugin asks for.
@@ -72,7 +72,9 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, 
     let manifest = keywheel_manifest::read(&bytes)
         .map_err(|error| manifest_failure(format!("\"{}\" is no plugin", visible::path(&file)), &error))?;
     if arguments.schema {
-        raw(format!("{:#}\n", manifest.config_schema).as_bytes())?;
+        context
+            .output
+            .raw(format!("{:#}\n", manifest.config_schema).as_bytes())?;
         return Ok(ExitCode::Ok);
     }
     let shown = Shown {

@@ -103,13 +103,13 @@ pub(crate) async fn resume(arguments: &Resume, context: &Context) -> Result<Exit
 
 async fn resume_all(how: &How, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open_unsealed(context).await?;
-    let stop = host::stop_on_signal(context.output)?;
+    let stop = context.stop()?;
     let (mut went, mut worst) = (Vec::new(), ExitCode::Ok);
     let wait = how.waiting.whole();
     let runs = engine.open_runs().await?;
     for run in runs.iter().filter(|run| run.parked.is_none()) {
         warn_of_configuration(&engine, &run.run, context).await?;
-        let progress = Progress::new(context.output);
+        let progress = Progress::new(&context.output);
         let order = order(
             Trigger::Manual,
             how.reason.clone(),
@@ -158,11 +158,11 @@ pub(crate) async fn cancel(arguments: &Cancel, context: &Context) -> Result<Exit
 async fn go_on(run: &str, how: &How, wish: Wish, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open_unsealed(context).await?;
     let run = find(&engine, run).await?;
-    let stop = host::stop_on_signal(context.output)?;
+    let stop = context.stop()?;
     if wish == Wish::Resume {
         warn_of_configuration(&engine, &run, context).await?;
     }
-    let progress = Progress::new(context.output);
+    let progress = Progress::new(&context.output);
     let order = order(
         Trigger::Manual,
         how.reason.clone(),
@@ -193,7 +193,7 @@ async fn go_on(run: &str, how: &How, wish: Wish, context: &Context) -> Result<Ex
 
 /// What to do next about a run that was left. The way out of a parked one stands below its cause.
 pub(crate) fn say_next(view: &RunView, left: Left, context: &Context) {
-    let output = context.output;
+    let output = &context.output;
     let (run, adopts) = (&view.run, view.trigger == Trigger::Adopt);
     match (left, view.state) {
         (Left::Parked, _) => {}

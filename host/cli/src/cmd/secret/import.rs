@@ -65,7 +65,7 @@ struct Done {
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let source = Source::parse(arguments.value.as_deref())?;
     let engine = host::open_checked(context).await?;
-    let value = source.read(&format!("value of {}", arguments.name), context.output)?;
+    let value = source.read(&format!("value of {}", arguments.name), &context.output)?;
     let annotations: BTreeMap<String, String> = arguments.facts.iter().cloned().collect();
     let import = Import {
         name: arguments.name.clone(),
@@ -81,8 +81,8 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     for words in engine.copies_in(&import) {
         context.output.warn(&words);
     }
-    let stop = host::stop_on_signal(context.output)?;
-    let progress = Progress::new(context.output);
+    let stop = context.stop()?;
+    let progress = Progress::new(&context.output);
     let order = order(Trigger::Adopt, None, arguments.waiting.whole(), &stop, &progress);
     let imported = match engine.import(import, order).await {
         Ok(imported) => imported,
@@ -129,7 +129,7 @@ fn line(done: &Done) -> String {
 
 /// No rotation has it: nothing verifies it, and whoever mistyped its name is told which names there are.
 fn stored(done: &Done, config: &Config, context: &Context) -> Result<(), Failure> {
-    let (output, name) = (context.output, &done.name);
+    let (output, name) = (&context.output, &done.name);
     output.data(done, |_| line(done))?;
     if let Some(rotation) = done.input_of.first() {
         let all: Vec<&str> = done.input_of.iter().map(RotationName::as_str).collect();
@@ -166,7 +166,7 @@ fn replaced(
     verdict: &Result<Verdict, StepError>,
     context: &Context,
 ) -> Result<ExitCode, Failure> {
-    let (output, name) = (context.output, &done.name);
+    let (output, name) = (&context.output, &done.name);
     output.data(done, |_| line(done))?;
     let told = |words: &str| {
         output.warn(&format!(

@@ -1,19 +1,17 @@
 //! `keywheel secret read`. A value goes to a terminal, or into a new file that only its owner can read; never into a pipe,
 //! where nobody knows who reads it.
 
-use std::fs::OpenOptions;
-use std::io::{self, IsTerminal as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use keywheel_model::{SecretBytes, SecretName, VersionId};
+use keywheel_server::{Ask, FileAction};
 use serde::Serialize;
 
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
-use crate::output::raw;
 
 /// Reads a value.
 #[derive(Debug, Args)]
@@ -41,33 +39,32 @@ struct Written<'a> {
 /// # Errors
 /// There is no such version; standard output is no terminal and no file was named; the file exists.
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
-    if arguments.to.is_none() && (context.output.is_json() || !io::stdout().is_terminal()) {
+    if arguments.to.is_none() && (context.output.is_json() || !context.output.terminal().facts().stdout) {
         let message = "a secret is printed only on a terminal";
         return Err(Failure::new(ExitCode::Usage, "secret.no-terminal", message)
             .hint("`--to FILE` writes it into a file that only its owner can read"));
     }
     let Some(path) = &arguments.to else {
         let value = value(arguments, context).await?;
-        raw(value.expose())?;
-        raw(b"\n")?;
+        context.output.raw(value.expose())?;
+        context.output.raw(b"\n")?;
         return Ok(ExitCode::Ok);
     };
     // Before the value is read: a file that cannot be written is no reason to have read it.
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    let mut file = file.map_err(|error| unwritten(path, &error))?;
+    let file = |action, bytes: &[u8]| {
+        context
+            .output
+            .terminal()
+            .ask(&Ask::File(action, path.clone()), bytes)
+    };
+    file(FileAction::Create, &[]).map_err(|error| unwritten(path, &error))?;
     let written = match value(arguments, context).await {
-        Ok(value) => file
-            .write_all(value.expose())
-            .map_err(|error| unwritten(path, &error)),
+        Ok(value) => file(FileAction::Fill, value.expose()).map_err(|error| unwritten(path, &error)),
         Err(failure) => Err(failure),
     };
     if let Err(failure) = written {
         // The failure that counts is the first one.
-        let _ = std::fs::remove_file(path);
+        let _ = file(FileAction::Remove, &[]);
         return Err(failure);
     }
     let written = Written {

@@ -43,10 +43,10 @@ struct Done<'a> {
 /// There is no such version, the target does not accept it and cannot be made to, or a run is open.
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open_checked(context).await?;
-    let stop = host::stop_on_signal(context.output)?;
+    let stop = context.stop()?;
     let (name, from) = (&arguments.name, &arguments.version);
     let wait: Wait = arguments.waiting.whole();
-    let progress = Progress::new(context.output);
+    let progress = Progress::new(&context.output);
     let order = order(
         Trigger::Rollback,
         arguments.reason.clone(),

@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
 /// The vault cannot be opened; the file is there, or cannot be written.
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open_vault(context).await?;
-    let backup = engine.backup(&arguments.file).await?;
+    let backup = engine.backup(&context.path(&arguments.file)).await?;
     context.output.data(&backup, |_| {
         let mut text = Text::default();
         text.fact("backup", format_args!("\"{}\"", backup.file.display()));

@@ -55,7 +55,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<ExitC
     }
     if let Some(source) = source {
         keys.push(Unlock::Passphrase(
-            source.read("passphrase of the vault", context.output)?,
+            source.read("passphrase of the vault", &context.output)?,
         ));
     }
     let rekeyed = engine.rekey(keys, arguments.dropped).await?;

@@ -53,18 +53,18 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<ExitC
     let config = ours::config(context)?;
     let restore = Restore {
         file: arguments.file,
-        key: unlock(&arguments.by, &config, context.output)?,
+        key: unlock(&arguments.by, &config, &context.output)?,
         force: arguments.force,
         new_key_file: arguments.new_key_file,
         reason: arguments.reason,
     };
     let restored = restore.run(&config, Arc::new(SystemClock)).await?;
     context.output.data(&restored, |_| text(&restored))?;
-    tell_what_is_next(&restored, &config, context.output);
+    tell_what_is_next(&restored, &config, &context.output);
     Ok(ExitCode::Ok)
 }
 
-fn unlock(by: &OpenedBy, config: &Config, output: Output) -> Result<Unlock, Failure> {
+fn unlock(by: &OpenedBy, config: &Config, output: &Output) -> Result<Unlock, Failure> {
     if let Some(word) = &by.recovery {
         return Ok(Unlock::Recovery(
             Source::parse(Some(word))?.read("recovery identity", output)?,
@@ -114,7 +114,7 @@ fn text(restored: &RestoredView) -> String {
 }
 
 /// The keys of the backup's time are back, also those that were taken out since because somebody else may have them.
-fn tell_which_keys_are_back(restored: &RestoredView, output: Output) {
+fn tell_which_keys_are_back(restored: &RestoredView, output: &Output) {
     if let Some(at) = restored.rekeyed_at {
         output.warn(&format!(
             "the backup is older than the last rekey ({}): the vault has the root key again that was put out of use then",
@@ -135,7 +135,7 @@ fn tell_which_keys_are_back(restored: &RestoredView, output: Output) {
     }
 }
 
-fn tell_what_is_next(restored: &RestoredView, config: &Config, output: Output) {
+fn tell_what_is_next(restored: &RestoredView, config: &Config, output: &Output) {
     tell_which_keys_are_back(restored, output);
     output.say("the next run of each secret only verifies it, and deletes nothing on its target");
     if let Some(before) = &restored.before {

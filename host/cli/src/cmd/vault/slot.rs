@@ -86,8 +86,12 @@ async fn add(arguments: Add, context: &Context) -> Result<ExitCode, Failure> {
 
 /// Typed by hand it is asked for twice: nobody sees what they type.
 fn new_passphrase(source: Source, context: &Context) -> Result<SecretBytes, Failure> {
-    let first = source.read("new passphrase of the vault", context.output)?;
-    if source.is_prompt() && !source.read("the same once more", context.output)?.same_as(&first) {
+    let first = source.read("new passphrase of the vault", &context.output)?;
+    if source.is_prompt(&context.output)
+        && !source
+            .read("the same once more", &context.output)?
+            .same_as(&first)
+    {
         return Err(Failure::new(
             ExitCode::Usage,
             "secret.not-the-same",

@@ -28,16 +28,21 @@ pub(crate) struct Arguments {
 /// The key does not open the vault, or the state cannot be opened.
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let source = Source::parse(arguments.key.as_deref())?;
-    let mut config = ours::config(context)?;
-    // A key file that is lost or wrong must not be in the way.
-    config.vault = Vault::Embedded { key_file: None };
-    let engine = Engine::open(config, Arc::new(SystemClock)).await?;
+    let engine = match &context.host {
+        Some(host) => host.engine.clone(),
+        None => {
+            let mut config = ours::config(context)?;
+            // A key file that is lost or wrong must not be in the way.
+            config.vault = Vault::Embedded { key_file: None };
+            Engine::open(config, Arc::new(SystemClock)).await?
+        }
+    };
     let (what, name) = if arguments.recovery {
         ("recovery identity", "recovery identity")
     } else {
         ("passphrase of the vault", "passphrase")
     };
-    let key = source.read(what, context.output)?;
+    let key = source.read(what, &context.output)?;
     engine
         .unseal(if arguments.recovery {
             Unlock::Recovery(key)
@@ -47,6 +52,12 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         .await?;
     let vault = engine.vault_view().await?;
     context.output.data(&vault, |style| status::text(&vault, style))?;
+    if context.host.is_some() {
+        context
+            .output
+            .say("the running host holds the vault open until it is stopped");
+        return Ok(ExitCode::Ok);
+    }
     context.output.say(&format!(
         "the {name} opens the vault; nothing stays open after this command: no host is running that could hold it, so that each command opens \
          the vault itself"

@@ -1,0 +1,175 @@
+//! `keywheel serve`: the host as a service.
+
+mod commands;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use keywheel_engine::{Engine, Keeper, Stop, Stopper, SystemClock};
+use keywheel_server::{Listener, Notify};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::cmd::serve::commands::Commands;
+use crate::cmd::{Context, host, ours};
+use crate::errors::{Failure, counted};
+use crate::exit_code::ExitCode;
+
+/// Runs the host.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {}
+
+/// A step in flight ends at its deadline; beyond it nothing is waited for.
+const DRAIN_SLACK: Duration = Duration::from_secs(5);
+
+/// # Errors
+/// The configuration is not valid; another host has the state; its socket cannot be made.
+pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
+    let engine = open(context).await?;
+    let listener = Listener::bind(&engine.config().socket)?;
+    let signals = Signals::listen()?;
+    let (stopper, stop) = Stop::pair();
+    let (now, engine) = watch::channel(engine);
+    let keeper = Keeper::new(engine.clone(), stop.clone());
+    let service = Service {
+        context,
+        notify: Notify::from_environment(),
+        keeping: tokio::spawn(keeper.run()),
+        commands: Commands::new(engine, stop),
+        engine: now,
+        stopper,
+    };
+    service.run(listener, signals).await
+}
+
+/// With the vault as it is: one without a key file is unsealed by `keywheel vault unseal` while the host runs.
+async fn open(context: &Context) -> Result<Engine, Failure> {
+    let config = host::checked(ours::draft(context)?, context)?;
+    Ok(Engine::open(config, Arc::new(SystemClock)).await?)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                let message = "cannot listen to signals";
+                Failure::because(ExitCode::Unexpected, "host.signals", message, &error)
+            })
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+}
+
+struct Service<'c> {
+    context: &'c Context,
+    notify: Notify,
+    engine: watch::Sender<Engine>,
+    keeping: JoinHandle<()>,
+    commands: Commands,
+    stopper: Stopper,
+}
+
+impl Service<'_> {
+    async fn run(mut self, listener: Listener, mut signals: Signals) -> Result<ExitCode, Failure> {
+        let every = self.notify.watchdog_every();
+        let mut alive = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
+        self.notify.ready(&self.words());
+        self.context.output.say(&self.words());
+        loop {
+            tokio::select! {
+                (session, peer) = listener.accept() => self.commands.take(session, peer),
+                _ = signals.hang_up.recv() => self.reload().await,
+                _ = alive.tick() => if every.is_some() { self.notify.alive() },
+                _ = signals.terminate.recv() => break,
+                _ = signals.interrupt.recv() => break,
+                ended = &mut self.keeping => {
+                    drop(listener);
+                    return Err(died(ended.err()));
+                }
+            }
+        }
+        drop(listener);
+        self.drain().await
+    }
+
+    /// Nothing new begins; steps in flight end, at the latest by their deadline, and every run stands at a journalled point.
+    async fn drain(self) -> Result<ExitCode, Failure> {
+        self.notify.stopping();
+        self.context
+            .output
+            .say("stopping: steps that are under way come to their end");
+        let config = self.engine.borrow().config().clone();
+        let steps = config.rotations.iter().map(|rotation| rotation.deadlines.step);
+        let longest = steps.max().unwrap_or(config.limits.step) + DRAIN_SLACK;
+        self.stopper.stop();
+        let ended = tokio::time::timeout(longest, async {
+            self.commands.ended().await;
+            self.keeping.await
+        });
+        match ended.await {
+            Ok(Ok(())) => Ok(ExitCode::Ok),
+            Ok(Err(error)) => Err(died(Some(error))),
+            Err(_) => {
+                let message = "a step did not end by its deadline; what it has done is asked of its target after the next start";
+                Err(Failure::new(ExitCode::TimedOut, "host.drain", message))
+            }
+        }
+    }
+
+    /// What cannot be taken leaves everything as it was, and is told.
+    async fn reload(&self) {
+        self.notify.reloading();
+        let engine = self.engine.borrow().clone();
+        let output = &self.context.output;
+        let read = async {
+            let config = host::checked(ours::draft(self.context)?, self.context)?;
+            Ok::<_, Failure>(engine.with_config(config).await?)
+        };
+        match read.await {
+            Ok(engine) => {
+                self.engine.send_replace(engine);
+                output.say(&format!("read the configuration again; {}", self.words()));
+            }
+            Err(failure) => {
+                output.fail(&failure);
+                output.warn("the configuration was not taken: the host goes on with the one that it has");
+            }
+        }
+        self.notify.ready(&self.words());
+    }
+
+    fn words(&self) -> String {
+        let engine = self.engine.borrow();
+        let sealed = if engine.vault().is_sealed() {
+            "; the vault is sealed, and nothing is rotated before `keywheel vault unseal`"
+        } else {
+            ""
+        };
+        format!(
+            "keeps {}{sealed}",
+            counted(engine.config().rotations.len(), "rotation")
+        )
+    }
+}
+
+fn died(error: Option<tokio::task::JoinError>) -> Failure {
+    let failure = Failure::new(
+        ExitCode::Unexpected,
+        "host.defect",
+        "what starts and goes on with runs has died",
+    );
+    let words = error.map(|error| error.to_string());
+    failure.maybe_hint(words)
+}

@@ -1,0 +1,112 @@
+//! Commands that reach the running host over its socket.
+
+use std::sync::Arc;
+
+use clap::Parser as _;
+use keywheel_engine::{Engine, Stop, acting_as, of_user};
+use keywheel_server::{Peer, Session};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::args::Cli;
+use crate::cmd::{self, Context, Host};
+use crate::errors::Failure;
+use crate::exit_code::ExitCode;
+use crate::output::Output;
+use crate::terminal::Remote;
+
+/// So many at once; whoever comes later waits.
+const AT_ONCE: usize = 64;
+
+/// The commands that are under way.
+pub(super) struct Commands {
+    engine: watch::Receiver<Engine>,
+    stop: Stop,
+    room: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+}
+
+impl Commands {
+    pub(super) fn new(engine: watch::Receiver<Engine>, stop: Stop) -> Self {
+        Self {
+            engine,
+            stop,
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Does what the other side wants.
+    pub(super) fn take(&mut self, session: Session, peer: Peer) {
+        while self.tasks.try_join_next().is_some() {}
+        let (engine, stop, room) = (self.engine.clone(), self.stop.clone(), Arc::clone(&self.room));
+        let session = Arc::new(session);
+        self.tasks.spawn(async move {
+            let Ok(_place) = room.acquire().await else { return };
+            let exit = answered(&session, engine, stop, peer).await;
+            tokio::task::block_in_place(|| session.exit(exit.number()));
+        });
+    }
+
+    /// Waits until all have ended.
+    pub(super) async fn ended(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn answered(
+    session: &Arc<Session>,
+    engine: watch::Receiver<Engine>,
+    stop: Stop,
+    peer: Peer,
+) -> ExitCode {
+    let hello = match tokio::task::block_in_place(|| session.hello()) {
+        Ok(hello) => hello,
+        Err(error) => {
+            tokio::task::block_in_place(|| session.refuse(&error));
+            return ExitCode::Unexpected;
+        }
+    };
+    let words = std::iter::once("keywheel".to_owned()).chain(hello.words);
+    let Ok(Cli { global, command }) = Cli::try_parse_from(words) else {
+        // The other side has parsed it before: it is of another version.
+        let error = keywheel_server::Error::Language {
+            what: "its command line",
+        };
+        tokio::task::block_in_place(|| session.refuse(&error));
+        return ExitCode::Unexpected;
+    };
+    let terminal = Remote {
+        session: Arc::clone(session),
+        facts: hello.facts,
+    };
+    let engine = engine.borrow().clone();
+    let context = Context {
+        output: Output::new(&global, Arc::new(terminal)),
+        global,
+        host: Some(Host {
+            engine,
+            stop: either(session.stop(), stop),
+            folder: hello.folder,
+        }),
+    };
+    let done = acting_as(of_user(peer.uid), Box::pin(cmd::run(command, &context))).await;
+    done.unwrap_or_else(|failure: Failure| {
+        context.output.fail(&failure);
+        failure.exit()
+    })
+}
+
+/// Becomes true when the other side, or the host itself, is to stop.
+fn either(mut asked: watch::Receiver<bool>, stop: Stop) -> watch::Receiver<bool> {
+    let (both, either) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = asked.wait_for(|asked| *asked) => {}
+            () = stop.requested() => {}
+            () = both.closed() => {}
+        }
+        both.send_replace(true);
+    });
+    either
+}

@@ -1,0 +1,102 @@
+//! A command that the running host does: over its socket, with this terminal as its own.
+
+use std::io;
+
+use keywheel_config::Draft;
+use keywheel_server::client::{Client, Here};
+use keywheel_server::{Ask, Hello};
+use zeroize::Zeroizing;
+
+use crate::args::Global;
+use crate::cmd::host;
+use crate::errors::Failure;
+use crate::exit_code::ExitCode;
+use crate::output::{Output, harmless};
+use crate::terminal::{Own, Terminal as _};
+
+/// Has the running host do this process's command, and says how it ended; none: no host is running.
+///
+/// # Errors
+/// The host refuses, or the connection breaks.
+pub(crate) async fn to_host(global: &Global, output: &Output) -> Result<Option<ExitCode>, Failure> {
+    // What is wrong with the configuration the command itself tells.
+    let Ok(draft) = Draft::open(&global.config) else {
+        return Ok(None);
+    };
+    let Some(client) = Client::connect(draft.socket())? else {
+        return Ok(None);
+    };
+    let words: Option<Vec<String>> = std::env::args_os()
+        .skip(1)
+        .map(|word| word.into_string().ok())
+        .collect();
+    let words = words.ok_or_else(|| {
+        let message = "a word of the command line is no UTF-8, and a running host takes no other";
+        Failure::new(ExitCode::Usage, "usage.invalid", message)
+    })?;
+    let folder = std::env::current_dir().map_err(|error| {
+        Failure::because(
+            ExitCode::Unexpected,
+            "host.folder",
+            "cannot see where this is",
+            &error,
+        )
+    })?;
+    let hello = Hello::new(words, folder, Own.facts());
+    let exit = follow(client, hello, output).await?;
+    Ok(Some(ExitCode::of_number(exit).unwrap_or(ExitCode::Unexpected)))
+}
+
+async fn follow(mut client: Client, hello: Hello, output: &Output) -> Result<u8, Failure> {
+    let stop = host::stop_on_signal(output)?;
+    let mut stopping = client.stopping()?;
+    let asking = tokio::spawn(async move {
+        stop.requested().await;
+        // Where it cannot be sent, the connection is gone, and with it the command.
+        let _ = tokio::task::block_in_place(|| stopping.ask());
+    });
+    let done = tokio::task::spawn_blocking(move || client.run(&hello, &mut Terminal)).await;
+    asking.abort();
+    let died = |_| {
+        Failure::new(
+            ExitCode::Unexpected,
+            "host.defect",
+            "the command's own thread died",
+        )
+    };
+    Ok(done.map_err(died)??)
+}
+
+struct Terminal;
+
+impl Here for Terminal {
+    fn out(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Own.out(bytes)
+    }
+
+    fn err(&mut self, bytes: &[u8]) {
+        Own.err(&harmless(&String::from_utf8_lossy(bytes)));
+    }
+
+    fn answer(&mut self, ask: &Ask, bytes: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
+        match ask {
+            Ask::Line(words) => Own.ask(&Ask::Line(harmless(words).into_owned()), bytes),
+            Ask::Hidden(words) => Own.ask(&Ask::Hidden(harmless(words).into_owned()), bytes),
+            ask => Own.ask(ask, bytes),
+        }
+    }
+}
+
+impl From<keywheel_server::Error> for Failure {
+    fn from(error: keywheel_server::Error) -> Self {
+        let exit = match &error {
+            keywheel_server::Error::Peer { .. } => ExitCode::Denied,
+            keywheel_server::Error::InUse { .. } => ExitCode::Conflict,
+            keywheel_server::Error::TooLong { .. } | keywheel_server::Error::NotASocket { .. } => {
+                ExitCode::ConfigInvalid
+            }
+            _ => ExitCode::Unexpected,
+        };
+        Self::from_error(exit, error.code(), &error).hint(error.hint())
+    }
+}

@@ -1,0 +1,85 @@
+use std::io;
+use std::path::PathBuf;
+
+/// What goes wrong between a command and the running host.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The path has more bytes than the kernel takes.
+    #[error("the path of the socket, \"{}\", has {} bytes", path.display(), path.as_os_str().len())]
+    TooLong {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Something is there that is no socket.
+    #[error("\"{}\" is there, and is no socket", path.display())]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// Another process listens there.
+    #[error("another process listens on \"{}\"", path.display())]
+    InUse {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The socket cannot be made.
+    #[error("cannot listen on \"{}\"", path.display())]
+    Listen {
+        /// The path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Nobody is spoken to on this socket but its own user and root.
+    #[error("user {uid} may not use the socket of this host")]
+    Peer {
+        /// Who it was.
+        uid: u32,
+    },
+    /// The other side does not speak as agreed, or a part of it is too long.
+    #[error("the other side of the socket does not speak this version's language: {what}")]
+    Language {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The connection broke.
+    #[error("the connection to the running host broke")]
+    Broken {
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => "socket.too-long",
+            Self::NotASocket { .. } => "socket.taken",
+            Self::InUse { .. } => "socket.in-use",
+            Self::Listen { .. } => "socket.listen",
+            Self::Peer { .. } => "socket.peer",
+            Self::Language { .. } => "socket.language",
+            Self::Broken { .. } => "socket.broken",
+        }
+    }
+
+    /// The way out.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::TooLong { .. } => {
+                "name a shorter one: `socket` in `[serve]`, such as \"/run/keywheel/host.sock\"; 107 bytes are allowed"
+            }
+            Self::NotASocket { .. } => {
+                "name another one: `socket` in `[serve]`; what is there is not touched"
+            }
+            Self::InUse { .. } => "one host is enough: `keywheel status` asks the one that runs",
+            Self::Listen { .. } => "its folder must be there, and this user must be allowed to write to it",
+            Self::Peer { .. } => "run the command as the host's own user, or as root",
+            Self::Language { .. } => "the host that runs is of another version: restart it, then try again",
+            Self::Broken { .. } => {
+                "the host may have been stopped: `keywheel status` says how things stand; a run that was under way goes on with it"
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream as Blocking;
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixListener;
+
+use crate::{Error, Session};
+
+/// The longest path of a socket on Linux, without the byte that ends it.
+const PATH_BYTES_MAX: usize = 107;
+
+/// Who is on the other side of the socket, as the kernel says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user.
+    pub uid: u32,
+}
+
+/// The host's socket. Removed when dropped.
+#[derive(Debug)]
+pub struct Listener {
+    path: PathBuf,
+    socket: UnixListener,
+}
+
+impl Listener {
+    /// Listens at a path, for this process's user and root only (0600). A socket that a dead host has left is replaced.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`], [`Error::NotASocket`], [`Error::InUse`], [`Error::Listen`].
+    pub fn bind(path: &Path) -> Result<Self, Error> {
+        check_length(path)?;
+        let failed = |source| Error::Listen {
+            path: path.to_owned(),
+            source,
+        };
+        if let Ok(metadata) = fs::symlink_metadata(path) {
+            if !metadata.file_type().is_socket() {
+                return Err(Error::NotASocket {
+                    path: path.to_owned(),
+                });
+            }
+            if Blocking::connect(path).is_ok() {
+                return Err(Error::InUse {
+                    path: path.to_owned(),
+                });
+            }
+            fs::remove_file(path).map_err(failed)?;
+        }
+        let socket = UnixListener::bind(path).map_err(failed)?;
+        let listener = Self {
+            path: path.to_owned(),
+            socket,
+        };
+        // Until then the peer's user is looked at all the same.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        Ok(listener)
+    }
+
+    /// The next command; errors of one peer are told to that peer and logged.
+    pub async fn accept(&self) -> (Session, Peer) {
+        loop {
+            let stream = match self.socket.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    // Of file descriptors there are none left: somebody has to end first.
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let Ok(credentials) = stream.peer_cred() else {
+                continue;
+            };
+            let peer = Peer {
+                uid: credentials.uid(),
+            };
+            let stream = match stream.into_std() {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    continue;
+                }
+            };
+            match Session::of(stream) {
+                Ok(session) if is_trusted(peer) => return (session, peer),
+                Ok(session) => {
+                    let error = Error::Peer { uid: peer.uid };
+                    tracing::warn!(uid = peer.uid, "refused a connection of another user");
+                    session.refuse(&error);
+                }
+                Err(error) => tracing::warn!(%error, "a connection was not accepted"),
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Whoever comes next replaces it.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn is_trusted(peer: Peer) -> bool {
+    peer.uid == 0 || peer.uid == rustix::process::geteuid().as_raw()
+}
+
+/// # Errors
+/// [`Error::TooLong`].
+pub(crate) fn check_length(path: &Path) -> Result<(), Error> {
+    if path.as_os_str().len() > PATH_BYTES_MAX {
+        return Err(Error::TooLong {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,301 @@
+//! The host as a service: it goes on by itself, and commands reach it over its socket as if they had the state to themselves.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test says what went wrong by panicking, and its helpers are its own"
+)]
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use keywheel_e2e::{Host, Output, Started, redis_user};
+use keywheel_kit::{Redis, RedisOptions, random_password};
+use rustix::process::{Pid, Signal, kill_process};
+
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// A Redis user that is adopted, and the host that runs.
+struct Scene {
+    server: Redis,
+    host: Host,
+    old: String,
+}
+
+impl Scene {
+    fn new(grace: &str) -> Self {
+        let server = Redis::start(RedisOptions::default()).unwrap();
+        let old = random_password();
+        server.create_user("app", &old).unwrap();
+        let host = Host::init();
+        host.configure(&redis_user(&server, grace));
+        host.add_plugin("redis", &[server.port()]);
+        let _ = host.import("admin/redis", server.admin_password()).ends(0);
+        let _ = host.import("app/redis", &old).ends(0);
+        Self { server, host, old }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.host.file("state/host.sock")
+    }
+
+    fn serve(&self) -> Serving<'_> {
+        self.serve_by(&mut self.host.command(&["serve"]))
+    }
+
+    fn serve_by(&self, command: &mut Command) -> Serving<'_> {
+        let serving = Serving {
+            scene: self,
+            started: Some(self.host.start(command)),
+        };
+        until("it listens", || UnixStream::connect(self.socket()).is_ok());
+        serving
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.host.run(words, "")
+    }
+
+    fn accepts(&self, password: &str) -> bool {
+        self.server.login("app", password).unwrap().is_accepted()
+    }
+
+    fn state(&self) -> String {
+        let run = self.run(&["run", "show", "app-redis", "-o", "json"]).json();
+        run["state"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A host that runs; killed when a test panics.
+struct Serving<'s> {
+    scene: &'s Scene,
+    started: Option<Started>,
+}
+
+impl Serving<'_> {
+    fn started(&mut self) -> &mut Started {
+        self.started.as_mut().unwrap()
+    }
+
+    fn signal(&self, wanted: Signal) {
+        signal(self.started.as_ref().unwrap(), wanted);
+    }
+
+    /// Ended as a service manager does.
+    #[track_caller]
+    fn ends(mut self) {
+        self.signal(Signal::TERM);
+        let _ = self.scene.host.wait(self.started.take().unwrap()).ends(0);
+    }
+}
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        if let Some(started) = &mut self.started {
+            let _ = started.child.kill();
+            let _ = started.child.wait();
+        }
+    }
+}
+
+#[track_caller]
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn signal(started: &Started, signal: Signal) {
+    kill_process(Pid::from_child(&started.child), signal).unwrap();
+}
+
+#[test]
+fn a_running_host_does_what_commands_want_and_goes_on_with_what_waits() {
+    let scene = Scene::new("1s");
+    let serving = scene.serve();
+    let mode = fs::metadata(scene.socket()).unwrap();
+    assert!(mode.file_type().is_socket());
+    assert_eq!(mode.permissions().mode() & 0o777, 0o600);
+    // The command leaves the run in its grace; nobody resumes it.
+    let _ = scene.run(&["rotate", "app-redis", "--wait", "0s"]).ends(0);
+    let new = scene.host.read("app/redis", None);
+    assert!(scene.accepts(&new));
+    until("the old one is revoked", || scene.state() == "succeeded");
+    assert!(!scene.accepts(&scene.old) && scene.accepts(&new));
+    // A value from standard input and one into a file, over the socket; and a refusal is told as ever.
+    let _ = scene.host.import("another/one", &random_password()).ends(0);
+    let refused = scene.run(&["rotate", "nobody"]).ends(23);
+    let _ = refused.says(&["error[rotation.not-found]"]);
+    // Who did it stands in the trail: this user, and the host itself.
+    let trail = scene.run(&["audit", "search", "-o", "json"]).ends(0).stdout;
+    assert!(
+        trail.contains("\"actor\": \"uid:") && trail.contains("\"actor\": \"keeper\""),
+        "{trail}"
+    );
+    let _ = scene.run(&["doctor"]).ends(0);
+    serving.ends();
+    assert!(!scene.socket().exists());
+    // Without it the same commands have the state to themselves.
+    let _ = scene.run(&["status"]).ends(0);
+    let _ = scene.run(&["audit", "verify"]).ends(0);
+}
+
+#[test]
+fn there_is_one_host_and_what_a_dead_one_left_is_replaced() {
+    let scene = Scene::new("1s");
+    let serving = scene.serve();
+    let second = scene.run(&["serve"]).ends(24);
+    let _ = second.says(&["error[store.in-use]"]);
+    drop(serving);
+    // Its socket is still there, and nobody listens.
+    assert!(scene.socket().exists());
+    let _ = scene.run(&["status"]).ends(0);
+    let serving = scene.serve();
+    let _ = scene.run(&["status"]).ends(0);
+    serving.ends();
+}
+
+#[test]
+fn two_commands_on_one_run_take_turns() {
+    let scene = Scene::new("24h");
+    let serving = scene.serve();
+    // One waits for the grace to end, which takes a day; the other one ends it.
+    let waiting = scene
+        .host
+        .start(&mut scene.host.command(&["rotate", "app-redis", "--wait", "end"]));
+    until("it waits", || {
+        scene.host.versions("app/redis").len() > 1 && scene.state() == "waiting"
+    });
+    let words = [
+        "run",
+        "resume",
+        "app-redis",
+        "--revoke-now",
+        "--reason",
+        "test",
+        "--wait",
+        "end",
+    ];
+    let _ = scene.run(&words).ends(0);
+    assert!(!scene.accepts(&scene.old));
+    let _ = scene.host.wait(waiting).ends(124);
+    assert_eq!(scene.state(), "succeeded");
+    serving.ends();
+}
+
+#[test]
+fn a_command_that_is_stopped_leaves_its_run_to_the_host() {
+    let scene = Scene::new("24h");
+    let serving = scene.serve();
+    let waiting = scene
+        .host
+        .start(&mut scene.host.command(&["rotate", "app-redis", "--wait", "end"]));
+    until("it waits", || {
+        scene.host.versions("app/redis").len() > 1 && scene.state() == "waiting"
+    });
+    signal(&waiting, Signal::INT);
+    let _ = scene
+        .host
+        .wait(waiting)
+        .ends(124)
+        .says(&["stopping at the next journalled point"]);
+    let run = scene.run(&["run", "show", "app-redis", "-o", "json"]).json();
+    assert_eq!(run["driven"], true, "{run:#}");
+    serving.ends();
+}
+
+#[test]
+fn a_configuration_is_read_again_and_a_bad_one_leaves_the_old_one() {
+    let scene = Scene::new("1s");
+    let mut serving = scene.serve();
+    let file = scene.host.file("keywheel.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{text}\nnonsense = 1\n")).unwrap();
+    serving.signal(Signal::HUP);
+    assert!(serving.started().wait_for("was not taken"));
+    let _ = scene.run(&["rotate", "app-redis", "--wait", "end"]).ends(0);
+    fs::write(
+        &file,
+        text.replace("name = \"app-redis\"", "name = \"other-redis\""),
+    )
+    .unwrap();
+    serving.signal(Signal::HUP);
+    assert!(serving.started().wait_for("read the configuration again"));
+    let _ = scene.run(&["rotate", "other-redis", "--wait", "end"]).ends(0);
+    serving.ends();
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let scene = Scene::new("1s");
+    let socket = scene.host.outside("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(DEADLINE)).unwrap();
+    let told = || {
+        let mut buffer = [0; 512];
+        let length = manager.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let mut serve = scene.host.command(&["serve"]);
+    serve.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "400000");
+    let serving = scene.serve_by(&mut serve);
+    let mut heard = Vec::new();
+    while heard
+        .iter()
+        .filter(|words: &&String| *words == "WATCHDOG=1")
+        .count()
+        < 3
+    {
+        heard.push(told());
+    }
+    assert!(
+        heard
+            .iter()
+            .any(|words| words.starts_with("READY=1\nSTATUS=keeps 1 rotation")),
+        "{heard:?}"
+    );
+    serving.signal(Signal::HUP);
+    while !heard
+        .iter()
+        .any(|words| words.starts_with("RELOADING=1\nMONOTONIC_USEC="))
+    {
+        heard.push(told());
+    }
+    serving.signal(Signal::TERM);
+    while !heard.iter().any(|words| words == "STOPPING=1") {
+        heard.push(told());
+    }
+    serving.ends();
+}
+
+#[test]
+fn a_socket_that_cannot_be_is_told_before_anything_runs() {
+    let scene = Scene::new("1s");
+    let file = scene.host.file("keywheel.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let serve_at = |socket: &str| {
+        fs::write(&file, format!("[serve]\nsocket = \"{socket}\"\n\n{text}")).unwrap();
+        scene.run(&["serve"])
+    };
+    let long = format!("/tmp/{}", "x".repeat(120));
+    let _ = serve_at(&long)
+        .ends(20)
+        .says(&["error[socket.too-long]", "hint: "]);
+    let taken = scene.host.outside("taken");
+    fs::write(&taken, "mine").unwrap();
+    let _ = serve_at(taken.to_str().unwrap())
+        .ends(20)
+        .says(&["error[socket.taken]"]);
+    assert_eq!(fs::read_to_string(&taken).unwrap(), "mine");
+    let _ = serve_at("nowhere/at/all.sock")
+        .ends(1)
+        .says(&["error[socket.listen]"]);
+}
