@@ -234,7 +234,7 @@ impl Resolver {
         let limits: raw::Limits = self.section("/limits").unwrap_or_default();
         let limits = self.limits(&limits);
         Config {
-            socket: socket.unwrap_or_else(|| state_dir.join("host.sock")),
+            socket: socket.unwrap_or_else(|| state_dir.join("socket")),
             state_dir,
             vault: self.vault(&vault),
             backup_every: self.backup_every(),

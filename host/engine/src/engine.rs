@@ -132,9 +132,9 @@ impl Engine {
     pub async fn with_config(&self, config: Config) -> Result<Self, Error> {
         let old = &self.inner;
         for (key, same) in [
-            ("state.dir", config.state_dir == old.config.state_dir),
-            ("vault", config.vault == old.config.vault),
-            ("limits", config.limits == old.config.limits),
+            ("dir` of `[state]", config.state_dir == old.config.state_dir),
+            ("[vault]", config.vault == old.config.vault),
+            ("[limits]", config.limits == old.config.limits),
         ] {
             if !same {
                 return Err(Error::NeedsRestart { key });

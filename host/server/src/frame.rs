@@ -55,6 +55,10 @@ impl Kind {
 /// What the command's terminal is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each with its own sentence"
+)]
 pub struct Facts {
     /// Standard input is a terminal.
     pub stdin: bool,

@@ -65,10 +65,16 @@ pub(crate) fn read(path: &Path) -> Result<Option<SecretBytes>, Error> {
     if !metadata.is_file() {
         return Err(refused("it is not a plain file"));
     }
-    if metadata.mode() & 0o077 != 0 {
+    let (others, is_owned_well) = if is_credential(path) {
+        // The service manager gives it to this user by an access list, which shows as rights of the group.
+        (0o037, metadata.uid() == 0)
+    } else {
+        (0o077, false)
+    };
+    if metadata.mode() & others != 0 {
         return Err(refused("others may use it"));
     }
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
+    if metadata.uid() != rustix::process::geteuid().as_raw() && !is_owned_well {
         return Err(refused("it belongs to another user"));
     }
     let mut text = Zeroizing::new(vec![0; LENGTH + 1]);
@@ -83,6 +89,15 @@ pub(crate) fn read(path: &Path) -> Result<Option<SecretBytes>, Error> {
     digits(text)
         .map(Some)
         .ok_or_else(|| refused("it does not hold 64 hexadecimal digits"))
+}
+
+/// Whether the service manager has put it there for this service alone: systemd.exec(5), `LoadCredential=`.
+fn is_credential(path: &Path) -> bool {
+    let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
+        return false;
+    };
+    let is_closed = std::fs::metadata(&folder).is_ok_and(|folder| folder.mode() & 0o027 == 0);
+    is_closed && path.parent() == Some(Path::new(&folder))
 }
 
 fn digits(text: &[u8]) -> Option<SecretBytes> {

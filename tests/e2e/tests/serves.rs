@@ -42,7 +42,7 @@ impl Scene {
     }
 
     fn socket(&self) -> PathBuf {
-        self.host.file("state/host.sock")
+        self.host.file("state/socket")
     }
 
     fn serve(&self) -> Serving<'_> {

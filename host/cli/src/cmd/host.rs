@@ -50,12 +50,11 @@ pub(crate) async fn open(context: &Context) -> Result<Engine, Failure> {
 /// # Errors
 /// As [`open`]; a wrong passphrase.
 pub(crate) async fn open_to_examine(context: &Context) -> Result<Engine, Failure> {
-    let engine = match &context.host {
-        Some(host) => host.engine.clone(),
-        None => {
-            let config = keywheel_config::load(&context.global.config)?;
-            Engine::open(config, Arc::new(SystemClock)).await?
-        }
+    let engine = if let Some(host) = &context.host {
+        host.engine.clone()
+    } else {
+        let config = keywheel_config::load(&context.global.config)?;
+        Engine::open(config, Arc::new(SystemClock)).await?
     };
     if context.output.is_interactive() {
         return unsealed(engine, context).await;

@@ -28,14 +28,13 @@ pub(crate) struct Arguments {
 /// The key does not open the vault, or the state cannot be opened.
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let source = Source::parse(arguments.key.as_deref())?;
-    let engine = match &context.host {
-        Some(host) => host.engine.clone(),
-        None => {
-            let mut config = ours::config(context)?;
-            // A key file that is lost or wrong must not be in the way.
-            config.vault = Vault::Embedded { key_file: None };
-            Engine::open(config, Arc::new(SystemClock)).await?
-        }
+    let engine = if let Some(host) = &context.host {
+        host.engine.clone()
+    } else {
+        let mut config = ours::config(context)?;
+        // A key file that is lost or wrong must not be in the way.
+        config.vault = Vault::Embedded { key_file: None };
+        Engine::open(config, Arc::new(SystemClock)).await?
     };
     let (what, name) = if arguments.recovery {
         ("recovery identity", "recovery identity")
