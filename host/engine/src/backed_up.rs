@@ -21,7 +21,7 @@ pub(crate) const WAITS_FOR: &str = "a backup that holds the new credential";
 /// What brings that about.
 pub(crate) const WAY_OUT: &str = "keywheel vault backup FILE";
 
-const TAKEN: &str = "backup.taken";
+const TAKEN: &str = "backup-taken";
 
 /// What a backup that is about to be taken will hold at least.
 pub(crate) struct Holds(Vec<(SecretName, VersionId)>);
