@@ -17,6 +17,7 @@ mod error;
 mod given_up;
 mod grants;
 mod hosts;
+mod inputs;
 mod inspect;
 mod interrupted;
 mod journal;

@@ -19,6 +19,7 @@ use keywheel_workflow::{Call, First, Roles, Settings, State};
 use crate::Error;
 use crate::engine::{Engine, Inner};
 use crate::hosts;
+use crate::inputs::secrets_of;
 use crate::journal::lease_keys;
 use crate::perform::{Performer, costs_nothing, identity, kept, verdict};
 use crate::pinned::Pinned;
@@ -53,7 +54,7 @@ impl Engine {
         let not_asked = (!missing.is_empty()).then(|| {
             format!(
                 "nothing was asked of the target: it takes {}, which has no value yet",
-                words(&missing)
+                secrets_of(&missing)
             )
         });
         let of_value = inner.warnings_of_value(rotation).await?;
@@ -213,25 +214,17 @@ impl Inner {
         })
     }
 
-    /// The secrets that the plugin needs beside the rotated one, and that have no value.
-    async fn missing_inputs(&self, rotation: &Rotation) -> Result<Vec<SecretName>, Error> {
-        let mut missing = Vec::new();
-        for secret in rotation.inputs.values() {
-            if self.vault.head(secret).await?.current().is_none() && !missing.contains(secret) {
-                missing.push(secret.clone());
-            }
-        }
-        Ok(missing)
-    }
-
     /// What the host knows by itself that would stop a run.
     async fn own_problems(&self, rotation: &Rotation, state: &State) -> Result<Vec<String>, Error> {
         let mut problems: Vec<String> = self
             .missing_inputs(rotation)
             .await?
             .into_iter()
-            .map(|secret| {
-                format!("secret.not-found: the input {secret} has no value (first `keywheel secret import {secret}`)")
+            .map(|(input, secret)| {
+                format!(
+                    "secret.not-found: input `{input}` of rotation {}, secret {secret}, has no value (first `keywheel secret import {secret}`)",
+                    rotation.name
+                )
             })
             .collect();
         if state.roles.current.is_none() && state.settings.first == First::Adopt {
@@ -381,14 +374,6 @@ pub(crate) fn worded(code: &str, message: &str, hint: Option<&str>) -> String {
         Some(hint) => format!("{code}: {message} ({hint})"),
         None => format!("{code}: {message}"),
     }
-}
-
-fn words(names: &[SecretName]) -> String {
-    names
-        .iter()
-        .map(SecretName::as_str)
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 /// What the plugin saw. That it could not look is one problem more where there are some, and else the only one.

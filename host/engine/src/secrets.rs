@@ -119,7 +119,8 @@ impl Engine {
     /// because it is new (rule P15).
     ///
     /// # Errors
-    /// [`Error::Value`], [`Error::Doubled`], [`Error::AlreadyCurrent`] for a rotated secret that has a current version; [`Error::OpenRun`].
+    /// [`Error::Value`], [`Error::Doubled`], [`Error::AlreadyCurrent`] for a rotated secret that has a current version; [`Error::OpenRun`];
+    /// [`Error::NoInputs`] while an input of its rotation has no value.
     pub async fn import(&self, import: Import, mut order: Order<'_>) -> Result<Imported, Error> {
         check_value(&import.value)?;
         let inner = &self.inner;
@@ -133,6 +134,7 @@ impl Engine {
         }
         let plugin = inner.plugin(&rotation.plugin)?;
         inner.check_settings(rotation, &plugin).await?;
+        inner.check_inputs(rotation).await?;
         order.trigger = Trigger::Adopt;
         let run = RunId::fresh(inner.clock.now());
         let (saved, performer) = inner.begin(run.clone(), rotation, &plugin, &order).await?;

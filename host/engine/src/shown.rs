@@ -10,7 +10,7 @@ use crate::journal::read_state;
 use crate::pinned::Pinned;
 use crate::settings;
 use crate::view::{ParkedView, RunView, StepView, StepWord};
-use crate::words::{way_out, way_out_as_wished, way_out_of_target, way_past};
+use crate::words::{way_out, way_out_as_wished, way_out_of_admin, way_out_of_target, way_past};
 
 impl Inner {
     pub(crate) async fn views(&self, rows: &[Run]) -> Result<Vec<RunView>, Error> {
@@ -33,7 +33,17 @@ impl Inner {
                 self.config.rotation(&row.rotation),
             )
         });
+        let rotation = self.config.rotation(&row.rotation);
+        let parked = view.parked.clone().map(|parked| {
+            let refused = view.trouble.as_ref().filter(|_| parked.cause == Cause::Target);
+            let way_out = refused.and_then(|trouble| way_out_of_admin(&trouble.code, &row.id, rotation));
+            ParkedView {
+                way_out: way_out.unwrap_or(parked.way_out),
+                ..parked
+            }
+        });
         Ok(RunView {
+            parked,
             removed: !state.is_over() && self.config.rotation(&row.rotation).is_none(),
             driven: self.is_driven(&row.id),
             way_past,

@@ -1,7 +1,7 @@
 //! What a person is told of a parked run: the way out of each cause.
 
 use keywheel_config::Rotation;
-use keywheel_model::{RunId, SlotClass};
+use keywheel_model::{RunId, SecretName, SlotClass};
 use keywheel_workflow::{Cause, Choice, Parked, Phase, State, Wish};
 
 /// In what a plugin says of a login: every connection that the account may have is taken. Says nothing of the password.
@@ -163,7 +163,17 @@ pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Optio
             "let the target ask this account for its password (PostgreSQL: `scram-sha-256` in pg_hba.conf; Redis: `ACL SETUSER … resetpass >…`)"
         }
         "account.missing" => "make the account on the target; or is it another server or name that is meant?",
-        "admin.refused" | "28p01" => return Some(admin_refused(rotation)),
+        code if is_admin_refused(code) => return Some(admin_refused(rotation)),
+        "run.input" => {
+            return rotation.map(|rotation| {
+                let inputs: Vec<_> = rotation
+                    .inputs
+                    .iter()
+                    .map(|(name, secret)| of_input(rotation, name, secret))
+                    .collect();
+                inputs.join(", ")
+            });
+        }
         "53300" => {
             "end a session of that role, or raise its CONNECTION LIMIT or the server's max_connections"
         }
@@ -192,23 +202,48 @@ pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Optio
     Some(words.to_owned())
 }
 
+/// The administrator's login was refused. A subject's refusal is a verdict, and none of these codes.
+fn is_admin_refused(code: &str) -> bool {
+    matches!(
+        code.strip_prefix("sql.").unwrap_or(code),
+        "admin.refused" | "28p01"
+    )
+}
+
 /// Servers do not tell a wrong name from a wrong password.
 fn admin_refused(rotation: Option<&Rotation>) -> String {
-    let inputs = rotation.map(|rotation| &rotation.inputs);
-    let secret = inputs.and_then(|inputs| match inputs.len() {
-        1 => inputs.values().next(),
-        _ => inputs
-            .iter()
-            .find(|(name, _)| name.as_str() == "admin")
-            .map(|(_, secret)| secret),
-    });
-    let import = secret.map_or_else(
-        || "`keywheel secret import` it under the name that `inputs` of the rotation has".to_owned(),
-        |secret| format!("`keywheel secret import {secret}`"),
+    let refused = "the target refuses the administrator's name or password: see `admin` in the";
+    let Some(rotation) = rotation else {
+        return format!(
+            "{refused} rotation's configuration; if it is the password, `keywheel secret import` it under the name that `inputs` of the rotation has"
+        );
+    };
+    let inputs = &rotation.inputs;
+    let input = match inputs.len() {
+        1 => inputs.iter().next(),
+        _ => inputs.iter().find(|(name, _)| name.as_str() == "admin"),
+    };
+    let import = input.map_or_else(
+        || "`keywheel secret import` it under the name that `inputs` has".to_owned(),
+        |(name, secret)| of_input(rotation, name, secret),
     );
     format!(
-        "the target refuses the administrator's name or password: see `admin` in the rotation's configuration; if it is the password, {import}"
+        "{refused} configuration of rotation {}; if it is the password, {import}",
+        rotation.name
     )
+}
+
+/// Which secret an input is, and the command that puts it there.
+pub(crate) fn of_input(rotation: &Rotation, input: &str, secret: &SecretName) -> String {
+    format!(
+        "input `{input}` of rotation {} is secret {secret}: `keywheel secret import {secret}`",
+        rotation.name
+    )
+}
+
+/// The way out of a run that is parked because the administrator is refused: the run goes on with another value of the input.
+pub(crate) fn way_out_of_admin(code: &str, run: &RunId, rotation: Option<&Rotation>) -> Option<String> {
+    is_admin_refused(code).then(|| format!("{}, then `keywheel run resume {run}`", admin_refused(rotation)))
 }
 
 fn unsafe_stream(rotation: Option<&Rotation>) -> String {

@@ -55,7 +55,8 @@ impl Plugin for Postgres {
             // have logged in was refused.
             Some("28P01") => match administrator(run, config).and_then(|admin| plan::why_locked(&admin, role)) {
                 Ok(locked) => locked.map_or(Verdict::Rejected, Verdict::Account),
-                Err(problem) if problem.is_missing() => return Err(problem),
+                // An administrator that is not let in either is for a person to mend: asking again would find the same.
+                Err(problem) if problem.is_missing() || problem.is_refusal() => return Err(problem),
                 Err(problem) => Verdict::Unknown(format!("refused, but not known why: {}", problem.message)),
             },
             Some("28000") => Verdict::Account(format!("{role} may not log in, or not from here (pg_hba.conf)")),

@@ -68,6 +68,10 @@ impl Work {
             // Another try would find the same value: the import is given up, so that a corrected one can be made.
             return self.give_import_up();
         }
+        if error.kind == ErrorKind::Unauthenticated && self.state.phase == Phase::Verify {
+            // The administrator who was to say why is refused too. A person has to give another credential, and nothing here waits for the answer.
+            return self.park_over(Cause::Target, error);
+        }
         if error.kind == ErrorKind::Denied && !self.is_of_target(error) {
             // The plugin is not allowed to ask: another try would be denied, too, and says nothing of the credential.
             let is_undeclared = error.code.starts_with("shape.");
