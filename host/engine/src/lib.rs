@@ -66,6 +66,6 @@ pub use runs::{Order, Wish};
 pub use secrets::{Import, Imported};
 pub use setup::{Begun, Setup, SetupDone};
 pub use slots::RewrappedView;
-pub use trail::{AuditQuery, AuditReport, SignedCheckpoint};
+pub use trail::{AuditQuery, AuditReport, SignedCheckpoint, UnknownName};
 pub use trust::examine_trust_file;
 pub use words::{KEY_FILE_IS_GONE, NEEDS_PASSPHRASE, way_past};
