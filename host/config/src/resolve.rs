@@ -34,6 +34,8 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(raw::schema);
 pub struct Draft {
     config: Config,
     problems: Vec<Problem>,
+    /// What is wrong with files of trust sets, by the set.
+    untrusted: Vec<(String, Problem)>,
 }
 
 impl Draft {
@@ -93,6 +95,7 @@ impl Draft {
         let mut draft = Self {
             config,
             problems: resolver.problems,
+            untrusted: Vec::new(),
         };
         draft.problems.extend(check::uniqueness(&draft.config));
         draft
@@ -129,7 +132,7 @@ impl Draft {
                     self.config
                         .document
                         .problem(At::Value(&pointer), "config.trust", message, Some(hint));
-                self.problems.push(problem);
+                self.untrusted.push((name.clone(), problem));
             }
         }
     }
@@ -138,7 +141,9 @@ impl Draft {
     ///
     /// # Errors
     /// Every problem.
-    pub fn finish(self) -> Result<Config, Problems> {
+    pub fn finish(mut self) -> Result<Config, Problems> {
+        self.problems
+            .extend(self.untrusted.into_iter().map(|(_, problem)| problem));
         Problems::result(self.problems)?;
         Ok(self.config)
     }
@@ -153,10 +158,47 @@ impl Draft {
         manifests: &BTreeMap<PluginName, Manifest>,
         grants: &BTreeMap<String, GrantSubject>,
     ) -> Result<Config, Problems> {
+        let missing = against::missing(&self.config, manifests);
+        self.problems
+            .extend(missing.into_iter().map(|(_, problem)| problem));
         self.problems.extend(against::manifests(&self.config, manifests));
         self.problems.extend(against::grants(&self.config, grants));
         self.finish()
     }
+
+    /// The same, where a lost file stops those who need it and nobody else: what is wrong with a plugin's file or a trust set's is kept with the
+    /// rotations that have that plugin or name that set, and stops these alone ([`Config::usable`]).
+    ///
+    /// # Errors
+    /// Every other problem.
+    pub fn check_apart(
+        mut self,
+        manifests: &BTreeMap<PluginName, Manifest>,
+        grants: &BTreeMap<String, GrantSubject>,
+    ) -> Result<Config, Problems> {
+        let mut apart = against::missing(&self.config, manifests);
+        for (set, problem) in std::mem::take(&mut self.untrusted) {
+            let users = self
+                .config
+                .rotations
+                .iter()
+                .filter(|rotation| names_set(rotation, &set));
+            apart.extend(users.map(|rotation| (rotation.name.clone(), problem.clone())));
+        }
+        self.problems.extend(against::manifests(&self.config, manifests));
+        self.problems.extend(against::grants(&self.config, grants));
+        let mut config = self.finish()?;
+        for (rotation, problem) in apart {
+            config.apart.entry(rotation).or_default().push(problem);
+        }
+        Ok(config)
+    }
+}
+
+/// Whether a setting of a rotation may be the name of a trust set: which of them is one, only its plugin knows, and that may be missing, too.
+fn names_set(rotation: &Rotation, set: &str) -> bool {
+    let settings = rotation.config.as_object().into_iter().flatten();
+    settings.into_iter().any(|(_, value)| value.as_str() == Some(set))
 }
 
 /// Whom a grant file is for: what [`Draft::check`] needs to know of it.
@@ -243,6 +285,7 @@ impl Resolver {
             limits,
             rotations: self.rotations(limits.step),
             document,
+            apart: BTreeMap::new(),
         }
     }
 

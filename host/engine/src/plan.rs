@@ -79,9 +79,11 @@ impl Engine {
                 .iter()
                 .map(|found| worded(&found.code, &found.message, found.hint.as_deref())),
         );
+        self.note_plan(&rotation.name, problems.is_empty()).await?;
         let settings = &glance.state.settings;
         let policy = inner.policy().await?;
         let open_run = self.open_run_shown(&rotation.secret).await?;
+        let inherited = glance.state.roles.pending.as_ref().filter(|_| open_run.is_none());
         Ok(PlanView {
             rotation: rotation.name.clone(),
             secret: rotation.secret.clone(),
@@ -91,7 +93,7 @@ impl Engine {
             strategy: settings.strategy,
             target: targets(&settings.principal.target),
             account: accounts(&settings.principal.account),
-            steps: planned_steps(settings, &answer),
+            steps: planned_steps(settings, &answer, inherited),
             hosts: hosts::of_plan(&policy, rotation, plugin.manifest()),
             capabilities: plugin
                 .manifest()
@@ -103,6 +105,7 @@ impl Engine {
             warnings: advice(&answer, open_run.is_some())
                 .chain(ungranted_calls(&policy, rotation, plugin.manifest()))
                 .chain(not_asked)
+                .chain(inherited.map(of_inherited))
                 .chain(of_value)
                 .chain(untried)
                 .chain(unverified)
@@ -402,7 +405,7 @@ fn gap(settings: &Settings, answer: &Plan) -> Option<String> {
 }
 
 /// The steps in the order in which the machine takes them, with the safety when each is over, as a run shows it.
-fn planned_steps(settings: &Settings, answer: &Plan) -> Vec<PlannedStep> {
+fn planned_steps(settings: &Settings, answer: &Plan, inherited: Option<&VersionId>) -> Vec<PlannedStep> {
     use StepName::{Announce, Apply, Create, Plan, Promote, Propagate, Revoke, Test};
     let all = [Plan, Create, Announce, Apply, Test, Promote, Propagate, Revoke];
     let taken = all
@@ -411,7 +414,13 @@ fn planned_steps(settings: &Settings, answer: &Plan) -> Vec<PlannedStep> {
     let said = |step| answer.steps.iter().find(|planned| planned.step == step);
     taken
         .map(|step| {
-            let own = said(step).map_or_else(|| host_words(step, settings), |planned| planned.text.clone());
+            let own = match (step, inherited) {
+                (StepName::Create, Some(version)) => format!("nothing is made: {version} is pending already"),
+                (StepName::Apply, Some(_)) => {
+                    "only if the target refuses it: make the target accept it".to_owned()
+                }
+                _ => said(step).map_or_else(|| host_words(step, settings), |planned| planned.text.clone()),
+            };
             PlannedStep {
                 step,
                 what: own + fate_of_old(step, settings),
@@ -420,6 +429,13 @@ fn planned_steps(settings: &Settings, answer: &Plan) -> Vec<PlannedStep> {
             }
         })
         .collect()
+}
+
+/// A pending version is never passed over: its value may be on the target.
+fn of_inherited(version: &VersionId) -> String {
+    format!(
+        "an earlier run has left {version} pending: this one shows it to the target first, applies it where that refuses it, and makes no new credential"
+    )
 }
 
 fn safety_after(step: StepName, settings: &Settings) -> Safety {

@@ -4,6 +4,9 @@ use keywheel_config::Rotation;
 use keywheel_model::{RunId, SecretName, SlotClass};
 use keywheel_workflow::{Cause, Choice, Parked, Phase, State, Wish};
 
+/// One node of a target accepts a credential, and another refuses it.
+pub(crate) const NODES_DIFFER: &str = "nodes.differ";
+
 /// In what a plugin says of a login: every connection that the account may have is taken. Says nothing of the password.
 const NO_CONNECTION_LEFT: &str = "SQLSTATE 53300";
 
@@ -174,6 +177,10 @@ pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Optio
                 inputs.join(", ")
             });
         }
+        NODES_DIFFER => {
+            "one node has the credential, another was set back or changed by hand: `keywheel run resume RUN --apply-current`, of a run that is parked \
+             or waits for consumers, puts the vault's current value on each; else set it on that node by hand"
+        }
         "53300" => {
             "end a session of that role, or raise its CONNECTION LIMIT or the server's max_connections"
         }
@@ -241,9 +248,25 @@ pub(crate) fn of_input(rotation: &Rotation, input: &str, secret: &SecretName) ->
     )
 }
 
-/// The way out of a run that is parked because the administrator is refused: the run goes on with another value of the input.
-pub(crate) fn way_out_of_admin(code: &str, run: &RunId, rotation: Option<&Rotation>) -> Option<String> {
-    is_admin_refused(code).then(|| format!("{}, then `keywheel run resume {run}`", admin_refused(rotation)))
+/// The way out of a run that is parked over a failure which says more than that something is wrong with its target.
+pub(crate) fn way_out_of_code(
+    code: &str,
+    state: &State,
+    run: &RunId,
+    rotation: Option<&Rotation>,
+) -> Option<String> {
+    if is_admin_refused(code) {
+        return Some(format!(
+            "{}, then `keywheel run resume {run}`",
+            admin_refused(rotation)
+        ));
+    }
+    (code == NODES_DIFFER && state.takes(Choice::ApplyCurrent)).then(|| {
+        format!(
+            "one node was set back, or changed by hand: `keywheel run resume {run} --apply-current` puts the vault's current value on each of them; \
+             once they agree again, `keywheel run resume {run}`"
+        )
+    })
 }
 
 fn unsafe_stream(rotation: Option<&Rotation>) -> String {

@@ -54,6 +54,17 @@ fn a_secret_goes_back_to_a_value_that_the_target_does_not_take_any_more() {
     assert!(accepts(&old) && !accepts(&new));
     let stages: Vec<String> = host.versions("app/db").into_iter().map(|known| known.1).collect();
     assert_eq!(stages, ["current", "revoked", "revoked"]);
+    // The stage of each is that of its name: the value of the first one is current again.
+    let history = host.json(&["secret", "history", "app/db"]);
+    let newest = &history[0]["version"];
+    assert_eq!(
+        history[2]["same-value"],
+        json!([{"version": newest, "stage": "current"}])
+    );
+    assert_eq!(history[1]["same-value"], json!([]), "{history:#}");
+    let shown = host.run(&["secret", "history", "app/db"], "").ends(0);
+    let words = format!("same value as {} (current)", newest.as_str().unwrap());
+    assert!(shown.stdout.contains(&words), "{shown:?}");
     let _ = host.run(&["target", "test", "app-db"], "").ends(0);
     let rows = host.json(&["audit", "search", "--action", "secret.rollback"]);
     assert_eq!(rows[0]["details"]["reason"], "app cannot read it", "{rows:#}");

@@ -173,3 +173,31 @@ fn an_import_whose_administrator_is_refused_is_tried_once_and_names_the_input() 
     let _ = host.import("app/db", &subject.old).ends(0);
     assert!(subject.takes(&subject.old));
 }
+
+/// What an adoption found is told until a plan finds it no more, and again where it is back.
+#[test]
+fn what_would_stop_a_rotation_is_in_the_status_until_it_is_mended() {
+    let subject = Subject::new("adopt_mended");
+    let host = &subject.host;
+    host.add_plugin("postgres", &[server().port()]);
+    let _ = host.import("admin/db", server().admin_password()).ends(0);
+    server().sql("ALTER ROLE adopt_mended SUPERUSER").unwrap();
+    let _ = host.import("app/db", &subject.old).ends(0);
+    let told = "adopted; it cannot be rotated yet: postgres.superuser: ";
+    has(
+        &host.run(&["status"], "").ends(10),
+        &[told, "a `keywheel plan app-db` that finds nothing ends this"],
+    );
+    let _ = host.run(&["plan", "app-db"], "").ends(24);
+    has(&host.run(&["status"], "").ends(10), &[told]);
+
+    server().sql("ALTER ROLE adopt_mended NOSUPERUSER").unwrap();
+    let _ = host.run(&["plan", "app-db"], "").ends(10);
+    let status = host.run(&["status"], "").ends(0);
+    assert!(!status.stdout.contains("cannot be rotated"), "{status:?}");
+
+    server().sql("ALTER ROLE adopt_mended SUPERUSER").unwrap();
+    let _ = host.run(&["plan", "app-db"], "").ends(24);
+    has(&host.run(&["status"], "").ends(10), &[told]);
+    server().sql("ALTER ROLE adopt_mended NOSUPERUSER").unwrap();
+}
