@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::config::{Config, Gap, ProofChoice, Rotation};
 use crate::document::{At, join, quoted};
+use crate::draft::GrantSubject;
 use crate::problem::Problem;
-use crate::resolve::GrantSubject;
 use crate::structure::{self, Owner, nearest};
 
 /// The `format` of a setting that names a trust set of the host's configuration.

@@ -203,7 +203,7 @@ pub enum Error {
         /// Each input without a value, and its secret.
         inputs: Vec<(String, SecretName)>,
         /// What puts each there.
-        ways: Vec<String>,
+        way_out: String,
     },
     /// A value that is no value for a secret.
     #[error("the value cannot be imported: {what}")]
@@ -391,10 +391,7 @@ impl Error {
             Self::Over { run, .. } => {
                 format!("nothing is left to do: `keywheel run show {run}` has what became of it; `keywheel rotate` begins another")
             }
-            Self::NoInputs { secret, ways, .. } => format!(
-                "nothing was stored; {}; then import {secret} again",
-                ways.join("; ")
-            ),
+            Self::NoInputs { way_out, .. } => way_out.clone(),
             Self::Value { .. } => {
                 "give the value itself, as the target takes it: 1 byte to 64 KiB, without a NUL".to_owned()
             }

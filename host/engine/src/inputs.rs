@@ -17,7 +17,7 @@ impl Inner {
         let mut missing: Vec<(String, SecretName)> = Vec::new();
         for (input, secret) in &rotation.inputs {
             if self.vault.head(secret).await?.current().is_none() {
-                missing.push((input.to_string(), secret.clone()));
+                missing.push((input.clone(), secret.clone()));
             }
         }
         Ok(missing)
@@ -33,10 +33,15 @@ impl Inner {
             return Ok(());
         }
         let words = |(input, secret): &(String, SecretName)| of_input(rotation, input, secret);
+        let ways: Vec<_> = missing.iter().map(words).collect();
         Err(Error::NoInputs {
             secret: rotation.secret.clone(),
             rotation: rotation.name.clone(),
-            ways: missing.iter().map(words).collect(),
+            way_out: format!(
+                "nothing was stored; {}; then import {} again",
+                ways.join("; "),
+                rotation.secret
+            ),
             inputs: missing,
         })
     }

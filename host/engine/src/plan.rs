@@ -67,12 +67,7 @@ impl Engine {
                 in_use.hint().as_deref(),
             ));
         }
-        let answer = answer.unwrap_or_else(|| Plan {
-            steps: Vec::new(),
-            problems: Vec::new(),
-            warnings: Vec::new(),
-            gap: None,
-        });
+        let answer = answer.unwrap_or_else(nothing_seen);
         problems.extend(
             answer
                 .problems
@@ -376,6 +371,15 @@ pub(crate) fn worded(code: &str, message: &str, hint: Option<&str>) -> String {
         Some(hint) if message.contains('\n') => format!("{code}: {message}\n({hint})"),
         Some(hint) => format!("{code}: {message} ({hint})"),
         None => format!("{code}: {message}"),
+    }
+}
+
+fn nothing_seen() -> Plan {
+    Plan {
+        steps: Vec::new(),
+        problems: Vec::new(),
+        warnings: Vec::new(),
+        gap: None,
     }
 }
 

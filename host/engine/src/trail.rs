@@ -163,7 +163,7 @@ impl Engine {
         ];
         let unknown = asked.into_iter().filter_map(|(kind, name, known)| {
             let name =
-                name.filter(|name| !known.contains(name) && !(kind == "secret" && resources.contains(name)))?;
+                name.filter(|name| !(known.contains(name) || kind == "secret" && resources.contains(name)))?;
             // Nobody mistypes one run's id for another's.
             let known = if kind == "run" {
                 Vec::new()

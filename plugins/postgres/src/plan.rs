@@ -7,7 +7,7 @@ use keywheel_sdk::{Error, Plan, Run, Version};
 
 const SERVER: &str = "SELECT current_setting('server_version_num')::bigint AS version, pg_is_in_recovery() AS standby, \
     r.rolsuper AS super, r.rolcreaterole AS createrole FROM pg_roles r WHERE r.rolname = current_user";
-const PASSWORD: &str = "SELECT rolpassword IS NOT NULL AS has_one FROM pg_authid WHERE rolname = ";
+const BARE: &str = "SELECT rolpassword IS NULL AS bare FROM pg_authid WHERE rolname = ";
 const ROLE: &str = "SELECT r.rolsuper AS super, r.rolcanlogin AS login, coalesce(r.rolvaliduntil < now(), false) AS expired, \
     coalesce(nullif(r.rolvaliduntil, 'infinity')::text, '') AS until, \
     pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS administered, \
@@ -34,9 +34,7 @@ pub(crate) fn why_locked(admin: &Session, name: &str) -> Result<Option<String>, 
 
 pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, Error> {
     let mut plan = Plan::default();
-    let current = config.accounts().name_if_any(run, Version::Current)?;
-    let stranger = config.accounts().stranger(run)?;
-    describe(&mut plan, config, current);
+    describe(&mut plan, config, config.accounts().name_if_any(run, Version::Current)?);
     let server = admin.query(&[Piece::Text(SERVER)])?;
     if server.flag("standby") {
         plan.problem("postgres.standby", "the server is a read-only standby", "point `host` at the primary");
@@ -49,9 +47,9 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
         let role = role(admin, name)?;
         examine(&mut plan, config, &server, name, &role);
         groups.push(role.text("groups").to_owned());
-        if stranger == Some(name) {
-            let has_one = has_password(admin, &server, name)?;
-            plan.replaces(["postgres.replaces", "postgres.in-use"], name, has_one, role.number("sessions"));
+        if config.accounts().stranger(run)? == Some(name) {
+            let bare = server.flag("super") && admin.query(&[Piece::Text(BARE), Piece::Param(name)])?.flag("bare");
+            plan.replaces(["postgres.replaces", "postgres.in-use"], name, bare, role.number("sessions"));
         }
         // Asked each time: pg_hba.conf may have changed since the last login, and after `apply` it would be too late.
         if Session::open(connector(config, name)).is_ok() {
@@ -64,15 +62,6 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
         plan.warning("postgres.membership", message, "make both members of the same ones");
     }
     Ok(plan)
-}
-
-/// Whether a role has a password: only a superuser sees that.
-fn has_password(admin: &Session, server: &Table, name: &str) -> Result<Option<bool>, Error> {
-    if !server.flag("super") {
-        return Ok(None);
-    }
-    let found = admin.query(&[Piece::Text(PASSWORD), Piece::Param(name)])?;
-    Ok(Some(found.flag("has_one")))
 }
 
 fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &Table) {

@@ -48,13 +48,13 @@ impl Plan {
     }
 
     /// Says what becomes of an account whose password the vault never had ([`crate::Accounts::stranger`]): a warning, and a problem while
-    /// somebody uses the account. `codes`: of the warning and of the problem; `has_one`: whether it has a password, where the administrator sees that.
-    pub fn replaces(&mut self, codes: [&'static str; 2], name: &str, has_one: Option<bool>, sessions: i64) {
+    /// somebody uses the account. `codes`: of the warning and of the problem; `bare`: the account is known to have no password that could be lost.
+    pub fn replaces(&mut self, codes: [&'static str; 2], name: &str, bare: bool, sessions: i64) {
         let hint = "name an account that nobody uses yet";
-        let what = if has_one.is_none() { "whatever password" } else { "the password that" };
-        if has_one != Some(false) {
-            let message =
-                format!("{what} {name} has now is not in the vault: it is replaced, and a rollback clears it");
+        if !bare {
+            let message = format!(
+                "whatever password {name} has now is not in the vault: it is replaced, and a rollback clears it"
+            );
             self.warning(codes[0], message, hint);
         }
         if sessions > 0 {
