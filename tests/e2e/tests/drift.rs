@@ -7,20 +7,13 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
-use keywheel_e2e::{Host, Output, postgres_role, redis_user};
+use keywheel_e2e::{Host, Output, postgres_role, redis_user, role_adopted};
 use keywheel_kit::{Postgres, PostgresOptions, Redis, RedisOptions, random_password};
 use serde_json::Value;
 
 /// A role that was rotated once: the password of before, and the one that is current.
 fn scene() -> (Postgres, Host, String, String) {
-    let server = Postgres::start(PostgresOptions::default()).unwrap();
-    let old = random_password();
-    set(&server, "CREATE", &old);
-    let host = Host::init();
-    host.configure(&postgres_role(&server, "1s"));
-    host.add_plugin("postgres", &[server.port()]);
-    let _ = host.import("admin/db", server.admin_password()).ends(0);
-    let _ = host.import("app/db", &old).ends(0);
+    let (server, host, old) = role_adopted();
     let _ = host.run(&["rotate", "app-db", "--wait", "end"], "").ends(0);
     let current = host.read("app/db", None);
     (server, host, old, current)

@@ -9,22 +9,13 @@
 
 use std::fs;
 
-use keywheel_e2e::{Host, postgres_pair, postgres_role};
+use keywheel_e2e::{Host, postgres_pair, role_adopted};
 use keywheel_kit::{Postgres, PostgresOptions, random_password};
 use serde_json::json;
 
 /// A role that was rotated once: its first version, and that one's password.
 fn rotated() -> (Postgres, Host, String, String) {
-    let server = Postgres::start(PostgresOptions::default()).unwrap();
-    let old = random_password();
-    server
-        .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
-        .unwrap();
-    let host = Host::init();
-    host.configure(&postgres_role(&server, "1s"));
-    host.add_plugin("postgres", &[server.port()]);
-    let _ = host.import("admin/db", server.admin_password()).ends(0);
-    let _ = host.import("app/db", &old).ends(0);
+    let (server, host, old) = role_adopted();
     let first = host.versions("app/db")[0].0.clone();
     let _ = host.run(&["rotate", "app-db", "--wait", "end"], "").ends(0);
     (server, host, first, old)

@@ -8,9 +8,8 @@
 )]
 
 use std::fs;
-use std::time::{Duration, Instant};
 
-use keywheel_e2e::{Host, Output, postgres_role};
+use keywheel_e2e::{Host, Output, postgres_role, until};
 use keywheel_kit::{Authority, Postgres, PostgresOptions, random_password};
 use rusqlite::Connection;
 use serde_json::Value;
@@ -380,11 +379,7 @@ fn a_run_whose_time_has_come_is_told_as_due() {
         (&shown()["state"], &shown()["due"]),
         (&"waiting".into(), &false.into())
     );
-    let begun = Instant::now();
-    while shown()["due"] == false {
-        assert!(begun.elapsed() < Duration::from_mins(1), "{:#}", shown());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    until("its time", || shown()["due"] == true);
     for (command, words) in [
         (&["run", "list"][..], "due: `run resume`"),
         (&["run", "show", "app-db"], "its wait for consumers"),
