@@ -345,13 +345,13 @@ impl runs::HostRun for HostState {
             return Err(Error::answer(ErrorKind::NotFound, "run.input", message));
         }
         let input = self
-            .use_secret(&SecretRole::Input(name.clone()), &Wanted::Input(name))
+            .use_secret(&SecretRole::Input(name.clone()), &Wanted::Input(name.clone()))
             .await?;
         let handle = input.ok_or_else(|| {
             Error::answer(
                 ErrorKind::NotFound,
                 "run.input",
-                "the input's secret has no current version",
+                format!("the secret of input `{name}` has no current version"),
             )
         })?;
         self.hand_out(handle)

@@ -14,6 +14,14 @@ pub(crate) fn show(at: Timestamp) -> String {
     )
 }
 
+/// The same to the millisecond and in one word, to be read again.
+pub(crate) fn exact(at: Timestamp) -> String {
+    let instant = i64::try_from(at.as_unix_ms())
+        .ok()
+        .and_then(|ms| Instant::from_millisecond(ms).ok());
+    instant.map_or_else(|| "out of range".to_owned(), |instant| instant.to_string())
+}
+
 /// `2026-11-25 01:58:50Z`, or a dash.
 pub(crate) fn show_or_dash(at: Option<Timestamp>) -> String {
     at.map_or_else(|| "-".to_owned(), show)

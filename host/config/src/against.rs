@@ -9,14 +9,14 @@ use serde_json::Value;
 
 use crate::config::{Config, Gap, ProofChoice, Rotation};
 use crate::document::{At, join, quoted};
+use crate::draft::GrantSubject;
 use crate::problem::Problem;
-use crate::resolve::GrantSubject;
 use crate::structure::{self, Owner, nearest};
 
 /// The `format` of a setting that names a trust set of the host's configuration.
 const TRUST_SET: &str = "trust-set";
 
-/// Everything that the manifests object to.
+/// Everything that the manifests object to, but for those that are not there: see [`missing`].
 pub(crate) fn manifests(config: &Config, manifests: &BTreeMap<PluginName, Manifest>) -> Vec<Problem> {
     let mut checker = Checker {
         config,
@@ -26,7 +26,6 @@ pub(crate) fn manifests(config: &Config, manifests: &BTreeMap<PluginName, Manife
     let mut principals = BTreeMap::new();
     for rotation in &config.rotations {
         let Some(manifest) = manifests.get(&rotation.plugin) else {
-            checker.unknown_plugin(rotation, manifests);
             continue;
         };
         let validator = validators
@@ -40,6 +39,35 @@ pub(crate) fn manifests(config: &Config, manifests: &BTreeMap<PluginName, Manife
         }
     }
     checker.problems
+}
+
+/// Rotations whose plugin has no manifest here, and what to say of each.
+pub(crate) fn missing(
+    config: &Config,
+    manifests: &BTreeMap<PluginName, Manifest>,
+) -> Vec<(RotationName, Problem)> {
+    let is_missing = |rotation: &&Rotation| !manifests.contains_key(&rotation.plugin);
+    let rotations = config.rotations.iter().filter(is_missing);
+    rotations
+        .map(|rotation| (rotation.name.clone(), unknown_plugin(config, rotation, manifests)))
+        .collect()
+}
+
+fn unknown_plugin(
+    config: &Config,
+    rotation: &Rotation,
+    manifests: &BTreeMap<PluginName, Manifest>,
+) -> Problem {
+    let names: Vec<&str> = manifests.keys().map(PluginName::as_str).collect();
+    let hint = match nearest(rotation.plugin.as_str(), &names) {
+        Some(name) => format!("did you mean \"{name}\"?"),
+        None => format!("put its `.wasm` file into \"{}\"", config.plugins.dir.display()),
+    };
+    let message = format!("there is no plugin `{}`", rotation.plugin);
+    let pointer = format!("/rotation/{}/plugin", rotation.index);
+    config
+        .document
+        .problem(At::Value(&pointer), "config.unknown-plugin", message, Some(hint))
 }
 
 /// A grant that a rotation names is there, and is for it.
@@ -93,19 +121,6 @@ impl Checker<'_> {
                 .document
                 .problem(At::Value(&pointer), code, message, hint),
         );
-    }
-
-    fn unknown_plugin(&mut self, rotation: &Rotation, manifests: &BTreeMap<PluginName, Manifest>) {
-        let names: Vec<&str> = manifests.keys().map(PluginName::as_str).collect();
-        let hint = match nearest(rotation.plugin.as_str(), &names) {
-            Some(name) => format!("did you mean \"{name}\"?"),
-            None => format!(
-                "put its `.wasm` file into \"{}\"",
-                self.config.plugins.dir.display()
-            ),
-        };
-        let message = format!("there is no plugin `{}`", rotation.plugin);
-        self.report(rotation, "/plugin", "config.unknown-plugin", message, Some(hint));
     }
 
     fn inputs(&mut self, rotation: &Rotation, manifest: &Manifest) {

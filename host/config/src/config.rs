@@ -6,7 +6,7 @@ use std::time::Duration;
 use keywheel_model::{PluginName, RotationName, SecretName};
 
 use crate::document::{At, Document};
-use crate::problem::{Place, Problems};
+use crate::problem::{Place, Problem, Problems};
 
 /// The typed configuration. Every path is absolute or relative to the folder of the configuration file, already joined.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Config {
     /// The rotations, in the order of the file; names are unique, and so are secrets.
     pub rotations: Vec<Rotation>,
     pub(crate) document: Arc<Document>,
+    /// What stops single rotations: see [`crate::Draft::check_apart`].
+    pub(crate) apart: BTreeMap<RotationName, Vec<Problem>>,
 }
 
 impl Config {
@@ -64,6 +66,14 @@ impl Config {
     /// What was found, if anything was.
     pub fn objections(&self, rotation: &Rotation, found: Vec<(String, String)>) -> Result<(), Problems> {
         self.all_objections(found.into_iter().map(|found| (rotation, found)))
+    }
+
+    /// That nothing which was kept apart stops this rotation: a plugin or a trust set that is lost.
+    ///
+    /// # Errors
+    /// What stops it.
+    pub fn usable(&self, rotation: &RotationName) -> Result<(), Problems> {
+        Problems::result(self.apart.get(rotation).cloned().unwrap_or_default())
     }
 
     /// The same for several rotations at once.

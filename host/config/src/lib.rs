@@ -7,6 +7,7 @@ mod against;
 mod check;
 mod config;
 mod document;
+mod draft;
 mod effective;
 mod format;
 mod leak;
@@ -20,9 +21,10 @@ pub use config::{
     Config, Consumer, Deadlines, FirstRun, Gap, Limits, Plugins, ProbeBudget, ProofChoice, Rotation,
     TrustSet, Upgrades, Vault,
 };
+pub use draft::GrantSubject;
 pub use effective::{Entry, Origin};
 pub use problem::{Place, Problem, Problems};
 pub use raw::schema;
-pub use resolve::{Draft, GrantSubject, load, parse};
+pub use resolve::{Draft, load, parse};
 pub use structure::nearest;
 pub use units::{UnitError, parse_duration, parse_size, show_duration, show_size};

@@ -7,8 +7,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jsonschema::Validator;
-use keywheel_manifest::Manifest;
-use keywheel_model::{PluginName, RotationName, SecretName};
+use keywheel_model::SecretName;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -21,7 +20,7 @@ use crate::format::FORMATS;
 use crate::problem::{Problem, Problems};
 use crate::structure::{self, Owner};
 use crate::units::{parse_duration, parse_size, show_duration, show_size};
-use crate::{against, check, raw};
+use crate::{check, raw};
 
 /// A larger file is not read.
 const FILE_BYTES_MAX: u64 = 8 << 20;
@@ -32,8 +31,10 @@ static SCHEMA: LazyLock<Value> = LazyLock::new(raw::schema);
 /// caller finds the manifests in the folder that [`Draft::plugins`] names, so that all problems come at once.
 #[derive(Debug)]
 pub struct Draft {
-    config: Config,
-    problems: Vec<Problem>,
+    pub(crate) config: Config,
+    pub(crate) problems: Vec<Problem>,
+    /// What is wrong with files of trust sets, by the set.
+    pub(crate) untrusted: Vec<(String, Problem)>,
 }
 
 impl Draft {
@@ -93,6 +94,7 @@ impl Draft {
         let mut draft = Self {
             config,
             problems: resolver.problems,
+            untrusted: Vec::new(),
         };
         draft.problems.extend(check::uniqueness(&draft.config));
         draft
@@ -119,58 +121,6 @@ impl Draft {
         let trusted = self.config.trust.values().flat_map(|set| &set.pem);
         named.into_iter().chain(trusted).map(PathBuf::as_path).collect()
     }
-
-    /// Looks at each file of the trust sets by `examine`, which says what is wrong with one and the way out: a fragment that goes on
-    /// from the file's name, and a hint. What it finds comes with the other problems.
-    pub fn examine_trust(&mut self, examine: impl Fn(&Path) -> Result<(), (String, String)>) {
-        for (name, set) in &self.config.trust {
-            for (at, path) in set.pem.iter().enumerate() {
-                let Err((what, hint)) = examine(path) else {
-                    continue;
-                };
-                let pointer = format!("{}/pem/{at}", join("/trust", name));
-                let message = format!("\"{}\" {what}", path.display());
-                let problem =
-                    self.config
-                        .document
-                        .problem(At::Value(&pointer), "config.trust", message, Some(hint));
-                self.problems.push(problem);
-            }
-        }
-    }
-
-    /// The configuration, if nothing is wrong with it by itself. Plugins are not asked: see [`Draft::check`].
-    ///
-    /// # Errors
-    /// Every problem.
-    pub fn finish(self) -> Result<Config, Problems> {
-        Problems::result(self.problems)?;
-        Ok(self.config)
-    }
-
-    /// The configuration, if nothing is wrong with it by itself, nor against the plugins' manifests, nor against the
-    /// grants. `grants` are the grant files by their stem.
-    ///
-    /// # Errors
-    /// Every problem of all kinds.
-    pub fn check(
-        mut self,
-        manifests: &BTreeMap<PluginName, Manifest>,
-        grants: &BTreeMap<String, GrantSubject>,
-    ) -> Result<Config, Problems> {
-        self.problems.extend(against::manifests(&self.config, manifests));
-        self.problems.extend(against::grants(&self.config, grants));
-        self.finish()
-    }
-}
-
-/// Whom a grant file is for: what [`Draft::check`] needs to know of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GrantSubject {
-    /// The plugin.
-    pub plugin: PluginName,
-    /// The rotation, if it is for one alone.
-    pub rotation: Option<RotationName>,
 }
 
 /// Reads and checks a file by itself: [`Draft::open`], then [`Draft::finish`].
@@ -253,6 +203,7 @@ impl Resolver {
             limits,
             rotations: self.rotations(limits.step),
             document,
+            apart: BTreeMap::new(),
         }
     }
 

@@ -1,17 +1,20 @@
 //! The drift check: does the target still accept what the vault calls current? It is a run like any other, which begins with that login and goes on
 //! only where the answer is no: what is kept is tried, and current put on again where an older one, or none, is accepted (rules P10, P11).
 
-use keywheel_model::{RotationName, SecretName, StepName, Trigger, Verdict};
+use keywheel_model::{RotationName, SecretName, StepName, Timestamp, Trigger, Verdict};
 use keywheel_vault::Vault as _;
 use keywheel_workflow::{Cause, Event, RunWord};
 use serde::Serialize;
 
-use crate::driver::Left;
+use crate::driver::{Left, Stop};
 use crate::engine::Engine;
 use crate::secrets::verdict_words;
 use crate::view::{RunView, StepWord};
-use crate::words::way_past;
+use crate::words::{NODES_DIFFER, way_past};
 use crate::{Error, Order, Wait, Wish};
+
+/// What is said of a check that a person has stopped before its first answer.
+const STOPPED: &str = "it was stopped before the target had answered";
 
 /// How long a look at current within the wait for consumers may pause between its tries.
 const LOOK: std::time::Duration = std::time::Duration::from_mins(1);
@@ -56,6 +59,8 @@ pub struct DriftView {
     pub code: Option<String>,
     /// What to do.
     pub way_out: Option<String>,
+    /// Before this time another try would end in the same way: the budget of failed logins is used up until then, or the run pauses.
+    pub not_before: Option<Timestamp>,
     /// The run.
     pub run: Option<Box<RunView>>,
 }
@@ -77,6 +82,7 @@ impl Engine {
             detail,
             code: None,
             way_out: None,
+            not_before: None,
             run: None,
         };
         if let Some(run) = self.open_run_of(&rotation.secret).await? {
@@ -127,7 +133,9 @@ impl Engine {
             trigger: Trigger::Drift,
             ..order
         };
-        let (stop, observer, reason) = (order.stop.clone(), order.observer, order.reason.clone());
+        let (observer, reason) = (order.observer, order.reason.clone());
+        // Also where a person has stopped the check: what gives the run up asks nothing of the target.
+        let (_stopper, stop) = Stop::pair();
         let (saved, performer) = inner.begin(run, rotation, &plugin, &order).await?;
         let (run, left) = inner.drive(saved, performer, vec![Event::Start], order).await?;
         let again = Order {
@@ -153,8 +161,11 @@ impl Engine {
         };
         let (after, _) = self.go_on(&before.run, Wish::Resume, order).await?;
         let more = |step| tries(&after, step) > tries(&before, step);
+        let mends = more(StepName::Apply) || more(StepName::Promote);
         let found = match (&after.parked, &after.trouble) {
             (Some(_), _) => Found::Parked,
+            // It has found that current is refused: what is missing is the end of that, and not the answer.
+            (None, Some(_)) if mends => Found::Waiting,
             (None, Some(_)) => Found::NotAsked,
             (None, None) if after.proof_is_old && after.finished_at.is_none() => Found::NotAsked,
             (None, None) if more(StepName::Promote) => Found::RolledForward,
@@ -174,9 +185,21 @@ impl Engine {
             .as_deref()
             .zip(words.as_deref())
             .and_then(|(code, words)| way_past(code, words, rotation));
+        let not_before = after.waits_until.filter(|_| after.trouble.is_some());
+        let resume = format!("keywheel run resume {}", after.rotation);
         let view = of_run(after);
+        if found == Found::Waiting {
+            return Ok(DriftView {
+                found,
+                detail: words.unwrap_or(view.detail),
+                way_out: Some(resume),
+                not_before,
+                ..view
+            });
+        }
         Ok(DriftView {
             found,
+            not_before,
             detail: words.unwrap_or(view.detail),
             way_out: past
                 .or(view.way_out)
@@ -188,14 +211,16 @@ impl Engine {
 
     /// What a run has found. One that could not even ask is given up: it would be in the way of the next rotation, and has nothing to tell but that.
     async fn told(&self, run: RunView, left: Left, order: Order<'_>) -> Result<DriftView, Error> {
-        if left == Left::Ended || left == Left::Stopped || !self.has_found_nothing(&run).await? {
+        if left == Left::Ended || !self.has_found_nothing(&run).await? {
             return Ok(of_run(run));
         }
         let (code, message) = match (&run.trouble, &run.parked) {
             (Some(trouble), _) => (Some(trouble.code.clone()), trouble.message.clone()),
             (None, Some(parked)) => (last_code(&run), parked.detail.clone()),
+            (None, None) if left == Left::Stopped => (None, STOPPED.to_owned()),
             (None, None) => return Ok(of_run(run)),
         };
+        let is_over_budget = code.as_deref() == Some("run.budget");
         let (ended, _) = self.go_on(&run.run, Wish::Cancel, order).await?;
         if ended.finished_at.is_none() {
             return Ok(of_run(ended));
@@ -208,6 +233,7 @@ impl Engine {
             code,
             detail: message,
             found: Found::NotAsked,
+            not_before: run.waits_until.filter(|_| is_over_budget),
             ..of_run(ended)
         })
     }
@@ -223,7 +249,11 @@ impl Engine {
         };
         let only_asked = run.steps.iter().all(|step| step.step == StepName::Test);
         let (_, saved) = self.inner.journal.load(&run.run).await?;
-        Ok(says_nothing && only_asked && !saved.state.check.current_refused)
+        let differ = run
+            .trouble
+            .as_ref()
+            .is_some_and(|trouble| trouble.code == NODES_DIFFER);
+        Ok(says_nothing && !differ && only_asked && !saved.state.check.current_refused)
     }
 }
 
@@ -264,6 +294,7 @@ fn of_run(run: RunView) -> DriftView {
         (trouble.unwrap_or_else(|| run.detail.clone()), waits)
     };
     DriftView {
+        not_before: run.waits_until.filter(|_| found == Found::Waiting),
         rotation: run.rotation.clone(),
         secret: run.secret.clone(),
         found,

@@ -200,10 +200,13 @@ impl Inner {
         Arc::clone(&self.registry.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// A rotation of which something may be started.
     pub(crate) fn rotation(&self, name: &RotationName) -> Result<&Rotation, Error> {
-        self.config.rotation(name).ok_or_else(|| Error::NoRotation {
+        let rotation = self.config.rotation(name).ok_or_else(|| Error::NoRotation {
             rotation: name.clone(),
-        })
+        })?;
+        self.config.usable(name)?;
+        Ok(rotation)
     }
 
     pub(crate) fn plugin(&self, name: &PluginName) -> Result<Arc<Plugin>, Error> {

@@ -199,6 +199,18 @@ pub enum Error {
         /// The way past it, where that is known.
         way_past: Option<String>,
     },
+    /// A secret is to be adopted, and an input of its rotation has no value.
+    #[error("secret {secret} cannot be adopted yet: {} of rotation {rotation} {} no value", named_inputs(inputs), if inputs.len() == 1 { "has" } else { "have" })]
+    NoInputs {
+        /// The secret that was to be imported.
+        secret: SecretName,
+        /// Its rotation.
+        rotation: RotationName,
+        /// Each input without a value, and its secret.
+        inputs: Vec<(String, SecretName)>,
+        /// What puts each there.
+        way_out: String,
+    },
     /// A value that is no value for a secret.
     #[error("the value cannot be imported: {what}")]
     Value {
@@ -325,6 +337,7 @@ impl Error {
             Self::Mode { .. } => "rotation.mode",
             Self::Refused { .. } | Self::NotBack { .. } => "plan.refused",
             Self::Plan { .. } => "plan.failed",
+            Self::NoInputs { .. } => "rotation.input-missing",
             Self::Value { .. } | Self::Doubled { .. } => "secret.value",
             Self::AlreadyCurrent { .. } => "secret.already-current",
             Self::State { .. } => "run.state",
@@ -386,6 +399,7 @@ impl Error {
             Self::Over { run, .. } => {
                 format!("nothing is left to do: `keywheel run show {run}` has what became of it; `keywheel rotate` begins another")
             }
+            Self::NoInputs { way_out, .. } => way_out.clone(),
             Self::Value { .. } => {
                 "give the value itself, as the target takes it: 1 byte to 64 KiB, without a NUL".to_owned()
             }
@@ -421,6 +435,14 @@ impl Error {
             _ => return None,
         })
     }
+}
+
+fn named_inputs(inputs: &[(String, SecretName)]) -> String {
+    let words: Vec<_> = inputs
+        .iter()
+        .map(|(input, secret)| format!("input `{input}` (secret {secret})"))
+        .collect();
+    words.join(" and ")
 }
 
 fn removed_words(runs: &[RunView]) -> String {

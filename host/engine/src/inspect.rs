@@ -1,7 +1,7 @@
 //! What needs attention, and what is wrong with the host.
 
 use keywheel_config::Rotation;
-use keywheel_model::{Epoch, Stage, Trigger, VersionId};
+use keywheel_model::{Epoch, PluginName, RotationName, RunId, Stage, Trigger, VersionId};
 use keywheel_plugin::shown;
 use keywheel_vault::{Head, Vault as _};
 use keywheel_workflow::RunWord;
@@ -42,21 +42,7 @@ impl Engine {
             list.push(attention("backup", &what, backed_up::WAY_OUT));
         }
         self.attention_of_trust(&mut list);
-        for plugin in self.plugins() {
-            if matches!(plugin.status, "held" | "refused" | "missing" | "new") {
-                let subject = format!(
-                    "plugin {}",
-                    plugin
-                        .name
-                        .map_or_else(|| shown(&plugin.file), |name| name.to_string())
-                );
-                let what = match plugin.status {
-                    "refused" => "its file is refused",
-                    word => word,
-                };
-                list.push(attention(&subject, what, &plugin.detail));
-            }
-        }
+        self.attention_of_plugins(&mut list);
         self.attention_of_ends(&mut list).await?;
         if !self.inner.vault.is_sealed() {
             self.attention_of_secrets(&mut list).await?;
@@ -97,12 +83,31 @@ impl Engine {
                     &format!("its last run {run_id} was {detail}"),
                     &way_out,
                 ));
-            } else if run.state == RunWord::Succeeded && detail.starts_with(UNROTATABLE) {
-                let way_out = format!("mend that, then `keywheel plan {}`", rotation.name);
+            } else if is_unrotatable(&run) && !self.inner.is_mended(run_id).await? {
+                let way_out = format!(
+                    "mend that; a `keywheel plan {}` that finds nothing ends this",
+                    rotation.name
+                );
                 list.push(attention(&subject, detail, &way_out));
             }
         }
         Ok(())
+    }
+
+    /// What a plan has found of a rotation: what its adoption said would stop it is so no more, or is again.
+    pub(crate) async fn note_plan(&self, rotation: &RotationName, is_fit: bool) -> Result<(), Error> {
+        let newest = self.runs(Some(rotation), 1).await?.into_iter().next();
+        let Some(run) = newest.filter(is_unrotatable) else {
+            return Ok(());
+        };
+        if self.inner.is_mended(&run.run).await? == is_fit {
+            return Ok(());
+        }
+        let key = mended_key(&run.run);
+        self.inner
+            .store
+            .write(move |tx| Ok::<_, Error>(tx.set_meta(&key, if is_fit { "yes" } else { "" })?))
+            .await
     }
 
     /// A version that no run has revoked, where none is under way that will, and two live beside each other.
@@ -130,6 +135,46 @@ impl Engine {
                     list.push(attention(&format!("trust set {name}"), &what, &way_out));
                 }
             }
+        }
+    }
+
+    /// Plugin files that need a person, and whom they stop.
+    fn attention_of_plugins(&self, list: &mut Vec<Attention>) {
+        let plugins = self.plugins();
+        for plugin in &plugins {
+            if !matches!(plugin.status, "held" | "refused" | "missing" | "new") {
+                continue;
+            }
+            let name = plugin.name.as_ref();
+            let subject = name.map_or_else(|| shown(&plugin.file), ToString::to_string);
+            let what = match plugin.status {
+                "refused" => "its file is refused".to_owned(),
+                "missing" => format!("its file is missing{}", self.stopped_by(name)),
+                word => word.to_owned(),
+            };
+            list.push(attention(&format!("plugin {subject}"), &what, &plugin.detail));
+        }
+        for rotation in &self.inner.config.rotations {
+            if plugins
+                .iter()
+                .all(|plugin| plugin.name.as_ref() != Some(&rotation.plugin))
+            {
+                let what = format!("there is no plugin {}: it cannot be rotated", rotation.plugin);
+                let way_out = "`keywheel config check` says where its name stands, and what to do";
+                list.push(attention(&format!("rotation {}", rotation.name), &what, way_out));
+            }
+        }
+    }
+
+    fn stopped_by(&self, plugin: Option<&PluginName>) -> String {
+        let rotations = self.inner.config.rotations.iter();
+        let stopped: Vec<_> = rotations
+            .filter(|rotation| Some(&rotation.plugin) == plugin)
+            .map(|rotation| rotation.name.as_str())
+            .collect();
+        match stopped.as_slice() {
+            [] => String::new(),
+            names => format!(": {} cannot be rotated", names.join(", ")),
         }
     }
 
@@ -325,6 +370,23 @@ impl Engine {
     }
 }
 
+impl Inner {
+    /// Whether a plan has found nothing any more of what an adoption said would stop a rotation.
+    async fn is_mended(&self, run: &RunId) -> Result<bool, Error> {
+        let key = mended_key(run);
+        let read = move |reader: &keywheel_store::Reader<'_>| Ok::<_, Error>(reader.meta(&key)?);
+        Ok(self.store.read(read).await?.is_some_and(|word| !word.is_empty()))
+    }
+}
+
+fn mended_key(run: &RunId) -> String {
+    format!("mended-{run}")
+}
+
+fn is_unrotatable(run: &RunView) -> bool {
+    run.state == RunWord::Succeeded && run.detail.starts_with(UNROTATABLE)
+}
+
 fn attention_of_run(run: &RunView) -> Attention {
     let subject = format!("rotation {}", run.rotation);
     let resume = format!("keywheel run resume {}", run.run);
@@ -345,6 +407,19 @@ fn attention_of_run(run: &RunView) -> Attention {
             ),
             &parked.way_out,
         ),
+        (None, RunWord::Waiting) if run.due => Attention {
+            harm_at: run.waits_until,
+            ..attention(
+                &subject,
+                &format!(
+                    "run {} is due: its wait for {} is over{}; no host drives it until it is resumed",
+                    run.run,
+                    run.waits_for.unwrap_or("its time"),
+                    trouble(run)
+                ),
+                &resume,
+            )
+        },
         (None, RunWord::Waiting) => Attention {
             harm_at: run.waits_until,
             ..attention(

@@ -226,6 +226,32 @@ impl Performer {
         inner: &Inner,
         state: &State,
     ) -> Result<Option<keywheel_model::Timestamp>, Error> {
+        let latest = inner.clock.now() + self.probes.per;
+        match self.spend_login(inner, state).await? {
+            // Booked by a clock that stood ahead: nobody has to wait for that day.
+            Some(until) if until > latest => {
+                self.set_logins_back(inner).await?;
+                self.spend_login(inner, state).await
+            }
+            booked => Ok(booked),
+        }
+    }
+
+    async fn set_logins_back(&self, inner: &Inner) -> Result<(), Error> {
+        let (accounts, per) = (self.accounts.clone(), self.probes.per);
+        let set_back = inner.store.write(move |tx| {
+            accounts
+                .iter()
+                .try_for_each(|account| tx.set_probes_back(account, per))
+        });
+        set_back.await.map_err(Error::from)
+    }
+
+    async fn spend_login(
+        &self,
+        inner: &Inner,
+        state: &State,
+    ) -> Result<Option<keywheel_model::Timestamp>, Error> {
         let (accounts, run, probes) = (self.accounts.clone(), state.run.clone(), self.probes);
         let booked = inner
             .store

@@ -19,6 +19,7 @@ use keywheel_workflow::{Call, First, Roles, Settings, State};
 use crate::Error;
 use crate::engine::{Engine, Inner};
 use crate::hosts;
+use crate::inputs::secrets_of;
 use crate::journal::lease_keys;
 use crate::perform::{Performer, costs_nothing, identity, kept, verdict};
 use crate::pinned::Pinned;
@@ -53,7 +54,7 @@ impl Engine {
         let not_asked = (!missing.is_empty()).then(|| {
             format!(
                 "nothing was asked of the target: it takes {}, which has no value yet",
-                words(&missing)
+                secrets_of(&missing)
             )
         });
         let of_value = inner.warnings_of_value(rotation).await?;
@@ -66,21 +67,18 @@ impl Engine {
                 in_use.hint().as_deref(),
             ));
         }
-        let answer = answer.unwrap_or_else(|| Plan {
-            steps: Vec::new(),
-            problems: Vec::new(),
-            warnings: Vec::new(),
-            gap: None,
-        });
+        let answer = answer.unwrap_or_else(nothing_seen);
         problems.extend(
             answer
                 .problems
                 .iter()
                 .map(|found| worded(&found.code, &found.message, found.hint.as_deref())),
         );
+        self.note_plan(&rotation.name, problems.is_empty()).await?;
         let settings = &glance.state.settings;
         let policy = inner.policy().await?;
         let open_run = self.open_run_shown(&rotation.secret).await?;
+        let inherited = glance.state.roles.pending.as_ref().filter(|_| open_run.is_none());
         Ok(PlanView {
             rotation: rotation.name.clone(),
             secret: rotation.secret.clone(),
@@ -90,7 +88,7 @@ impl Engine {
             strategy: settings.strategy,
             target: targets(&settings.principal.target),
             account: accounts(&settings.principal.account),
-            steps: planned_steps(settings, &answer),
+            steps: planned_steps(settings, &answer, inherited),
             hosts: hosts::of_plan(&policy, rotation, plugin.manifest()),
             capabilities: plugin
                 .manifest()
@@ -102,6 +100,7 @@ impl Engine {
             warnings: advice(&answer, open_run.is_some())
                 .chain(ungranted_calls(&policy, rotation, plugin.manifest()))
                 .chain(not_asked)
+                .chain(inherited.map(of_inherited))
                 .chain(of_value)
                 .chain(untried)
                 .chain(unverified)
@@ -213,25 +212,17 @@ impl Inner {
         })
     }
 
-    /// The secrets that the plugin needs beside the rotated one, and that have no value.
-    async fn missing_inputs(&self, rotation: &Rotation) -> Result<Vec<SecretName>, Error> {
-        let mut missing = Vec::new();
-        for secret in rotation.inputs.values() {
-            if self.vault.head(secret).await?.current().is_none() && !missing.contains(secret) {
-                missing.push(secret.clone());
-            }
-        }
-        Ok(missing)
-    }
-
     /// What the host knows by itself that would stop a run.
     async fn own_problems(&self, rotation: &Rotation, state: &State) -> Result<Vec<String>, Error> {
         let mut problems: Vec<String> = self
             .missing_inputs(rotation)
             .await?
             .into_iter()
-            .map(|secret| {
-                format!("secret.not-found: the input {secret} has no value (first `keywheel secret import {secret}`)")
+            .map(|(input, secret)| {
+                format!(
+                    "secret.not-found: input `{input}` of rotation {}, secret {secret}, has no value (first `keywheel secret import {secret}`)",
+                    rotation.name
+                )
             })
             .collect();
         if state.roles.current.is_none() && state.settings.first == First::Adopt {
@@ -383,12 +374,13 @@ pub(crate) fn worded(code: &str, message: &str, hint: Option<&str>) -> String {
     }
 }
 
-fn words(names: &[SecretName]) -> String {
-    names
-        .iter()
-        .map(SecretName::as_str)
-        .collect::<Vec<_>>()
-        .join(", ")
+fn nothing_seen() -> Plan {
+    Plan {
+        steps: Vec::new(),
+        problems: Vec::new(),
+        warnings: Vec::new(),
+        gap: None,
+    }
 }
 
 /// What the plugin saw. That it could not look is one problem more where there are some, and else the only one.
@@ -417,7 +409,7 @@ fn gap(settings: &Settings, answer: &Plan) -> Option<String> {
 }
 
 /// The steps in the order in which the machine takes them, with the safety when each is over, as a run shows it.
-fn planned_steps(settings: &Settings, answer: &Plan) -> Vec<PlannedStep> {
+fn planned_steps(settings: &Settings, answer: &Plan, inherited: Option<&VersionId>) -> Vec<PlannedStep> {
     use StepName::{Announce, Apply, Create, Plan, Promote, Propagate, Revoke, Test};
     let all = [Plan, Create, Announce, Apply, Test, Promote, Propagate, Revoke];
     let taken = all
@@ -426,7 +418,13 @@ fn planned_steps(settings: &Settings, answer: &Plan) -> Vec<PlannedStep> {
     let said = |step| answer.steps.iter().find(|planned| planned.step == step);
     taken
         .map(|step| {
-            let own = said(step).map_or_else(|| host_words(step, settings), |planned| planned.text.clone());
+            let own = match (step, inherited) {
+                (StepName::Create, Some(version)) => format!("nothing is made: {version} is pending already"),
+                (StepName::Apply, Some(_)) => {
+                    "only if the target refuses it: make the target accept it".to_owned()
+                }
+                _ => said(step).map_or_else(|| host_words(step, settings), |planned| planned.text.clone()),
+            };
             PlannedStep {
                 step,
                 what: own + fate_of_old(step, settings),
@@ -435,6 +433,13 @@ fn planned_steps(settings: &Settings, answer: &Plan) -> Vec<PlannedStep> {
             }
         })
         .collect()
+}
+
+/// A pending version is never passed over: its value may be on the target.
+fn of_inherited(version: &VersionId) -> String {
+    format!(
+        "an earlier run has left {version} pending: this one shows it to the target first, applies it where that refuses it, and makes no new credential"
+    )
 }
 
 fn safety_after(step: StepName, settings: &Settings) -> Safety {

@@ -8,7 +8,7 @@ use keywheel_capability::mask::holds_weak;
 use keywheel_failpoint::{Point, reach};
 use keywheel_model::{RunId, SecretBytes, SecretName, StepError, Trigger, Verdict, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest};
-use keywheel_vault::{Author, Origin, Pending, Promotion, Rider, SecretValue, Vault as _};
+use keywheel_vault::{Author, Origin, Pending, Promotion, Rider, SecretValue, Vault as _, VersionInfo};
 use keywheel_workflow::Event;
 use serde_json::json;
 
@@ -16,7 +16,8 @@ use crate::actor::actor;
 use crate::engine::{Engine, Inner};
 use crate::journal::{LEASE, free_ghosts};
 use crate::labels::metadata;
-use crate::view::{RunView, SecretView, VersionView};
+use crate::perform::identity;
+use crate::view::{RunView, SameValue, SecretView, VersionView};
 use crate::{Error, Left, Order};
 
 /// Most bytes of an imported value.
@@ -102,10 +103,22 @@ impl Engine {
         if head.versions.is_empty() {
             return Err(Error::NoSecret { secret: name.clone() });
         }
+        let same_value = |version: &VersionInfo| {
+            let others = head.versions.iter().filter(|other| other.id != version.id);
+            let same = others.filter(|other| identity(other) == identity(version));
+            same.map(|other| SameValue {
+                version: other.id.clone(),
+                stage: other.stage,
+            })
+            .collect()
+        };
+        let same: Vec<_> = head.versions.iter().map(same_value).collect();
         Ok(head
             .versions
             .into_iter()
-            .map(|version| VersionView {
+            .zip(same)
+            .map(|(version, same_value)| VersionView {
+                same_value,
                 version: version.id,
                 stage: version.stage,
                 created_at: version.created,
@@ -120,7 +133,8 @@ impl Engine {
     /// because it is new (rule P15).
     ///
     /// # Errors
-    /// [`Error::Value`], [`Error::Doubled`], [`Error::AlreadyCurrent`] for a rotated secret that has a current version; [`Error::OpenRun`].
+    /// [`Error::Value`], [`Error::Doubled`], [`Error::AlreadyCurrent`] for a rotated secret that has a current version; [`Error::OpenRun`];
+    /// [`Error::NoInputs`] while an input of its rotation has no value.
     pub async fn import(&self, import: Import, mut order: Order<'_>) -> Result<Imported, Error> {
         check_value(&import.value)?;
         let inner = &self.inner;
@@ -129,11 +143,13 @@ impl Engine {
             self.check_no_open_run(&import.name).await?;
             return inner.store_import(import).await.map(Imported::Stored);
         };
+        inner.config.usable(&rotation.name)?;
         if inner.vault.head(&import.name).await?.current().is_some() {
             return self.replace_untried(import).await;
         }
         let plugin = inner.plugin(&rotation.plugin)?;
         inner.check_settings(rotation, &plugin).await?;
+        inner.check_inputs(rotation).await?;
         order.trigger = Trigger::Adopt;
         let run = RunId::fresh(inner.clock.now());
         let (saved, performer) = inner.begin(run.clone(), rotation, &plugin, &order).await?;

@@ -11,7 +11,7 @@ use crate::journal::read_state;
 use crate::pinned::Pinned;
 use crate::settings;
 use crate::view::{ParkedView, RunView, StepView, StepWord};
-use crate::words::{way_out, way_out_as_wished, way_out_of_target, way_past};
+use crate::words::{way_out, way_out_as_wished, way_out_of_code, way_out_of_target, way_past};
 
 impl Inner {
     pub(crate) async fn views(&self, rows: &[Run]) -> Result<Vec<RunView>, Error> {
@@ -37,7 +37,20 @@ impl Inner {
                 self.config.rotation(&row.rotation),
             )
         });
+        let rotation = self.config.rotation(&row.rotation);
+        let parked = view.parked.clone().map(|parked| {
+            let failed = view.trouble.as_ref().filter(|_| parked.cause == Cause::Target);
+            let way_out =
+                failed.and_then(|trouble| way_out_of_code(&trouble.code, &state, &row.id, rotation));
+            ParkedView {
+                way_out: way_out.unwrap_or(parked.way_out),
+                ..parked
+            }
+        });
+        let now = self.clock.now();
         Ok(RunView {
+            due: view.waits_until.is_some_and(|until| until <= now),
+            parked,
             removed: !state.is_over() && self.config.rotation(&row.rotation).is_none(),
             driven: self.turns.is_kept() || self.is_driven(&row.id),
             way_past,
@@ -101,6 +114,7 @@ pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> Ru
         started_at: row.started,
         finished_at: row.finished,
         waits_until: described.waits_until,
+        due: false,
         waits_for: described.waits_for,
         waits_for_consumers: state.waits_for_consumers(),
         trouble: described

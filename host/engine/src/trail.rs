@@ -1,5 +1,7 @@
 //! What the audit trail says, and whether it is what it was.
 
+use std::collections::BTreeSet;
+
 use keywheel_audit::{Checkpoint, Entry, Exported, PublicKey, Signer};
 use keywheel_model::{RunId, Timestamp};
 use keywheel_store::{AuditFilter, Reader, Transaction};
@@ -36,6 +38,17 @@ pub struct AuditQuery {
     pub oldest_first: bool,
     /// Most rows.
     pub limit: u32,
+}
+
+/// A name that was searched for, and that the host does not know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownName {
+    /// What it should be the name of: `secret`, `resource`, `actor`, `action`, `run`.
+    pub kind: &'static str,
+    /// The name.
+    pub name: String,
+    /// Those that it knows.
+    pub known: Vec<String>,
 }
 
 /// The trail holds together.
@@ -113,6 +126,54 @@ impl Engine {
                 details: serde_json::from_str(&row.details).unwrap_or(serde_json::Value::Null),
             })
             .collect())
+    }
+
+    /// Of a search that has found nothing: the names in it that the host does not know at all, each with those that it knows.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn audit_names(&self, query: &AuditQuery) -> Result<Vec<UnknownName>, Error> {
+        let trail = self
+            .inner
+            .store
+            .read(|reader| Ok::<_, Error>(reader.audit_names()?))
+            .await?;
+        let config = &self.inner.config;
+        let mut secrets: BTreeSet<String> = trail.secrets.into_iter().collect();
+        let mut resources: BTreeSet<String> = trail.resources.into_iter().collect();
+        for rotation in &config.rotations {
+            secrets.insert(rotation.secret.to_string());
+            secrets.extend(rotation.inputs.values().map(ToString::to_string));
+            resources.extend([rotation.name.to_string(), rotation.plugin.to_string()]);
+        }
+        resources.extend(secrets.iter().cloned());
+        let asked = [
+            ("secret", query.secret.clone(), secrets),
+            ("resource", query.resource.clone(), resources.clone()),
+            ("actor", query.actor.clone(), trail.actors.into_iter().collect()),
+            (
+                "action",
+                query.action.clone(),
+                trail.actions.into_iter().collect(),
+            ),
+            (
+                "run",
+                query.run.as_ref().map(ToString::to_string),
+                trail.runs.into_iter().collect(),
+            ),
+        ];
+        let unknown = asked.into_iter().filter_map(|(kind, name, known)| {
+            let name =
+                name.filter(|name| !(known.contains(name) || kind == "secret" && resources.contains(name)))?;
+            // Nobody mistypes one run's id for another's.
+            let known = if kind == "run" {
+                Vec::new()
+            } else {
+                known.into_iter().collect()
+            };
+            Some(UnknownName { kind, name, known })
+        });
+        Ok(unknown.collect())
     }
 
     /// The key that checks the signatures of this host's checkpoints. It lasts as long as the vault's keys.

@@ -17,6 +17,7 @@ use crate::given_up::{forget_give_up, given_up_words};
 use crate::principal::words;
 use crate::secrets::verdict_words;
 use crate::settings;
+use crate::words::way_past;
 
 /// A current version that nothing has proved for what the rotation changes now.
 #[derive(Clone, Debug)]
@@ -212,10 +213,14 @@ impl Untried {
         }
         let found = match verdict {
             Ok(verdict) => format!("the target does not take it: {}", verdict_words(verdict)),
-            Err(error) => format!(
-                "the target could not be asked about it: {}: {}",
-                error.code, error.message
-            ),
+            Err(error) => {
+                let past = way_past(&error.code, &error.message, Some(rotation));
+                let past = past.map(|words| format!(" ({words})")).unwrap_or_default();
+                format!(
+                    "the target could not be asked about it: {}: {}{past}",
+                    error.code, error.message
+                )
+            }
         };
         let problem = match (&self.elsewhere, verdict) {
             (None, Ok(_)) => format!(

@@ -39,6 +39,8 @@ pub struct RunView {
     pub finished_at: Option<Timestamp>,
     /// Nothing happens before this time.
     pub waits_until: Option<Timestamp>,
+    /// That time has come: it goes on when it is resumed.
+    pub due: bool,
     /// What for, while it waits.
     pub waits_for: Option<&'static str>,
     /// The new credential is current; what is left is the wait for consumers that may still use the old one.
@@ -302,8 +304,20 @@ pub struct VersionView {
     pub run: Option<RunId>,
     /// When it expires, if it does.
     pub expires_at: Option<Timestamp>,
+    /// The other versions that have the same value, such as the one that going back to this one has made: what is true of the value is true of all.
+    pub same_value: Vec<SameValue>,
     /// Facts that the plugin keeps with it; never secret.
     pub annotations: std::collections::BTreeMap<String, String>,
+}
+
+/// Another version with the same value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SameValue {
+    /// Which.
+    pub version: VersionId,
+    /// Its stage.
+    pub stage: Stage,
 }
 
 /// Something that needs attention. The list is sorted by the time to harm.

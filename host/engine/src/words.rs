@@ -1,8 +1,11 @@
 //! What a person is told of a parked run: the way out of each cause.
 
 use keywheel_config::Rotation;
-use keywheel_model::{RunId, SlotClass};
+use keywheel_model::{RunId, SecretName, SlotClass};
 use keywheel_workflow::{Cause, Choice, Parked, Phase, State, Wish};
+
+/// One node of a target accepts a credential, and another refuses it.
+pub(crate) const NODES_DIFFER: &str = "nodes.differ";
 
 /// In what a plugin says of a login: every connection that the account may have is taken. Says nothing of the password.
 const NO_CONNECTION_LEFT: &str = "SQLSTATE 53300";
@@ -163,7 +166,21 @@ pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Optio
             "let the target ask this account for its password (PostgreSQL: `scram-sha-256` in pg_hba.conf; Redis: `ACL SETUSER … resetpass >…`)"
         }
         "account.missing" => "make the account on the target; or is it another server or name that is meant?",
-        "admin.refused" | "28p01" => return Some(admin_refused(rotation)),
+        code if is_admin_refused(code) => return Some(admin_refused(rotation)),
+        "run.input" => {
+            return rotation.map(|rotation| {
+                let inputs: Vec<_> = rotation
+                    .inputs
+                    .iter()
+                    .map(|(name, secret)| of_input(rotation, name, secret))
+                    .collect();
+                inputs.join(", ")
+            });
+        }
+        NODES_DIFFER => {
+            "one node has the credential, another was set back or changed by hand: `keywheel run resume RUN --apply-current`, of a run that is parked \
+             or waits for consumers, puts the vault's current value on each; else set it on that node by hand"
+        }
         "53300" => {
             "end a session of that role, or raise its CONNECTION LIMIT or the server's max_connections"
         }
@@ -192,23 +209,64 @@ pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Optio
     Some(words.to_owned())
 }
 
+/// The administrator's login was refused. A subject's refusal is a verdict, and none of these codes.
+fn is_admin_refused(code: &str) -> bool {
+    matches!(
+        code.strip_prefix("sql.").unwrap_or(code),
+        "admin.refused" | "28p01"
+    )
+}
+
 /// Servers do not tell a wrong name from a wrong password.
 fn admin_refused(rotation: Option<&Rotation>) -> String {
-    let inputs = rotation.map(|rotation| &rotation.inputs);
-    let secret = inputs.and_then(|inputs| match inputs.len() {
-        1 => inputs.values().next(),
-        _ => inputs
-            .iter()
-            .find(|(name, _)| name.as_str() == "admin")
-            .map(|(_, secret)| secret),
-    });
-    let import = secret.map_or_else(
-        || "`keywheel secret import` it under the name that `inputs` of the rotation has".to_owned(),
-        |secret| format!("`keywheel secret import {secret}`"),
+    let refused = "the target refuses the administrator's name or password: see `admin` in the";
+    let Some(rotation) = rotation else {
+        return format!(
+            "{refused} rotation's configuration; if it is the password, `keywheel secret import` it under the name that `inputs` of the rotation has"
+        );
+    };
+    let inputs = &rotation.inputs;
+    let input = match inputs.len() {
+        1 => inputs.iter().next(),
+        _ => inputs.iter().find(|(name, _)| name.as_str() == "admin"),
+    };
+    let import = input.map_or_else(
+        || "`keywheel secret import` it under the name that `inputs` has".to_owned(),
+        |(name, secret)| of_input(rotation, name, secret),
     );
     format!(
-        "the target refuses the administrator's name or password: see `admin` in the rotation's configuration; if it is the password, {import}"
+        "{refused} configuration of rotation {}; if it is the password, {import}",
+        rotation.name
     )
+}
+
+/// Which secret an input is, and the command that puts it there.
+pub(crate) fn of_input(rotation: &Rotation, input: &str, secret: &SecretName) -> String {
+    format!(
+        "input `{input}` of rotation {} is secret {secret}: `keywheel secret import {secret}`",
+        rotation.name
+    )
+}
+
+/// The way out of a run that is parked over a failure which says more than that something is wrong with its target.
+pub(crate) fn way_out_of_code(
+    code: &str,
+    state: &State,
+    run: &RunId,
+    rotation: Option<&Rotation>,
+) -> Option<String> {
+    if is_admin_refused(code) {
+        return Some(format!(
+            "{}, then `keywheel run resume {run}`",
+            admin_refused(rotation)
+        ));
+    }
+    (code == NODES_DIFFER && state.takes(Choice::ApplyCurrent)).then(|| {
+        format!(
+            "one node was set back, or changed by hand: `keywheel run resume {run} --apply-current` puts the vault's current value on each of them; \
+             once they agree again, `keywheel run resume {run}`"
+        )
+    })
 }
 
 fn unsafe_stream(rotation: Option<&Rotation>) -> String {

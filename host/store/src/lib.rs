@@ -44,7 +44,7 @@ pub use schedule::Due;
 pub use schema::FORMAT;
 pub use sealed::{Sealed, SealedKind};
 pub use slot::KeySlot;
-pub use trail::AuditFilter;
+pub use trail::{AuditFilter, AuditNames};
 pub use transaction::{Reader, Transaction};
 pub use version::{Material, NewVersion, StageEvent, Version};
 pub use writer::Statistics;

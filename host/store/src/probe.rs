@@ -61,6 +61,19 @@ impl Transaction<'_> {
         Ok(limit - spent - 1)
     }
 
+    /// Sets probes back that were booked by a clock far ahead of now: further than the window they cannot be right, and would be waited for until
+    /// that day. They count from now on, so that none is forgotten. A transaction of its own: one that then refuses a probe keeps nothing.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn set_probes_back(&self, account: &str, window: Duration) -> Result<(), Error> {
+        let sql = "UPDATE probe SET at = ?3 WHERE account = ?1 AND at > ?2";
+        let latest = (self.now + window).as_unix_ms();
+        let mut statement = self.connection.prepare_cached(sql)?;
+        statement.execute(params![account, latest, self.now.as_unix_ms()])?;
+        Ok(())
+    }
+
     /// Gives the run's newest probe of the account back: it was no failed login. None there: no error.
     ///
     /// # Errors

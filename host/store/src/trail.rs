@@ -30,6 +30,21 @@ pub struct AuditFilter {
     pub newest_first: bool,
 }
 
+/// The names that the trail has, each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditNames {
+    /// Of secrets.
+    pub secrets: Vec<String>,
+    /// Of whatever something was done to.
+    pub resources: Vec<String>,
+    /// Of those who did it.
+    pub actors: Vec<String>,
+    /// What was done.
+    pub actions: Vec<String>,
+    /// Runs.
+    pub runs: Vec<String>,
+}
+
 const COLUMNS: &str = "seq, at, actor, action, resource, outcome, run, details, prev, hash, seal";
 
 /// A row of the secret `?10`. A use names the version, `name@version`; rows of a run's own are under the rotation's name.
@@ -92,6 +107,28 @@ impl Reader<'_> {
             read,
         )?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The names in the whole trail.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn audit_names(&self) -> Result<AuditNames, Error> {
+        let all = |sql: &str| -> Result<Vec<String>, Error> {
+            let mut statement = self.connection.prepare(sql)?;
+            let names = statement.query_map([], |row| row.get(0))?;
+            Ok(names.collect::<Result<_, _>>()?)
+        };
+        Ok(AuditNames {
+            secrets: all("SELECT DISTINCT secret FROM run")?
+                .into_iter()
+                .chain(self.secrets()?.into_iter().map(|name| name.to_string()))
+                .collect(),
+            resources: all("SELECT DISTINCT resource FROM audit")?,
+            actors: all("SELECT DISTINCT actor FROM audit")?,
+            actions: all("SELECT DISTINCT action FROM audit")?,
+            runs: all("SELECT DISTINCT run FROM audit WHERE run IS NOT NULL")?,
+        })
     }
 
     /// The head of the trail now, to be kept outside of the store.

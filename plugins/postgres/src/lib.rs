@@ -55,7 +55,7 @@ impl Plugin for Postgres {
             // have logged in was refused.
             Some("28P01") => match administrator(run, config).and_then(|admin| plan::why_locked(&admin, role)) {
                 Ok(locked) => locked.map_or(Verdict::Rejected, Verdict::Account),
-                Err(problem) if problem.is_missing() => return Err(problem),
+                Err(problem) if problem.is_missing() || problem.is_refusal() => return Err(problem),
                 Err(problem) => Verdict::Unknown(format!("refused, but not known why: {}", problem.message)),
             },
             Some("28000") => Verdict::Account(format!("{role} may not log in, or not from here (pg_hba.conf)")),
@@ -91,8 +91,8 @@ fn set_password(run: &Run, config: &Config, version: Version) -> Result<Outcome,
 
 fn alter(run: &Run, config: &Config, role: &str, change: &[Piece<'_>]) -> Result<Outcome, Error> {
     let statement = [&[Piece::Text("ALTER ROLE "), Piece::Name(role)], change].concat();
-    administrator(run, config)?.execute(&statement).map_err(|problem| problem.at(&format!("ALTER ROLE {role}")))?;
-    Ok(Outcome::Done)
+    let done = administrator(run, config)?.execute(&statement).map(|_| Outcome::Done);
+    done.map_err(|problem| problem.at(&format!("ALTER ROLE {role}")))
 }
 
 fn administrator(run: &Run, config: &Config) -> Result<Session, Error> {

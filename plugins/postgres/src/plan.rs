@@ -7,6 +7,7 @@ use keywheel_sdk::{Error, Plan, Run, Version};
 
 const SERVER: &str = "SELECT current_setting('server_version_num')::bigint AS version, pg_is_in_recovery() AS standby, \
     r.rolsuper AS super, r.rolcreaterole AS createrole FROM pg_roles r WHERE r.rolname = current_user";
+const BARE: &str = "SELECT rolpassword IS NULL AS bare FROM pg_authid WHERE rolname = ";
 const ROLE: &str = "SELECT r.rolsuper AS super, r.rolcanlogin AS login, coalesce(r.rolvaliduntil < now(), false) AS expired, \
     coalesce(nullif(r.rolvaliduntil, 'infinity')::text, '') AS until, \
     pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS administered, \
@@ -33,9 +34,7 @@ pub(crate) fn why_locked(admin: &Session, name: &str) -> Result<Option<String>, 
 
 pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, Error> {
     let mut plan = Plan::default();
-    let current = config.accounts().name_if_any(run, Version::Current)?;
-    let stranger = config.accounts().stranger(run)?;
-    describe(&mut plan, config, current);
+    describe(&mut plan, config, config.accounts().name_if_any(run, Version::Current)?);
     let server = admin.query(&[Piece::Text(SERVER)])?;
     if server.flag("standby") {
         plan.problem("postgres.standby", "the server is a read-only standby", "point `host` at the primary");
@@ -48,8 +47,9 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
         let role = role(admin, name)?;
         examine(&mut plan, config, &server, name, &role);
         groups.push(role.text("groups").to_owned());
-        if stranger == Some(name) {
-            plan.replaces(["postgres.replaces", "postgres.in-use"], name, role.number("sessions"));
+        if config.accounts().stranger(run)? == Some(name) {
+            let bare = server.flag("super") && admin.query(&[Piece::Text(BARE), Piece::Param(name)])?.flag("bare");
+            plan.replaces(["postgres.replaces", "postgres.in-use"], name, bare, role.number("sessions"));
         }
         // Asked each time: pg_hba.conf may have changed since the last login, and after `apply` it would be too late.
         if Session::open(connector(config, name)).is_ok() {

@@ -144,9 +144,9 @@ fn ask(run: &Run, config: &Config, node: &Node, subject: &Secret) -> Result<Verd
         }
         Ok(_) if is_accepted => Verdict::Accepted,
         Ok(_) => Verdict::Rejected,
-        Err(problem) if problem.is_missing() => return Err(problem),
         // An administrator that is not let in stops the next rotation, and not what is proved today.
         Err(problem) if is_accepted && problem.is_refusal() => Verdict::Accepted,
+        Err(problem) if problem.is_missing() || problem.is_refusal() => return Err(problem),
         Err(problem) => Verdict::Unknown(format!("the user {name} could not be looked at: {}", problem.message)),
     })
 }

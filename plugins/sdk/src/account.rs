@@ -139,7 +139,7 @@ impl<'a> Accounts<'a> {
         }
         let name = match run.annotation(version.as_str(), ANNOTATION)? {
             Some(name) => name,
-            None => secret.public_part("json", USERNAME)?,
+            None => secret.public_part("json", USERNAME).map_err(|problem| self.of_form(problem))?,
         };
         let known = self.names.iter().find(|known| **known == name);
         let stranger = || format!("the {} version is of the user {name}, which is not configured", version.as_str());
@@ -162,7 +162,21 @@ impl<'a> Accounts<'a> {
     /// There is no such version, or it is no document where it should be one; the vault cannot be read.
     pub fn password(&self, run: &Run, version: Version) -> Result<Secret, Error> {
         let whole = version.get(run)?;
-        if self.document { whole.part("json", PASSWORD) } else { Ok(whole) }
+        if self.document { whole.part("json", PASSWORD).map_err(|problem| self.of_form(problem)) } else { Ok(whole) }
+    }
+
+    /// Says what a value of these accounts looks like: whoever has imported a bare password cannot know it.
+    fn of_form(&self, mut problem: Error) -> Error {
+        if matches!(problem.kind, ErrorKind::Invalid | ErrorKind::NotFound) {
+            problem.message = format!("{}; {}", problem.message, self.form());
+        }
+        problem
+    }
+
+    fn form(&self) -> String {
+        let names: Vec<String> = self.names.iter().map(|name| format!("{name:?}")).collect();
+        let names = names.join(" or ");
+        format!("the value is to be a JSON document like {{\"username\": {names}, \"password\": \"…\"}}")
     }
 }
 
@@ -204,5 +218,12 @@ mod tests {
         assert_eq!(two.next(Some("app_b")), "app_a");
         assert_eq!(two.next(None), "app_a");
         assert_eq!(Accounts::one(&names[0], false).next(Some("app_a")), "app_a");
+    }
+
+    #[test]
+    fn the_form_of_a_value_names_the_accounts() {
+        let names = ["app_a".to_owned(), "app_b".to_owned()];
+        let form = Accounts::two(&names).form();
+        assert!(form.ends_with(r#"{"username": "app_a" or "app_b", "password": "…"}"#), "{form}");
     }
 }

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use crate::error::ErrorExt;
-use crate::{Error, Verdict};
+use crate::error::{ErrorExt, error};
+use crate::{Error, ErrorKind, Verdict};
 
 /// One server, as a configuration lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -39,7 +39,7 @@ pub fn change_each(nodes: &[Node], change: impl Fn(&Node) -> Result<(), Error>) 
 /// Asks every node once. Nodes that agree give their answer; where they do not, nothing is known.
 ///
 /// # Errors
-/// The first node's that could not be asked, with its name.
+/// The first node's that could not be asked, with its name; `nodes.differ` where one accepts and another refuses, which asking again does not change.
 pub fn ask_each(nodes: &[Node], ask: impl Fn(&Node) -> Result<Verdict, Error>) -> Result<Verdict, Error> {
     let mut first: Option<(&Node, Verdict)> = None;
     for node in nodes {
@@ -48,7 +48,13 @@ pub fn ask_each(nodes: &[Node], ask: impl Fn(&Node) -> Result<Verdict, Error>) -
             None => first = Some((node, verdict)),
             Some((_, known)) if std::mem::discriminant(known) == std::mem::discriminant(&verdict) => {}
             Some((other, known)) => {
-                return Ok(Verdict::Unknown(format!("{other} {}, but {node} {}", word(known), word(&verdict))));
+                let differ = format!("{other} {}, but {node} {}", word(known), word(&verdict));
+                return match (known, &verdict) {
+                    (Verdict::Accepted, Verdict::Rejected) | (Verdict::Rejected, Verdict::Accepted) => {
+                        Err(error(ErrorKind::Other, "nodes.differ", differ))
+                    }
+                    _ => Ok(Verdict::Unknown(differ)),
+                };
             }
         }
     }
@@ -68,7 +74,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::{Effect, ErrorKind, error::error};
+    use crate::Effect;
 
     fn nodes() -> [Node; 2] {
         ["a", "b"].map(|host| Node { host: host.to_owned(), port: 1 })
@@ -82,7 +88,9 @@ mod tests {
     fn nodes_that_agree_give_their_answer_and_others_none() {
         assert!(matches!(together(&[Verdict::Accepted, Verdict::Accepted]), Verdict::Accepted));
         assert!(matches!(together(&[Verdict::Rejected, Verdict::Rejected]), Verdict::Rejected));
-        assert!(matches!(together(&[Verdict::Accepted, Verdict::Rejected]), Verdict::Unknown(_)));
+        let differ =
+            ask_each(&nodes(), |node| Ok(if node.host == "b" { Verdict::Rejected } else { Verdict::Accepted }));
+        assert_eq!(differ.unwrap_err().code, "nodes.differ");
         assert!(matches!(together(&[Verdict::Rejected, Verdict::Unknown("down".to_owned())]), Verdict::Unknown(_)));
         assert!(matches!(ask_each(&[], |_| Ok(Verdict::Rejected)).unwrap(), Verdict::Unknown(_)));
     }

@@ -48,12 +48,15 @@ impl Plan {
     }
 
     /// Says what becomes of an account whose password the vault never had ([`crate::Accounts::stranger`]): a warning, and a problem while
-    /// somebody uses the account. `codes`: of the warning and of the problem.
-    pub fn replaces(&mut self, codes: [&'static str; 2], name: &str, sessions: i64) {
+    /// somebody uses the account. `codes`: of the warning and of the problem; `bare`: the account is known to have no password that could be lost.
+    pub fn replaces(&mut self, codes: [&'static str; 2], name: &str, bare: bool, sessions: i64) {
         let hint = "name an account that nobody uses yet";
-        let message =
-            format!("the password that {name} has now is not in the vault: it is replaced, and a rollback clears it");
-        self.warning(codes[0], message, hint);
+        if !bare {
+            let message = format!(
+                "whatever password {name} has now is not in the vault: it is replaced, and a rollback clears it"
+            );
+            self.warning(codes[0], message, hint);
+        }
         if sessions > 0 {
             let message = format!(
                 "{name} is in use ({sessions} sessions), and the vault never had its password: its users would be shut out"

@@ -13,8 +13,10 @@
 )]
 
 mod processes;
+mod scene;
 mod traces;
 
+pub use scene::{found, role_adopted, role_adopted_on, until};
 pub use traces::{Trace, places};
 
 pub use keywheel_kit::{Rotation, Search, postgres_pair, postgres_role, redis_user, rotation};

@@ -15,21 +15,12 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use keywheel_e2e::{Host, Output, postgres_role};
-use keywheel_kit::{Postgres, PostgresOptions, random_password};
+use keywheel_e2e::{Host, Output, role_adopted};
+use keywheel_kit::Postgres;
 use serde_json::Value;
 
 fn scene() -> (Postgres, Host) {
-    let server = Postgres::start(PostgresOptions::default()).unwrap();
-    let old = random_password();
-    server
-        .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
-        .unwrap();
-    let host = Host::init();
-    host.configure(&postgres_role(&server, "1s"));
-    host.add_plugin("postgres", &[server.port()]);
-    let _ = host.import("admin/db", server.admin_password()).ends(0);
-    let _ = host.import("app/db", &old).ends(0);
+    let (server, host, _) = role_adopted();
     (server, host)
 }
 

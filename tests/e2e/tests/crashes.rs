@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-use keywheel_e2e::{Host, Started, postgres_role, redis_user};
+use keywheel_e2e::{Host, Started, postgres_role, redis_user, role_adopted};
 use keywheel_kit::{Login, Postgres, PostgresOptions, Redis, RedisOptions, random_password};
 use rusqlite::{Connection, OpenFlags};
 
@@ -268,16 +268,7 @@ const STOP_AFTER_PROMOTION: &str = "CREATE TRIGGER stop BEFORE UPDATE OF state O
 
 #[test]
 fn a_promotion_whose_end_the_run_has_not_seen_is_told_as_done_when_it_is_found() {
-    let server = Postgres::start(PostgresOptions::default()).unwrap();
-    let old = random_password();
-    server
-        .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
-        .unwrap();
-    let host = Host::init();
-    host.configure(&postgres_role(&server, "1s"));
-    host.add_plugin("postgres", &[server.port()]);
-    let _ = host.import("admin/db", server.admin_password()).ends(0);
-    let _ = host.import("app/db", &old).ends(0);
+    let (server, host, old) = role_adopted();
     let journal = || Connection::open(host.file("state/keywheel.db")).unwrap();
     journal().execute_batch(STOP_AFTER_PROMOTION).unwrap();
     let stopped = host.run(&["rotate", "app-db", "--wait", "end"], "");

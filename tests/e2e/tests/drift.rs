@@ -7,20 +7,13 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
-use keywheel_e2e::{Host, Output, postgres_role, redis_user};
+use keywheel_e2e::{Host, Output, postgres_role, redis_user, role_adopted};
 use keywheel_kit::{Postgres, PostgresOptions, Redis, RedisOptions, random_password};
 use serde_json::Value;
 
 /// A role that was rotated once: the password of before, and the one that is current.
 fn scene() -> (Postgres, Host, String, String) {
-    let server = Postgres::start(PostgresOptions::default()).unwrap();
-    let old = random_password();
-    set(&server, "CREATE", &old);
-    let host = Host::init();
-    host.configure(&postgres_role(&server, "1s"));
-    host.add_plugin("postgres", &[server.port()]);
-    let _ = host.import("admin/db", server.admin_password()).ends(0);
-    let _ = host.import("app/db", &old).ends(0);
+    let (server, host, old) = role_adopted();
     let _ = host.run(&["rotate", "app-db", "--wait", "end"], "").ends(0);
     let current = host.read("app/db", None);
     (server, host, old, current)
@@ -204,6 +197,7 @@ fn the_budget_of_failed_logins_holds() {
     let row = output.json()[0].clone();
     assert_eq!(row["found"], "waiting", "{row:#}");
     assert!(row["detail"].as_str().unwrap().contains("budget"), "{row:#}");
+    assert!(row["not-before"].as_u64().unwrap() > 0, "{row:#}");
     let _ = output.ends(124);
     assert!(!accepts(&server, &current) && !accepts(&server, &old));
     let _ = host
@@ -227,5 +221,50 @@ fn a_redis_user_that_was_set_back_gets_the_current_one_again() {
     server.create_user("app", &old).unwrap();
     finds(&host, "repaired", 10);
     assert!(server.login("app", &current).unwrap().is_accepted());
+    finds(&host, "in-place", 0);
+}
+
+/// Within the grace it is the open run that asks, and mends: where its proof has to wait for the budget, that is told with its time, and not as if nobody
+/// had been asked.
+#[test]
+fn a_repair_within_the_grace_that_uses_the_budget_up_says_when_it_goes_on() {
+    let server = Postgres::start(PostgresOptions::default()).unwrap();
+    let old = random_password();
+    set(&server, "CREATE", &old);
+    let host = Host::init();
+    host.configure(&postgres_role(&server, "1h").replace("logins = 100", "logins = 1"));
+    host.add_plugin("postgres", &[server.port()]);
+    let _ = host.import("admin/db", server.admin_password()).ends(0);
+    let _ = host.import("app/db", &old).ends(0);
+    let _ = host.run(&["rotate", "app-db", "--wait", "0s"], "").ends(0);
+    set(&server, "ALTER", &random_password());
+    let output = host
+        .run(&["drift", "check", "--wait", "0s", "-o", "json"], "")
+        .ends(124);
+    let row = output.json()[0].clone();
+    assert_eq!(row["found"], "waiting", "{row:#}");
+    assert!(row["not-before"].as_u64().unwrap() > 0, "{row:#}");
+    let _ = output.says(&["app-db: not before 20", "keywheel run resume app-db"]);
+}
+
+/// Ctrl-C: the target has not answered, which says nothing of it. No run stays in the way.
+#[test]
+fn a_check_that_is_interrupted_ends_as_every_interrupted_command_and_leaves_no_run() {
+    let (mut server, host, _, _) = scene();
+    let port = server.port();
+    server.stop().unwrap();
+    // Takes connections, and never answers.
+    let hole = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let mut started = host.start(&mut host.command(&["drift", "check", "--wait", "end"]));
+    let held = hole.accept().unwrap();
+    let id = started.child.id().to_string();
+    let killed = std::process::Command::new("kill").args(["-INT", &id]).status();
+    assert!(killed.unwrap().success());
+    assert!(started.wait_for("stopping"), "{}", started.stderr());
+    let _ = host.wait(started).ends(124);
+    drop((held, hole));
+    let open = host.json(&["run", "list", "--open"]);
+    assert!(open.as_array().unwrap().is_empty(), "{open:#}");
+    server.restart().unwrap();
     finds(&host, "in-place", 0);
 }

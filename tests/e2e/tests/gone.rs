@@ -329,3 +329,61 @@ fn an_answer_for_parked_runs_is_refused_where_the_run_only_waits() {
         assert!(node.login("app", &new).unwrap().is_refused());
     }
 }
+
+/// A pending version that a run has left is taken over by the next one: its plan does not say that a new one is made.
+#[test]
+fn a_plan_says_that_what_is_pending_is_taken_over() {
+    let mut moving = Moving::new();
+    let _ = moving.host.import("app/db", &moving.old).ends(0);
+    let plan = moving.host.run(&["plan", "app-db"], "").ends(10);
+    assert!(plan.stdout.contains("a random password for app"), "{plan:?}");
+
+    // The row of the role is taken: the change of its password waits on the server, and loses its sender there.
+    let (server, address, host) = (&moving.server, &mut moving.address, &moving.host);
+    let asks = |question: &str| server.sql(question).unwrap() != "0";
+    let hold = "SELECT FROM pg_authid WHERE rolname = 'app' FOR UPDATE; SELECT pg_sleep(6)";
+    let held =
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(6)' AND wait_event = 'PgSleep'";
+    let waits =
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'ALTER ROLE%'";
+    thread::scope(|scope| {
+        let holder = scope.spawn(|| server.sql(hold).unwrap());
+        let until = |question: &str| {
+            while !asks(question) {
+                assert!(!holder.is_finished(), "{question}");
+                thread::sleep(Duration::from_millis(10));
+            }
+        };
+        until(held);
+        let mut started = host.start(&mut host.command(&["rotate", "app-db", "--wait", "end"]));
+        until(waits);
+        started.child.kill().unwrap();
+        let _ = host.wait(started).ends(-1);
+        address.vanish();
+        let _ = host
+            .run(&["run", "resume", "app-db", "--wait", "end"], "")
+            .ends(41);
+        let _ = host.run(&give_up("app-db"), "").ends(0);
+    });
+    moving.configure(moving.server.port());
+    let versions = moving.host.versions("app/db");
+    let (pending, stage) = &versions[0];
+    assert_eq!(stage, "pending", "{versions:?}");
+
+    let plan = moving.host.run(&["plan", "app-db"], "").ends(10);
+    for words in [
+        &format!("an earlier run has left {pending} pending"),
+        &format!("nothing is made: {pending} is pending already"),
+    ] {
+        assert!(plan.stdout.contains(words), "{words}: {plan:?}");
+    }
+    assert!(!plan.stdout.contains("a random password"), "{plan:?}");
+    let _ = moving
+        .host
+        .run(&["rotate", "app-db", "--wait", "end"], "")
+        .ends(0);
+    assert_eq!(
+        moving.host.versions("app/db")[0],
+        (pending.clone(), "current".to_owned())
+    );
+}

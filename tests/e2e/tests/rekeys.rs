@@ -12,8 +12,7 @@ use std::fs;
 use std::thread;
 use std::time::Instant;
 
-use keywheel_e2e::{Host, Output, postgres_role};
-use keywheel_kit::{Postgres, PostgresOptions, random_password};
+use keywheel_e2e::{Host, Output, role_adopted};
 use serde_json::Value;
 
 const SECRETS: usize = 4;
@@ -208,16 +207,7 @@ fn killed_in_the_middle_the_old_keys_or_the_new_ones_open_everything() {
 /// Under an open run the root stays: what the run has derived from it for its target must be the same until that is done. A rewrap is in nobody's way.
 #[test]
 fn a_run_that_is_open_goes_on_after_a_rewrap_and_keeps_a_rekey_off() {
-    let mut server = Postgres::start(PostgresOptions::default()).unwrap();
-    let old = random_password();
-    server
-        .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
-        .unwrap();
-    let host = Host::init();
-    host.configure(&postgres_role(&server, "1s"));
-    host.add_plugin("postgres", &[server.port()]);
-    let _ = host.import("admin/db", server.admin_password()).ends(0);
-    let _ = host.import("app/db", &old).ends(0);
+    let (mut server, host, _) = role_adopted();
     server.stop().unwrap();
     let _ = host.run(&["rotate", "app-db", "--wait", "0s"], "").ends(124);
     server.restart().unwrap();

@@ -249,9 +249,8 @@ fn two_postgres_roles_on_demand() {
     is_put_on_again_on_demand::<Roles<true>>();
 }
 
-/// One of two nodes came back with the users that it had before: the nodes do not agree, and asking them again does not change that.
-#[test]
-fn one_redis_node_of_two_that_was_set_back_parks_with_the_choice_that_mends_it() {
+/// A user on two nodes, and the password that was imported.
+fn two_nodes() -> ([Redis; 2], Host, String) {
     let nodes = [(); 2].map(|()| Redis::start(RedisOptions::default()).unwrap());
     let [first, second] = &nodes;
     let (old, admin) = (random_password(), random_password());
@@ -271,6 +270,14 @@ fn one_redis_node_of_two_that_was_set_back_parks_with_the_choice_that_mends_it()
     host.add_plugin("redis", &[first.port(), second.port()]);
     let _ = host.import("admin/redis", &admin).ends(0);
     let _ = host.import("app/redis", &old).ends(0);
+    (nodes, host, old)
+}
+
+/// One of two nodes came back with the users that it had before: the nodes do not agree, and asking them again does not change that.
+#[test]
+fn one_redis_node_of_two_that_was_set_back_parks_with_the_choice_that_mends_it() {
+    let (nodes, host, old) = two_nodes();
+    let [_, second] = &nodes;
     let _ = host.run(&["rotate", "app-redis", "--wait", "0s"], "").ends(0);
     let new = host.read("app/redis", None);
     assert_ne!(new, old);
@@ -290,4 +297,36 @@ fn one_redis_node_of_two_that_was_set_back_parks_with_the_choice_that_mends_it()
         assert!(node.login("app", &new).unwrap().is_accepted());
         assert!(!node.login("app", &old).unwrap().is_accepted());
     }
+}
+
+/// The same, found by the drift check while no run is open: it says what is the matter and what mends it.
+#[test]
+fn one_redis_node_of_two_that_was_set_back_is_found_by_the_drift_check_with_the_way_out() {
+    let (nodes, host, old) = two_nodes();
+    let _ = host.run(&["rotate", "app-redis", "--wait", "end"], "").ends(0);
+    let new = host.read("app/redis", None);
+    nodes[1].create_user("app", &old).unwrap();
+    let output = host
+        .run(&["drift", "check", "app-redis", "-o", "json"], "")
+        .ends(41);
+    let row = output.json()[0].clone();
+    assert_eq!(row["found"], "parked", "{row:#}");
+    assert!(
+        row["detail"].as_str().unwrap().contains("nodes.differ: "),
+        "{row:#}"
+    );
+    let way_out = row["way-out"].as_str().unwrap();
+    assert!(
+        way_out.contains("run resume run-") && way_out.contains("--apply-current"),
+        "{way_out}"
+    );
+    let again = ["run", "resume", "app-redis", "--apply-current", "--wait", "end"];
+    let _ = host.run(&again, "").ends(0);
+    for node in &nodes {
+        assert!(node.login("app", &new).unwrap().is_accepted());
+    }
+    let output = host
+        .run(&["drift", "check", "app-redis", "-o", "json"], "")
+        .ends(0);
+    assert_eq!(output.json()[0]["found"], "in-place");
 }

@@ -7,25 +7,12 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
-use std::thread;
-use std::time::{Duration, Instant};
-
-use keywheel_e2e::{Host, postgres_role};
+use keywheel_e2e::{Host, postgres_role, until};
 use keywheel_kit::{Postgres, PostgresOptions, random_password};
 
-/// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_mins(1);
 /// The processes that wait for a lock with a statement of ours.
 const WAITING: &str = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'keywheel %' AND wait_event_type = 'Lock'";
 const ROTATE: [&str; 4] = ["rotate", "app-db", "--wait", "end"];
-
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is() {
-        assert!(begun.elapsed() < PATIENCE, "{what} does not come");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// A host that was killed while its `ALTER ROLE` waited for the role's row; then the statement has landed, or its session was ended. The server is gone
 /// since, and its run given up.

@@ -9,22 +9,13 @@
 
 use std::fs;
 
-use keywheel_e2e::{Host, postgres_pair, postgres_role};
+use keywheel_e2e::{Host, postgres_pair, role_adopted};
 use keywheel_kit::{Postgres, PostgresOptions, random_password};
 use serde_json::json;
 
 /// A role that was rotated once: its first version, and that one's password.
 fn rotated() -> (Postgres, Host, String, String) {
-    let server = Postgres::start(PostgresOptions::default()).unwrap();
-    let old = random_password();
-    server
-        .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
-        .unwrap();
-    let host = Host::init();
-    host.configure(&postgres_role(&server, "1s"));
-    host.add_plugin("postgres", &[server.port()]);
-    let _ = host.import("admin/db", server.admin_password()).ends(0);
-    let _ = host.import("app/db", &old).ends(0);
+    let (server, host, old) = role_adopted();
     let first = host.versions("app/db")[0].0.clone();
     let _ = host.run(&["rotate", "app-db", "--wait", "end"], "").ends(0);
     (server, host, first, old)
@@ -54,6 +45,17 @@ fn a_secret_goes_back_to_a_value_that_the_target_does_not_take_any_more() {
     assert!(accepts(&old) && !accepts(&new));
     let stages: Vec<String> = host.versions("app/db").into_iter().map(|known| known.1).collect();
     assert_eq!(stages, ["current", "revoked", "revoked"]);
+    // The stage of each is that of its name: the value of the first one is current again.
+    let history = host.json(&["secret", "history", "app/db"]);
+    let newest = &history[0]["version"];
+    assert_eq!(
+        history[2]["same-value"],
+        json!([{"version": newest, "stage": "current"}])
+    );
+    assert_eq!(history[1]["same-value"], json!([]), "{history:#}");
+    let shown = host.run(&["secret", "history", "app/db"], "").ends(0);
+    let words = format!("same value as {} (current)", newest.as_str().unwrap());
+    assert!(shown.stdout.contains(&words), "{shown:?}");
     let _ = host.run(&["target", "test", "app-db"], "").ends(0);
     let rows = host.json(&["audit", "search", "--action", "secret.rollback"]);
     assert_eq!(rows[0]["details"]["reason"], "app cannot read it", "{rows:#}");

@@ -10,7 +10,7 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
-use keywheel_e2e::{Host, postgres_pair, postgres_role, redis_user};
+use keywheel_e2e::{Host, postgres_pair, redis_user, role_adopted};
 use keywheel_kit::{Postgres, PostgresOptions, Redis, RedisOptions, random_password};
 use serde_json::{Value, json};
 
@@ -82,17 +82,8 @@ fn stages(host: &Host, secret: &str) -> Vec<String> {
 
 #[test]
 fn one_postgres_role_gets_a_new_password_and_loses_the_old_one() {
-    let server = Postgres::start(PostgresOptions::default()).unwrap();
-    let old = random_password();
-    server
-        .sql(&format!("CREATE ROLE app LOGIN PASSWORD '{old}'"))
-        .unwrap();
-    let host = Host::init();
-    host.configure(&postgres_role(&server, "1s"));
-    host.add_plugin("postgres", &[server.port()]);
+    let (server, host, old) = role_adopted();
     let _ = host.run(&["config", "check"], "").ends(0);
-    let _ = host.import("admin/db", server.admin_password()).ends(0);
-    let _ = host.import("app/db", &old).ends(0);
     assert!(server.login("app", &old).unwrap().is_accepted());
     assert_eq!(host.read("app/db", None), old);
     let plan = plans(&host, "app-db");

@@ -10,14 +10,8 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
-use std::thread;
-use std::time::{Duration, Instant};
-
-use keywheel_e2e::{Host, Output, Rotation, rotation};
+use keywheel_e2e::{Host, Output, Rotation, found, rotation};
 use keywheel_kit::{Postgres, PostgresOptions, Proxy, random_password};
-
-/// How long anything may take that is waited for: far below the deadline of a step.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A role whose row is locked, and a host that was killed while its `ALTER ROLE` waits for that lock. A proxy keeps the server's side of
 /// the connection open, so that the server cannot know that its client is gone; the deadline of the step is ten minutes away.
@@ -33,17 +27,6 @@ struct Scene {
 /// The processes that wait for a lock with a statement of ours.
 const WAITING: &str =
     "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'keywheel %' AND wait_event_type = 'Lock'";
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what} does not come");
-        thread::sleep(Duration::from_millis(20));
-    }
-}
 
 impl Scene {
     fn new() -> Self {
@@ -84,7 +67,7 @@ impl Scene {
             .sql("SELECT 1 FROM pg_authid WHERE rolname = 'app' FOR UPDATE; PREPARE TRANSACTION 'holder'")
             .unwrap();
         let mut started = host.start(&mut host.command(&["rotate", "app-db", "--wait", "end"]));
-        let orphan = until("the statement that waits", || waiting(&server).pop());
+        let orphan = found("the statement that waits", || waiting(&server).pop());
         proxy.keep_server_side();
         started.child.kill().unwrap();
         let _ = host.wait(started).ends(-1);
@@ -105,7 +88,7 @@ impl Scene {
     /// Starts a command that takes the run over, and lets the lock go once its own statement waits, alone.
     fn take_over(&self, words: &[&str]) -> Output {
         let mut started = self.host.start(&mut self.host.command(words));
-        let next = until("the new host's own statement", || {
+        let next = found("the new host's own statement", || {
             assert!(
                 started.child.try_wait().unwrap().is_none(),
                 "it ended before it acted: {}",

@@ -9,8 +9,9 @@
 
 use std::fs;
 
-use keywheel_e2e::{Host, Output, postgres_role};
+use keywheel_e2e::{Host, Output, postgres_role, until};
 use keywheel_kit::{Authority, Postgres, PostgresOptions, random_password};
+use rusqlite::Connection;
 use serde_json::Value;
 
 /// A server with the role `app`, and a host that rotates it as `app-db`.
@@ -365,4 +366,54 @@ fn the_failure_of_the_newest_run_needs_attention_until_another_one_has_begun() {
     scene.configure(&[]);
     let _ = scene.run(&["rotate", "app-db", "--wait", "end"]).ends(0);
     let _ = scene.run(&["status"]).ends(0);
+}
+
+/// A run whose time has come reads otherwise than one that has still to wait: it goes on as soon as somebody resumes it.
+#[test]
+fn a_run_whose_time_has_come_is_told_as_due() {
+    let scene = Scene::adopted();
+    scene.configure(&[("grace = \"1s\"", "grace = \"5s\"")]);
+    let _ = scene.host.run(&["rotate", "app-db", "--wait", "0s"], "").ends(0);
+    let shown = || scene.host.json(&["run", "show", "app-db"]);
+    assert_eq!(
+        (&shown()["state"], &shown()["due"]),
+        (&"waiting".into(), &false.into())
+    );
+    until("its time", || shown()["due"] == true);
+    for (command, words) in [
+        (&["run", "list"][..], "due: `run resume`"),
+        (&["run", "show", "app-db"], "its wait for consumers"),
+        (&["status"], "is due: its wait for consumers"),
+    ] {
+        let output = scene.host.run(command, "");
+        assert!(output.stdout.contains(words), "{words}: {output:?}");
+        assert!(!output.stdout.contains("waits until"), "{output:?}");
+    }
+    let _ = scene
+        .host
+        .run(&["run", "resume", "app-db", "--wait", "end"], "")
+        .ends(0);
+}
+
+/// What a clock has booked that stood a month ahead is waited for no longer than the window of `probes`.
+#[test]
+fn a_login_that_was_booked_a_month_ahead_is_not_waited_for_until_then() {
+    let scene = Scene::adopted();
+    scene.configure(&[("logins = 100", "logins = 1")]);
+    // Proves the old one dead: that login is booked.
+    let _ = scene.host.run(&["rotate", "app-db", "--wait", "end"], "");
+    let database = Connection::open(scene.host.file("state/keywheel.db")).unwrap();
+    let month: i64 = 30 * 24 * 3600 * 1000;
+    let changed = database
+        .execute("UPDATE probe SET at = at + ?1", [month])
+        .unwrap();
+    assert!(changed > 0);
+    drop(database);
+    let output = scene.host.run(&["target", "test", "app-db"], "");
+    let said = format!("{}{}", output.stdout, output.stderr);
+    let left = said.split("is used up for another ").nth(1).unwrap();
+    assert!(
+        left.starts_with("1h") || left.starts_with("59m") || left.starts_with("60m"),
+        "{said}"
+    );
 }

@@ -13,6 +13,7 @@ use crate::errors::engine::of_step_code;
 use crate::exit_code::ExitCode;
 use crate::output::{Style, Table, word_of};
 use crate::progress::Progress;
+use crate::time;
 
 /// Drift.
 #[derive(Debug, Subcommand)]
@@ -66,11 +67,26 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
     }
     context.output.data(&checked, |style| text(&checked, style))?;
     for view in &checked {
-        if let Some(way_out) = &view.way_out {
-            context.output.say(&format!("{}: {way_out}", view.rotation));
+        let when = view.not_before.map(|at| format!("not before {}", time::show(at)));
+        let words: Vec<String> = when.into_iter().chain(view.way_out.clone()).collect();
+        if !words.is_empty() {
+            context
+                .output
+                .say(&format!("{}: {}", view.rotation, words.join(": ")));
         }
     }
-    Ok(worst)
+    let is_cut_short = stop.is_requested()
+        && (checked.len() < names.len() || checked.last().is_some_and(|view| is_unanswered(view.found)));
+    // A check that was stopped says nothing of its targets.
+    Ok(if is_cut_short && worst != ExitCode::Parked {
+        ExitCode::TimedOut
+    } else {
+        worst
+    })
+}
+
+fn is_unanswered(found: Found) -> bool {
+    matches!(found, Found::NotAsked | Found::Waiting)
 }
 
 fn names(arguments: &Check, config: &Config) -> Result<Vec<RotationName>, Failure> {

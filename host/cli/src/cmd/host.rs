@@ -33,6 +33,27 @@ pub(crate) fn checked(mut draft: Draft, context: &Context) -> Result<Config, Fai
     Ok(checked?)
 }
 
+/// The same for commands that start something: a plugin's file or a trust set's that is lost stops the rotations that need it, and no other.
+fn checked_apart(mut draft: Draft, context: &Context) -> Result<Config, Failure> {
+    draft.examine_trust(keywheel_engine::examine_trust_file);
+    let found = folder::read(&draft.plugins().dir)?;
+    let policy = grants::read(draft.policies_dir())?;
+    let checked = draft.check_apart(&found.manifests, &grants::subjects(&policy));
+    let is_whole = |config: &Config| {
+        config
+            .rotations
+            .iter()
+            .all(|one| config.usable(&one.name).is_ok())
+    };
+    if !checked.as_ref().is_ok_and(is_whole) {
+        // A plugin that is missed may be one of these.
+        for broken in &found.broken {
+            context.output.warn(&broken.to_string());
+        }
+    }
+    Ok(checked?)
+}
+
 /// The host's state, for commands that look: a plugin that is gone does not stop them.
 ///
 /// # Errors
@@ -95,15 +116,17 @@ pub(crate) async fn open_vault(context: &Context) -> Result<Engine, Failure> {
     unsealed(engine, context).await
 }
 
-/// The same, with a configuration that was checked whole: for commands that start something. A rotation that was taken out under its open run
+/// The same, with a configuration that was checked: for commands that start something. What a lost file stops is refused rotation by rotation. A rotation that was taken out under its open run
 /// is warned of: the run keeps everybody else off its secret and its account by itself.
 ///
 /// # Errors
 /// As [`open_unsealed`]; the configuration does not fit the plugins.
 pub(crate) async fn open_checked(context: &Context) -> Result<Engine, Failure> {
-    let engine = match &context.host {
-        Some(host) => host.engine.clone(),
-        None => Engine::open(checked(ours::draft(context)?, context)?, Arc::new(SystemClock)).await?,
+    let engine = if let Some(host) = &context.host {
+        host.engine.clone()
+    } else {
+        let config = checked_apart(ours::draft(context)?, context)?;
+        Engine::open(config, Arc::new(SystemClock)).await?
     };
     for run in engine.removed_runs().await? {
         context

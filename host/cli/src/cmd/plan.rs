@@ -7,7 +7,7 @@ use keywheel_engine::view::{PlanView, RunView};
 use keywheel_model::Strategy;
 use serde_json::Value;
 
-use crate::cmd::rotate::Which;
+use crate::cmd::rotate::{Which, worse};
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
@@ -31,16 +31,24 @@ impl Arguments {
 /// The configuration is not valid, the state cannot be opened, or a plugin's `plan` itself fails.
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open_checked(context).await?;
-    let mut plans = Vec::new();
-    for name in arguments.which.of(engine.config())? {
-        plans.push(engine.plan(&name).await?);
+    let (mut plans, mut worst) = (Vec::new(), ExitCode::Ok);
+    let names = arguments.which.of(engine.config())?;
+    for name in &names {
+        match engine.plan(name).await.map_err(Failure::from) {
+            Ok(plan) => plans.push(plan),
+            Err(failure) if names.len() > 1 => {
+                context.output.fail(&failure);
+                worst = worse(worst, failure.exit());
+            }
+            Err(failure) => return Err(failure),
+        }
     }
     context.output.data(&plans, |style| {
         let texts: Vec<String> = plans.iter().map(|plan| text(plan, style)).collect();
         texts.join("\n")
     })?;
     if plans.iter().any(|plan| !plan.problems.is_empty()) {
-        return Ok(ExitCode::Conflict);
+        return Ok(worse(worst, ExitCode::Conflict));
     }
     for plan in &plans {
         context.output.next(&match &plan.open_run {
@@ -49,11 +57,12 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
             None => format!("keywheel rotate {}", plan.rotation),
         });
     }
-    Ok(if plans.is_empty() {
+    let found = if plans.is_empty() {
         ExitCode::Ok
     } else {
         ExitCode::Attention
-    })
+    };
+    Ok(worse(worst, found))
 }
 
 /// A plan, for people.

@@ -122,6 +122,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "run.rotation-gone",
             "run.newer-state",
             "secret.already-current",
+            "rotation.input-missing",
             "plan.refused",
             "plugin.downgrade",
             "file.exists",

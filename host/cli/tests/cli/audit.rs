@@ -18,6 +18,8 @@ fn host() -> Place {
     let ran = place.run("audit verify");
     assert_eq!(ran.exit, 0, "{}", ran.err);
     assert!(ran.out.contains("to row 3"), "{}", ran.out);
+    let compared = "3 rows hold together; no checkpoint was given to compare them with";
+    assert!(ran.out.contains(compared), "{}", ran.out);
     place
 }
 
@@ -37,7 +39,8 @@ fn a_search_begins_with_the_newest_row_unless_it_is_told_otherwise() {
     // The command that it names goes on where it ended.
     let next = place.run("audit search --limit 2");
     assert!(
-        next.err.contains("next: keywheel audit search --before 2"),
+        next.err
+            .contains("next: keywheel audit search --limit 2 --before 2"),
         "{}",
         next.err
     );
@@ -45,11 +48,68 @@ fn a_search_begins_with_the_newest_row_unless_it_is_told_otherwise() {
     let next = place.run("audit search --oldest-first --limit 2");
     assert!(
         next.err
-            .contains("next: keywheel audit search --oldest-first --after 2"),
+            .contains("next: keywheel audit search --limit 2 --oldest-first --after 2"),
         "{}",
         next.err
     );
     assert_eq!(rows("--oldest-first --after 2"), [3]);
+}
+
+#[test]
+fn a_search_goes_on_with_its_filters() {
+    let place = host();
+    let filters = "--resource vault --action vault.unseal --since 2026-01-01";
+    let next = place.run(&format!("audit search {filters} --limit 1"));
+    let told = next
+        .err
+        .split("next: keywheel ")
+        .nth(1)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap();
+    assert_eq!(
+        told,
+        "audit search --resource vault --action vault.unseal --since 2026-01-01T00:00:00Z --limit 1 --before 3"
+    );
+    let ran = place.run(&format!("-o json {told}"));
+    let rows: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(rows[0]["seq"], 2, "{}", ran.err);
+    let next = place.run("audit search --oldest-first --before 3 --limit 1");
+    assert!(
+        next.err
+            .contains("next: keywheel audit search --limit 1 --before 3 --oldest-first --after 1"),
+        "{}",
+        next.err
+    );
+}
+
+#[test]
+fn a_name_that_the_trail_does_not_have_is_told_with_the_one_that_is_near() {
+    let place = host();
+    for (search, words) in [
+        (
+            "--action vault.unsael",
+            "has no action `vault.unsael`; did you mean `vault.unseal`?",
+        ),
+        (
+            "--resource vualt",
+            "has no resource `vualt`; did you mean `vault`?",
+        ),
+        ("--actor nobody", "has no actor `nobody`; there are uid:"),
+        ("--secret no/such", "has no secret `no/such`"),
+    ] {
+        let ran = place.run(&format!("audit search {search}"));
+        assert_eq!(ran.exit, 0, "{}", ran.err);
+        assert!(ran.err.contains(words), "{search}: {}", ran.err);
+    }
+    // Names that are known, and nothing of the kind: that is no mistake.
+    let ran = place.run("audit search --action vault.unseal --until 2026-01-01");
+    assert!(
+        ran.err.contains("no row matches") && !ran.err.contains("has no"),
+        "{}",
+        ran.err
+    );
 }
 
 fn assert_broken(place: &Place, row: u64) {

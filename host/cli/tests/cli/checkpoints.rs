@@ -30,7 +30,8 @@ fn host() -> Place {
     let ran = place.run(VERIFY);
     assert_eq!(ran.exit, 0, "{}", ran.err);
     assert!(
-        ran.out.contains("7 rows hold together, 1 checkpoint"),
+        ran.out
+            .contains("7 rows hold together; 1 checkpoint found in them"),
         "{}",
         ran.out
     );

@@ -240,3 +240,17 @@ fn with_rotation_of(root: &std::path::Path, plugin: &str, table: &toml::Table) -
     place.write("keywheel.toml", file.to_string());
     place
 }
+
+#[test]
+fn without_tables_it_is_said_what_one_is() {
+    let ran = granted().run("policy test");
+    assert_eq!(ran.exit, 23, "{}", ran.err);
+    for words in [
+        "policy.no-tables",
+        "policies/tests",
+        "[[case]]",
+        "keywheel policy explain ROTATION",
+    ] {
+        assert!(ran.err.contains(words), "{words}: {}", ran.err);
+    }
+}

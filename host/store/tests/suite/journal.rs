@@ -335,6 +335,35 @@ async fn probes_outlive_a_clock_that_jumps_forward_and_back() {
     spend(4).await.expect_err("two of today and one of tomorrow");
 }
 
+/// What a clock has booked that stood a month ahead is waited for no longer than the window: it counts from now on.
+#[tokio::test]
+async fn probes_of_a_clock_far_ahead_count_from_now_on() {
+    let dir = tempfile::tempdir().expect("directory");
+    let (store, clock) = moving(&dir.path().join("state"));
+    let (hour, month) = (Duration::from_hours(1), Duration::from_hours(30 * 24));
+    let spend =
+        |number: u64| store.write(move |tx| tx.spend_probe("db/app", &RunId::from_number(number), 1, hour));
+    clock.advance(month);
+    assert_eq!(spend(1).await.expect("in a month"), 0);
+    clock.set_back(month);
+    let free = |spent: Result<u32, Error>| match spent {
+        Err(Error::BudgetSpent { free_at, .. }) => free_at,
+        other => panic!("expected a spent budget, got {other:?}"),
+    };
+    let begin = Timestamp::from_unix_ms(BEGIN);
+    assert_eq!(free(spend(2).await), begin + month + hour);
+    let set_back = store.write(move |tx| tx.set_probes_back("db/app", hour));
+    set_back.await.expect("set back");
+    assert_eq!(free(spend(2).await), begin + hour);
+    clock.advance(hour);
+    assert_eq!(spend(2).await.expect("an hour later"), 0);
+    // One that is ahead by less may be right: the clock of now may be wrong.
+    clock.set_back(Duration::from_mins(30));
+    let set_back = store.write(move |tx| tx.set_probes_back("db/app", hour));
+    set_back.await.expect("nothing to set back");
+    assert_eq!(free(spend(3).await), begin + hour + hour);
+}
+
 #[tokio::test]
 async fn a_run_keeps_its_scratch_state_and_its_first_answers() {
     let dir = tempfile::tempdir().expect("directory");

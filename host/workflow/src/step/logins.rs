@@ -9,6 +9,9 @@ use crate::describe::{OVER_BUDGET, REFUSED, UNKNOWN};
 use crate::mutant::Mutation;
 use crate::{Call, Cause, Ending, NoteKind, Phase, Trouble};
 
+/// One node of a target accepts the credential, and another refuses it.
+const NODES_DIFFER: &str = "nodes.differ";
+
 /// How often a look at current is tried that nobody has to wait for.
 const MOST_LOOKS: u32 = 3;
 
@@ -67,6 +70,14 @@ impl Work {
         if is_malformed && self.state.adopts() && self.state.phase == Phase::Verify {
             // Another try would find the same value: the import is given up, so that a corrected one can be made.
             return self.give_import_up();
+        }
+        if error.code == NODES_DIFFER && self.state.phase == Phase::Verify && !self.state.adopts() {
+            // One was set back behind the host's back: asking again does not change that, and a person says which is right.
+            return self.park_over(Cause::Target, error);
+        }
+        if error.kind == ErrorKind::Unauthenticated && self.state.phase == Phase::Verify {
+            // The administrator who was to say why is refused too. A person has to give another credential, and nothing here waits for the answer.
+            return self.park_over(Cause::Target, error);
         }
         if error.kind == ErrorKind::Denied && !self.is_of_target(error) {
             // The plugin is not allowed to ask: another try would be denied, too, and says nothing of the credential.

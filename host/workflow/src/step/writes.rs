@@ -167,9 +167,18 @@ impl Work {
                         .iter()
                         .any(|entry| entry.code.as_deref() == Some(REFUSED));
                     let why = if refused {
-                        "the target refuses the imported credential; nothing was changed"
+                        "the target refuses the imported credential; nothing was changed".to_owned()
                     } else {
-                        "the imported value is not what the rotation needs; nothing was changed"
+                        let found = self
+                            .state
+                            .log
+                            .iter()
+                            .rev()
+                            .find_map(|entry| entry.message.as_ref());
+                        let found = found.map(|found| format!(" ({found})")).unwrap_or_default();
+                        format!(
+                            "the imported value is not what the rotation needs{found}; nothing was changed"
+                        )
                     };
                     self.end(Ending::Failed, why);
                 } else if self.state.settings.trigger == Trigger::Rollback && self.state.check.restored {

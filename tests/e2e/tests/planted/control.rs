@@ -3,18 +3,16 @@
 use std::fs;
 use std::io::Write as _;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use keywheel_e2e::{Host, Search, Started};
+use keywheel_e2e::{Host, Search, Started, until};
 use keywheel_kit::random_password;
 use rusqlite::Connection;
 
 use crate::evidence::{Evidence, LOG, MONITOR, SLOWLOG, STATEMENTS};
 use crate::mistakes::may_dump;
-use crate::scene::{PATIENCE, ask, servers};
+use crate::scene::{ask, servers};
 
 /// Leaks: each a value, and where it must be found.
 struct Leaks {
@@ -205,13 +203,5 @@ fn targets(leaks: &mut Leaks) {
             value.len()
         );
         assert!(ask(&servers.redis, &set).starts_with("+OK"));
-    }
-}
-
-fn until(what: &str, mut is: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is() {
-        assert!(begun.elapsed() < PATIENCE, "{what}: not within a minute");
-        thread::sleep(Duration::from_millis(5));
     }
 }

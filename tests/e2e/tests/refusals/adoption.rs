@@ -110,3 +110,94 @@ fn what_is_planned_for_one_role_is_what_becomes_of_it() {
     assert_eq!(words(&plan[0]["steps"]), words(&run["steps"]));
     subject.has_rotated();
 }
+
+#[test]
+fn an_import_whose_input_is_missing_begins_nothing_and_names_it() {
+    let subject = Subject::new("adopt_no_input");
+    let host = &subject.host;
+    host.add_plugin("postgres", &[server().port()]);
+    let output = host.import("app/db", &subject.old).ends(24);
+    let _ = output.says(&[
+        "rotation.input-missing",
+        "input `admin` (secret admin/db) of rotation app-db has no value",
+        "nothing was stored",
+        "`keywheel secret import admin/db`",
+    ]);
+    assert_eq!(host.json(&["run", "list"]), serde_json::json!([]));
+    let app = host.json(&["secret", "show", "app/db"]);
+    assert_eq!(app["versions"], 0, "{app:#}");
+    has(
+        &host.run(&["plan", "app-db"], "").ends(24),
+        &[
+            "input `admin` of rotation app-db, secret admin/db, has no value (first `keywheel secret import admin/db`)",
+        ],
+    );
+
+    let _ = host.import("admin/db", server().admin_password()).ends(0);
+    let _ = host.import("app/db", &subject.old).ends(0);
+}
+
+/// Neither is accepted: whether the role's password is wrong, only the administrator could say.
+#[test]
+fn an_import_whose_administrator_is_refused_is_tried_once_and_names_the_input() {
+    let subject = Subject::new("adopt_bad_input");
+    let host = &subject.host;
+    // Time for many tries.
+    subject.configure(&subject.rotation().replace("run = \"1s\"", "run = \"5m\""));
+    host.add_plugin("postgres", &[server().port()]);
+    let _ = host.import("admin/db", &keywheel_kit::random_password()).ends(0);
+    let output = host.import("app/db", &keywheel_kit::random_password()).ends(41);
+    has(
+        &output,
+        &[
+            "sql.28p01: the administrator's login",
+            "input `admin` of rotation app-db is secret admin/db: `keywheel secret import admin/db`",
+            "then `keywheel run resume run-",
+        ],
+    );
+    let run = host
+        .run(&["run", "show", "app-db", "-o", "json"], "")
+        .ends(10)
+        .json();
+    let tries: Vec<_> = run["steps"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|step| &step["tries"])
+        .collect();
+    assert_eq!(tries, [1, 1], "{run:#}");
+
+    // The way out; then it is the imported value that is known to be wrong.
+    let _ = host.import("admin/db", server().admin_password()).ends(0);
+    let _ = host.run(&["run", "resume", "app-db"], "").ends(40);
+    let _ = host.import("app/db", &subject.old).ends(0);
+    assert!(subject.takes(&subject.old));
+}
+
+/// What an adoption found is told until a plan finds it no more, and again where it is back.
+#[test]
+fn what_would_stop_a_rotation_is_in_the_status_until_it_is_mended() {
+    let subject = Subject::new("adopt_mended");
+    let host = &subject.host;
+    host.add_plugin("postgres", &[server().port()]);
+    let _ = host.import("admin/db", server().admin_password()).ends(0);
+    server().sql("ALTER ROLE adopt_mended SUPERUSER").unwrap();
+    let _ = host.import("app/db", &subject.old).ends(0);
+    let told = "adopted; it cannot be rotated yet: postgres.superuser: ";
+    has(
+        &host.run(&["status"], "").ends(10),
+        &[told, "a `keywheel plan app-db` that finds nothing ends this"],
+    );
+    let _ = host.run(&["plan", "app-db"], "").ends(24);
+    has(&host.run(&["status"], "").ends(10), &[told]);
+
+    server().sql("ALTER ROLE adopt_mended NOSUPERUSER").unwrap();
+    let _ = host.run(&["plan", "app-db"], "").ends(10);
+    let status = host.run(&["status"], "").ends(0);
+    assert!(!status.stdout.contains("cannot be rotated"), "{status:?}");
+
+    server().sql("ALTER ROLE adopt_mended SUPERUSER").unwrap();
+    let _ = host.run(&["plan", "app-db"], "").ends(24);
+    has(&host.run(&["status"], "").ends(10), &[told]);
+    server().sql("ALTER ROLE adopt_mended NOSUPERUSER").unwrap();
+}

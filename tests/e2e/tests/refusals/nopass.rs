@@ -98,3 +98,24 @@ fn where_the_administrator_cannot_look_a_login_counts_and_no_rotation_follows() 
     has(&output, &["admin.refused"]);
     assert_eq!(host.read("app/redis", None), real);
 }
+
+#[test]
+fn an_administrator_that_is_refused_is_named_by_its_input_at_once() {
+    let server = Redis::start(RedisOptions::default()).unwrap();
+    let real = random_password();
+    server.create_user("app", &real).unwrap();
+    let host = host(&server, &random_password());
+    let file = host.file("keywheel.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("run = \"1s\"", "run = \"5m\"")).unwrap();
+    has(
+        &host.import("app/redis", &random_password()).ends(41),
+        &[
+            "admin.refused: ",
+            "input `admin` of rotation app-redis is secret admin/redis: `keywheel secret import admin/redis`",
+        ],
+    );
+    let _ = host.import("admin/redis", server.admin_password()).ends(0);
+    let _ = go_on(&host).ends(40);
+    let _ = host.import("app/redis", &real).ends(0);
+}

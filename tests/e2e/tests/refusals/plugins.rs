@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use keywheel_e2e::{Host, plugin_file};
+use keywheel_e2e::{Host, Rotation, plugin_file, rotation};
 
 use crate::{Subject, server};
 
@@ -251,4 +251,76 @@ fn what_add_shows_has_each_call_once_and_tells_those_with_a_secret_apart() {
     ]);
     let output = host.run(&["plugin", "add", "rediss", "--yes"], "").ends(23);
     let _ = output.says(&["hint: did you mean `redis`?"]);
+}
+
+/// A plugin's file, or a file of certificates, that is lost stops the rotations that need it.
+#[test]
+fn a_lost_file_stops_the_rotations_that_need_it_and_no_other() {
+    let subject = Subject::ready("plugin_lost");
+    let host = &subject.host;
+    let file = host.outside("cache.pem");
+    std::fs::write(&file, server().ca_pem()).unwrap();
+    let cache = rotation(&Rotation {
+        name: "cache",
+        plugin: "redis",
+        secret: "cache/app",
+        admin_secret: "cache/admin",
+        grace: "1s",
+        ca: &file,
+        config: "nodes = [{ host = \"localhost\", port = 1 }]\ntrust = \"cache\"\nadmin = \"boss\"\nuser = \"app\"",
+    });
+    subject.configure(&format!("{}\n{cache}", subject.rotation()));
+    host.add_plugin("redis", &[1]);
+    let _ = host.run(&["config", "check"], "").ends(0);
+
+    let wasm = host.file("plugins/redis.wasm");
+    let plugin = std::fs::read(&wasm).unwrap();
+    for (lost, code) in [(&wasm, "config.unknown-plugin"), (&file, "config.trust")] {
+        std::fs::remove_file(lost).unwrap();
+        let _ = host.run(&["config", "check"], "").ends(20).says(&[code]);
+        for command in [
+            &["plan", "cache"][..],
+            &["rotate", "cache"],
+            &["target", "test", "cache"],
+            &["secret", "import", "cache/app", "-"],
+            &["drift", "check", "cache"],
+        ] {
+            let _ = host.run(command, "a value of somebody").ends(20).says(&[code]);
+        }
+        let _ = host.run(&["plan", "app-db"], "").ends(10);
+        // Of several, the others are planned and looked at.
+        let plan = host.run(&["plan", "--all"], "").ends(20).says(&[code]);
+        assert!(plan.stdout.contains("app-db (app/db) by postgres"), "{plan:?}");
+        let drift = host.run(&["drift", "check"], "").ends(20).says(&[code]);
+        assert!(drift.stdout.contains("in-place"), "{drift:?}");
+        let _ = subject.rotate().ends(0);
+        let status = host.run(&["status"], "").ends(10);
+        if code == "config.unknown-plugin" {
+            assert!(
+                status
+                    .stdout
+                    .contains("plugin redis: its file is missing: cache cannot be rotated"),
+                "{status:?}"
+            );
+            std::fs::write(lost, &plugin).unwrap();
+        } else {
+            assert!(status.stdout.contains("trust set cache"), "{status:?}");
+        }
+    }
+    subject.has_rotated();
+
+    // A plugin that never was there.
+    subject.configure(&format!(
+        "{}\n{}",
+        subject.rotation(),
+        cache.replace("\"redis\"", "\"rediss\"")
+    ));
+    let _ = subject.rotate().ends(0);
+    let status = host.run(&["status"], "").ends(10);
+    assert!(
+        status
+            .stdout
+            .contains("rotation cache: there is no plugin rediss: it cannot be rotated"),
+        "{status:?}"
+    );
 }

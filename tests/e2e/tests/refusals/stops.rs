@@ -2,7 +2,8 @@
 
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+
+use keywheel_e2e::until;
 
 use crate::{Subject, server};
 
@@ -13,10 +14,8 @@ const HOLD: &str = "SELECT FROM pg_authid WHERE rolname = 'stopped' FOR UPDATE; 
 const HELD: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'DO %' AND wait_event = 'PgSleep'";
 const WAITS: &str = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'ALTER ROLE%stopped%'";
 
-fn until(question: &str) {
-    while server().sql(question).unwrap() == "0" {
-        thread::sleep(Duration::from_millis(10));
-    }
+fn comes(question: &str) {
+    until(question, || server().sql(question).unwrap() != "0");
 }
 
 #[test]
@@ -25,12 +24,12 @@ fn ctrl_c_while_the_target_is_changing_stops_after_the_step_and_the_run_goes_on(
     // More than the statement has to wait for its row; `run resume` waits as long for what may still land.
     subject.configure(&subject.rotation().replace("step = \"3s\"", "step = \"12s\""));
     let holder = thread::spawn(|| server().sql(HOLD).unwrap());
-    until(HELD);
+    comes(HELD);
     let mut started = subject
         .host
         .start(&mut subject.host.command(&["rotate", "app-db", "--wait", "end"]));
     assert!(started.wait_for("create     done"), "{}", started.stderr());
-    until(WAITS);
+    comes(WAITS);
     let interrupted = Command::new("kill")
         .args(["-INT", &started.child.id().to_string()])
         .status();

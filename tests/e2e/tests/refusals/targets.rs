@@ -89,7 +89,7 @@ fn a_target_that_is_not_fit_stops_a_rotation_before_its_first_write() {
             let own = match word {
                 "tls.name" => "write the name that is in the server's certificate as `host`",
                 "sql.28p01" => {
-                    "the target refuses the administrator's name or password: see `admin` in the rotation's configuration; if it is the password, `keywheel secret import admin/wrong`"
+                    "the target refuses the administrator's name or password: see `admin` in the configuration of rotation app-db; if it is the password, input `admin` of rotation app-db is secret admin/wrong: `keywheel secret import admin/wrong`"
                 }
                 "net.unreachable" | "net.timeout" => "see that the server runs",
                 _ => "",

@@ -177,7 +177,6 @@ fn the_other_role_is_not_robbed_of_a_password_that_was_never_in_the_vault() {
             "CREATE ROLE qa LOGIN PASSWORD '{first}'; CREATE ROLE qb LOGIN PASSWORD '{second}'"
         ))
         .unwrap();
-    let before = kept(&server, "qb");
     let host = host(
         &server,
         "pair",
@@ -199,6 +198,13 @@ fn the_other_role_is_not_robbed_of_a_password_that_was_never_in_the_vault() {
         ],
     );
     assert!(!output.stdout.contains("postgres.in-use"), "{output:?}");
+
+    // Without a password it loses none; an administrator who is no superuser does not see that.
+    server.sql("ALTER ROLE qb PASSWORD NULL").unwrap();
+    let output = host.run(&["plan", "pair"], "").ends(10);
+    assert!(!output.stdout.contains("postgres.replaces"), "{output:?}");
+    server.sql(&format!("ALTER ROLE qb PASSWORD '{second}'")).unwrap();
+    let before = kept(&server, "qb");
 
     // Somebody does: refused before the first write.
     let user = server.hold("qb", &second).unwrap();

@@ -53,14 +53,12 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     }
     context.output.data(&report, |style| {
         let mut text = Text::default();
-        let (rows, heads) = (
-            counted(count(report.rows), "row"),
-            counted(report.checkpoints, "checkpoint"),
-        );
-        text.line(format_args!(
-            "{} {rows} hold together, {heads} found in them",
-            style.good("ok")
-        ));
+        let rows = counted(count(report.rows), "row");
+        let heads = match report.checkpoints {
+            0 => "no checkpoint was given to compare them with".to_owned(),
+            given => format!("{} found in them", counted(given, "checkpoint")),
+        };
+        text.line(format_args!("{} {rows} hold together; {heads}", style.good("ok")));
         text.fact(
             "head",
             format_args!("row {} {}", report.head.seq, report.head.hash),

@@ -13,6 +13,10 @@ use crate::errors::{Failure, counted};
 use crate::exit_code::ExitCode;
 use crate::output::Text;
 
+/// What a table is, for whoever has none yet.
+const TABLE: &str = "NAME.toml with `plugin`, `rotation`, `secret`, `configuration`, and a `[[case]]` for each question, like `connect = \"db:5432 tls\"` \
+                     with `expect = \"allow\"` (docs/operators.md, Grants); `keywheel policy explain ROTATION` shows what is granted without one";
+
 /// Runs tables.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -52,7 +56,8 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, 
     };
     if files.is_empty() {
         let message = format!("there is no table in \"{}\"", folder.display());
-        return Err(Failure::new(ExitCode::NotFound, "policy.no-tables", message));
+        let failure = Failure::new(ExitCode::NotFound, "policy.no-tables", message);
+        return Err(failure.hint(format!("a table says what grants must allow and deny: {TABLE}")));
     }
     let mut outcome = Outcome::default();
     for file in files {

@@ -65,7 +65,10 @@ fn table(runs: &[RunView], style: Style) -> String {
 
 /// Why it does not go on: in a word, so that the table stays narrow.
 fn why(run: &RunView) -> String {
+    let due = "due: `run resume`";
     match (&run.parked, &run.trouble) {
+        (None, Some(trouble)) if run.due => format!("{due} ({})", trouble.code),
+        (None, None) if run.due => due.to_owned(),
         (Some(parked), _) => word_of(&parked.cause),
         (None, Some(trouble)) => trouble.code.clone(),
         (None, None) => match run.waits_for {

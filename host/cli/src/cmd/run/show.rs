@@ -110,7 +110,12 @@ fn headline(run: &RunView, style: Style, text: &mut Text) {
 fn facts(run: &RunView, text: &mut Text) {
     if let Some(until) = run.waits_until {
         let what = run.waits_for.unwrap_or("its time");
-        text.fact("waits until", format_args!("{}, for {what}", time::show(until)));
+        let until = time::show(until);
+        if run.due {
+            text.fact("due", format_args!("since {until}: its wait for {what} is over"));
+        } else {
+            text.fact("waits until", format_args!("{until}, for {what}"));
+        }
     }
     if let Some(trouble) = run.trouble.as_ref().filter(|_| run.parked.is_none()) {
         text.fact(

@@ -23,11 +23,11 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     context.output.data(&versions, |style| {
         let mut table = Table::new(["VERSION", "STAGE", "CREATED", "EXPIRES", "RUN", "FACTS"]);
         for version in &versions {
-            let facts: Vec<String> = version
-                .annotations
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect();
+            let annotations = version.annotations.iter();
+            let facts = annotations.map(|(key, value)| format!("{key}={value}"));
+            let same = version.same_value.iter();
+            let same = same.map(|same| format!("same value as {} ({})", same.version, same.stage));
+            let facts: Vec<String> = facts.chain(same).collect();
             table.row([
                 version.version.to_string(),
                 version.stage.to_string(),
@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
                     .run
                     .as_ref()
                     .map_or_else(|| "-".to_owned(), ToString::to_string),
-                facts.join(" "),
+                facts.join(", "),
             ]);
         }
         table.to_text(style)

@@ -1,0 +1,106 @@
+//! From a draft to a configuration: against files, plugins and grants.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use keywheel_manifest::Manifest;
+use keywheel_model::{PluginName, RotationName};
+
+use crate::against;
+use crate::config::{Config, Rotation};
+use crate::document::{At, join};
+use crate::problem::Problems;
+use crate::resolve::Draft;
+
+impl Draft {
+    /// Looks at each file of the trust sets by `examine`, which says what is wrong with one and the way out: a fragment that goes on
+    /// from the file's name, and a hint. What it finds comes with the other problems.
+    pub fn examine_trust(&mut self, examine: impl Fn(&Path) -> Result<(), (String, String)>) {
+        for (name, set) in &self.config.trust {
+            for (at, path) in set.pem.iter().enumerate() {
+                let Err((what, hint)) = examine(path) else {
+                    continue;
+                };
+                let pointer = format!("{}/pem/{at}", join("/trust", name));
+                let message = format!("\"{}\" {what}", path.display());
+                let problem =
+                    self.config
+                        .document
+                        .problem(At::Value(&pointer), "config.trust", message, Some(hint));
+                self.untrusted.push((name.clone(), problem));
+            }
+        }
+    }
+
+    /// The configuration, if nothing is wrong with it by itself. Plugins are not asked: see [`Draft::check`].
+    ///
+    /// # Errors
+    /// Every problem.
+    pub fn finish(mut self) -> Result<Config, Problems> {
+        self.problems
+            .extend(self.untrusted.into_iter().map(|(_, problem)| problem));
+        Problems::result(self.problems)?;
+        Ok(self.config)
+    }
+
+    /// The configuration, if nothing is wrong with it by itself, nor against the plugins' manifests, nor against the
+    /// grants. `grants` are the grant files by their stem.
+    ///
+    /// # Errors
+    /// Every problem of all kinds.
+    pub fn check(
+        mut self,
+        manifests: &BTreeMap<PluginName, Manifest>,
+        grants: &BTreeMap<String, GrantSubject>,
+    ) -> Result<Config, Problems> {
+        let missing = against::missing(&self.config, manifests);
+        self.problems
+            .extend(missing.into_iter().map(|(_, problem)| problem));
+        self.problems.extend(against::manifests(&self.config, manifests));
+        self.problems.extend(against::grants(&self.config, grants));
+        self.finish()
+    }
+
+    /// The same, where a lost file stops those who need it and nobody else: what is wrong with a plugin's file or a trust set's is kept with the
+    /// rotations that have that plugin or name that set, and stops these alone ([`Config::usable`]).
+    ///
+    /// # Errors
+    /// Every other problem.
+    pub fn check_apart(
+        mut self,
+        manifests: &BTreeMap<PluginName, Manifest>,
+        grants: &BTreeMap<String, GrantSubject>,
+    ) -> Result<Config, Problems> {
+        let mut apart = against::missing(&self.config, manifests);
+        for (set, problem) in std::mem::take(&mut self.untrusted) {
+            let users = self
+                .config
+                .rotations
+                .iter()
+                .filter(|rotation| names_set(rotation, &set));
+            apart.extend(users.map(|rotation| (rotation.name.clone(), problem.clone())));
+        }
+        self.problems.extend(against::manifests(&self.config, manifests));
+        self.problems.extend(against::grants(&self.config, grants));
+        let mut config = self.finish()?;
+        for (rotation, problem) in apart {
+            config.apart.entry(rotation).or_default().push(problem);
+        }
+        Ok(config)
+    }
+}
+
+/// Whether a setting of a rotation may be the name of a trust set: which of them is one, only its plugin knows, and that may be missing, too.
+fn names_set(rotation: &Rotation, set: &str) -> bool {
+    let settings = rotation.config.as_object().into_iter().flatten();
+    settings.into_iter().any(|(_, value)| value.as_str() == Some(set))
+}
+
+/// Whom a grant file is for: what [`Draft::check`] needs to know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantSubject {
+    /// The plugin.
+    pub plugin: PluginName,
+    /// The rotation, if it is for one alone.
+    pub rotation: Option<RotationName>,
+}
