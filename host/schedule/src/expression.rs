@@ -1,8 +1,8 @@
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 
+use crate::Error;
 use crate::field::{Field, Item, MONTHS, Parsed, WEEKDAYS};
-use crate::{Error, Spot};
 
 /// A longer text is no expression.
 const CHARS_MAX: usize = 256;

@@ -16,6 +16,7 @@ mod hash;
 mod order;
 mod plan;
 mod retry;
+mod schedule;
 mod upcoming;
 mod zone;
 
@@ -24,7 +25,8 @@ pub use error::{Error, Spot};
 pub use expression::Expression;
 pub use field::Field;
 pub use order::{Admission, Override, Priority, Rank, Waiting};
-pub use plan::{Because, Blocked, CatchUp, Facts, Idle, Next, Plan, Planned, Schedule, Trigger};
+pub use plan::{Because, Blocked, Facts, Idle, Next, Plan, Planned};
 pub use retry::Retry;
+pub use schedule::{CatchUp, Schedule, Trigger};
 pub use upcoming::Upcoming;
 pub use zone::{Zone, Zones};

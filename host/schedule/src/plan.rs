@@ -5,7 +5,7 @@ use keywheel_model::{RotationName, Timestamp};
 use crate::calendar::Calendar;
 use crate::fires::Fires;
 use crate::hash::spread;
-use crate::{Admission, Blackout, Error, Expression, HORIZON, Open, Override, Priority, Window, Zone};
+use crate::{Admission, CatchUp, HORIZON, Open, Override, Priority, Schedule, Trigger};
 
 /// A missed time of `catch_up = "skip"` may be this late without being missed: the host was busy, not away.
 const SKIP_TOLERANCE: Duration = Duration::from_mins(1);
@@ -13,109 +13,6 @@ const SKIP_TOLERANCE: Duration = Duration::from_mins(1);
 const LEAD: Duration = Duration::from_hours(1);
 /// Jitter takes a tenth of the period at most.
 const PERIOD_SHARE: u32 = 10;
-
-/// What fires again and again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trigger {
-    /// By the calendar.
-    Cron(Expression),
-    /// So long after the last success, in real time.
-    Every(Duration),
-}
-
-/// What happens to times that passed while nobody was there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CatchUp {
-    /// One run makes up for all of them.
-    #[default]
-    One,
-    /// The next time counts.
-    Skip,
-}
-
-/// When rotations run: what is configured. Several may share one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    /// What fires again and again.
-    pub trigger: Option<Trigger>,
-    /// Thousandths of a credential's life after which it is renewed, if it has one.
-    pub renew_at: Option<u16>,
-    /// So long before it expires, if it does.
-    pub before_expiry: Option<Duration>,
-    /// Once after each start of the host.
-    pub on_start: bool,
-    /// Nothing is due while this is so.
-    pub paused: bool,
-    /// Where the clock of the expression hangs, and of what is printed.
-    pub zone: Zone,
-    /// The most that jitter takes.
-    pub jitter: Duration,
-    /// What happens to missed times.
-    pub catch_up: CatchUp,
-    /// A time that is later than this is missed for good. None: what `catch_up` says.
-    pub max_lateness: Option<Duration>,
-    /// When it may run; empty: always.
-    pub windows: Vec<Window>,
-    /// When it may not, whatever the windows say.
-    pub blackouts: Vec<Blackout>,
-}
-
-impl Default for Schedule {
-    /// By hand alone.
-    fn default() -> Self {
-        Self {
-            trigger: None,
-            renew_at: None,
-            before_expiry: None,
-            on_start: false,
-            paused: false,
-            zone: Zone::UTC,
-            jitter: Self::JITTER,
-            catch_up: CatchUp::One,
-            max_lateness: None,
-            windows: Vec::new(),
-            blackouts: Vec::new(),
-        }
-    }
-}
-
-impl Schedule {
-    /// The most that jitter takes, where nothing else is said.
-    pub const JITTER: Duration = Duration::from_mins(15);
-
-    /// Whether nothing is ever due by itself.
-    pub fn is_manual(&self) -> bool {
-        self.trigger.is_none() && self.renew_at.is_none() && self.before_expiry.is_none() && !self.on_start
-    }
-
-    /// One rotation's: its name decides `H` and jitter.
-    pub fn plan(&self, rotation: &RotationName) -> Plan<'_> {
-        let fires = match &self.trigger {
-            Some(Trigger::Cron(expression)) => Some(Fires::of(expression, &self.zone, rotation)),
-            _ => None,
-        };
-        Plan {
-            schedule: self,
-            fires,
-            calendar: Calendar::new(&self.windows, &self.blackouts, rotation),
-            rotation: rotation.clone(),
-        }
-    }
-
-    /// That windows and blackouts leave some time within [`HORIZON`] from now.
-    ///
-    /// # Errors
-    /// They leave none.
-    pub fn leaves_time(&self, rotation: &RotationName, now: Timestamp) -> Result<(), Error> {
-        let calendar = Calendar::new(&self.windows, &self.blackouts, rotation);
-        match calendar.next_open(now, now + HORIZON) {
-            Some(_) => Ok(()),
-            None => Err(Error::NoTime {
-                days: HORIZON.as_secs() / 86_400,
-            }),
-        }
-    }
-}
 
 /// What is known of a rotation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -244,7 +141,20 @@ struct Wish {
     floor: Timestamp,
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    pub(crate) fn new(schedule: &'a Schedule, rotation: &RotationName) -> Self {
+        let fires = match &schedule.trigger {
+            Some(Trigger::Cron(expression)) => Some(Fires::of(expression, &schedule.zone, rotation)),
+            _ => None,
+        };
+        Self {
+            schedule,
+            fires,
+            calendar: Calendar::new(&schedule.windows, &schedule.blackouts, rotation),
+            rotation: rotation.clone(),
+        }
+    }
+
     /// When it is due next. The same facts give the same answer on every host and after every restart; the work is bounded.
     pub fn next(&self, facts: &Facts, now: Timestamp) -> Planned {
         if self.schedule.paused {
@@ -309,10 +219,11 @@ impl Plan<'_> {
         let Some(expires) = facts.expires else {
             return [None, None];
         };
-        let issued = facts
-            .issued
-            .max(facts.last_success)
-            .filter(|issued| *issued < expires);
+        let issued = facts.issued.max(facts.last_success);
+        // The end of something that has been replaced since.
+        if issued.is_some_and(|issued| issued >= expires) {
+            return [None, None];
+        }
         let life = issued.map(|issued| expires.saturating_since(issued));
         let floor = match (issued, life) {
             (Some(issued), Some(life)) => issued + life / 2,
