@@ -182,7 +182,8 @@ fn scheduled(schedule: &Schedule) -> impl Iterator<Item = (&'static str, Value)>
     let blackout = |blackout: &Blackout| match blackout {
         Blackout::Recurring(recurring) => window(recurring),
         Blackout::Once { from, until } => {
-            json!({ "from": schedule.zone.show(*from), "until": schedule.zone.show(*until) })
+            let zone = &schedule.zone;
+            json!({ "from": zone.local(*from), "to": zone.local(*until), "zone": zone.name() })
         }
     };
     let catch_up = match schedule.catch_up {

@@ -53,13 +53,19 @@ impl Zone {
         self.0.iana_name().unwrap_or("UTC")
     }
 
-    /// A time as a clock on its wall shows it, with the offset from UTC: `2026-10-25 02:30:00+02:00 Europe/Berlin`.
+    /// A time as a clock on its wall shows it, with the offset from UTC: `Sun 2026-10-25 02:30:00+02:00 Europe/Berlin`.
     pub fn show(&self, at: Timestamp) -> String {
+        format!("{} {}", self.format(at, "%a %Y-%m-%d %H:%M:%S%:z"), self.name())
+    }
+
+    /// The same without day, offset and name, as configuration has it: `2026-10-25T02:30:00`.
+    pub fn local(&self, at: Timestamp) -> String {
+        self.format(at, "%Y-%m-%dT%H:%M:%S")
+    }
+
+    fn format(&self, at: Timestamp, format: &str) -> String {
         match instant(at) {
-            Some(instant) => {
-                let shown = instant.to_zoned(self.0.clone());
-                format!("{} {}", shown.strftime("%Y-%m-%d %H:%M:%S%:z"), self.name())
-            }
+            Some(instant) => instant.to_zoned(self.0.clone()).strftime(format).to_string(),
             None => "out of range".to_owned(),
         }
     }
