@@ -199,7 +199,7 @@ fn a_bad_schedule_is_refused_by_config_check_at_its_characters() {
         (
             "{ cron = \"@daily\", zone = \"Europe/Berln\" }",
             "schedule.zone",
-            "5:39",
+            "5:38",
             "Europe/Berlin",
         ),
     ] {
