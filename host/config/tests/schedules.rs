@@ -175,9 +175,18 @@ fn each_wrong_expression_is_marked_at_the_characters_that_are_wrong() {
     }
 }
 
+#[track_caller]
+fn told(cases: &[(&str, &str, &str)]) {
+    for (line, code, words) in cases {
+        let problem = only(line);
+        assert_eq!(problem.code, *code, "{line}: {problem:#?}");
+        assert!(problem.message.contains(words), "{line}: {}", problem.message);
+    }
+}
+
 #[test]
 fn everything_else_that_is_wrong_is_told_too() {
-    for (line, code, words) in [
+    told(&[
         ("schedule = 5", "config.type", "expected a string or a table"),
         (
             "schedule = { crno = \"@daily\" }",
@@ -219,6 +228,14 @@ fn everything_else_that_is_wrong_is_told_too() {
             "\"one\" or \"skip\"",
         ),
         ("schedule = { jitter = \"2d\" }", "config.range", "to 1d"),
+    ]);
+    let hint = only("schedule = { zone = \"Europe/Berln\" }").hint.unwrap();
+    assert_eq!(hint, "did you mean \"Europe/Berlin\"?");
+}
+
+#[test]
+fn what_is_wrong_with_a_window_or_a_blackout_is_told() {
+    told(&[
         (
             "schedule = { window = [{ start = \"@daily\" }] }",
             "config.missing-key",
@@ -254,13 +271,7 @@ fn everything_else_that_is_wrong_is_told_too() {
             "config.datetime",
             "date",
         ),
-    ] {
-        let problem = only(line);
-        assert_eq!(problem.code, code, "{line}: {problem:#?}");
-        assert!(problem.message.contains(words), "{line}: {}", problem.message);
-    }
-    let hint = only("schedule = { zone = \"Europe/Berln\" }").hint.unwrap();
-    assert_eq!(hint, "did you mean \"Europe/Berlin\"?");
+    ]);
 }
 
 #[test]

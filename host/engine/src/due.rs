@@ -1,8 +1,10 @@
 //! When rotations are due by themselves, by what the host knows of them.
 
+use std::time::Duration;
+
 use keywheel_config::Rotation;
 use keywheel_model::{RotationName, Timestamp, Trigger};
-use keywheel_schedule::{Blocked, Facts, Planned};
+use keywheel_schedule::{Facts, Next, Planned};
 use keywheel_vault::Vault as _;
 use keywheel_workflow::RunWord;
 
@@ -12,6 +14,8 @@ use crate::{Error, inspect};
 
 /// How far back is looked for a success. Longer ago than that many failed runs in a row nothing is due by its schedule alone.
 const RUNS_MAX: u32 = 50;
+/// What is late by less is being started.
+const OVERDUE: Duration = Duration::from_mins(10);
 
 impl Engine {
     /// What is known of a rotation's past, as far as its schedule needs it. Of a sealed vault nothing: no life and no expiry.
@@ -51,7 +55,7 @@ impl Engine {
         })
     }
 
-    /// What is to be told of a rotation that would be due and may not run in time.
+    /// What is to be told of a rotation that was due and has not run, or would be due and may not run in time.
     ///
     /// # Errors
     /// As [`Self::facts`].
@@ -59,10 +63,12 @@ impl Engine {
         &self,
         rotation: &Rotation,
     ) -> Result<Option<Attention>, Error> {
-        let Planned::Blocked(Blocked { expires, .. }) = self.planned(rotation).await? else {
-            return Ok(None);
+        let blocked = match self.planned(rotation).await? {
+            Planned::Due(next) => return self.overdue(rotation, next).await,
+            Planned::Idle(_) => return Ok(None),
+            Planned::Blocked(blocked) => blocked,
         };
-        let what = match expires {
+        let what = match blocked.expires {
             Some(_) => "its windows and blackouts leave no time before its credential expires",
             None => "its windows and blackouts leave no time in which it could run",
         };
@@ -71,9 +77,27 @@ impl Engine {
             rotation.name
         );
         Ok(Some(Attention {
-            harm_at: expires,
+            harm_at: blocked.expires,
             ..inspect::attention(&format!("rotation {}", rotation.name), what, &way_out)
         }))
+    }
+
+    /// An open run is in the list by itself.
+    async fn overdue(&self, rotation: &Rotation, next: Next) -> Result<Option<Attention>, Error> {
+        let late = self.inner.clock.now().saturating_since(next.due);
+        if late < OVERDUE || self.open_run_of(&rotation.secret).await?.is_some() {
+            return Ok(None);
+        }
+        let what = format!(
+            "it was due {} and has not run",
+            rotation.schedule.zone.show(next.due)
+        );
+        let way_out = format!("keywheel rotate {}", rotation.name);
+        Ok(Some(inspect::attention(
+            &format!("rotation {}", rotation.name),
+            &what,
+            &way_out,
+        )))
     }
 
     async fn planned(&self, rotation: &Rotation) -> Result<Planned, Error> {

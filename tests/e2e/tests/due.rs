@@ -6,27 +6,87 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywheel_config::load;
 use keywheel_e2e::{Host, redis_user};
+use keywheel_engine::{Engine, SystemClock};
 use keywheel_kit::{Redis, RedisOptions, random_password};
+use keywheel_model::{Clock, Timestamp};
 
 const HOUR_MS: u64 = 3_600_000;
 const NEW_YEAR_2099_MS: u64 = 4_070_908_800_000;
 
-#[test]
-fn the_next_time_counts_from_the_last_success_and_is_late_when_it_has_passed() {
-    let server = Redis::start(RedisOptions::default()).unwrap();
+/// The machine's clock, so much later.
+struct Later(Duration);
+
+impl Clock for Later {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + self.0
+    }
+}
+
+/// A host that has rotated once, with that schedule.
+fn rotated(server: &Redis, schedule: &str) -> Host {
     let old = random_password();
     server.create_user("app", &old).unwrap();
     let host = Host::init();
-    let lines = redis_user(&server, "1s");
+    let lines = redis_user(server, "1s");
     let named = "secret = \"app/redis\"\n";
     assert!(lines.contains(named), "{lines}");
-    let schedule = "schedule = { every = \"36h\", jitter = \"0s\" }\n";
-    host.configure(&lines.replace(named, &format!("{named}{schedule}")));
+    host.configure(&lines.replace(named, &format!("{named}schedule = {schedule}\n")));
     host.add_plugin("redis", &[server.port()]);
     let _ = host.import("admin/redis", server.admin_password()).ends(0);
     let _ = host.import("app/redis", &old).ends(0);
     let _ = host.run(&["rotate", "app-redis"], "").ends(0);
+    host
+}
+
+/// What `status` says of the rotation, so much later.
+async fn attention(host: &Host, later: Duration) -> Vec<String> {
+    let config = load(&host.file("keywheel.toml")).unwrap();
+    let engine = Engine::open(config, Arc::new(Later(later))).await.unwrap();
+    let list = engine.status().await.unwrap().into_iter();
+    list.filter(|entry| entry.subject == "rotation app-redis")
+        .map(|entry| entry.what)
+        .collect()
+}
+
+#[tokio::test]
+async fn what_was_due_and_has_not_run_needs_attention_and_so_does_what_never_can() {
+    let server = Redis::start(RedisOptions::default()).unwrap();
+    let host = rotated(&server, "{ every = \"36h\", jitter = \"0s\" }");
+    let none: [String; 0] = [];
+    assert_eq!(attention(&host, Duration::from_hours(35)).await, none);
+    let late = attention(&host, Duration::from_hours(37)).await;
+    assert!(
+        late.len() == 1 && late[0].starts_with("it was due ") && late[0].ends_with(" UTC and has not run"),
+        "{late:?}"
+    );
+
+    let text = std::fs::read_to_string(host.file("keywheel.toml")).unwrap();
+    let black = "blackout = [{ from = \"2020-01-01\", to = \"2199-12-31\" }]";
+    std::fs::write(host.file("keywheel.toml"), text.replace("jitter = \"0s\"", black)).unwrap();
+    let never = attention(&host, Duration::ZERO).await;
+    assert_eq!(
+        never,
+        ["its windows and blackouts leave no time in which it could run"]
+    );
+    let _ = host
+        .run(&["config", "check"], "")
+        .ends(20)
+        .says(&["schedule.no-time"]);
+    let _ = host
+        .run(&["schedule", "list"], "")
+        .ends(20)
+        .says(&["within the next 400 days"]);
+}
+
+#[test]
+fn the_next_time_counts_from_the_last_success_and_is_late_when_it_has_passed() {
+    let server = Redis::start(RedisOptions::default()).unwrap();
+    let host = rotated(&server, "{ every = \"36h\", jitter = \"0s\" }");
 
     let run = host.json(&["run", "show", "app-redis"]);
     let [from, until] = ["started-at", "finished-at"].map(|key| run[key].as_u64().unwrap() + 36 * HOUR_MS);
