@@ -11,6 +11,8 @@ use crate::{Admission, CatchUp, HORIZON, Open, Override, Priority, Schedule, Tri
 const SKIP_TOLERANCE: Duration = Duration::from_mins(1);
 /// Before a blackout a run that its expiry demands gets this much time.
 const LEAD: Duration = Duration::from_hours(1);
+/// The clock may have been set back by this much.
+const AHEAD: Duration = Duration::from_hours(24);
 /// Jitter takes a tenth of the period at most.
 const PERIOD_SHARE: u32 = 10;
 
@@ -19,7 +21,8 @@ const PERIOD_SHARE: u32 = 10;
 pub struct Facts {
     /// When it succeeded last.
     pub last_success: Option<Timestamp>,
-    /// When the host learned of the rotation: before that nothing can have been missed.
+    /// When the host learned of the rotation: before that nothing can have been missed. Who drives rotations keeps it: without it and without a success
+    /// each look begins anew, and a time is never there.
     pub first_seen: Option<Timestamp>,
     /// When the current credential was made.
     pub issued: Option<Timestamp>,
@@ -29,6 +32,20 @@ pub struct Facts {
     pub started: Option<Timestamp>,
     /// For when somebody asked for it.
     pub forced: Option<Timestamp>,
+}
+
+impl Facts {
+    /// Without what would have happened days from now: the clock was wrong then. Taken at its word it would keep the rotation from running for years.
+    /// What is a day ahead or less is taken: the clock was set back a little, and nothing is to run twice for that.
+    fn believed(self, now: Timestamp) -> Self {
+        let believed = |at: Option<Timestamp>| at.filter(|at| *at <= now + AHEAD);
+        Self {
+            last_success: believed(self.last_success),
+            first_seen: believed(self.first_seen),
+            issued: believed(self.issued),
+            ..self
+        }
+    }
 }
 
 /// Why a rotation is due.
@@ -160,6 +177,7 @@ impl<'a> Plan<'a> {
         if self.schedule.paused {
             return Planned::Idle(Idle::Paused);
         }
+        let facts = &facts.believed(now);
         // What has expired already can only be late.
         let limit = facts.expires.filter(|expires| *expires > now);
         let [expiry, lifetime] = self.of_life(facts);
@@ -208,7 +226,7 @@ impl<'a> Plan<'a> {
         (!is_done).then_some(Wish {
             desired: started,
             because: Because::Start,
-            period: self.schedule.jitter * PERIOD_SHARE,
+            period: self.schedule.jitter.saturating_mul(PERIOD_SHARE),
             floor: started,
         })
     }
@@ -237,7 +255,7 @@ impl<'a> Plan<'a> {
         };
         let before = self.schedule.before_expiry.map(|before| expires - before);
         let share = self.schedule.renew_at.zip(issued.zip(life));
-        let share = share.map(|(share, (issued, life))| issued + life * u32::from(share) / 1000);
+        let share = share.map(|(share, (issued, life))| issued + life.saturating_mul(share.into()) / 1000);
         [
             before.map(|desired| wish(Because::Expiry, desired)),
             share.map(|desired| wish(Because::Lifetime, desired)),

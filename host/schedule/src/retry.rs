@@ -44,7 +44,7 @@ impl Retry {
         }
         let full = self.longest_pause(failed);
         let half_ms = u64::try_from(full.as_millis() / 2).unwrap_or(u64::MAX);
-        let spread_ms = spread("retry", rotation.as_str(), failed.into()) % (half_ms + 1);
+        let spread_ms = spread("retry", rotation.as_str(), failed.into()) % half_ms.saturating_add(1);
         let pause = full.saturating_sub(Duration::from_millis(spread_ms));
         let most = expires.map_or(pause, |expires| expires.saturating_since(now) / PARTS_OF_LIFE);
         Some(pause.min(most).max(LEAST))
@@ -61,8 +61,8 @@ impl Retry {
         // Past the longest pause they are all alike; nobody counts to four thousand million.
         let growing = left.min(40);
         let pauses: Duration = (failed..failed.saturating_add(growing))
-            .map(|tried| self.longest_pause(tried + 1))
-            .sum();
+            .map(|tried| self.longest_pause(tried.saturating_add(1)))
+            .fold(Duration::ZERO, Duration::saturating_add);
         let rest = self.longest.saturating_mul(left - growing);
         pauses
             .saturating_add(rest)

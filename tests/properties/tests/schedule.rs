@@ -8,8 +8,8 @@ use std::time::Duration;
 use keywheel_model::{RotationName, Timestamp};
 use keywheel_properties::{any_text, budget};
 use keywheel_schedule::{
-    Admission, Blackout, CatchUp, Expression, Facts, Next, Planned, Priority, Schedule, Trigger, Window,
-    Zone, Zones,
+    Admission, Blackout, CatchUp, Expression, Facts, Next, Planned, Priority, Retry, Schedule, Trigger,
+    Window, Zone, Zones,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -190,8 +190,71 @@ fn holds(next: &Next, schedule: &Schedule, facts: &Facts, now: Timestamp) -> Res
     Ok(())
 }
 
+/// Minutes, hours and days of the week that an expression names; nothing else.
+#[derive(Clone, Debug)]
+struct Named {
+    minutes: std::ops::RangeInclusive<i8>,
+    hours: Vec<i8>,
+    weekdays: Vec<i8>,
+}
+
+impl Named {
+    fn any() -> impl Strategy<Value = Self> {
+        let minutes = (0..60_i8, 0..60_i8).prop_map(|(a, b)| a.min(b)..=a.max(b));
+        let hours = proptest::collection::vec(0..24_i8, 1..4);
+        let weekdays = proptest::collection::vec(0..7_i8, 1..4);
+        (minutes, hours, weekdays).prop_map(|(minutes, hours, weekdays)| Self {
+            minutes,
+            hours,
+            weekdays,
+        })
+    }
+
+    fn expression(&self) -> Expression {
+        let list = |numbers: &[i8]| numbers.iter().map(i8::to_string).collect::<Vec<_>>().join(",");
+        let (from, to) = (self.minutes.start(), self.minutes.end());
+        let text = format!("{from}-{to} {} * * {}", list(&self.hours), list(&self.weekdays));
+        Expression::parse(&text, false).expect("an expression")
+    }
+
+    /// The first real minute after an instant whose clock shows one of them: each is looked at, one after the other.
+    fn after(&self, at: jiff::Timestamp, zone: &jiff::tz::TimeZone) -> i64 {
+        const TWO_WEEKS: i64 = 14 * 24 * 60;
+        let first = at.as_second().div_euclid(60) + 1;
+        let shows = |minute: &i64| {
+            let shown = zone.to_datetime(jiff::Timestamp::from_second(minute * 60).expect("a minute"));
+            let weekday = shown.weekday().to_sunday_zero_offset();
+            self.minutes.contains(&shown.minute())
+                && self.hours.contains(&shown.hour())
+                && self.weekdays.contains(&weekday)
+        };
+        (first..first + TWO_WEEKS)
+            .find(shows)
+            .expect("every week has one")
+            * 60
+    }
+}
+
 proptest! {
     #![proptest_config(budget(256))]
+
+    #[test]
+    fn what_repeats_is_the_next_real_minute_that_shows_it(named in Named::any(), zone in select(&ZONES[..]), after in INSTANTS) {
+        let schedule = Schedule {
+            trigger: Some(Trigger::Cron(named.expression())),
+            zone: Zone::named(zone, &Zones::bundled()).expect("a zone"),
+            jitter: Duration::ZERO,
+            ..Schedule::default()
+        };
+        let rules = jiff::tz::TimeZoneDatabase::bundled().get(zone).expect("a zone");
+        let facts = Facts { first_seen: Some(Timestamp::from_unix_ms(after)), ..Facts::default() };
+        let mut last = jiff::Timestamp::from_millisecond(i64::try_from(after).expect("small")).expect("a time");
+        for next in schedule.plan(&name()).upcoming(facts, Timestamp::from_unix_ms(after)).take(6) {
+            let expected = named.after(last, &rules);
+            prop_assert_eq!(i64::try_from(next.due.as_unix_ms() / 1000).expect("small"), expected);
+            last = jiff::Timestamp::from_second(expected).expect("a time");
+        }
+    }
 
     #[test]
     fn what_is_due_is_within_its_windows_and_the_same_whenever_it_is_asked((schedule, facts, now) in world()) {
@@ -239,6 +302,33 @@ proptest! {
             last = next.due;
         }
         prop_assert!(last > after, "it never fires");
+    }
+
+    #[test]
+    fn retries_are_total(first in any::<Duration>(), longest in any::<Duration>(), tries in any::<u32>(), failed in any::<u32>(),
+                         run in any::<Duration>(), at in any::<u64>(), expires in any::<u64>()) {
+        let retry = Retry { first, longest, tries };
+        let (at, expires) = (Timestamp::from_unix_ms(at), Timestamp::from_unix_ms(expires));
+        let pause = retry.pause(&name(), failed, at, Some(expires));
+        prop_assert_eq!(pause.is_none(), failed > tries);
+        let most = longest.max(Duration::from_secs(1));
+        prop_assert!(pause.is_none_or(|pause| Duration::from_secs(1) <= pause && pause <= most));
+        prop_assert!(retry.alarm_at(failed, run, expires) <= expires);
+        prop_assert!(retry.time_needed(failed.saturating_add(1), run) <= retry.time_needed(failed, run));
+    }
+
+    #[test]
+    fn no_number_stops_it(schedule in INSTANTS.prop_flat_map(schedule), at in any::<[u64; 7]>()) {
+        let [now, last_success, first_seen, issued, expires, started, forced] = at.map(Timestamp::from_unix_ms);
+        let facts = Facts {
+            last_success: Some(last_success),
+            first_seen: Some(first_seen),
+            issued: Some(issued),
+            expires: Some(expires),
+            started: Some(started),
+            forced: Some(forced).filter(|_| now > forced),
+        };
+        let _ = schedule.plan(&name()).upcoming(facts, now).take(3).count();
     }
 
     #[test]
