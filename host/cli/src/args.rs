@@ -98,6 +98,9 @@ pub(crate) enum Command {
     /// List and show runs, go on with one, take one back
     #[command(subcommand)]
     Run(cmd::run::Verb),
+    /// Print when rotations run by themselves, and why
+    #[command(subcommand)]
+    Schedule(cmd::schedule::Verb),
     /// Look at secrets, bring one in, read one, go back to an older version
     #[command(subcommand)]
     Secret(cmd::secret::Verb),

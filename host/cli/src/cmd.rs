@@ -13,6 +13,7 @@ pub(crate) mod plugin;
 pub(crate) mod policy;
 pub(crate) mod rotate;
 pub(crate) mod run;
+pub(crate) mod schedule;
 pub(crate) mod secret;
 pub(crate) mod serve;
 pub(crate) mod status;
@@ -93,6 +94,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Plan(arguments) => plan::run(&arguments, context).await,
         Command::Rotate(arguments) => rotate::run(&arguments, context).await,
         Command::Run(verb) => run::run(verb, context).await,
+        Command::Schedule(verb) => schedule::run(verb, context).await,
         Command::Secret(verb) => secret::run(verb, context).await,
         Command::Target(verb) => target::run(verb, context).await,
         Command::Plugin(verb) => plugin::run(verb, context).await,

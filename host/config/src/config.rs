@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_model::{PluginName, RotationName, SecretName};
+use keywheel_schedule::{Blackout, Expression, Schedule, Trigger};
 
 use crate::document::{At, Document};
 use crate::problem::{Place, Problem, Problems};
@@ -27,6 +28,8 @@ pub struct Config {
     pub trust: BTreeMap<String, TrustSet>,
     /// Limits of every step.
     pub limits: Limits,
+    /// When rotations run, where they do not say otherwise.
+    pub schedule: Schedule,
     /// The rotations, in the order of the file; names are unique, and so are secrets.
     pub rotations: Vec<Rotation>,
     pub(crate) document: Arc<Document>,
@@ -58,6 +61,26 @@ impl Config {
     /// The rotation that rotates that secret.
     pub fn rotation_of(&self, secret: &SecretName) -> Option<&Rotation> {
         self.rotations.iter().find(|rotation| rotation.secret == *secret)
+    }
+
+    /// What is right in the schedules and often not what was meant, each with its place.
+    pub fn schedule_warnings(&self) -> Vec<(Place, String)> {
+        let mut warnings = Vec::new();
+        for rotation in &self.rotations {
+            let pointer = format!("/rotation/{}/schedule", rotation.index);
+            let cron = format!("{pointer}/cron");
+            let place = self
+                .document
+                .place_of(&cron)
+                .or_else(|| self.document.place_of(&pointer));
+            let told = rotation.schedule_warnings().into_iter();
+            warnings.extend(
+                place
+                    .into_iter()
+                    .flat_map(|place| told.clone().map(move |told| (place.clone(), told))),
+            );
+        }
+        warnings
     }
 
     /// What a plugin's own code found wrong with the settings of a rotation, as (JSON pointer, message), at its place in the file.
@@ -168,6 +191,8 @@ pub struct Rotation {
     pub public: BTreeSet<String>,
     /// The stem of a grant file for this rotation alone, which narrows the plugin's own grant.
     pub policy: Option<String>,
+    /// When it runs.
+    pub schedule: Schedule,
     /// How long the previous version is kept alive at least after the promotion.
     pub grace: Duration,
     /// Who reads the secret.
@@ -184,6 +209,28 @@ pub struct Rotation {
     pub probes: ProbeBudget,
     /// Which of the file's `[[rotation]]` it is.
     pub(crate) index: usize,
+}
+
+impl Rotation {
+    /// What is right in its schedule and often not what was meant.
+    pub fn schedule_warnings(&self) -> Vec<String> {
+        let schedule = &self.schedule;
+        let trigger = match &schedule.trigger {
+            Some(Trigger::Cron(expression)) => Some(expression),
+            _ => None,
+        };
+        let windows = schedule.windows.iter();
+        let black = schedule.blackouts.iter().filter_map(|blackout| match blackout {
+            Blackout::Recurring(window) => Some(window),
+            Blackout::Once { .. } => None,
+        });
+        let starts = windows.chain(black).map(|window| &window.start);
+        trigger
+            .into_iter()
+            .chain(starts)
+            .flat_map(Expression::warnings)
+            .collect()
+    }
 }
 
 /// Somebody who reads the secret.

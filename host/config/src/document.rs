@@ -34,6 +34,8 @@ pub(crate) enum At<'a> {
     Key(&'a str),
     /// The value itself.
     Value(&'a str),
+    /// Of a text: the characters from one to another.
+    Part(&'a str, usize, usize),
 }
 
 #[derive(Debug, Default)]
@@ -121,14 +123,34 @@ impl Document {
     ) -> Problem {
         let (pointer, wants_key) = match at {
             At::Key(pointer) => (pointer, true),
-            At::Value(pointer) => (pointer, false),
+            At::Value(pointer) | At::Part(pointer, ..) => (pointer, false),
         };
         let (node, _) = self.nearest(pointer);
         let span = match &node.key {
             Some(key) if wants_key || node.value.is_empty() => key.clone(),
             _ => node.value.clone(),
         };
+        let span = match at {
+            At::Part(_, from, to) => self.part(&span, from, to).unwrap_or(span),
+            _ => span,
+        };
         self.problem_at(span, code, message, hint)
+    }
+
+    /// Characters of a text in quotes; `None` where they do not stand in the file one by one.
+    fn part(&self, span: &Range<usize>, from: usize, to: usize) -> Option<Range<usize>> {
+        let quoted = self.shown.get(span.clone())?;
+        let quote = quoted
+            .chars()
+            .next()
+            .filter(|quote| matches!(quote, '"' | '\''))?;
+        let inner = quoted.get(1..quoted.len().checked_sub(1)?)?;
+        if inner.contains([quote, '\\', '\n']) {
+            return None;
+        }
+        let ends = inner.char_indices().map(|(at, _)| at).chain([inner.len()]);
+        let ends: Vec<usize> = ends.map(|at| span.start + 1 + at).collect();
+        Some(*ends.get(from)?..*ends.get(to).or(ends.last())?)
     }
 
     /// Where the value of the pointer stands; `None` if the file does not have it.

@@ -2,6 +2,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::config::{Config, FirstRun, Gap, ProofChoice, Rotation, Upgrades, Vault};
+use keywheel_schedule::{Blackout, CatchUp, Schedule, Trigger, Window};
+
 use crate::document::join;
 use crate::problem::Place;
 use crate::{show_duration, show_size};
@@ -77,6 +79,12 @@ impl Config {
         );
         list.add("limits.cpu", "/limits/cpu", json!(show_duration(limits.cpu)));
         list.add("limits.step", "/limits/step", json!(show_duration(limits.step)));
+        for (name, value) in scheduled(&self.schedule) {
+            // A trigger is a rotation's own.
+            if !["cron", "every", "on_start", "paused"].contains(&name) {
+                list.add(&format!("schedule.{name}"), &format!("/schedule/{name}"), value);
+            }
+        }
         for rotation in &self.rotations {
             list.rotation(rotation);
         }
@@ -120,6 +128,16 @@ impl List<'_> {
         add("config", rotation.config.clone());
         add("public", json!(rotation.public));
         add("policy", json!(rotation.policy));
+        let schedule = if rotation.schedule.is_manual() {
+            json!("manual")
+        } else {
+            Value::Object(
+                scheduled(&rotation.schedule)
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect(),
+            )
+        };
+        add("schedule", schedule);
         add("grace", json!(show_duration(rotation.grace)));
         let consumers = rotation.consumers.iter();
         let consumers = consumers.map(|c| json!({ "name": c.name, "staleness": show_duration(c.staleness) }));
@@ -151,4 +169,47 @@ impl List<'_> {
         add("probes/logins", json!(rotation.probes.logins));
         add("probes/per", json!(show_duration(rotation.probes.per)));
     }
+}
+
+/// Each key of a schedule with what counts, as it would stand in the file.
+fn scheduled(schedule: &Schedule) -> impl Iterator<Item = (&'static str, Value)> {
+    let (cron, every) = match &schedule.trigger {
+        Some(Trigger::Cron(expression)) => (Some(expression.as_str()), None),
+        Some(Trigger::Every(every)) => (None, Some(show_duration(*every))),
+        None => (None, None),
+    };
+    let window = |window: &Window| {
+        json!({
+            "start": window.start.as_str(), "for": show_duration(window.length), "zone": window.zone.name()
+        })
+    };
+    let blackout = |blackout: &Blackout| match blackout {
+        Blackout::Recurring(recurring) => window(recurring),
+        Blackout::Once { from, until } => {
+            let zone = &schedule.zone;
+            json!({ "from": zone.local(*from), "to": zone.local(*until), "zone": zone.name() })
+        }
+    };
+    let catch_up = match schedule.catch_up {
+        CatchUp::One => "one",
+        CatchUp::Skip => "skip",
+    };
+    [
+        ("cron", json!(cron)),
+        ("every", json!(every)),
+        ("zone", json!(schedule.zone.name())),
+        (
+            "renew_at",
+            json!(schedule.renew_at.map(|share| f64::from(share) / 1000.0)),
+        ),
+        ("before_expiry", json!(schedule.before_expiry.map(show_duration))),
+        ("on_start", json!(schedule.on_start)),
+        ("paused", json!(schedule.paused)),
+        ("jitter", json!(show_duration(schedule.jitter))),
+        ("catch_up", json!(catch_up)),
+        ("max_lateness", json!(schedule.max_lateness.map(show_duration))),
+        ("window", schedule.windows.iter().map(window).collect()),
+        ("blackout", schedule.blackouts.iter().map(blackout).collect()),
+    ]
+    .into_iter()
 }

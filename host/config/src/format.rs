@@ -5,8 +5,10 @@ use std::fmt::Display;
 use keywheel_manifest::Pointer;
 use keywheel_model::address::Host;
 use keywheel_model::{NameError, PluginName, SecretName};
+use keywheel_schedule::Zone;
 
 use crate::document::quoted;
+use crate::resolve::schedule::{ZONES, zone_hint};
 use crate::units::{UnitError, parse_duration, parse_size};
 
 /// What is wrong with a text.
@@ -20,7 +22,7 @@ pub(crate) struct Wrong {
 type Check = fn(&str) -> Result<(), Wrong>;
 
 /// Every format of the configuration's own schema.
-pub(crate) const FORMATS: [(&str, Check); 6] = [
+pub(crate) const FORMATS: [(&str, Check); 7] = [
     ("keywheel-duration", |text| {
         parse_duration(text).map(drop).map_err(|error| unit(&error))
     }),
@@ -35,6 +37,7 @@ pub(crate) const FORMATS: [(&str, Check); 6] = [
     }),
     ("keywheel-path", path),
     ("keywheel-pointer", pointer),
+    ("keywheel-zone", zone),
 ];
 
 /// What is wrong with a text that does not fit that format.
@@ -87,6 +90,14 @@ fn pointer(text: &str) -> Result<(), Wrong> {
         code: "config.pointer",
         message: "this is no place in a document".to_owned(),
         hint: Some("write a JSON pointer, like \"/username\"".to_owned()),
+    })
+}
+
+fn zone(text: &str) -> Result<(), Wrong> {
+    Zone::named(text, &ZONES).map(drop).map_err(|error| Wrong {
+        code: error.code(),
+        message: error.to_string(),
+        hint: Some(zone_hint(text, &error)),
     })
 }
 

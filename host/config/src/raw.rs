@@ -1,6 +1,8 @@
 //! The file as it is written. These types are the format: the JSON Schema is made from them, the structure of a file
 //! is checked against that schema, and then they are filled in. Their comments are the schema's descriptions.
 
+pub(crate) mod schedule;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -30,6 +32,8 @@ pub(crate) struct File {
     pub(crate) trust: BTreeMap<String, Trust>,
     /// Limits of every step of every plugin.
     pub(crate) limits: Limits,
+    /// When rotations run, where they do not say otherwise.
+    pub(crate) schedule: schedule::Defaults,
     /// What is rotated.
     pub(crate) rotation: Vec<Rotation>,
 }
@@ -179,6 +183,8 @@ pub(crate) struct Rotation {
     /// narrows the plugin's own grant, which always counts.
     #[schemars(extend("format" = "keywheel-name"))]
     pub(crate) policy: Option<String>,
+    /// When it runs: an expression, or a table. Default: by hand alone.
+    pub(crate) schedule: Option<schedule::Written>,
     /// How long the previous version stays alive at least after the new one was promoted, like "24h". Default: 24h, or
     /// the longest staleness of a consumer if that is longer.
     #[schemars(extend("format" = "keywheel-duration"))]

@@ -1,5 +1,7 @@
 //! From the raw file to the typed configuration: names, units, paths, and what must be unique.
 
+pub(crate) mod schedule;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -8,6 +10,7 @@ use std::time::Duration;
 
 use jsonschema::Validator;
 use keywheel_model::SecretName;
+use keywheel_schedule::Schedule;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -183,6 +186,7 @@ impl Resolver {
         let socket = serve.socket.as_deref().map(|socket| self.path(socket));
         let limits: raw::Limits = self.section("/limits").unwrap_or_default();
         let limits = self.limits(&limits);
+        let schedule = self.schedule_defaults();
         Config {
             socket: socket.unwrap_or_else(|| state_dir.join("socket")),
             state_dir,
@@ -201,7 +205,8 @@ impl Resolver {
             policies_dir: self.path(policies.dir.as_deref().unwrap_or("policies")),
             trust: self.trust(),
             limits,
-            rotations: self.rotations(limits.step),
+            rotations: self.rotations(limits.step, &schedule),
+            schedule,
             document,
             apart: BTreeMap::new(),
         }
@@ -291,7 +296,7 @@ impl Resolver {
         }
     }
 
-    fn rotations(&mut self, step: Duration) -> Vec<Rotation> {
+    fn rotations(&mut self, step: Duration, schedule: &Schedule) -> Vec<Rotation> {
         let count = self
             .document
             .json()
@@ -299,11 +304,11 @@ impl Resolver {
             .and_then(Value::as_array)
             .map_or(0, Vec::len);
         (0..count)
-            .filter_map(|index| self.rotation(index, step))
+            .filter_map(|index| self.rotation(index, step, schedule))
             .collect()
     }
 
-    fn rotation(&mut self, index: usize, step: Duration) -> Option<Rotation> {
+    fn rotation(&mut self, index: usize, step: Duration, schedule: &Schedule) -> Option<Rotation> {
         let base = format!("/rotation/{index}");
         let at = |key: &str| format!("{base}/{key}");
         let raw: raw::Rotation = self.section(&base)?;
@@ -334,6 +339,7 @@ impl Resolver {
                 None => BTreeSet::from(["/username".to_owned()]),
             },
             policy: raw.policy,
+            schedule: self.schedule(&at("schedule"), raw.schedule, schedule),
             grace,
             consumers,
             gap: match raw.gap {

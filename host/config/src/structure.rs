@@ -186,9 +186,6 @@ fn wrong_word(options: &Value, found: &Value) -> (String, Option<String>) {
 
 fn unknown_key(owner: Owner, key: &str, known: &[&str]) -> (String, Option<String>) {
     let later = match (owner, key) {
-        (Owner::File, "schedule" | "every" | "cron") => Some(
-            "schedules come with the running service; until then start a rotation with `keywheel rotate NAME`",
-        ),
         (Owner::File, "announce" | "hook" | "hooks") => Some(
             "hooks come with the running service; where the target keeps one credential, `gap = \"accept\"` says that \
              the gap is known",

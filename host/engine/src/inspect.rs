@@ -180,6 +180,7 @@ impl Engine {
 
     async fn attention_of_secrets(&self, list: &mut Vec<Attention>) -> Result<(), Error> {
         for rotation in &self.inner.config.rotations {
+            list.extend(self.attention_of_schedule(rotation).await?);
             let head = self.inner.vault.head(&rotation.secret).await?;
             let subject = format!("secret {}", rotation.secret);
             match head.current() {
@@ -463,7 +464,7 @@ fn open_words(count: usize) -> String {
     format!("{count} {} open", if count == 1 { "is" } else { "are" })
 }
 
-fn attention(subject: &str, what: &str, way_out: &str) -> Attention {
+pub(crate) fn attention(subject: &str, what: &str, way_out: &str) -> Attention {
     Attention {
         subject: subject.to_owned(),
         what: what.to_owned(),

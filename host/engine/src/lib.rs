@@ -14,6 +14,7 @@ mod check;
 mod clock;
 mod drift;
 mod driver;
+mod due;
 mod engine;
 mod error;
 mod given_up;

@@ -108,6 +108,7 @@ impl Engine {
                 .collect(),
             open_run,
             gap: gap(settings, &answer),
+            next_due: self.next_due(rotation).await?,
             revoke_after_ms: u64::try_from(settings.longest_staleness().as_millis())
                 .unwrap_or(u64::MAX)
                 .saturating_add(settings.grace_ms),

@@ -242,6 +242,8 @@ pub struct PlanView {
     pub warnings: Vec<String>,
     /// The gap in which consumers hold only a dead credential, in words; none if there is none.
     pub gap: Option<String>,
+    /// When it is due next by itself; none where it runs by hand alone.
+    pub next_due: Option<Timestamp>,
     /// After this time the old credential is revoked, counted from the promotion, in milliseconds.
     pub revoke_after_ms: u64,
 }

@@ -35,7 +35,17 @@ const PROBLEMS_OF_CONFIGURATION: usize = 200;
 const PROBLEMS: usize = 100;
 
 /// The words of every format.
-const WORDS: [&str; 60] = [
+const WORDS: [&str; 70] = [
+    "schedule",
+    "cron",
+    "every",
+    "0 3 * * SUN",
+    "@every 36h",
+    "H/7 * */2 * *",
+    "zone",
+    "window",
+    "blackout",
+    "seconds",
     "state",
     "dir",
     "vault",
@@ -98,6 +108,13 @@ const WORDS: [&str; 60] = [
     "when",
 ];
 
+/// What the others begin from.
+#[test]
+fn the_whole_configuration_is_taken() {
+    let taken = Draft::read(CONFIGURATION, Path::new("keywheel.toml")).finish();
+    assert!(taken.is_ok(), "{taken:#?}");
+}
+
 fn documents(valid: &[&str]) -> impl Strategy<Value = String> + use<> {
     let valid = valid.iter().map(|text| (*text).to_owned()).collect();
     prop_oneof![4 => edited(valid), 3 => toml_text(&WORDS), 1 => any_text()]
@@ -152,7 +169,8 @@ proptest! {
                 let (line, column) = (problem.place.line, problem.place.column);
                 prop_assert_eq!(problem.place.file.as_path(), path);
                 prop_assert!(is_in(&text, line, column), "{}: {}", problem.place, problem);
-                prop_assert!(problem.code.starts_with("config.") && !problem.message.is_empty());
+                let is_known = ["config.", "schedule."].iter().any(|area| problem.code.starts_with(area));
+                    prop_assert!(is_known && !problem.message.is_empty());
                 prop_assert!(problem.line_text.as_ref().is_none_or(|line| !line.contains(char::is_control)));
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use keywheel_config::{Config, Entry, Origin};
 use keywheel_engine::{Error, SystemClock};
+use keywheel_model::Clock as _;
 use serde::Serialize;
 
 use crate::cmd::plugin::folder;
@@ -59,6 +60,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
 async fn check(context: &Context) -> Result<ExitCode, Failure> {
     let mut draft = ours::draft(context)?;
     draft.examine_trust(keywheel_engine::examine_trust_file);
+    draft.examine_schedules(SystemClock.now());
     let found = folder::read(&draft.plugins().dir)?;
     for broken in &found.broken {
         context.output.warn(&broken.to_string());
@@ -67,6 +69,9 @@ async fn check(context: &Context) -> Result<ExitCode, Failure> {
     let config = draft.check(&found.manifests, &grants::subjects(&policy))?;
     keywheel_engine::check_settings(&config).await?;
     check_runs(&config, context).await?;
+    for (place, warning) in config.schedule_warnings() {
+        context.output.warn(&format!("{place}: {warning}"));
+    }
     let checked = Checked {
         rotations: config.rotations.len(),
         plugins: found.manifests.keys().map(ToString::to_string).collect(),

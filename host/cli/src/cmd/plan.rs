@@ -88,6 +88,10 @@ pub(crate) fn text(plan: &PlanView, style: Style) -> String {
     }
     let after = keywheel_config::show_duration(Duration::from_millis(plan.revoke_after_ms));
     text.fact("old credential", fate(plan, &after));
+    let due = plan
+        .next_due
+        .map_or_else(|| "by hand alone".to_owned(), time::show);
+    text.fact("due by itself", due);
     if let Some(run) = &plan.open_run {
         text.fact("open run", style.attention(&open_run(run)));
     }

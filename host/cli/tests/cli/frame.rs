@@ -6,6 +6,7 @@ use crate::kit::{Place, same_as_file};
 const PAGES: &str = "
     init | status | plan | rotate
     run | run list | run show | run resume | run rollback | run cancel
+    schedule | schedule list | schedule next
     secret | secret list | secret show | secret history | secret import | secret read | secret rollback
     target | target test | drift | drift check
     plugin | plugin list | plugin show | plugin add | plugin verify | plugin pack

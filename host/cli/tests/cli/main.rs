@@ -14,5 +14,6 @@ mod plugin;
 mod policy;
 mod publishers;
 mod rotation;
+mod schedule;
 mod state;
 mod touched;

@@ -1,0 +1,251 @@
+//! `keywheel schedule`: when rotations run by themselves, and why.
+
+mod shown;
+
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use keywheel_config::{Config, Rotation};
+use keywheel_engine::{Engine, SystemClock};
+use keywheel_model::{Clock as _, RotationName, Timestamp};
+use keywheel_schedule::{Facts, Planned};
+use serde::Serialize;
+
+use crate::cmd::{Context, no_such_rotation, ours};
+use crate::errors::Failure;
+use crate::exit_code::ExitCode;
+use crate::time;
+use shown::{Shown, Time};
+
+/// How many times are printed of each rotation, where nothing is said.
+const COUNT: usize = 5;
+/// The most that are printed of each.
+const COUNT_MAX: usize = 1000;
+
+/// Schedules.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// List every rotation with its schedule and the next time at which it is due
+    List,
+    /// Print the next times, as the clocks of their zones show them, and what each is because of
+    Next(Next),
+}
+
+/// Prints times.
+#[derive(Debug, Args)]
+pub(crate) struct Next {
+    /// The rotations; left out: all of the configuration
+    #[arg(value_name = "ROTATION")]
+    names: Vec<RotationName>,
+    /// How many times of each, at most 1000; left out: 5, or all with `--until`
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    count: Option<u32>,
+    /// None later than this: a span like 90d from then on, or a time
+    #[arg(long, value_name = "WHEN", value_parser = until)]
+    until: Option<Until>,
+    /// As if it were that time; left out: now
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    at: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    Span(std::time::Duration),
+    Time(Timestamp),
+}
+
+fn until(text: &str) -> Result<Until, String> {
+    let span = keywheel_config::parse_duration(text).map(Until::Span);
+    let expected =
+        |_| "expected a span like 90d, or a time like 2026-11-25 or 2026-11-25T01:58:50Z".to_owned();
+    span.or_else(|_| time::parse(text).map(Until::Time))
+        .map_err(expected)
+}
+
+/// One rotation of `schedule list`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Listed {
+    rotation: RotationName,
+    /// What is configured, in words.
+    schedule: String,
+    zone: String,
+    next: Option<Time>,
+    /// Why there is none.
+    none: Option<String>,
+    warnings: Vec<String>,
+}
+
+/// One rotation of `schedule next`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Upcoming {
+    rotation: RotationName,
+    zone: String,
+    times: Vec<Time>,
+    /// Why there are no more, where there are fewer than were asked for.
+    ends: Option<String>,
+    warnings: Vec<String>,
+}
+
+/// # Errors
+/// The configuration is not valid; a rotation is not in it; the state cannot be read.
+pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
+    let now = match &verb {
+        Verb::Next(next) => next.at,
+        Verb::List => None,
+    };
+    let now = now.unwrap_or_else(|| SystemClock.now());
+    let mut draft = ours::draft(context)?;
+    draft.examine_schedules(now);
+    let known = Known::of(draft.finish()?, context).await?;
+    let (exit, warned) = match verb {
+        Verb::List => list(&known, now, context).await?,
+        Verb::Next(arguments) => next(&arguments, &known, now, context).await?,
+    };
+    for (place, warning) in known.config.schedule_warnings() {
+        if warned.contains(&warning) && !context.output.is_json() {
+            context.output.warn(&format!("{place}: {warning}"));
+        }
+    }
+    Ok(exit)
+}
+
+/// The configuration, and the state as far as it can be looked at.
+struct Known {
+    config: Config,
+    engine: Option<Engine>,
+}
+
+impl Known {
+    /// Without a state, or while another command works on it, nothing is known of the past: that is said, and stops nothing.
+    async fn of(config: Config, context: &Context) -> Result<Self, Failure> {
+        let opened = Engine::open_vault_alone(config.clone(), Arc::new(SystemClock)).await;
+        let engine = match opened {
+            Ok(engine) => Some(engine),
+            Err(keywheel_engine::Error::NoState { .. }) => {
+                context
+                    .output
+                    .say("there is no state yet: nothing is known of past runs");
+                None
+            }
+            Err(error) if error.code() == "store.in-use" => {
+                context
+                    .output
+                    .warn("another command works on the state: past runs and expiries are not looked at");
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if engine.as_ref().is_some_and(|engine| engine.vault().is_sealed()) {
+            context
+                .output
+                .warn("the vault is sealed: expiries are not looked at");
+        }
+        Ok(Self { config, engine })
+    }
+
+    async fn facts(&self, rotation: &Rotation) -> Result<Facts, Failure> {
+        match &self.engine {
+            Some(engine) => Ok(engine.facts(&rotation.name).await?),
+            None => Ok(Facts::default()),
+        }
+    }
+}
+
+type Told = (ExitCode, Vec<String>);
+
+async fn list(known: &Known, now: Timestamp, context: &Context) -> Result<Told, Failure> {
+    let mut listed = Vec::new();
+    let mut exit = ExitCode::Ok;
+    for rotation in &known.config.rotations {
+        let shown = Shown::of(rotation);
+        let planned = rotation
+            .schedule
+            .plan(&rotation.name)
+            .next(&known.facts(rotation).await?, now);
+        if matches!(planned, Planned::Blocked(_)) {
+            exit = ExitCode::Attention;
+        }
+        let due = match planned {
+            Planned::Due(next) => Some(shown.time(&next, now)),
+            Planned::Idle(_) | Planned::Blocked(_) => None,
+        };
+        listed.push(Listed {
+            rotation: rotation.name.clone(),
+            schedule: shown.schedule(),
+            zone: rotation.schedule.zone.name().to_owned(),
+            none: due.is_none().then(|| shown.ends(planned)),
+            next: due,
+            warnings: rotation.schedule_warnings(),
+        });
+    }
+    context
+        .output
+        .data(&listed, |style| shown::list(&listed, style))?;
+    Ok((
+        exit,
+        listed
+            .into_iter()
+            .flat_map(|rotation| rotation.warnings)
+            .collect(),
+    ))
+}
+
+async fn next(arguments: &Next, known: &Known, now: Timestamp, context: &Context) -> Result<Told, Failure> {
+    let last = arguments.until.map(|until| match until {
+        Until::Span(span) => now + span,
+        Until::Time(time) => time,
+    });
+    let count = arguments
+        .count
+        .map_or(if last.is_some() { COUNT_MAX } else { COUNT }, |count| {
+            count as usize
+        });
+    let mut all = Vec::new();
+    let mut exit = ExitCode::Ok;
+    for rotation in chosen(arguments, &known.config)? {
+        let shown = Shown::of(rotation);
+        let plan = rotation.schedule.plan(&rotation.name);
+        let mut upcoming = plan.upcoming(known.facts(rotation).await?, now);
+        let times = upcoming
+            .by_ref()
+            .take(count)
+            .take_while(|next| last.is_none_or(|last| next.due <= last));
+        let times: Vec<Time> = times.map(|next| shown.time(&next, now)).collect();
+        if matches!(upcoming.ended(), Some(Planned::Blocked(_))) {
+            exit = ExitCode::Attention;
+        }
+        all.push(Upcoming {
+            rotation: rotation.name.clone(),
+            zone: rotation.schedule.zone.name().to_owned(),
+            times,
+            ends: upcoming.ended().map(|planned| shown.ends(planned)),
+            warnings: rotation.schedule_warnings(),
+        });
+    }
+    context.output.data(&all, |style| shown::next(&all, style))?;
+    Ok((
+        exit,
+        all.into_iter().flat_map(|rotation| rotation.warnings).collect(),
+    ))
+}
+
+/// Those that were named; of all, where none was, those that have a schedule.
+fn chosen<'a>(arguments: &Next, config: &'a Config) -> Result<Vec<&'a Rotation>, Failure> {
+    if arguments.names.is_empty() {
+        let scheduled = config
+            .rotations
+            .iter()
+            .filter(|rotation| !rotation.schedule.is_manual());
+        return Ok(scheduled.collect());
+    }
+    let named = arguments.names.iter();
+    named
+        .map(|name| {
+            config
+                .rotation(name)
+                .ok_or_else(|| no_such_rotation(config, name.as_str()))
+        })
+        .collect()
+}

@@ -1,0 +1,113 @@
+//! When rotations are due by themselves, by what the host knows of them.
+
+use std::time::Duration;
+
+use keywheel_config::Rotation;
+use keywheel_model::{RotationName, Timestamp, Trigger};
+use keywheel_schedule::{Facts, Next, Planned};
+use keywheel_vault::Vault as _;
+use keywheel_workflow::RunWord;
+
+use crate::engine::Engine;
+use crate::view::{Attention, RunView};
+use crate::{Error, inspect};
+
+/// How far back is looked for a success. Longer ago than that many failed runs in a row nothing is due by its schedule alone.
+const RUNS_MAX: u32 = 50;
+/// What is late by less is being started.
+const OVERDUE: Duration = Duration::from_mins(10);
+
+impl Engine {
+    /// What is known of a rotation's past, as far as its schedule needs it. Of a sealed vault nothing: no life and no expiry.
+    ///
+    /// # Errors
+    /// [`Error::NoRotation`]; the store or the vault cannot be read.
+    pub async fn facts(&self, rotation: &RotationName) -> Result<Facts, Error> {
+        let rotation = self.inner.rotation(rotation)?;
+        let runs = self.runs(Some(&rotation.name), RUNS_MAX).await?;
+        let newest = |counts: fn(&RunView) -> bool| {
+            let of = runs.iter().filter(|run| counts(run) && is_made(run));
+            of.map(|run| run.started_at).max()
+        };
+        let mut facts = Facts {
+            last_success: newest(|run| !matches!(run.trigger, Trigger::Adopt | Trigger::Drift)),
+            first_seen: newest(|run| run.trigger == Trigger::Adopt),
+            ..Facts::default()
+        };
+        if !self.inner.vault.is_sealed() {
+            let head = self.inner.vault.head(&rotation.secret).await?;
+            if let Some(current) = head.current() {
+                facts.issued = Some(current.created);
+                facts.expires = current.metadata.expires;
+            }
+        }
+        Ok(facts)
+    }
+
+    /// When it is due next by itself.
+    ///
+    /// # Errors
+    /// As [`Self::facts`].
+    pub(crate) async fn next_due(&self, rotation: &Rotation) -> Result<Option<Timestamp>, Error> {
+        Ok(match self.planned(rotation).await? {
+            Planned::Due(next) => Some(next.due),
+            Planned::Idle(_) | Planned::Blocked(_) => None,
+        })
+    }
+
+    /// What is to be told of a rotation that was due and has not run, or would be due and may not run in time.
+    ///
+    /// # Errors
+    /// As [`Self::facts`].
+    pub(crate) async fn attention_of_schedule(
+        &self,
+        rotation: &Rotation,
+    ) -> Result<Option<Attention>, Error> {
+        let blocked = match self.planned(rotation).await? {
+            Planned::Due(next) => return self.overdue(rotation, next).await,
+            Planned::Idle(_) => return Ok(None),
+            Planned::Blocked(blocked) => blocked,
+        };
+        let what = match blocked.expires {
+            Some(_) => "its windows and blackouts leave no time before its credential expires",
+            None => "its windows and blackouts leave no time in which it could run",
+        };
+        let way_out = format!(
+            "widen them; `keywheel schedule next {0}`, or now: `keywheel rotate {0}`",
+            rotation.name
+        );
+        Ok(Some(Attention {
+            harm_at: blocked.expires,
+            ..inspect::attention(&format!("rotation {}", rotation.name), what, &way_out)
+        }))
+    }
+
+    /// An open run is in the list by itself.
+    async fn overdue(&self, rotation: &Rotation, next: Next) -> Result<Option<Attention>, Error> {
+        let late = self.inner.clock.now().saturating_since(next.due);
+        if late < OVERDUE || self.open_run_of(&rotation.secret).await?.is_some() {
+            return Ok(None);
+        }
+        let what = format!(
+            "it was due {} and has not run",
+            rotation.schedule.zone.show(next.due)
+        );
+        let way_out = format!("keywheel rotate {}", rotation.name);
+        Ok(Some(inspect::attention(
+            &format!("rotation {}", rotation.name),
+            &what,
+            &way_out,
+        )))
+    }
+
+    async fn planned(&self, rotation: &Rotation) -> Result<Planned, Error> {
+        let facts = self.facts(&rotation.name).await?;
+        let plan = rotation.schedule.plan(&rotation.name);
+        Ok(plan.next(&facts, self.inner.clock.now()))
+    }
+}
+
+/// Its credential is current: the run is over, or waits for consumers alone.
+fn is_made(run: &RunView) -> bool {
+    run.state == RunWord::Succeeded || run.waits_for_consumers
+}

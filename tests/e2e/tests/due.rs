@@ -1,0 +1,116 @@
+//! When a rotation is due next, by what the host has done: on the binary, with a real server. No host runs meanwhile.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test says what went wrong by panicking, and its helpers are its own"
+)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywheel_config::load;
+use keywheel_e2e::{Host, redis_user};
+use keywheel_engine::{Engine, SystemClock};
+use keywheel_kit::{Redis, RedisOptions, random_password};
+use keywheel_model::{Clock, Timestamp};
+
+const HOUR_MS: u64 = 3_600_000;
+const NEW_YEAR_2099_MS: u64 = 4_070_908_800_000;
+
+/// The machine's clock, so much later.
+struct Later(Duration);
+
+impl Clock for Later {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + self.0
+    }
+}
+
+/// A host that has rotated once, with that schedule.
+fn rotated(server: &Redis, schedule: &str) -> Host {
+    let old = random_password();
+    server.create_user("app", &old).unwrap();
+    let host = Host::init();
+    let lines = redis_user(server, "1s");
+    let named = "secret = \"app/redis\"\n";
+    assert!(lines.contains(named), "{lines}");
+    host.configure(&lines.replace(named, &format!("{named}schedule = {schedule}\n")));
+    host.add_plugin("redis", &[server.port()]);
+    let _ = host.import("admin/redis", server.admin_password()).ends(0);
+    let _ = host.import("app/redis", &old).ends(0);
+    let _ = host.run(&["rotate", "app-redis"], "").ends(0);
+    host
+}
+
+/// What `status` says of the rotation, so much later.
+async fn attention(host: &Host, later: Duration) -> Vec<String> {
+    let config = load(&host.file("keywheel.toml")).unwrap();
+    let engine = Engine::open(config, Arc::new(Later(later))).await.unwrap();
+    let list = engine.status().await.unwrap().into_iter();
+    list.filter(|entry| entry.subject == "rotation app-redis")
+        .map(|entry| entry.what)
+        .collect()
+}
+
+#[tokio::test]
+async fn what_was_due_and_has_not_run_needs_attention_and_so_does_what_never_can() {
+    let server = Redis::start(RedisOptions::default()).unwrap();
+    let host = rotated(&server, "{ every = \"36h\", jitter = \"0s\" }");
+    let none: [String; 0] = [];
+    assert_eq!(attention(&host, Duration::from_hours(35)).await, none);
+    let late = attention(&host, Duration::from_hours(37)).await;
+    assert!(
+        late.len() == 1 && late[0].starts_with("it was due ") && late[0].ends_with(" UTC and has not run"),
+        "{late:?}"
+    );
+
+    let text = std::fs::read_to_string(host.file("keywheel.toml")).unwrap();
+    let black = "blackout = [{ from = \"2020-01-01\", to = \"2199-12-31\" }]";
+    std::fs::write(host.file("keywheel.toml"), text.replace("jitter = \"0s\"", black)).unwrap();
+    let never = attention(&host, Duration::ZERO).await;
+    assert_eq!(
+        never,
+        ["its windows and blackouts leave no time in which it could run"]
+    );
+    let _ = host
+        .run(&["config", "check"], "")
+        .ends(20)
+        .says(&["schedule.no-time"]);
+    let _ = host
+        .run(&["schedule", "list"], "")
+        .ends(20)
+        .says(&["within the next 400 days"]);
+}
+
+#[test]
+fn the_next_time_counts_from_the_last_success_and_is_late_when_it_has_passed() {
+    let server = Redis::start(RedisOptions::default()).unwrap();
+    let host = rotated(&server, "{ every = \"36h\", jitter = \"0s\" }");
+
+    let run = host.json(&["run", "show", "app-redis"]);
+    let [from, until] = ["started-at", "finished-at"].map(|key| run[key].as_u64().unwrap() + 36 * HOUR_MS);
+    let listed = host.json(&["schedule", "list"]);
+    let next = &listed[0]["next"];
+    let due = next["due"].as_u64().unwrap();
+    assert!((from..=until).contains(&due), "{from} {due} {until}");
+    assert_eq!(
+        (next["because"].as_str(), next["now"].as_bool()),
+        (Some("interval"), Some(false))
+    );
+    let plan = host.run(&["plan", "app-redis", "-o", "json"], "").ends(10).json();
+    assert_eq!(plan[0]["next-due"], due, "{plan:#}");
+
+    // Asked much later, it is due at once, and the one after that 36 hours from then: one run makes up for all.
+    let at = ["--at", "2099-01-01"];
+    let all = host.json(&[&["schedule", "next", "app-redis", "--count", "2"][..], &at].concat());
+    let times = &all[0]["times"];
+    assert_eq!(
+        (times[0]["due"].as_u64(), times[0]["now"].as_bool()),
+        (Some(due), Some(true)),
+        "{all:#}"
+    );
+    assert_eq!(times[0]["late"], true, "{all:#}");
+    let second = times[1]["due"].as_u64().unwrap();
+    assert_eq!(second, NEW_YEAR_2099_MS + 36 * HOUR_MS, "{all:#}");
+}
