@@ -11,7 +11,7 @@ use crate::Error;
 pub struct Zones(TimeZoneDatabase);
 
 impl Zones {
-    /// Those of the machine, so that a new rule reaches the host with the machine's updates; where it has none, those within the binary.
+    /// Those of the machine, so that a new rule reaches the host with the machine's updates; what it does not have, those within the binary.
     pub fn of_machine() -> Self {
         Self(jiff::tz::db().clone())
     }
@@ -43,7 +43,10 @@ impl Zone {
         if name == "UTC" {
             return Ok(Self::UTC);
         }
-        zones.0.get(name).map(Self).map_err(|_| Error::Zone {
+        // A machine may have some zones and not all, or a file that is damaged.
+        let found = zones.0.get(name);
+        let found = found.or_else(|_| TimeZoneDatabase::bundled().get(name));
+        found.map(Self).map_err(|_| Error::Zone {
             name: name.chars().take(60).collect(),
         })
     }
@@ -106,4 +109,19 @@ impl fmt::Debug for Zone {
 
 pub(crate) fn instant(at: Timestamp) -> Option<jiff::Timestamp> {
     jiff::Timestamp::from_millisecond(i64::try_from(at.as_unix_ms()).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_zones_has_those_within_the_binary() {
+        let none = Zones(TimeZoneDatabase::none());
+        let berlin = Zone::named("Europe/Berlin", &none).unwrap();
+        let at = Timestamp::from_unix_ms(1_792_888_200_000);
+        assert_eq!(berlin.show(at), "Sun 2026-10-25 02:30:00+02:00 Europe/Berlin");
+        assert_eq!(berlin.local(at), "2026-10-25T02:30:00");
+        assert!(Zone::named("Europe/Berln", &none).is_err());
+    }
 }

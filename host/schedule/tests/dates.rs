@@ -1,6 +1,8 @@
 //! The table of dates: `dates.txt` says what it is, and every case in it is held to here. Zones are those within the binary, so that every machine
 //! tests the same rules.
 
+#![cfg(test)]
+
 use std::fmt::Write as _;
 use std::time::Duration;
 

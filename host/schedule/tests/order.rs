@@ -1,5 +1,7 @@
 //! The queue, retries, the alarm, and who may break a blackout.
 
+#![cfg(test)]
+
 use std::time::Duration;
 
 use keywheel_model::{RotationName, Timestamp};

@@ -1,134 +1,139 @@
 //! What is no schedule: each is refused with its code, its field and column, and a way out.
 
+#![cfg(test)]
+
 use keywheel_schedule::{Blackout, Error, Expression, Zone, Zones};
 
 fn refused(text: &str) -> Error {
     Expression::parse(text, false).unwrap_err()
 }
 
+/// A text, its code, and what is said of it.
+const NONSENSE: &[(&str, &str, &str)] = &[
+    ("", "schedule.expression", "expected 5 fields, found 0"),
+    ("often", "schedule.expression", "expected 5 fields, found 1"),
+    ("0 3 * *", "schedule.expression", "expected 5 fields, found 4"),
+    (
+        "0 0 3 * * SUN",
+        "schedule.seconds",
+        "six fields: the first one would be seconds, and nothing says so",
+    ),
+    (
+        "0 0 3 * * SUN 2026",
+        "schedule.expression",
+        "expected 5 fields, found 7",
+    ),
+    (
+        "60 3 * * *",
+        "schedule.expression",
+        "minute (column 1): `60` is not a number from 0 to 59",
+    ),
+    (
+        "0 24 * * *",
+        "schedule.expression",
+        "hour (column 3): `24` is not a number from 0 to 23",
+    ),
+    (
+        "0 0 32 * *",
+        "schedule.expression",
+        "day of the month (column 5): `32` is not a number from 1 to 31",
+    ),
+    (
+        "0 0 0 * *",
+        "schedule.expression",
+        "day of the month (column 5): `0` is not a number from 1 to 31",
+    ),
+    (
+        "0 0 * 13 *",
+        "schedule.expression",
+        "month (column 7): `13` is not a number from 1 to 12, or JAN to DEC",
+    ),
+    (
+        "0 0 * * 8",
+        "schedule.expression",
+        "day of the week (column 9): `8` is not a number from 0 to 7, or SUN to SAT",
+    ),
+    (
+        "0 0 * * SONNTAG",
+        "schedule.expression",
+        "day of the week (column 9): `SONNTAG` is not a number from 0 to 7, or SUN to SAT",
+    ),
+    (
+        "0 0 * * 1SUN",
+        "schedule.expression",
+        "day of the week (column 9): `1SUN` is not a number from 0 to 7, or SUN to SAT",
+    ),
+    (
+        "0 1,,2 * * *",
+        "schedule.expression",
+        "hour (column 5): an entry of the list is empty",
+    ),
+    (
+        "0 1,99 * * *",
+        "schedule.expression",
+        "hour (column 5): `99` is not a number from 0 to 23",
+    ),
+    (
+        "*/0 * * * *",
+        "schedule.expression",
+        "minute (column 1): the step `0` is not a number from 1 to 59",
+    ),
+    (
+        "*/90 * * * *",
+        "schedule.expression",
+        "minute (column 1): the step `90` is not a number from 1 to 59",
+    ),
+    (
+        "5/10 * * * *",
+        "schedule.expression",
+        "minute (column 1): a step follows `*` or a range, and `5` is neither",
+    ),
+    (
+        "0 22-2 * * *",
+        "schedule.expression",
+        "hour (column 3): the range `22-2` ends before it begins",
+    ),
+    (
+        "-5 * * * *",
+        "schedule.expression",
+        "minute (column 1): `` is not a number from 0 to 59",
+    ),
+    (
+        "0 0 * * MON#6",
+        "schedule.expression",
+        "day of the week (column 9): after `#` stands which of the month it is, 1 to 5",
+    ),
+    (
+        "L * * * *",
+        "schedule.expression",
+        "minute (column 1): `L` is not a number from 0 to 59",
+    ),
+    (
+        "H(5 * * * *",
+        "schedule.expression",
+        "minute (column 1): this is no form of `H`",
+    ),
+    (
+        "Hx * * * *",
+        "schedule.expression",
+        "minute (column 1): this is no form of `H`",
+    ),
+    (
+        "٣ * * * *",
+        "schedule.expression",
+        "minute (column 1): `٣` is not a number from 0 to 59",
+    ),
+    (
+        "@fortnightly",
+        "schedule.expression",
+        "unknown word `@fortnightly`",
+    ),
+    ("@reboot", "schedule.expression", "unknown word `@reboot`"),
+];
+
 #[test]
 fn nonsense_is_refused_at_its_field_and_column() {
-    for (text, code, message) in [
-        ("", "schedule.expression", "expected 5 fields, found 0"),
-        ("often", "schedule.expression", "expected 5 fields, found 1"),
-        ("0 3 * *", "schedule.expression", "expected 5 fields, found 4"),
-        (
-            "0 0 3 * * SUN",
-            "schedule.seconds",
-            "six fields: the first one would be seconds, and nothing says so",
-        ),
-        (
-            "0 0 3 * * SUN 2026",
-            "schedule.expression",
-            "expected 5 fields, found 7",
-        ),
-        (
-            "60 3 * * *",
-            "schedule.expression",
-            "minute (column 1): `60` is not a number from 0 to 59",
-        ),
-        (
-            "0 24 * * *",
-            "schedule.expression",
-            "hour (column 3): `24` is not a number from 0 to 23",
-        ),
-        (
-            "0 0 32 * *",
-            "schedule.expression",
-            "day of the month (column 5): `32` is not a number from 1 to 31",
-        ),
-        (
-            "0 0 0 * *",
-            "schedule.expression",
-            "day of the month (column 5): `0` is not a number from 1 to 31",
-        ),
-        (
-            "0 0 * 13 *",
-            "schedule.expression",
-            "month (column 7): `13` is not a number from 1 to 12, or JAN to DEC",
-        ),
-        (
-            "0 0 * * 8",
-            "schedule.expression",
-            "day of the week (column 9): `8` is not a number from 0 to 7, or SUN to SAT",
-        ),
-        (
-            "0 0 * * SONNTAG",
-            "schedule.expression",
-            "day of the week (column 9): `SONNTAG` is not a number from 0 to 7, or SUN to SAT",
-        ),
-        (
-            "0 0 * * 1SUN",
-            "schedule.expression",
-            "day of the week (column 9): `1SUN` is not a number from 0 to 7, or SUN to SAT",
-        ),
-        (
-            "0 1,,2 * * *",
-            "schedule.expression",
-            "hour (column 5): an entry of the list is empty",
-        ),
-        (
-            "0 1,99 * * *",
-            "schedule.expression",
-            "hour (column 5): `99` is not a number from 0 to 23",
-        ),
-        (
-            "*/0 * * * *",
-            "schedule.expression",
-            "minute (column 1): the step `0` is not a number from 1 to 59",
-        ),
-        (
-            "*/90 * * * *",
-            "schedule.expression",
-            "minute (column 1): the step `90` is not a number from 1 to 59",
-        ),
-        (
-            "5/10 * * * *",
-            "schedule.expression",
-            "minute (column 1): a step follows `*` or a range, and `5` is neither",
-        ),
-        (
-            "0 22-2 * * *",
-            "schedule.expression",
-            "hour (column 3): the range `22-2` ends before it begins",
-        ),
-        (
-            "-5 * * * *",
-            "schedule.expression",
-            "minute (column 1): `` is not a number from 0 to 59",
-        ),
-        (
-            "0 0 * * MON#6",
-            "schedule.expression",
-            "day of the week (column 9): after `#` stands which of the month it is, 1 to 5",
-        ),
-        (
-            "L * * * *",
-            "schedule.expression",
-            "minute (column 1): `L` is not a number from 0 to 59",
-        ),
-        (
-            "H(5 * * * *",
-            "schedule.expression",
-            "minute (column 1): this is no form of `H`",
-        ),
-        (
-            "Hx * * * *",
-            "schedule.expression",
-            "minute (column 1): this is no form of `H`",
-        ),
-        (
-            "٣ * * * *",
-            "schedule.expression",
-            "minute (column 1): `٣` is not a number from 0 to 59",
-        ),
-        (
-            "@fortnightly",
-            "schedule.expression",
-            "unknown word `@fortnightly`",
-        ),
-        ("@reboot", "schedule.expression", "unknown word `@reboot`"),
-    ] {
+    for &(text, code, message) in NONSENSE {
         let error = refused(text);
         assert_eq!(
             (error.code(), error.to_string().as_str()),
