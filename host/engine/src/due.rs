@@ -29,9 +29,13 @@ impl Engine {
             let of = runs.iter().filter(|run| counts(run) && is_made(run));
             of.map(|run| run.started_at).max()
         };
+        let (key, name) = (seen_key(&rotation.name), rotation.name.clone());
+        let seen = self.inner.store.read(move |reader| Ok::<_, Error>(reader.meta(&key)?)).await?;
+        let seen = seen.map(|seen| timestamp(&seen, &name)).transpose()?;
         let mut facts = Facts {
             last_success: newest(|run| !matches!(run.trigger, Trigger::Adopt | Trigger::Drift)),
-            first_seen: newest(|run| run.trigger == Trigger::Adopt),
+            first_seen: newest(|run| run.trigger == Trigger::Adopt).max(seen),
+            started: self.inner.turns.kept_since(),
             ..Facts::default()
         };
         if !self.inner.vault.is_sealed() {
@@ -42,6 +46,23 @@ impl Engine {
             }
         }
         Ok(facts)
+    }
+
+    /// Notes that this host has learned of a rotation now, if it has not before: from then on its times count.
+    ///
+    /// # Errors
+    /// The store.
+    pub(crate) async fn note_seen(&self, rotation: &RotationName) -> Result<(), Error> {
+        let (key, now) = (seen_key(rotation), self.inner.clock.now());
+        let look = key.clone();
+        let seen = self.inner.store.read(move |reader| Ok::<_, Error>(reader.meta(&look)?)).await?;
+        if seen.is_some() {
+            return Ok(());
+        }
+        self.inner
+            .store
+            .write(move |tx| Ok::<_, Error>(tx.set_meta(&key, &now.as_unix_ms().to_string())?))
+            .await
     }
 
     /// When it is due next by itself.
@@ -100,11 +121,22 @@ impl Engine {
         )))
     }
 
-    async fn planned(&self, rotation: &Rotation) -> Result<Planned, Error> {
+    pub(crate) async fn planned(&self, rotation: &Rotation) -> Result<Planned, Error> {
         let facts = self.facts(&rotation.name).await?;
         let plan = rotation.schedule.plan(&rotation.name);
         Ok(plan.next(&facts, self.inner.clock.now()))
     }
+}
+
+fn seen_key(rotation: &RotationName) -> String {
+    format!("first-seen-{rotation}")
+}
+
+fn timestamp(text: &str, rotation: &RotationName) -> Result<Timestamp, Error> {
+    let unreadable = |_| keywheel_store::Error::Unreadable {
+        what: seen_key(rotation),
+    };
+    Ok(text.parse().map(Timestamp::from_unix_ms).map_err(unreadable)?)
 }
 
 /// Its credential is current: the run is over, or waits for consumers alone.

@@ -1,15 +1,18 @@
-//! Goes on with what waits: the part of a host that needs nobody.
+//! The part of a host that needs nobody: it goes on with what waits, and starts what is due.
 
-use std::collections::BTreeMap;
+mod queue;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use keywheel_model::{RunId, Timestamp, Trigger};
+use keywheel_model::{RotationName, RunId, Timestamp, Trigger};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 
 use crate::actor::acting_as;
+use crate::keeper::queue::{Queue, Turn};
 use crate::view::RunView;
-use crate::{Engine, Error, Left, Order, Silent, Stop, Wait, Wish};
+use crate::{Engine, Error, Left, Order, RunWord, Silent, Stop, Wait, Wish};
 
 /// Under which the audit trail names what is done without a person.
 const ACTOR: &str = "keeper";
@@ -23,13 +26,24 @@ const AT_ONCE: usize = 16;
 /// After an error that is not the run's own it is tried again after this.
 const AFTER_ERROR: Duration = Duration::from_secs(30);
 
-/// Drives every open run that needs no person, each from when it is its time.
+/// Drives every open run that needs no person, each from when it is its time, and starts each rotation when it is due.
 pub struct Keeper {
     engine: watch::Receiver<Engine>,
     stop: Stop,
-    tasks: JoinSet<(RunId, Result<Left, Error>)>,
-    /// Of those that are under way, and of those that could not be: not before then.
-    not_before: BTreeMap<RunId, Option<Timestamp>>,
+    tasks: JoinSet<Ended>,
+    queue: Queue,
+    /// Runs that are under way here.
+    busy: BTreeSet<RunId>,
+    /// Runs that could not be gone on with: not before then.
+    not_before: BTreeMap<RunId, Timestamp>,
+}
+
+/// How something that was begun came to its end.
+enum Ended {
+    /// A run was gone on with.
+    WentOn(RunId, Result<Left, Error>),
+    /// A rotation that was due was started.
+    Started(RotationName, Result<RunWord, Error>),
 }
 
 impl Keeper {
@@ -39,101 +53,141 @@ impl Keeper {
             engine,
             stop,
             tasks: JoinSet::new(),
+            queue: Queue::default(),
+            busy: BTreeSet::new(),
             not_before: BTreeMap::new(),
         }
     }
 
     /// Works until it is to stop; then waits for what is under way, which heeds the same stop.
     pub async fn run(mut self) {
-        self.engine.borrow().inner.turns.set_kept();
+        {
+            let engine = self.engine.borrow();
+            engine.inner.turns.set_kept(engine.inner.clock.now());
+        }
         while !self.stop.is_requested() {
+            let replaced = self.engine.has_changed().unwrap_or(false);
             let engine = self.engine.borrow_and_update().clone();
             let mut left = engine.inner.turns.left();
-            let wake = match self.look(&engine).await {
-                Ok(wake) => wake,
-                Err(error) => {
-                    tracing::error!(code = error.code(), "the open runs cannot be looked at");
-                    None
-                }
-            };
+            if replaced {
+                self.queue.forget();
+            }
+            let wake = self.look(&engine).await.unwrap_or_else(|error| {
+                tracing::error!(code = error.code(), "what is to be done cannot be looked at");
+                None
+            });
             let now = engine.inner.clock.now();
             let span = wake.map_or(LOOK_EVERY, |wake| wake.saturating_since(now).min(LOOK_EVERY));
             tokio::select! {
                 () = self.stop.requested() => {}
                 () = tokio::time::sleep(span) => {}
                 _ = left.changed() => {}
-                _ = self.engine.changed() => {}
-                Some(ended) = self.tasks.join_next() => self.ended(ended, now),
+                _ = self.engine.changed() => self.queue.forget(),
+                Some(ended) = self.tasks.join_next() => self.ended(&engine, ended).await,
             }
         }
         while let Some(ended) = self.tasks.join_next().await {
-            self.ended(ended, Timestamp::default());
+            let engine = self.engine.borrow().clone();
+            self.ended(&engine, ended).await;
         }
     }
 
-    /// Begins what can be gone on with now; when it is worth looking again.
+    /// Begins what can be begun now; when it is worth looking again.
     async fn look(&mut self, engine: &Engine) -> Result<Option<Timestamp>, Error> {
         if engine.vault().is_sealed() {
             return Ok(None);
         }
         let now = engine.inner.clock.now();
-        let mut wake = None;
+        let mut wakes = Vec::new();
         for run in engine.open_runs().await? {
-            let Some(at) = self.time_of(engine, &run) else {
-                continue;
-            };
-            if at > now {
-                wake = Some(wake.map_or(at, |wake: Timestamp| wake.min(at)));
-            } else if self.tasks.len() < AT_ONCE {
-                self.go_on(engine, run.run);
+            match self.time_of(engine, &run) {
+                None => {}
+                Some(at) if at > now => wakes.push(at),
+                Some(_) if self.tasks.len() >= AT_ONCE => {}
+                Some(_) => self.go_on(engine, run.run),
             }
         }
-        Ok(wake)
+        while self.tasks.len() < AT_ONCE {
+            let Some(turn) = self.queue.next(engine, now).await? else {
+                break;
+            };
+            self.start(engine, turn);
+        }
+        wakes.extend(self.queue.wake(now));
+        Ok(wakes.into_iter().min())
     }
 
     /// When it is to be gone on with; none: somebody does, or a person has to.
     fn time_of(&self, engine: &Engine, run: &RunView) -> Option<Timestamp> {
-        if run.parked.is_some() || engine.inner.is_driven(&run.run) {
+        if run.parked.is_some() || self.busy.contains(&run.run) || engine.inner.is_driven(&run.run) {
             return None;
         }
-        let waits = run.waits_until.unwrap_or_default();
-        match self.not_before.get(&run.run) {
-            None => Some(waits),
-            Some(None) => None,
-            Some(Some(not_before)) => Some(waits.max(*not_before)),
-        }
+        let not_before = self.not_before.get(&run.run).copied().unwrap_or_default();
+        Some(run.waits_until.unwrap_or_default().max(not_before))
     }
 
     fn go_on(&mut self, engine: &Engine, run: RunId) {
-        self.not_before.insert(run.clone(), None);
+        self.busy.insert(run.clone());
         let (engine, stop) = (engine.clone(), self.stop.clone());
         self.tasks.spawn(acting_as(ACTOR.to_owned(), async move {
-            let order = Order {
-                trigger: Trigger::Schedule,
-                reason: None,
-                wait: Wait::at_most(Duration::ZERO),
-                stop,
-                observer: &Silent,
-            };
+            let order = order(Trigger::Schedule, stop);
             let left = engine.go_on(&run, Wish::GoOn, order).await.map(|(_, left)| left);
-            (run, left)
+            Ended::WentOn(run, left)
         }));
     }
 
-    fn ended(&mut self, ended: Result<(RunId, Result<Left, Error>), tokio::task::JoinError>, now: Timestamp) {
+    fn start(&mut self, engine: &Engine, turn: Turn) {
+        let (engine, stop) = (engine.clone(), self.stop.clone());
+        tracing::info!(rotation = %turn.rotation, because = turn.because.word(), "due");
+        self.tasks.spawn(acting_as(ACTOR.to_owned(), async move {
+            let trigger = if turn.because.is_lifetime() {
+                Trigger::Expiry
+            } else {
+                Trigger::Schedule
+            };
+            let went = engine.rotate(&turn.rotation, order(trigger, stop)).await;
+            Ended::Started(turn.rotation, went.map(|(view, _)| view.state))
+        }));
+    }
+
+    async fn ended(&mut self, engine: &Engine, ended: Result<Ended, JoinError>) {
+        let now = engine.inner.clock.now();
         match ended {
-            Ok((run, Ok(left))) => {
-                tracing::info!(%run, ?left, "went on");
+            Ok(Ended::WentOn(run, end)) => {
+                self.busy.remove(&run);
                 self.not_before.remove(&run);
+                match end {
+                    Ok(left) => tracing::info!(%run, ?left, "went on"),
+                    Err(Error::Over { .. }) => {}
+                    Err(error) => {
+                        tracing::error!(%run, code = error.code(), "a run cannot be gone on with");
+                        self.not_before.insert(run, now + AFTER_ERROR);
+                    }
+                }
             }
-            Ok((run, Err(Error::Over { .. }))) => {
-                self.not_before.remove(&run);
+            Ok(Ended::Started(rotation, end)) => {
+                let failed = match &end {
+                    Ok(RunWord::Failed | RunWord::RolledBack) => true,
+                    Err(error) => {
+                        tracing::error!(%rotation, code = error.code(), "what is due was not started");
+                        // Its run is under way already: its end is waited for.
+                        !matches!(error, Error::OpenRun { .. })
+                    }
+                    Ok(_) => false,
+                };
+                self.queue.ended(engine, &rotation, failed, now).await;
             }
-            Ok((run, Err(error))) => {
-                tracing::error!(%run, code = error.code(), "a run cannot be gone on with");
-                self.not_before.insert(run, Some(now + AFTER_ERROR));
-            }
-            Err(error) => tracing::error!(%error, "a run's task died"),
+            Err(error) => tracing::error!(%error, "a task died"),
         }
+    }
+}
+
+fn order(trigger: Trigger, stop: Stop) -> Order<'static> {
+    Order {
+        trigger,
+        reason: None,
+        wait: Wait::at_most(Duration::ZERO),
+        stop,
+        observer: &Silent,
     }
 }

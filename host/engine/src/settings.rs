@@ -139,6 +139,12 @@ pub(crate) fn principals(rotation: &Rotation, manifest: &Manifest) -> Vec<String
         .collect()
 }
 
+/// The targets that a rotation works on.
+pub(crate) fn targets(rotation: &Rotation, manifest: &Manifest) -> Vec<String> {
+    let principals = manifest.principals(&rotation.config);
+    principals.into_iter().map(|one| one.target).collect()
+}
+
 fn principal(rotation: &Rotation, manifest: &Manifest) -> Principal {
     let all = manifest.principals(&rotation.config);
     let mut targets: Vec<String> = all.iter().map(|one| one.target.clone()).collect();

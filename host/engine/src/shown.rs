@@ -52,7 +52,7 @@ impl Inner {
             due: view.waits_until.is_some_and(|until| until <= now),
             parked,
             removed: !state.is_over() && self.config.rotation(&row.rotation).is_none(),
-            driven: self.turns.is_kept() || self.is_driven(&row.id),
+            driven: self.turns.kept_since().is_some() || self.is_driven(&row.id),
             way_past,
             ..view
         })

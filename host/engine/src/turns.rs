@@ -1,10 +1,9 @@
 //! Who drives which run within this host: one at a time. Whoever else wants to asks the one that does to leave it at the next journalled point.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use keywheel_model::RunId;
+use keywheel_model::{RunId, Timestamp};
 use tokio::sync::watch;
 
 use crate::Stop;
@@ -16,7 +15,7 @@ pub(crate) struct Turns {
     /// Grows when a run is left.
     left: watch::Sender<u64>,
     /// Somebody goes on with every run that needs no person.
-    kept: AtomicBool,
+    kept: OnceLock<Timestamp>,
 }
 
 impl Default for Turns {
@@ -24,7 +23,7 @@ impl Default for Turns {
         Self {
             driven: Mutex::default(),
             left: watch::Sender::new(0),
-            kept: AtomicBool::new(false),
+            kept: OnceLock::new(),
         }
     }
 }
@@ -35,12 +34,13 @@ impl Turns {
     }
 
     /// From now on every run that needs no person is gone on with by this host itself.
-    pub(crate) fn set_kept(&self) {
-        self.kept.store(true, Ordering::Relaxed);
+    pub(crate) fn set_kept(&self, since: Timestamp) {
+        self.kept.get_or_init(|| since);
     }
 
-    pub(crate) fn is_kept(&self) -> bool {
-        self.kept.load(Ordering::Relaxed)
+    /// Since when that is so.
+    pub(crate) fn kept_since(&self) -> Option<Timestamp> {
+        self.kept.get().copied()
     }
 
     /// Waits until nobody else drives the run; whoever does is asked to leave it. A step in flight is brought to its end first: it has its deadline.
@@ -102,8 +102,6 @@ impl Drop for Turn<'_> {
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
-
-    use keywheel_model::Timestamp;
 
     use super::*;
 

@@ -149,6 +149,82 @@ fn a_running_host_does_what_commands_want_and_goes_on_with_what_waits() {
 }
 
 #[test]
+fn what_is_due_is_started_by_nobody_and_once_after_the_host_was_away() {
+    let scene = Scene::new("1s");
+    let file = scene.host.file("keywheel.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let scheduled = |schedule: &str| {
+        let named = "name = \"app-redis\"\n";
+        assert!(text.contains(named));
+        let lines = format!("{named}schedule = \"{schedule}\"\n");
+        fs::write(&file, text.replacen(named, &lines, 1)).unwrap();
+    };
+    scheduled("@every 2s");
+    let serving = scene.serve();
+    until("it was rotated three times", || {
+        scene.host.versions("app/redis").len() > 3
+    });
+    let trail = scene
+        .run(&["audit", "search", "--actor", "keeper", "-o", "json"])
+        .ends(0)
+        .stdout;
+    assert!(trail.contains("run.begin"), "{trail}");
+    serving.ends();
+    let before = scene.host.versions("app/redis").len();
+    // Many times pass while nobody is there.
+    thread::sleep(Duration::from_secs(5));
+    scheduled("@every 1h");
+    let serving = scene.serve();
+    assert_eq!(scene.host.versions("app/redis").len(), before);
+    scheduled("@every 2s");
+    serving.signal(Signal::HUP);
+    until("it is rotated again", || {
+        scene.host.versions("app/redis").len() > before
+    });
+    serving.ends();
+    let current = scene.host.read("app/redis", None);
+    assert!(scene.accepts(&current) && !scene.accepts(&scene.old));
+    let _ = scene.run(&["audit", "verify"]).ends(0);
+}
+
+#[test]
+fn a_target_that_is_away_is_tried_again_and_keeps_nobody_else() {
+    let scene = Scene::new("1s");
+    let mut other = Redis::start(RedisOptions::default()).unwrap();
+    let password = random_password();
+    other.create_user("app", &password).unwrap();
+    let file = scene.host.file("keywheel.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let lines = redis_user(&other, "1s")
+        .replace("app-redis", "other")
+        .replace("app/redis", "other/redis");
+    let lines = lines.replace("admin/redis", "admin/other");
+    fs::write(&file, format!("{text}\n{lines}")).unwrap();
+    fs::remove_file(scene.host.file("policies/redis.toml")).unwrap();
+    scene
+        .host
+        .add_plugin("redis", &[scene.server.port(), other.port()]);
+    let _ = scene.host.import("admin/other", other.admin_password()).ends(0);
+    let _ = scene.host.import("other/redis", &password).ends(0);
+    let text = fs::read_to_string(&file).unwrap();
+    let both = ["app-redis", "other"].iter().fold(text, |text, name| {
+        let named = format!("name = \"{name}\"\n");
+        text.replacen(&named, &format!("{named}schedule = \"@every 2s\"\n"), 1)
+    });
+    fs::write(&file, both).unwrap();
+    other.stop().unwrap();
+    let serving = scene.serve();
+    until("the other one is rotated", || scene.host.versions("app/redis").len() > 3);
+    let status = scene.run(&["status"]).ends(10).stdout;
+    assert!(status.contains("rotation other"), "{status}");
+    other.restart().unwrap();
+    until("it comes back", || scene.host.versions("other/redis").len() > 1);
+    serving.ends();
+    let current = scene.host.read("other/redis", None);
+    assert!(other.login("app", &current).unwrap().is_accepted());
+}
+
+#[test]
 fn there_is_one_host_and_what_a_dead_one_left_is_replaced() {
     let scene = Scene::new("1s");
     let serving = scene.serve();

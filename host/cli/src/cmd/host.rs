@@ -34,7 +34,10 @@ pub(crate) fn checked(mut draft: Draft, context: &Context) -> Result<Config, Fai
 }
 
 /// The same for commands that start something: a plugin's file or a trust set's that is lost stops the rotations that need it, and no other.
-fn checked_apart(mut draft: Draft, context: &Context) -> Result<Config, Failure> {
+///
+/// # Errors
+/// Every other problem.
+pub(crate) fn checked_apart(mut draft: Draft, context: &Context) -> Result<Config, Failure> {
     draft.examine_trust(keywheel_engine::examine_trust_file);
     let found = folder::read(&draft.plugins().dir)?;
     let policy = grants::read(draft.policies_dir())?;

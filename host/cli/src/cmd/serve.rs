@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use keywheel_engine::{Engine, Keeper, Stop, Stopper, SystemClock};
+use keywheel_model::Clock as _;
 use keywheel_server::{Listener, Notify};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -46,7 +47,7 @@ pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<Exi
 
 /// With the vault as it is: one without a key file is unsealed by `keywheel vault unseal` while the host runs.
 async fn open(context: &Context) -> Result<Engine, Failure> {
-    let config = host::checked(ours::draft(context)?, context)?;
+    let config = host::checked_apart(ours::draft(context)?, context)?;
     Ok(Engine::open(config, Arc::new(SystemClock)).await?)
 }
 
@@ -134,7 +135,9 @@ impl Service<'_> {
         let engine = self.engine.borrow().clone();
         let output = &self.context.output;
         let read = async {
-            let config = host::checked(ours::draft(self.context)?, self.context)?;
+            let mut draft = ours::draft(self.context)?;
+            draft.examine_schedules(SystemClock.now());
+            let config = host::checked(draft, self.context)?;
             Ok::<_, Failure>(engine.with_config(config).await?)
         };
         match read.await {

@@ -1,0 +1,223 @@
+//! Which rotation is due next, and whose turn it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use keywheel_config::Rotation;
+use keywheel_model::{RotationName, Timestamp};
+use keywheel_schedule::{Because, Planned, Priority, Retry, Waiting};
+
+use crate::engine::Engine;
+use crate::{Error, settings};
+
+/// What is known of a rotation is looked up anew after this: a person may have rotated it.
+const KNOWN_FOR: Duration = Duration::from_hours(1);
+
+/// While its last run is open, or its target is busy, it is looked again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// A rotation whose turn it is.
+pub(super) struct Turn {
+    pub(super) rotation: RotationName,
+    pub(super) because: Because,
+}
+
+/// When a rotation is due, as was found out at a time.
+struct Known {
+    looked: Timestamp,
+    /// None: not by itself.
+    due: Option<Due>,
+    /// Failed tries one after the other.
+    failed: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Due {
+    at: Timestamp,
+    because: Because,
+    issued: Option<Timestamp>,
+    expires: Option<Timestamp>,
+}
+
+/// What is due when. It is kept nowhere: the journal has what it is made of.
+#[derive(Default)]
+pub(super) struct Queue {
+    known: BTreeMap<RotationName, Known>,
+    /// Those that are under way, and the targets that they are on: one at a time on each.
+    busy: BTreeMap<RotationName, BTreeSet<String>>,
+}
+
+impl Queue {
+    /// Another configuration counts from now on.
+    pub(super) fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    /// The one whose turn it is, if any is due on a target that is free.
+    pub(super) async fn next(&mut self, engine: &Engine, now: Timestamp) -> Result<Option<Turn>, Error> {
+        self.learn(engine, now).await?;
+        let mut due: Vec<(Waiting, Because)> = self.due(now).collect();
+        due.sort_by_cached_key(|(waiting, _)| waiting.rank(now));
+        for (waiting, because) in due {
+            let Ok(rotation) = engine.inner.rotation(&waiting.rotation) else {
+                continue;
+            };
+            let targets = targets(engine, rotation);
+            if self.busy.values().any(|busy| !busy.is_disjoint(&targets)) {
+                continue;
+            }
+            // What was known may be an hour old.
+            let known = look(engine, rotation, now, self.failed(&rotation.name)).await?;
+            let is_due = known.due.is_some_and(|due| due.at <= now);
+            let is_open = engine.open_run_of(&rotation.secret).await?.is_some();
+            self.known.insert(rotation.name.clone(), known);
+            if is_open {
+                self.put_off(&rotation.name, now + LOOK_AGAIN);
+            } else if is_due {
+                self.busy.insert(rotation.name.clone(), targets);
+                return Ok(Some(Turn {
+                    rotation: waiting.rotation,
+                    because,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// When it is worth looking again. What is due and waits for its target is woken by the end of what is in its way.
+    pub(super) fn wake(&self, now: Timestamp) -> Option<Timestamp> {
+        let waiting = self
+            .known
+            .iter()
+            .filter(|(name, _)| !self.busy.contains_key(*name));
+        let due = waiting.filter_map(|(_, known)| known.due).map(|due| due.at);
+        due.filter(|at| *at > now).min()
+    }
+
+    /// What was started has come to its end, or goes on by itself.
+    pub(super) async fn ended(
+        &mut self,
+        engine: &Engine,
+        rotation: &RotationName,
+        failed: bool,
+        now: Timestamp,
+    ) {
+        self.busy.remove(rotation);
+        let Ok(configured) = engine.inner.rotation(rotation) else {
+            self.known.remove(rotation);
+            return;
+        };
+        let tries = if failed {
+            self.failed(rotation).saturating_add(1)
+        } else {
+            0
+        };
+        match look(engine, configured, now, tries).await {
+            Ok(mut known) => {
+                if failed {
+                    known.due = after_failure(configured, known.due, tries, now);
+                } else if known.due.is_some_and(|due| due.at <= now) {
+                    // Its run is open, and has not succeeded yet.
+                    known.due = known.due.map(|due| Due {
+                        at: now + LOOK_AGAIN,
+                        ..due
+                    });
+                }
+                self.known.insert(rotation.clone(), known);
+            }
+            Err(error) => {
+                tracing::error!(%rotation, code = error.code(), "when it is due next cannot be found out");
+                self.known.remove(rotation);
+            }
+        }
+    }
+
+    fn failed(&self, rotation: &RotationName) -> u32 {
+        self.known.get(rotation).map_or(0, |known| known.failed)
+    }
+
+    fn put_off(&mut self, rotation: &RotationName, until: Timestamp) {
+        if let Some(due) = self.known.get_mut(rotation).and_then(|known| known.due.as_mut()) {
+            due.at = due.at.max(until);
+        }
+    }
+
+    fn due(&self, now: Timestamp) -> impl Iterator<Item = (Waiting, Because)> {
+        let free = self
+            .known
+            .iter()
+            .filter(|(name, _)| !self.busy.contains_key(*name));
+        free.filter_map(move |(name, known)| {
+            let due = known.due.filter(|due| due.at <= now)?;
+            let waiting = Waiting {
+                rotation: name.clone(),
+                priority: Priority::of_due(due.because.is_lifetime(), due.issued, due.expires, now),
+                due: due.at,
+                expires: due.expires,
+            };
+            Some((waiting, due.because))
+        })
+    }
+
+    /// Looks up what is not known, or was looked up too long ago.
+    async fn learn(&mut self, engine: &Engine, now: Timestamp) -> Result<(), Error> {
+        for rotation in &engine.config().rotations {
+            let name = &rotation.name;
+            let is_known =
+                |known: &Known| now.saturating_since(known.looked) < KNOWN_FOR && known.looked <= now;
+            if rotation.schedule.is_manual()
+                || self.busy.contains_key(name)
+                || self.known.get(name).is_some_and(is_known)
+            {
+                continue;
+            }
+            engine.note_seen(name).await?;
+            let mut known = look(engine, rotation, now, self.failed(name)).await?;
+            let before = self.known.get(name).filter(|before| before.failed > 0);
+            if let (Some(due), Some(before)) = (known.due.as_mut(), before.and_then(|before| before.due)) {
+                // A pause between tries is kept to.
+                due.at = due.at.max(before.at);
+            }
+            self.known.insert(name.clone(), known);
+        }
+        Ok(())
+    }
+}
+
+async fn look(engine: &Engine, rotation: &Rotation, now: Timestamp, failed: u32) -> Result<Known, Error> {
+    let facts = engine.facts(&rotation.name).await?;
+    let due = match engine.planned(rotation).await? {
+        Planned::Due(next) => Some(Due {
+            at: next.due,
+            because: next.because,
+            issued: facts.issued,
+            expires: facts.expires,
+        }),
+        // `status` tells what may not run in time.
+        Planned::Idle(_) | Planned::Blocked(_) => None,
+    };
+    Ok(Known {
+        looked: now,
+        due,
+        failed,
+    })
+}
+
+/// After the last try it is still tried, at the longest pause: `status` has its failed run, and what is due is never dropped.
+fn after_failure(rotation: &Rotation, due: Option<Due>, failed: u32, now: Timestamp) -> Option<Due> {
+    let due = due?;
+    let retry = Retry::default();
+    let pause = retry.pause(&rotation.name, failed, now, due.expires);
+    let at = pause.map_or_else(|| now + retry.longest, |pause| now + pause);
+    Some(Due {
+        at: at.max(due.at),
+        ..due
+    })
+}
+
+/// What it works on; of a plugin that is not there nobody knows.
+fn targets(engine: &Engine, rotation: &Rotation) -> BTreeSet<String> {
+    let plugin = engine.inner.plugin(&rotation.plugin);
+    let principals = plugin.map(|plugin| settings::targets(rotation, plugin.manifest()));
+    principals.unwrap_or_default().into_iter().collect()
+}
