@@ -63,7 +63,7 @@ pub(crate) struct Vault {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Serve {
-    /// The Unix socket on which commands reach it; 107 bytes at most. Default: `socket` in the state folder.
+    /// The Unix socket on which commands reach it; 106 bytes at most. Default: `socket` in the state folder.
     #[schemars(extend("format" = "keywheel-path"))]
     pub(crate) socket: Option<String>,
 }

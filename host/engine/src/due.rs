@@ -8,9 +8,10 @@ use keywheel_schedule::{Facts, Next, Planned};
 use keywheel_vault::Vault as _;
 use keywheel_workflow::RunWord;
 
+use crate::Error;
+use crate::attention::attention;
 use crate::engine::Engine;
 use crate::view::{Attention, RunView};
-use crate::{Error, inspect};
 
 /// How far back is looked for a success. Longer ago than that many failed runs in a row nothing is due by its schedule alone.
 const RUNS_MAX: u32 = 50;
@@ -30,7 +31,11 @@ impl Engine {
             of.map(|run| run.started_at).max()
         };
         let (key, name) = (seen_key(&rotation.name), rotation.name.clone());
-        let seen = self.inner.store.read(move |reader| Ok::<_, Error>(reader.meta(&key)?)).await?;
+        let seen = self
+            .inner
+            .store
+            .read(move |reader| Ok::<_, Error>(reader.meta(&key)?))
+            .await?;
         let seen = seen.map(|seen| timestamp(&seen, &name)).transpose()?;
         let mut facts = Facts {
             last_success: newest(|run| !matches!(run.trigger, Trigger::Adopt | Trigger::Drift)),
@@ -55,7 +60,11 @@ impl Engine {
     pub(crate) async fn note_seen(&self, rotation: &RotationName) -> Result<(), Error> {
         let (key, now) = (seen_key(rotation), self.inner.clock.now());
         let look = key.clone();
-        let seen = self.inner.store.read(move |reader| Ok::<_, Error>(reader.meta(&look)?)).await?;
+        let seen = self
+            .inner
+            .store
+            .read(move |reader| Ok::<_, Error>(reader.meta(&look)?))
+            .await?;
         if seen.is_some() {
             return Ok(());
         }
@@ -99,7 +108,7 @@ impl Engine {
         );
         Ok(Some(Attention {
             harm_at: blocked.expires,
-            ..inspect::attention(&format!("rotation {}", rotation.name), what, &way_out)
+            ..attention(&format!("rotation {}", rotation.name), what, &way_out)
         }))
     }
 
@@ -114,7 +123,7 @@ impl Engine {
             rotation.schedule.zone.show(next.due)
         );
         let way_out = format!("keywheel rotate {}", rotation.name);
-        Ok(Some(inspect::attention(
+        Ok(Some(attention(
             &format!("rotation {}", rotation.name),
             &what,
             &way_out,

@@ -7,6 +7,7 @@ use keywheel_vault::{Head, Vault as _};
 use keywheel_workflow::RunWord;
 
 use crate::Error;
+use crate::attention::{attention, attention_of_run};
 use crate::backed_up;
 use crate::engine::{Engine, Inner};
 use crate::interrupted::Interrupted;
@@ -36,7 +37,7 @@ impl Engine {
             list.push(attention("state", &restore.words(), &restore.way_out()));
         }
         for run in self.open_runs().await? {
-            list.push(attention_of_run(&run));
+            list.extend(attention_of_run(&run));
         }
         if let Some(what) = self.inner.backup_is_late().await? {
             list.push(attention("backup", &what, backed_up::WAY_OUT));
@@ -388,89 +389,8 @@ fn is_unrotatable(run: &RunView) -> bool {
     run.state == RunWord::Succeeded && run.detail.starts_with(UNROTATABLE)
 }
 
-fn attention_of_run(run: &RunView) -> Attention {
-    let subject = format!("rotation {}", run.rotation);
-    let resume = format!("keywheel run resume {}", run.run);
-    if run.removed {
-        return Attention {
-            harm_at: run.waits_until,
-            ..attention(&subject, &run.removed_words(), &run.removed_way_out())
-        };
-    }
-    let mut entry = match (&run.parked, run.state) {
-        (Some(parked), _) => attention(
-            &subject,
-            &format!(
-                "run {} is parked ({}): {}",
-                run.run,
-                parked.cause.as_str(),
-                parked.detail
-            ),
-            &parked.way_out,
-        ),
-        (None, RunWord::Waiting) if run.due => Attention {
-            harm_at: run.waits_until,
-            ..attention(
-                &subject,
-                &format!(
-                    "run {} is due: its wait for {} is over{}; no host drives it until it is resumed",
-                    run.run,
-                    run.waits_for.unwrap_or("its time"),
-                    trouble(run)
-                ),
-                &resume,
-            )
-        },
-        (None, RunWord::Waiting) => Attention {
-            harm_at: run.waits_until,
-            ..attention(
-                &subject,
-                &format!(
-                    "run {} waits for {}{}; no host drives it until it is resumed",
-                    run.run,
-                    run.waits_for.unwrap_or("its time"),
-                    trouble(run)
-                ),
-                &if run.waits_for == Some(backed_up::WAITS_FOR) {
-                    format!("{}; then {resume}", backed_up::WAY_OUT)
-                } else {
-                    resume
-                },
-            )
-        },
-        _ => attention(
-            &subject,
-            &format!(
-                "run {} was left in the middle ({}); no host drives it",
-                run.run, run.safety
-            ),
-            &resume,
-        ),
-    };
-    if let Some(words) = run.configuration_words() {
-        entry.what = format!("{}; {words}", entry.what);
-    }
-    entry
-}
-
-/// What the next try is for.
-fn trouble(run: &RunView) -> String {
-    run.trouble.as_ref().map_or_else(String::new, |trouble| {
-        format!(" ({}: {})", trouble.code, trouble.message)
-    })
-}
-
 fn open_words(count: usize) -> String {
     format!("{count} {} open", if count == 1 { "is" } else { "are" })
-}
-
-pub(crate) fn attention(subject: &str, what: &str, way_out: &str) -> Attention {
-    Attention {
-        subject: subject.to_owned(),
-        what: what.to_owned(),
-        way_out: way_out.to_owned(),
-        harm_at: None,
-    }
 }
 
 fn healthy(check: &'static str, detail: String) -> Diagnosis {

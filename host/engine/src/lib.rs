@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod actor;
+mod attention;
 mod back;
 mod backed_up;
 mod backup;

@@ -68,7 +68,7 @@ impl Error {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::TooLong { .. } => {
-                "name a shorter one: `socket` in `[serve]`, such as \"/run/keywheel/host.sock\"; 107 bytes are allowed"
+                "name a shorter one: `socket` in `[serve]`, such as \"/run/keywheel/host.sock\"; 106 bytes are allowed"
             }
             Self::NotASocket { .. } => {
                 "name another one: `socket` in `[serve]`; what is there is not touched"

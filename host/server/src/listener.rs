@@ -7,8 +7,8 @@ use tokio::net::UnixListener;
 
 use crate::{Error, Session};
 
-/// The longest path of a socket on Linux, without the byte that ends it.
-const PATH_BYTES_MAX: usize = 107;
+/// The longest path of a socket on Linux, without the byte that ends it and the one of the name under which it is made.
+const PATH_BYTES_MAX: usize = 106;
 
 /// Who is on the other side of the socket, as the kernel says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +48,18 @@ impl Listener {
             }
             fs::remove_file(path).map_err(failed)?;
         }
-        let socket = UnixListener::bind(path).map_err(failed)?;
-        let listener = Self {
+        // Under its own name it has its own mode from the beginning.
+        let mut made = path.as_os_str().to_owned();
+        made.push("~");
+        let _ = fs::remove_file(&made);
+        let socket = UnixListener::bind(&made).map_err(failed)?;
+        fs::set_permissions(&made, fs::Permissions::from_mode(0o600))
+            .and_then(|()| fs::rename(&made, path))
+            .map_err(failed)?;
+        Ok(Self {
             path: path.to_owned(),
             socket,
-        };
-        // Until then the peer's user is looked at all the same.
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        Ok(listener)
+        })
     }
 
     /// The next command; errors of one peer are told to that peer and logged.

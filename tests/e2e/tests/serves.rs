@@ -212,9 +212,13 @@ fn a_target_that_is_away_is_tried_again_and_keeps_nobody_else() {
         text.replacen(&named, &format!("{named}schedule = \"@every 2s\"\n"), 1)
     });
     fs::write(&file, both).unwrap();
+    // A user that is in its file comes back with it.
+    assert_eq!(other.command(&["ACL", "SAVE"]).unwrap().trim(), "OK");
     other.stop().unwrap();
     let serving = scene.serve();
-    until("the other one is rotated", || scene.host.versions("app/redis").len() > 3);
+    until("the other one is rotated", || {
+        scene.host.versions("app/redis").len() > 3
+    });
     let status = scene.run(&["status"]).ends(10).stdout;
     assert!(status.contains("rotation other"), "{status}");
     other.restart().unwrap();

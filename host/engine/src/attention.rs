@@ -1,0 +1,110 @@
+//! What `status` says of one thing.
+
+use keywheel_workflow::RunWord;
+
+use crate::backed_up;
+use crate::view::{Attention, RunView};
+
+/// Of an open run; none where this host goes on with it by itself and nothing is wrong.
+pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
+    let goes_on = run.driven && run.parked.is_none() && run.trouble.is_none() && !run.removed;
+    if goes_on && run.waits_for != Some(backed_up::WAITS_FOR) {
+        return None;
+    }
+
+    let subject = format!("rotation {}", run.rotation);
+    let resume = format!("keywheel run resume {}", run.run);
+    if run.removed {
+        return Some(Attention {
+            harm_at: run.waits_until,
+            ..attention(&subject, &run.removed_words(), &run.removed_way_out())
+        });
+    }
+    let mut entry = match (&run.parked, run.state) {
+        (Some(parked), _) => attention(
+            &subject,
+            &format!(
+                "run {} is parked ({}): {}",
+                run.run,
+                parked.cause.as_str(),
+                parked.detail
+            ),
+            &parked.way_out,
+        ),
+        (None, RunWord::Waiting) if run.due => Attention {
+            harm_at: run.waits_until,
+            ..attention(
+                &subject,
+                &format!(
+                    "run {} is due: its wait for {} is over{}{}",
+                    run.run,
+                    run.waits_for.unwrap_or("its time"),
+                    trouble(run),
+                    until_resumed(run)
+                ),
+                &resume,
+            )
+        },
+        (None, RunWord::Waiting) => Attention {
+            harm_at: run.waits_until,
+            ..attention(
+                &subject,
+                &format!(
+                    "run {} waits for {}{}{}",
+                    run.run,
+                    run.waits_for.unwrap_or("its time"),
+                    trouble(run),
+                    until_resumed(run)
+                ),
+                &if run.waits_for == Some(backed_up::WAITS_FOR) {
+                    format!("{}; then {resume}", backed_up::WAY_OUT)
+                } else {
+                    resume
+                },
+            )
+        },
+        _ => attention(
+            &subject,
+            &format!(
+                "run {} {} ({}{})",
+                run.run,
+                if run.driven {
+                    "is under way"
+                } else {
+                    "was left in the middle"
+                },
+                run.safety,
+                trouble(run)
+            ),
+            &resume,
+        ),
+    };
+    if let Some(words) = run.configuration_words() {
+        entry.what = format!("{}; {words}", entry.what);
+    }
+    Some(entry)
+}
+
+/// What the next try is for.
+fn trouble(run: &RunView) -> String {
+    run.trouble.as_ref().map_or_else(String::new, |trouble| {
+        format!(" ({}: {})", trouble.code, trouble.message)
+    })
+}
+
+fn until_resumed(run: &RunView) -> &'static str {
+    if run.driven {
+        ""
+    } else {
+        "; no host drives it until it is resumed"
+    }
+}
+
+pub(crate) fn attention(subject: &str, what: &str, way_out: &str) -> Attention {
+    Attention {
+        subject: subject.to_owned(),
+        what: what.to_owned(),
+        way_out: way_out.to_owned(),
+        harm_at: None,
+    }
+}
