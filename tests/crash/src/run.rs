@@ -64,6 +64,9 @@ pub struct Options {
     /// A control: after the first recovery the account is given a password that nobody holds. That must be found
     #[arg(long)]
     pub control: bool,
+    /// A control: the host has far more time for a step than a stopped one is left for, so that what it does after `SIGCONT` is late. That must be found
+    #[arg(long)]
+    pub control_late: bool,
 }
 
 /// Where the programs are, and where evidence is kept.
@@ -121,6 +124,7 @@ pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) ->
         failpoints: &failpoints,
         plugins: &programs.plugins,
         evidence: &folder,
+        patient: options.control_late,
     };
     let found = on_each(&known, options, seed, &places, say);
     let (mut matrix, mut counts) = (Matrix::default(), Counts::default());

@@ -22,6 +22,9 @@ use crate::witness::Witness;
 /// The deadline of a step in the configuration: what the server is told to give up after.
 pub(crate) const STEP_SECONDS: u64 = 2;
 
+/// The same in a control: far more than what a stopped host is left for.
+const PATIENT_SECONDS: u64 = 40;
+
 /// Failed logins of an account in the configuration.
 pub(crate) const LOGINS: u32 = 100;
 
@@ -60,6 +63,8 @@ pub(crate) struct Scene {
     pub(crate) baselines: BTreeMap<Path, Baseline>,
     /// `keywheel.toml` without a rotation.
     bare: String,
+    /// The deadline of a step in it.
+    step_seconds: u64,
     fresh: u32,
     changes_by_hand: u64,
 }
@@ -70,6 +75,8 @@ pub(crate) struct Places<'a> {
     pub(crate) failpoints: &'a FilePath,
     pub(crate) plugins: &'a FilePath,
     pub(crate) evidence: &'a FilePath,
+    /// Hosts have more time for a step than is said.
+    pub(crate) patient: bool,
 }
 
 impl Scene {
@@ -125,6 +132,11 @@ impl Scene {
             admin,
             baselines: BTreeMap::new(),
             bare,
+            step_seconds: if places.patient {
+                PATIENT_SECONDS
+            } else {
+                STEP_SECONDS
+            },
             fresh: 0,
             changes_by_hand: 0,
         };
@@ -207,10 +219,11 @@ impl Scene {
         let first = if subject.sets_first { "set" } else { "adopt" };
         format!(
             "[[rotation]]\nname = \"{rotation}\"\nplugin = \"{}\"\nsecret = \"{secret}\"\ninputs = {{ admin = \"{}\" }}\n\
-             grace = \"0s\"\ngap = \"accept\"\nfirst = \"{first}\"\ndeadlines = {{ step = \"{STEP_SECONDS}s\", run = \"20s\" }}\n\
+             grace = \"0s\"\ngap = \"accept\"\nfirst = \"{first}\"\ndeadlines = {{ step = \"{}s\", run = \"20s\" }}\n\
              probes = {{ logins = {LOGINS}, per = \"{PER_SECONDS}s\" }}\n[rotation.config]\n{}\n",
             target.plugin(),
             admin.1,
+            self.step_seconds,
             target.config(subject, self.proxy.port()),
         )
     }

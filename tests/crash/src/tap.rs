@@ -63,8 +63,8 @@ pub(crate) struct Tap {
     stop: Mutex<Option<(Stop, Sender<Reached>)>>,
     changes: AtomicU32,
     logins: AtomicU32,
-    /// What the journal had when the host was stopped past its deadline.
-    expired: Mutex<Option<u64>>,
+    /// The calls that were under way when the host was stopped past their deadline.
+    expired: Mutex<Vec<(String, i64)>>,
     /// What went wrong in a hook: it has nobody to tell.
     trouble: Mutex<Option<anyhow::Error>>,
 }
@@ -108,21 +108,24 @@ impl Tap {
         self.changes.store(0, Ordering::SeqCst);
         self.logins.store(0, Ordering::SeqCst);
         *lock(&self.stop) = stop.map(|stop| (stop, reached));
-        *lock(&self.expired) = None;
+        lock(&self.expired).clear();
         ask
     }
 
-    /// The step that is under way is past its deadline. From now on a change must be of another one, which is written into the journal first.
+    /// The calls that are under way are past their deadline. From now on a change must be of another one: that is journalled before it begins.
     pub(crate) fn expire(&self) -> Result<()> {
-        let written = self.vault.journal()?.changes()?;
-        *lock(&self.expired) = Some(written);
+        let calls = self.vault.calls()?;
+        *lock(&self.expired) = calls;
         Ok(())
     }
 
-    /// A change of the step that is past its deadline.
+    /// Whether a call that is past its deadline is still under way.
     fn is_late(&self) -> Result<bool> {
-        let expired = *lock(&self.expired);
-        expired.map_or(Ok(false), |then| Ok(self.vault.journal()?.changes()? <= then))
+        let expired = lock(&self.expired).clone();
+        if expired.is_empty() {
+            return Ok(false);
+        }
+        Ok(self.vault.calls()?.iter().any(|call| expired.contains(call)))
     }
 
     /// Changes and logins since the last plan.

@@ -120,6 +120,16 @@ impl Vault {
         Ok(count > 0)
     }
 
+    /// The calls that open runs are in, as they are journalled: the run, and the number of the call.
+    pub(crate) fn calls(&self) -> Result<Vec<(String, i64)>> {
+        let connection = self.open()?;
+        let sql = "SELECT id, json_extract(state, '$.op') FROM run
+            WHERE finished IS NULL AND json_extract(state, '$.doing.call') IS NOT NULL";
+        let mut statement = connection.prepare(sql)?;
+        let calls = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(calls.collect::<rusqlite::Result<_>>()?)
+    }
+
     /// A connection that counts changes of the journal.
     pub(crate) fn journal(&self) -> Result<Journal> {
         Ok(Journal(self.open()?))

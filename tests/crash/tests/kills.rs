@@ -20,6 +20,7 @@ fn options() -> Options {
         path: None,
         keep: false,
         control: false,
+        control_late: false,
     }
 }
 
@@ -97,6 +98,27 @@ fn an_account_that_takes_a_password_that_nobody_holds_is_found() {
         let line = said.last().unwrap();
         assert!(!line.contains("lockouts=0") && !line.contains("lost=0"), "{line}");
     }
+}
+
+/// The same of a change that is sent after its deadline.
+#[test]
+fn a_change_that_a_stopped_host_still_sends_is_found() {
+    let options = Options {
+        targets: vec!["redis".to_owned()],
+        path: Some("rotate".to_owned()),
+        point: Some("stopped at a login".to_owned()),
+        kills: 12,
+        control_late: true,
+        ..options()
+    };
+    let programs = Programs {
+        evidence: tempfile::tempdir().unwrap().keep(),
+        ..programs()
+    };
+    let mut last = String::new();
+    let clean = run(&options, &programs, &mut |line| line.clone_into(&mut last)).unwrap();
+    std::fs::remove_dir_all(&programs.evidence).unwrap();
+    assert!(!clean && last.contains("late="), "{last}");
 }
 
 #[test]
