@@ -44,6 +44,21 @@ impl Engine {
         Ok(self.vault().add_slot(new, slot_added(kind)).await?)
     }
 
+    /// The key file of the configuration, if there is one and it opens none of the slots: every command would end at it.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn key_file_opens_nothing(&self) -> Result<Option<std::path::PathBuf>, Error> {
+        let keywheel_config::Vault::Embedded { key_file } = &self.inner.config.vault;
+        let Some(path) = key_file.as_deref().filter(|path| path.exists()) else {
+            return Ok(None);
+        };
+        match keywheel_vault::Embedded::open(self.inner.store.clone(), Some(path)).await {
+            Err(keywheel_vault::Error::WrongKey { .. }) => Ok(Some(path.to_owned())),
+            _ => Ok(None),
+        }
+    }
+
     /// Makes a new key for the versions' keys.
     ///
     /// # Errors

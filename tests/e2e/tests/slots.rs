@@ -22,6 +22,32 @@ fn slots(host: &Host) -> Vec<String> {
         .collect()
 }
 
+/// Whoever removes the slot of the very key file that the host opens by is told before the next command ends at it.
+#[test]
+fn a_key_file_that_opens_nothing_any_more_is_told_with_the_ways_out() {
+    let host = Host::init();
+    let file = host.outside("other.key").display().to_string();
+    let _ = host
+        .run(&["vault", "slot", "add", "--key-file", &file], "")
+        .ends(0);
+    let removed = host.run(&["vault", "slot", "remove", "key-file-1", "--yes"], "");
+    let _ = removed.ends(0).says(&[
+        "opens this vault no more",
+        "`key_file` of `[vault]`",
+        "vault slot add --key-file",
+    ]);
+    let _ = host.run(&["vault", "slot", "list"], "").ends(22);
+    let configuration = host.file("keywheel.toml");
+    let text = fs::read_to_string(&configuration).unwrap();
+    assert!(text.contains("\"vault.key\""), "{text}");
+    fs::write(
+        &configuration,
+        text.replace("\"vault.key\"", &format!("\"{file}\"")),
+    )
+    .unwrap();
+    let _ = host.run(&["vault", "slot", "list"], "").ends(0);
+}
+
 #[test]
 fn keys_are_added_and_removed_and_the_last_one_stays() {
     let host = Host::init();
@@ -63,7 +89,11 @@ fn keys_are_added_and_removed_and_the_last_one_stays() {
         .ends(2)
         .says(&["--yes"]);
     for slot in ["recovery", "passphrase-1", "key-file-1"] {
-        let _ = host.run(&["vault", "slot", "remove", slot, "--yes"], "").ends(0);
+        let removed = host.run(&["vault", "slot", "remove", slot, "--yes"], "").ends(0);
+        assert!(
+            !removed.stderr.contains("opens this vault no more"),
+            "{removed:?}"
+        );
     }
     assert_eq!(slots(&host), ["key-file-2"]);
     let _ = host

@@ -35,6 +35,6 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         .say("it opens with the recovery identity, or with a key of this vault; keep it, and none of those, elsewhere");
     context
         .output
-        .next("keywheel audit checkpoint --out FILE, and keep that elsewhere, too: it tells whether a backup is the newest");
+        .next("before the next one `keywheel audit checkpoint --out FILE`, and keep that elsewhere, too: it tells whether a backup is the newest");
     Ok(ExitCode::Ok)
 }

@@ -110,6 +110,13 @@ async fn remove(arguments: &Remove, context: &Context) -> Result<ExitCode, Failu
         ))?;
     }
     engine.remove_slot(&arguments.slot).await?;
+    if let Some(path) = engine.key_file_opens_nothing().await? {
+        let path = path.display();
+        context.output.warn(&format!(
+            "the key file of the configuration, \"{path}\", opens this vault no more, and every command would end at it: name another one in `key_file` of `[vault]`; or move it \
+             away, and `keywheel vault slot add --key-file \"{path}\"` makes a new one (it asks for a key that is left)"
+        ));
+    }
     context.output.warn(
         "a copy of the state that was made before, a backup too, still opens with the removed slot's key, and what it opens leads to this vault's root: `keywheel vault rekey` makes a new one",
     );
