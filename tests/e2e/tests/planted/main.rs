@@ -19,6 +19,7 @@ mod keys;
 mod mistakes;
 mod purpose;
 mod scene;
+mod served;
 mod terminal;
 
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ fn no_planted_value_shows_but_where_it_was_sent_on_purpose() {
     let mut scene = Scene::set_up();
     demo::run(&mut scene);
     commands::run(&mut scene);
+    served::run(&mut scene);
     terminal::run(&mut scene);
     mistakes::run(&mut scene);
     scene.remember_versions();

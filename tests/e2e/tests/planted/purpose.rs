@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use crate::terminal::SHOWN;
 
 /// Files and streams, and the value of each.
-const SENT: [(&str, &str); 7] = [
+const SENT: [(&str, &str); 8] = [
     ("host/vault.key", "the key file"),
     ("outside/recovery", "the recovery identity"),
     ("outside/second.key", "the second key file"),
     ("outside/third.key", "a key file made by hand"),
     ("outside/new.key", "a new key file of a restore"),
     ("outside/given", "a value in a file"),
+    ("outside/read", "a value over the socket"),
     ("output of `script", SHOWN),
 ];
 
