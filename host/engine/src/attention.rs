@@ -2,13 +2,13 @@
 
 use keywheel_workflow::RunWord;
 
-use crate::backed_up;
 use crate::view::{Attention, RunView};
 
 /// Of an open run; none where this host goes on with it by itself and nothing is wrong.
 pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
     let goes_on = run.driven && run.parked.is_none() && run.trouble.is_none() && !run.removed;
-    if goes_on && run.waits_for != Some(backed_up::WAITS_FOR) {
+    let backup = run.backup_way_out();
+    if goes_on && backup.is_none() {
         return None;
     }
 
@@ -31,7 +31,7 @@ pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
             ),
             &parked.way_out,
         ),
-        (None, RunWord::Waiting) if run.due => Attention {
+        (None, RunWord::Waiting) if run.due && backup.is_none() => Attention {
             harm_at: run.waits_until,
             ..attention(
                 &subject,
@@ -56,10 +56,9 @@ pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
                     trouble(run),
                     until_resumed(run)
                 ),
-                &if run.waits_for == Some(backed_up::WAITS_FOR) {
-                    format!("{}; then {resume}", backed_up::WAY_OUT)
-                } else {
-                    resume
+                &match backup {
+                    Some(backup) => format!("{backup}; then {resume}"),
+                    None => resume,
                 },
             )
         },

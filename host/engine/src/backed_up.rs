@@ -6,14 +6,14 @@ use std::time::Duration;
 use keywheel_model::{SecretName, Timestamp, VersionId};
 use keywheel_store::Transaction;
 use keywheel_vault::Vault as _;
-use keywheel_workflow::{Phase, State};
+use keywheel_workflow::State;
 
 use crate::Error;
 use crate::engine::Inner;
 use crate::perform::identity;
 
 /// How long it is waited before it is looked for a backup again.
-pub(crate) const LOOK_AGAIN: Duration = Duration::from_mins(1);
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// What such a run waits for.
 pub(crate) const WAITS_FOR: &str = "a backup that holds the new credential";
@@ -46,11 +46,17 @@ impl Inner {
         Ok(Holds(holds))
     }
 
-    /// Whether the run is about to revoke what the newest backup needs.
+    /// Before this time a run that has promoted its version revokes nothing, because the newest backup needs what it would revoke.
+    pub(crate) async fn revoked_not_before(&self, state: &State) -> Result<Option<Timestamp>, Error> {
+        let awaits = self.awaits_backup(state).await?;
+        Ok(awaits.then(|| self.clock.now() + LOOK_AGAIN))
+    }
+
+    /// Whether the newest backup needs what the run, which has promoted its version, would revoke.
     pub(crate) async fn awaits_backup(&self, state: &State) -> Result<bool, Error> {
         let secret = &state.settings.secret;
         if self.config.backup_every.is_none()
-            || state.phase != Phase::Revoke
+            || state.roles.previous.is_none()
             || state.settings.overwrites()
             || !self.is_administrator(secret)
         {
@@ -87,6 +93,10 @@ impl Inner {
         Ok(match taken {
             None => Some(format!(
                 "there is no backup yet, and one is to be made every {every_words}"
+            )),
+            // By a clock that stood ahead: how old it is nobody knows.
+            Some(taken) if taken > self.clock.now() => Some(format!(
+                "the newest backup is of {taken}, a time that is still to come, so that its age is not known; one is to be made every {every_words}"
             )),
             Some(taken) if self.clock.now().saturating_since(taken) > every => Some(format!(
                 "the newest backup is of {taken}, and one is to be made every {every_words}"

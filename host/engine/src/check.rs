@@ -6,12 +6,13 @@ use keywheel_config::Config;
 use keywheel_plugin::{Plugin, Runtime, RuntimeOptions};
 
 use crate::Error;
-use crate::engine::{blocking, limits};
+use crate::engine::{blocking, limits, publishers};
 
-/// Has the code of every pinned plugin look at the settings of its rotations. A plugin that is not pinned runs nothing, here too.
+/// Has the code of every pinned plugin look at the settings of its rotations. A plugin that is not pinned, or lacks the signature that it needs, runs
+/// nothing, here too.
 ///
 /// # Errors
-/// [`Error::Config`] with all that they found, [`Error::Plan`] when one was ended before it answered, [`Error::Plugin`].
+/// [`Error::Config`] with all that they found, [`Error::Plan`] when one was ended before it answered, [`Error::Plugin`], [`Error::Publisher`].
 pub async fn check_settings(config: &Config) -> Result<(), Error> {
     let options = RuntimeOptions {
         limits: limits(config),
@@ -26,10 +27,11 @@ pub async fn check_settings(config: &Config) -> Result<(), Error> {
     if names.is_empty() {
         return Ok(());
     }
+    let publishers = publishers(config)?;
     let plugins = blocking(move || {
         let runtime = Runtime::new(options)?;
         let names: BTreeSet<_> = names.iter().collect();
-        Plugin::pinned_in(&runtime, &folder, &lock, &names)
+        Plugin::pinned_in(&runtime, &folder, &lock, &publishers, &names)
     })
     .await??;
     let mut found = Vec::new();

@@ -148,7 +148,7 @@ impl Engine {
         self.told(run, left, again).await
     }
 
-    /// A run that waits for consumers asks by itself, mends what it finds, and waits on.
+    /// A run that waits for consumers, or for a backup after them, asks by itself, mends what it finds, and waits on.
     async fn look(&self, before: RunView, order: Order<'_>) -> Result<DriftView, Error> {
         // Pauses between tries are waited for, not the consumers.
         let order = Order {
@@ -172,12 +172,14 @@ impl Engine {
             (None, None) if more(StepName::Apply) => Found::Repaired,
             (None, None) => Found::InPlace,
         };
-        let waits =
-            "its open run has asked, and waits on for consumers that may still use the old credential";
+        let waits = format!(
+            "its open run has asked, and waits on for {}",
+            after.waits_for.unwrap_or("its time")
+        );
         let (code, words) = match &after.trouble {
             Some(trouble) => (Some(trouble.code.clone()), Some(trouble.message.clone())),
             None if found == Found::NotAsked => last_failure(&after),
-            None if after.parked.is_none() && after.finished_at.is_none() => (None, Some(waits.to_owned())),
+            None if after.parked.is_none() && after.finished_at.is_none() => (None, Some(waits)),
             None => (None, None),
         };
         let rotation = self.inner.config.rotation(&after.rotation);

@@ -246,7 +246,7 @@ impl Driver<'_> {
         held: &mut Option<Fence>,
     ) -> Result<Reaction, Error> {
         let whole = until.saturating_since(self.inner.clock.now());
-        if !self.wait.allows(whole) {
+        if !self.wait.allows(whole) || self.waits_in_vain(until, state) {
             return Ok(Reaction::Leave(Left::Waiting(until)));
         }
         loop {
@@ -266,6 +266,15 @@ impl Driver<'_> {
                 () = tokio::time::sleep(span.min(LEASE / 6)) => {}
             }
         }
+    }
+}
+
+impl Driver<'_> {
+    /// Whether nothing ends this wait while it is sat out: a backup is another command's, and that one needs the state; and no more than a look at current
+    /// was asked of a command that waits for a bounded time.
+    fn waits_in_vain(&self, until: Timestamp, state: &State) -> bool {
+        let sits_it_out = matches!(self.wait, Wait::ToTheEnd) && self.inner.turns.kept_since().is_some();
+        state.is_held() && state.held_until == Some(until) && !sits_it_out
     }
 }
 

@@ -353,7 +353,7 @@ async fn scan(config: &Config, runtime: &Arc<Runtime>) -> Result<Registry, Error
 }
 
 /// Whose signatures count.
-fn publishers(config: &Config) -> Result<keywheel_plugin::Publishers, Error> {
+pub(crate) fn publishers(config: &Config) -> Result<keywheel_plugin::Publishers, Error> {
     let plugins = &config.plugins;
     keywheel_plugin::Publishers::new(&plugins.publishers, plugins.signatures_required).map_err(|source| {
         Error::Publisher {

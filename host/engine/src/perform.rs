@@ -6,7 +6,7 @@ use std::time::Duration;
 use keywheel_capability::Cancel;
 use keywheel_failpoint::{Point, reach};
 use keywheel_model::{
-    Effect as Reach, ErrorKind, Fence, Outcome, SecretName, Stage, StepError, StepName, Verdict, VersionId,
+    Effect as Reach, ErrorKind, Fence, SecretName, Stage, StepError, StepName, Verdict, VersionId,
 };
 use keywheel_plugin::{Plugin, StepEnd, StepValue};
 use keywheel_policy::Binding;
@@ -16,7 +16,6 @@ use keywheel_workflow::{Call, Effect, Head, Kept, NoteKind, Phase, Report, State
 use serde_json::json;
 
 use crate::Error;
-use crate::backed_up::LOOK_AGAIN;
 use crate::engine::Inner;
 use crate::journal::vault_row;
 use crate::pinned::Pinned;
@@ -109,8 +108,17 @@ impl Performer {
         })
     }
 
-    /// Consumers are told by a notification; none of them reports by itself yet, so each is waited for as long as it declared.
+    /// Consumers are told by a notification; none of them reports by itself yet, so each is waited for as long as it declared. The host's own wait for a
+    /// backup comes after theirs: nobody is told again in it.
     async fn propagate(&self, inner: &Inner, state: &State, version: &VersionId) -> Result<Report, Error> {
+        let not_before = inner.revoked_not_before(state).await?;
+        let told = Report::Told {
+            reported: Vec::new(),
+            not_before,
+        };
+        if state.held_until.is_some() {
+            return Ok(told);
+        }
         let consumers: Vec<_> = state
             .settings
             .consumers
@@ -123,7 +131,7 @@ impl Performer {
             .store
             .write(move |tx| Ok::<_, Error>(tx.notify("secret.rotated", &key, &body)?))
             .await?;
-        Ok(Report::Told { reported: Vec::new() })
+        Ok(told)
     }
 
     /// What the operator has taken away since the run began, if anything (rule P12).
@@ -169,13 +177,6 @@ impl Performer {
         state: &State,
         by: Author,
     ) -> Result<Report, Error> {
-        if call.step == StepName::Revoke && inner.awaits_backup(state).await? {
-            let ms = u32::try_from(LOOK_AGAIN.as_millis()).unwrap_or(u32::MAX);
-            return Ok(Report::Step(Ok(StepOk {
-                outcome: Outcome::Wait(ms),
-                ..StepOk::done()
-            })));
-        }
         if call.step == StepName::Test
             && let Some(until) = self.book_login(inner, state).await?
         {

@@ -27,7 +27,7 @@ impl Inner {
         let state = read_state(row)?;
         let other_configuration = !state.is_over() && self.is_configured_otherwise(&state).await?;
         let mut view = view_of(row, &state, other_configuration);
-        if view.waits_for.is_some() && view.trouble.is_none() && self.awaits_backup(&state).await? {
+        if state.is_held() && view.trouble.is_none() && self.awaits_backup(&state).await? {
             view.waits_for = Some(backed_up::WAITS_FOR);
         }
         let way_past = view.last_failure().and_then(|failure| {

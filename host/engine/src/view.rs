@@ -9,6 +9,8 @@ use keywheel_model::{
 use keywheel_workflow::{Cause, RunWord, Trouble};
 use serde::Serialize;
 
+use crate::backed_up;
+
 /// A run, as a person sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,7 +45,7 @@ pub struct RunView {
     pub due: bool,
     /// What for, while it waits.
     pub waits_for: Option<&'static str>,
-    /// The new credential is current; what is left is the wait for consumers that may still use the old one.
+    /// The new credential is current; what is left is the wait for consumers that may still use the old one, or for a backup.
     pub waits_for_consumers: bool,
     /// What went wrong last, until the run gets past it.
     pub trouble: Option<Trouble>,
@@ -139,6 +141,11 @@ impl RunView {
         let of_step = |step: &StepView| Some(Trouble::new(step.code.as_ref()?, step.message.as_ref()?));
         let of_step = step.filter(|_| ended_of_it).and_then(of_step);
         self.trouble.clone().or(of_step)
+    }
+
+    /// What ends its wait, where that is for a backup alone.
+    pub fn backup_way_out(&self) -> Option<&'static str> {
+        (self.waits_for == Some(backed_up::WAITS_FOR)).then_some(backed_up::WAY_OUT)
     }
 
     /// What to do about a run that stands although nobody has to decide anything.

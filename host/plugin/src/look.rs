@@ -9,20 +9,23 @@ use keywheel_policy::Lock;
 
 use crate::Error;
 use crate::plugin::Plugin;
+use crate::publisher::Publishers;
 use crate::registry::read_text;
 use crate::runtime::Runtime;
 use crate::source::Folder;
 
 impl Plugin {
-    /// The plugins of these names whose pinned bytes are in the folder. Files with other bytes are passed over: they do not run. Blocks on
-    /// files and on the compiler.
+    /// The plugins of these names whose pinned bytes are in the folder. Files with other bytes are passed over: they do not run. A signature is looked
+    /// at before the bytes are compiled. Blocks on files and on the compiler.
     ///
     /// # Errors
-    /// The lock file or the folder cannot be read, or a pinned file cannot be loaded.
+    /// The lock file or the folder cannot be read, or a pinned file cannot be loaded; [`Error::Unsigned`] or [`Error::Signature`] where no file with a
+    /// plugin's pinned bytes has the signature that it needs.
     pub fn pinned_in(
         runtime: &Arc<Runtime>,
         folder: &Path,
         lock: &Path,
+        publishers: &Publishers,
         names: &BTreeSet<&PluginName>,
     ) -> Result<BTreeMap<PluginName, Self>, Error> {
         let mut found = BTreeMap::new();
@@ -34,6 +37,7 @@ impl Plugin {
             source,
         })?;
         let folder = Folder::open(folder)?;
+        let mut refused = BTreeMap::new();
         for path in folder.candidates()? {
             // What cannot be read is told by whoever lists the folder.
             let Ok(source) = folder.read(&path, runtime.limits().file_bytes) else {
@@ -43,9 +47,18 @@ impl Plugin {
             if let Some((name, _)) = pinned
                 && names.contains(name)
             {
-                found.insert(name.clone(), Self::load(runtime, &source)?);
+                if let Err(error) = publishers.signer_of(&folder, &source) {
+                    refused.insert(name.clone(), error);
+                } else {
+                    found.insert(name.clone(), Self::load(runtime, &source)?);
+                }
             }
         }
-        Ok(found)
+        // The same bytes may lie there twice, and be signed in one place.
+        refused.retain(|name, _| !found.contains_key(name));
+        match refused.into_values().next() {
+            Some(error) => Err(error),
+            None => Ok(found),
+        }
     }
 }

@@ -10,6 +10,7 @@ use keywheel_policy::LockedPlugin;
 use minisign_verify::{PublicKey, Signature};
 
 use crate::Error;
+use crate::source::{Folder, Source};
 
 /// The largest signature file that is read: a signature and two comments take some hundred bytes.
 pub(crate) const SIGNATURE_BYTES: u64 = 4096;
@@ -47,18 +48,23 @@ impl Publishers {
         })
     }
 
+    /// The key that has signed a file of the folder, by the signature beside it; none where it is not signed and need not be.
+    pub(crate) fn signer_of(&self, folder: &Folder, source: &Source) -> Result<Option<String>, Error> {
+        let signature = if self.look() {
+            folder.signature(&source.path)?
+        } else {
+            None
+        };
+        self.signer(&source.path, &source.bytes, signature.as_deref())
+    }
+
     /// Whether signatures are looked at.
     pub(crate) fn look(&self) -> bool {
         !self.keys.is_empty()
     }
 
     /// The key that has signed these bytes; none where they are not signed and need not be.
-    pub(crate) fn signer(
-        &self,
-        path: &Path,
-        bytes: &[u8],
-        signature: Option<&str>,
-    ) -> Result<Option<String>, Error> {
+    fn signer(&self, path: &Path, bytes: &[u8], signature: Option<&str>) -> Result<Option<String>, Error> {
         let wrong = |why| Error::Signature {
             path: signature_of(path),
             why,

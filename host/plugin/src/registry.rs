@@ -285,7 +285,7 @@ impl Registry {
     /// A signature is looked at before the bytes are compiled.
     fn read(&self, folder: &Folder, path: &Path) -> Result<Candidate, Box<Unread>> {
         let source = folder.read(path, self.runtime.limits().file_bytes)?;
-        let publisher = match self.signer(folder, &source) {
+        let publisher = match self.rules.publishers.signer_of(folder, &source) {
             Ok(publisher) => publisher,
             Err(error) => {
                 return Err(Box::new(Unread {
@@ -300,16 +300,6 @@ impl Registry {
             plugin,
             publisher,
         })
-    }
-
-    fn signer(&self, folder: &Folder, source: &Source) -> Result<Option<String>, Error> {
-        let publishers = &self.rules.publishers;
-        let signature = if publishers.look() {
-            folder.signature(&source.path)?
-        } else {
-            None
-        };
-        publishers.signer(&source.path, &source.bytes, signature.as_deref())
     }
 
     /// What was pinned goes on beside a file that was refused for its signature, unless it is that very file.

@@ -96,6 +96,9 @@ pub(crate) const LEASE_HELD: &str = "store.lease-held";
 /// The code of a login that told neither yes nor no.
 pub(crate) const UNKNOWN: &str = "test.unknown";
 
+/// What a run waits for that only the host holds back. The host, which knows why, says it better while that is so.
+const HELD: &str = "its next look at whether the old credential may be revoked";
+
 /// The code of an imported credential that the target refuses.
 pub(crate) const REFUSED: &str = "test.refused";
 
@@ -113,6 +116,7 @@ fn waits_for(state: &State, until: Timestamp) -> &'static str {
         Phase::Create | Phase::Apply if state.stale_until == Some(until) => {
             "consumers that may still use what an earlier run has left"
         }
+        Phase::Propagate if state.held_until == Some(until) => HELD,
         // On a one-slot target the old one is dead: nobody can still use it.
         Phase::Propagate if displaces(state) => "consumers that may not have read the new credential yet",
         Phase::Propagate => "consumers that may still use the old credential",

@@ -31,7 +31,7 @@ pub enum Event {
     Resume(Choice),
     /// A person ends the wait for consumers. Ignored unless [`State::can_end_wait`](crate::State::can_end_wait).
     EndWait {
-        /// Only the grace ends: what consumers have declared is waited for still.
+        /// Only the grace ends: what consumers have declared is waited for still, and so is what the host waits for.
         spares_consumers: bool,
     },
     /// A consumer says that it uses this version.
@@ -91,10 +91,13 @@ pub enum Report {
     Stored(Result<(), StoreFailure>),
     /// Of [`Announce`](crate::Effect::Announce): ok when every hook with `announce = true` ended with 0.
     Announced(Result<(), StepError>),
-    /// Of [`Propagate`](crate::Effect::Propagate): those consumers that have reported the version so far.
+    /// Of [`Propagate`](crate::Effect::Propagate): those consumers that have reported the version so far, and what the host itself still waits for.
     Told {
         /// Names of consumers.
         reported: Vec<String>,
+        /// The host does not let the previous version be revoked yet, whoever has reported; it is asked again then.
+        #[serde(default)]
+        not_before: Option<Timestamp>,
     },
 }
 

@@ -59,6 +59,12 @@ pub struct State {
     /// A person has ended the wait for them: it ends then at the latest.
     #[serde(default)]
     pub wait_ends: Option<Timestamp>,
+    /// Nobody is waited for any more, and the host does not let the previous version be revoked: it is asked again then.
+    #[serde(default)]
+    pub held_until: Option<Timestamp>,
+    /// A person answers for the end of that, too.
+    #[serde(default)]
+    pub revokes_now: bool,
     /// A person wants to know within that wait whether the target still accepts current. It is waited on after the answer.
     #[serde(default)]
     pub looks: bool,
@@ -312,7 +318,12 @@ impl State {
     pub fn set_back(&mut self, by: Duration) {
         self.settled_at = self.settled_at - by;
         self.believe_at = self.believe_at - by;
-        for until in [&mut self.pause_until, &mut self.stale_until, &mut self.wait_ends] {
+        for until in [
+            &mut self.pause_until,
+            &mut self.stale_until,
+            &mut self.wait_ends,
+            &mut self.held_until,
+        ] {
             *until = until.map(|until| until - by);
         }
         match &mut self.doing {
@@ -347,6 +358,8 @@ impl State {
             promoted: false,
             stale_until: None,
             wait_ends: None,
+            held_until: None,
+            revokes_now: false,
             looks: false,
             reported: Vec::new(),
             old_valid_until: None,
@@ -373,7 +386,8 @@ impl State {
         self.settings.trigger == keywheel_model::Trigger::Adopt
     }
 
-    /// Whether the new credential is current, and the run waits for those who may still use the old one, or looks at current within that wait.
+    /// Whether the new credential is current, and the run waits for those who may still use the old one, or for the host to let that be revoked; or looks
+    /// at current within that wait.
     pub fn waits_for_consumers(&self) -> bool {
         let looks = self.looks && self.parked.is_none() && !self.is_over();
         self.promoted && (self.phase == Phase::Propagate || looks)
@@ -387,8 +401,14 @@ impl State {
 
     /// Whether a person may end that wait: of its grace alone, or also of the time in which consumers may not have read the new credential yet.
     pub fn can_end_wait(&self, spares_consumers: bool) -> bool {
-        // Without a login this wait is all that tells a credential that works from one that does not.
-        self.waits_for_consumers() && (spares_consumers || self.proved || self.settings.can_ask())
+        // Without a login this wait is all that tells a credential that works from one that does not; what the host waits for tells nothing of that.
+        let is_proved = self.proved || self.settings.can_ask() || self.is_held();
+        self.waits_for_consumers() && (spares_consumers || is_proved)
+    }
+
+    /// Whether it is the host alone that the run still waits for.
+    pub fn is_held(&self) -> bool {
+        self.promoted && self.phase == Phase::Propagate && self.held_until.is_some()
     }
 
     /// Whether a person may answer the run like this where it stands: parked, or waiting for a time.

@@ -258,6 +258,8 @@ impl Canonical<'_> {
             promoted,
             stale_until,
             wait_ends,
+            held_until,
+            revokes_now,
             looks,
             reported,
             old_valid_until,
@@ -284,13 +286,13 @@ impl Canonical<'_> {
             superseded,
             no_way_back,
         ));
-        self.plain(looks);
+        self.plain((looks, revokes_now));
         self.plain(reported.len());
         self.plain(parked.as_ref().map(|parked| (parked.cause, parked.back_to)));
         self.plain(ended.as_ref().map(|ended| ended.ending));
         self.at(*settled_at);
         self.at(*believe_at);
-        for at in [pause_until, stale_until, wait_ends, old_valid_until] {
+        for at in [pause_until, stale_until, wait_ends, held_until, old_valid_until] {
             self.at_if(*at);
         }
         self.roles(roles);

@@ -110,9 +110,15 @@ impl Driver<'_> {
                 if self.scene.reports {
                     world.holds.retain(|(_, until)| until.is_none());
                 }
-                Report::Told { reported }
+                Report::Told {
+                    reported,
+                    not_before: None,
+                }
             }
-            Effect::Sleep { .. } | Effect::Park | Effect::Release => Report::Told { reported: Vec::new() },
+            Effect::Sleep { .. } | Effect::Park | Effect::Release => Report::Told {
+                reported: Vec::new(),
+                not_before: None,
+            },
         })
     }
 

@@ -53,6 +53,8 @@ pub enum Way {
     Twice,
     /// The target silently takes another value than it was given.
     Mangled,
+    /// Consumers are told, and the host does not let the previous version be revoked yet.
+    HeldBack,
 }
 
 /// What happens.
@@ -236,7 +238,7 @@ impl Rig<'_> {
         match effect {
             Effect::ReadHead | Effect::EndSessions => can(Way::Fails),
             Effect::Announce { .. } => [Way::Fails, Way::Twice].into_iter().for_each(&mut can),
-            Effect::Propagate { .. } => can(Way::Twice),
+            Effect::Propagate { .. } => [Way::Twice, Way::HeldBack].into_iter().for_each(&mut can),
             Effect::Call(call) if matches!(call.step, StepName::Test | StepName::Plan) => can(Way::Fails),
             Effect::Call(call) => {
                 [

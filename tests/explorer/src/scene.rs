@@ -25,6 +25,8 @@ pub mod span {
     pub const LOCKOUT_WINDOW: u64 = 50;
     /// Failed logins that the account allows in it.
     pub const LOCKOUT_BUDGET: u8 = 5;
+    /// How long a host that does not let the previous version be revoked waits before it is asked again.
+    pub const HELD_BACK: u64 = 3;
     /// How long material is kept.
     pub const HORIZON: u64 = 100_000;
 }

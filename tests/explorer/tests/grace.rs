@@ -3,12 +3,22 @@
 
 use keywheel_explorer::scene::Scene;
 use keywheel_model::{Effect as Reach, Proof, RunId, SlotClass, Timestamp, Trigger, VersionId};
-use keywheel_workflow::{Consumer, Effect, Event, Phase, Report, State, step};
+use keywheel_workflow::{Choice, Consumer, Effect, Event, Phase, Report, State, step};
 
 const GRACE_MS: u64 = 1_000;
 
 /// What a promoted and proved run does when the consumers were told, of which these have reported.
 fn after_telling(consumers: Vec<Consumer>, reported: &[&str]) -> Option<Effect> {
+    told(consumers, reported, None, false).doing
+}
+
+/// The same as a state, where the host lets nothing be revoked before a time, or a person has answered for it.
+fn told(
+    consumers: Vec<Consumer>,
+    reported: &[&str],
+    not_before: Option<Timestamp>,
+    revokes_now: bool,
+) -> State {
     let mut settings = Scene::one("grace", SlotClass::A).settings(Trigger::Manual);
     (settings.grace_ms, settings.consumers) = (GRACE_MS, consumers);
     let mut state = State::new(RunId::from_number(1), settings);
@@ -22,9 +32,35 @@ fn after_telling(consumers: Vec<Consumer>, reported: &[&str]) -> Option<Effect> 
     let reported = reported.iter().map(|name| (*name).to_owned()).collect();
     let told = Event::Done {
         op: 1,
-        report: Report::Told { reported },
+        report: Report::Told { reported, not_before },
     };
-    step(&state, &told, Timestamp::default()).effect
+    state.revokes_now = revokes_now;
+    step(&state, &told, Timestamp::default()).state
+}
+
+/// Consumers have all left the old version, and the host keeps it. It is no wait for them any more, but the run can be asked and mended within it as
+/// in theirs.
+#[test]
+fn what_the_host_holds_back_is_asked_for_again() {
+    let hold = Timestamp::from_unix_ms(7);
+    let shop = || {
+        vec![Consumer {
+            name: "shop".to_owned(),
+            stale_ms: 0,
+            announce: false,
+        }]
+    };
+    let held = told(shop(), &["shop"], Some(hold), false);
+    assert_eq!((held.phase, held.held_until), (Phase::Propagate, Some(hold)));
+    assert!(matches!(held.doing, Some(Effect::Sleep { until }) if until == hold));
+    assert!(held.is_held() && held.waits_for_consumers());
+    assert!(held.takes(Choice::Retry) && held.takes(Choice::ApplyCurrent));
+    // Consumers come first: until they have left the old version nobody waits for the host.
+    let grace = told(shop(), &[], Some(hold), false);
+    assert!(is_grace(grace.doing.as_ref()) && !grace.is_held());
+    // A person who revokes now answers for it.
+    let revokes = told(shop(), &["shop"], Some(hold), true);
+    assert!(revokes.phase != Phase::Propagate && revokes.held_until.is_none());
 }
 
 fn is_grace(effect: Option<&Effect>) -> bool {
@@ -69,6 +105,7 @@ fn ended(spares_consumers: bool, proved: bool, evidence: Proof) -> State {
 fn a_person_ends_the_grace_and_not_what_consumers_have_declared() {
     let state = ended(true, true, Proof::Login);
     assert_eq!(state.wait_ends, Some(Timestamp::from_unix_ms(STALE_MS)));
+    assert!(!state.revokes_now);
     assert!(matches!(state.doing, Some(Effect::Lease)));
 }
 
@@ -76,6 +113,7 @@ fn a_person_ends_the_grace_and_not_what_consumers_have_declared() {
 fn a_person_ends_all_of_the_wait() {
     let state = ended(false, true, Proof::Login);
     assert_eq!(state.wait_ends, Some(Timestamp::from_unix_ms(1)));
+    assert!(state.revokes_now);
 }
 
 /// Where nothing asks the target the wait is what shows that the new credential works: no person ends that.

@@ -22,6 +22,7 @@ fn a_plugin_that_no_listed_publisher_has_signed_is_refused_wherever_it_is_looked
         ("plugin list", 0),
         ("status", 10),
         ("plan app-db", 42),
+        ("config check", 42),
         ("plugin verify", 42),
         ("plugin add postgres --yes", 42),
     ] {

@@ -57,7 +57,9 @@ impl Work {
             (Effect::Promote { version, .. }, Report::Stored(result)) => self.on_promoted(version, result),
             (Effect::Abandon { .. }, Report::Stored(result)) => self.on_abandoned(result),
             (Effect::MarkRevoked { .. }, Report::Stored(result)) => self.on_retired(result),
-            (Effect::Propagate { .. }, Report::Told { reported }) => self.on_told(reported),
+            (Effect::Propagate { .. }, Report::Told { reported, not_before }) => {
+                self.on_told(reported, *not_before);
+            }
             // A report that does not fit its effect says nothing about it: as if the host had died.
             (effect, _) => self.interrupted_in(effect),
         }
@@ -305,6 +307,7 @@ impl Work {
         self.note(NoteKind::Asked, None, asked);
         let ends = self.state.wait_ends.map_or(until, |ends| ends.min(until));
         self.state.wait_ends = Some(ends);
+        self.state.revokes_now |= !spares_consumers;
         self.hurry();
         true
     }

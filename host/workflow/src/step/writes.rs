@@ -1,6 +1,6 @@
 //! What the result of a write to the vault, or of telling consumers, means.
 
-use keywheel_model::{Effect as Reach, StepError, StepName, Trigger, VersionId};
+use keywheel_model::{Effect as Reach, StepError, StepName, Timestamp, Trigger, VersionId};
 
 use super::Work;
 use crate::describe::REFUSED;
@@ -76,6 +76,7 @@ impl Work {
             ));
         }
         self.state.stale_until = Some(self.now + wait);
+        self.state.held_until = None;
         self.state.rounds = 0;
         let proved = self.state.proved;
         self.note(
@@ -136,7 +137,7 @@ impl Work {
         }
     }
 
-    pub(super) fn on_told(&mut self, reported: &[String]) {
+    pub(super) fn on_told(&mut self, reported: &[String], not_before: Option<Timestamp>) {
         for name in reported {
             if !self.state.reported.contains(name) {
                 self.state.reported.push(name.clone());
@@ -145,7 +146,12 @@ impl Work {
         self.state.reported.sort();
         let until = self.state.consumers_until().unwrap_or(self.now);
         let enough = self.all_reported() && self.state.proved;
-        if self.now >= until || enough || self.wrong(Mutation::PreviousDroppedEarly) {
+        let is_over = self.now >= until || enough || self.wrong(Mutation::PreviousDroppedEarly);
+        let held = not_before.filter(|_| is_over && !self.state.revokes_now);
+        self.state.held_until = held;
+        if let Some(held) = held {
+            self.pause(held);
+        } else if is_over {
             self.propagated();
         } else {
             self.pause(until);

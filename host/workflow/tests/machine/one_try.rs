@@ -76,7 +76,10 @@ impl Run {
                 self.mark(version, Stage::Current);
                 Report::Stored(Ok(()))
             }
-            Effect::Propagate { .. } => Report::Told { reported: Vec::new() },
+            Effect::Propagate { .. } => Report::Told {
+                reported: Vec::new(),
+                not_before: None,
+            },
             other => panic!("{other:?}"),
         }
     }

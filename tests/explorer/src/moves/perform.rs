@@ -2,10 +2,11 @@
 
 use crate::driver::failed;
 use crate::invariant::{Check, at_every_instant};
+use crate::scene::span;
 use crate::vault::{cred_of, run_id};
 use crate::world::{DRIFT_RUN, Flight, Mode, Sent, Worker, World, drift_check};
 use keywheel_model::{Effect as Reach, Fence, Stage};
-use keywheel_workflow::{Cause, Effect, Event, Phase, State};
+use keywheel_workflow::{Cause, Effect, Event, Phase, Report, State};
 use std::sync::Arc;
 
 use super::{Move, Rig, Way};
@@ -74,6 +75,13 @@ impl Rig<'_> {
                 {
                     let unknown = world.fresh();
                     world.target.mangle(given, unknown);
+                }
+                self.done(world, worker, report)
+            }
+            Way::HeldBack => {
+                let mut report = driver.perform(world, worker, &effect, false)?;
+                if let Report::Told { not_before, .. } = &mut report {
+                    *not_before = Some(world.time() + std::time::Duration::from_millis(span::HELD_BACK));
                 }
                 self.done(world, worker, report)
             }

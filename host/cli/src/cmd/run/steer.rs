@@ -175,9 +175,13 @@ async fn go_on(run: &str, how: &How, wish: Wish, context: &Context) -> Result<Ex
     context.output.data(&view, |style| show::summary(&view, style))?;
     say_next(&view, left, context);
     if wish == Wish::EndGrace && view.waits_for_consumers {
-        context.output.say(
-            "the grace is over; what consumers have declared (`staleness`) is waited for still: --revoke-now would not wait",
-        );
+        let what = match view.backup_way_out() {
+            Some(_) => "a backup that holds the new credential",
+            None => "what consumers have declared (`staleness`)",
+        };
+        context.output.say(&format!(
+            "the grace is over; {what} is waited for still: --revoke-now would not wait"
+        ));
     }
     let is_as_wanted = match wish {
         Wish::RollBack | Wish::Cancel => matches!(view.state, RunWord::RolledBack | RunWord::Cancelled),
@@ -203,6 +207,15 @@ pub(crate) fn say_next(view: &RunView, left: Left, context: &Context) {
         (Left::Ended, RunWord::Succeeded) => output.next(&format!("keywheel secret history {}", view.secret)),
         (Left::Ended, _) if adopts => output.next(&format!("keywheel secret import {}", view.secret)),
         (Left::Ended, _) => output.next(&format!("keywheel plan {}", view.rotation)),
+        (Left::Waiting(_), _)
+            if view.trouble.is_none()
+                && let Some(backup) = view.backup_way_out() =>
+        {
+            output.say(
+                "the new credential is current; the old one is not revoked before a backup holds the new one",
+            );
+            output.next(&format!("{backup}; then keywheel run resume {run}"));
+        }
         (Left::Waiting(until), _) => {
             let until = time::show(until);
             let trouble = view.trouble.as_ref();
