@@ -178,7 +178,7 @@ impl Channel {
     }
 
     /// How many of the bytes that wait may be shown to somebody who wants to read up to a cut, when the last `window` of them are held
-    /// back: see [`crate::received`]. Zero at the end of the stream. It looks on for so long, also when the deadline has passed. Nothing is
+    /// back: see [`crate::received`]. Zero at the end of the stream. A pause is waited for once, also when the deadline passes. Nothing is
     /// taken out: whoever shows them looks through all that waits, and then takes them. What fails tells of what is free, and of nothing else.
     ///
     /// # Errors
@@ -189,19 +189,22 @@ impl Channel {
             return Err(Error::invalid("the delimiter is empty"));
         }
         // What came after a silence may complete what came before it.
-        if !self.waiting().is_empty() {
+        if (1..CHANNEL_LIMIT).contains(&self.waiting().len()) {
             self.look_on(Duration::ZERO).await;
         }
+        let mut looked = false;
         loop {
-            match self.received.end(cut, window) {
-                End::At(length) => return Ok(length),
-                End::Beyond => return Err(self.over_limit(limit)),
-                End::Held(_) if !deadline.has_passed() => {
-                    if !self.look_on(self.received.quiet()).await {
-                        self.received.settle();
-                    }
+            let end = self.received.end(cut, window);
+            if matches!(end, End::Held(_)) && !(looked && deadline.has_passed()) {
+                looked = true;
+                if !self.look_on(self.received.quiet()).await {
+                    self.received.settle();
                 }
-                End::Held(length @ 1..) => return Ok(length),
+                continue;
+            }
+            match end {
+                End::At(length) | End::Held(length @ 1..) => return Ok(length),
+                End::Beyond => return Err(self.over_limit(limit)),
                 End::Held(_) | End::Open => {
                     if self.fill(deadline).await? == 0 {
                         self.received.settle();
