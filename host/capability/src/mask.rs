@@ -9,7 +9,7 @@
 //! ([`is_weak`]), or what stands in the plugin's own configuration. A value that was generated or captured always is.
 
 mod forms;
-mod hold;
+mod shown;
 mod twice;
 mod weak;
 
@@ -20,7 +20,7 @@ use crate::handle::{Handle, Labels, Origin, Part};
 use crate::json;
 use crate::state::HostState;
 
-pub use hold::{Hit, HoldBack};
+pub use shown::{Hit, Shown};
 pub use twice::{copies, doubled};
 pub use weak::{holds_weak, is_weak};
 
@@ -145,9 +145,10 @@ impl Mask {
             .cloned()
     }
 
-    /// The longest form of any secret, in bytes: what a stream is held back by.
-    pub fn longest(&self) -> usize {
-        self.longest
+    /// What a stream is held back by, in bytes that are no line breaks: the longest form of any secret, and the characters before it that
+    /// hold the first bits of it in base64.
+    pub fn window(&self) -> usize {
+        if self.longest == 0 { 0 } else { self.longest + 4 }
     }
 }
 
@@ -387,7 +388,7 @@ mod tests {
             None,
         ));
         assert_eq!(mask.find(&value[5_000..6_000]), ["ver-9"]);
-        assert!(mask.longest() < 1_000);
+        assert!(mask.window() < 1_000);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::dial::Allow;
 use crate::error::IN_PLAINTEXT;
+use crate::received::{Cut, End, Received};
 use crate::tls::{TlsOptions, Verify, handshake};
 use crate::{Deadline, Error, Outbound};
 
@@ -40,7 +41,9 @@ pub struct Channel {
     address: SocketAddr,
     plaintext_allowed: bool,
     verified: bool,
-    received: Zeroizing<Vec<u8>>,
+    received: Received,
+    /// Came while somebody looked ahead, and is said to whoever reads next.
+    broken: Option<Error>,
     peer_certificates: Vec<Vec<u8>>,
     unanswered: u32,
 }
@@ -64,7 +67,8 @@ impl Channel {
             address: dialled.address,
             plaintext_allowed: dialled.plaintext_allowed,
             verified: false,
-            received: Zeroizing::new(Vec::new()),
+            received: Received::default(),
+            broken: None,
             peer_certificates: Vec::new(),
             unanswered: 0,
         })
@@ -101,7 +105,7 @@ impl Channel {
         if !matches!(self.stream, Stream::Plain(_)) {
             return Err(Error::invalid("the stream has TLS already"));
         }
-        if !self.received.is_empty() {
+        if !self.waiting().is_empty() {
             return Err(Error::invalid(
                 "bytes came in plaintext that were not read before TLS",
             ));
@@ -129,10 +133,10 @@ impl Channel {
     /// [`Error::Timeout`], [`Error::Lost`].
     pub async fn read(&mut self, limit: usize, deadline: Deadline) -> Result<Vec<u8>, Error> {
         let limit = self.bounded(limit)?;
-        if self.received.is_empty() {
+        if self.waiting().is_empty() {
             self.fill(deadline).await?;
         }
-        let length = limit.min(self.received.len());
+        let length = limit.min(self.waiting().len());
         Ok(self.take(length))
     }
 
@@ -152,16 +156,16 @@ impl Channel {
         }
         let mut searched = 0;
         loop {
-            let found = self.received[searched..]
+            let found = self.waiting()[searched..]
                 .windows(delimiter.len())
                 .position(|window| window == delimiter);
             match found.map(|at| searched + at + delimiter.len()) {
                 Some(end) if end <= limit => return Ok(self.take(end)),
                 Some(_) => return Err(self.over_limit(limit)),
-                None if self.received.len() >= limit => return Err(self.over_limit(limit)),
+                None if self.waiting().len() >= limit => return Err(self.over_limit(limit)),
                 None => {}
             }
-            searched = (self.received.len() + 1).saturating_sub(delimiter.len());
+            searched = (self.waiting().len() + 1).saturating_sub(delimiter.len());
             if self.fill(deadline).await? == 0 {
                 return Err(self.lost("reading", io::ErrorKind::UnexpectedEof.into()));
             }
@@ -170,16 +174,70 @@ impl Channel {
 
     /// What has come and was not read yet.
     pub fn waiting(&self) -> &[u8] {
-        &self.received
+        self.received.bytes()
     }
 
-    /// Takes in what comes until nothing has come for `quiet`, or more than `limit` bytes wait to be read. A stream that ends or breaks
-    /// meanwhile says so when it is read.
-    pub async fn wait_for_quiet(&mut self, limit: usize, quiet: Duration) {
-        while self.received.len() < limit {
-            match self.fill(Deadline::after(quiet)).await {
-                Ok(count) if count > 0 => {}
-                _ => break,
+    /// How many of the bytes that wait may be shown to somebody who wants to read up to a cut, when the last `window` of them are held
+    /// back: see [`crate::received`]. Zero at the end of the stream. A pause is waited for once, also when the deadline passes. Nothing is
+    /// taken out: whoever shows them looks through all that waits, and then takes them. What fails tells of what is free, and of nothing else.
+    ///
+    /// # Errors
+    /// As [`Channel::read`] and [`Channel::read_until`].
+    pub async fn look_ahead(&mut self, cut: &Cut, window: usize, deadline: Deadline) -> Result<usize, Error> {
+        let limit = self.bounded(cut.limit())?;
+        if matches!(cut, Cut::Until(delimiter, _) if delimiter.is_empty()) {
+            return Err(Error::invalid("the delimiter is empty"));
+        }
+        // What came after a silence may complete what came before it.
+        if (1..CHANNEL_LIMIT).contains(&self.waiting().len()) {
+            self.look_on(Duration::ZERO).await;
+        }
+        let mut looked = false;
+        loop {
+            let end = self.received.end(cut, window);
+            if matches!(end, End::Held(_)) && !(looked && deadline.has_passed()) {
+                looked = true;
+                if !self.look_on(self.received.quiet()).await {
+                    self.received.settle();
+                }
+                continue;
+            }
+            match end {
+                End::At(length) | End::Held(length @ 1..) => return Ok(length),
+                End::Beyond => return Err(self.over_limit(limit)),
+                End::Held(_) | End::Open => {
+                    if self.fill(deadline).await? == 0 {
+                        self.received.settle();
+                        match cut {
+                            Cut::Some(_) => return Ok(self.waiting().len().min(limit)),
+                            Cut::Until(..) if self.received.end(cut, window) == End::Open => {
+                                return Err(self.lost("reading", io::ErrorKind::UnexpectedEof.into()));
+                            }
+                            Cut::Until(..) => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in more until what was read last may be shown: as many bytes as the window has come after it, or nothing does.
+    pub async fn look_beyond(&mut self, window: usize) {
+        while !self.received.is_clear_of(window) {
+            if !self.look_on(self.received.quiet()).await {
+                self.received.settle();
+            }
+        }
+    }
+
+    /// Whether something came within so long.
+    async fn look_on(&mut self, quiet: Duration) -> bool {
+        match self.fill(Deadline::after(quiet)).await {
+            Ok(count) => count > 0,
+            Err(Error::Timeout { .. }) => false,
+            Err(error) => {
+                self.broken = Some(error);
+                false
             }
         }
     }
@@ -194,7 +252,7 @@ impl Channel {
         deadline: Deadline,
     ) -> Result<SecretBytes, Error> {
         let length = self.bounded(length)?;
-        while self.received.len() < length {
+        while self.waiting().len() < length {
             if self.fill(deadline).await? == 0 {
                 return Err(self.lost("reading", io::ErrorKind::UnexpectedEof.into()));
             }
@@ -275,6 +333,9 @@ impl Channel {
 
     /// Reads once; how many bytes came.
     async fn fill(&mut self, deadline: Deadline) -> Result<usize, Error> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
         let effect = self.effect();
         let mut chunk = Zeroizing::new([0; CHUNK]);
         let stream = self.duplex()?;
@@ -282,14 +343,13 @@ impl Channel {
             .run("waiting for an answer", effect, stream.read(&mut *chunk))
             .await?;
         let count = read.map_err(|source| self.lost("reading", source))?;
-        self.received.extend_from_slice(&chunk[..count]);
+        self.received.push(&chunk[..count]);
         Ok(count)
     }
 
-    fn take(&mut self, length: usize) -> Vec<u8> {
-        let taken = self.received[..length].to_vec();
-        self.received.drain(..length);
-        taken
+    /// Takes out the first bytes that wait, at most so many.
+    pub fn take(&mut self, length: usize) -> Vec<u8> {
+        self.received.take(length.min(self.waiting().len()))
     }
 
     fn duplex(&mut self) -> Result<&mut dyn Duplex, Error> {

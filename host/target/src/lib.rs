@@ -6,7 +6,7 @@
 //! | [`tls`] | trust sets by name, client identities, handshakes |
 //! | [`postgres`] | sessions, the pool of administrators' sessions |
 //! | [`statement`] | statements in pieces that the host quotes |
-//! | [`channel`] | a bounded byte stream: TCP, TLS, STARTTLS |
+//! | [`channel`], [`received`] | a bounded byte stream: TCP, TLS, STARTTLS; how much of what came may be shown |
 //! | [`frame`], [`resp`] | whole messages with lengths written by the host; RESP replies |
 //! | [`scram`] | one-way forms of passwords |
 //!
@@ -21,6 +21,7 @@ mod error;
 pub mod frame;
 mod outbound;
 pub mod postgres;
+pub mod received;
 pub mod resp;
 pub mod scram;
 pub mod statement;

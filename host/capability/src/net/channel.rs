@@ -4,9 +4,10 @@ use std::time::Duration;
 use keywheel_manifest::{Capability, Framing};
 use keywheel_model::Effect;
 use keywheel_policy::{Binding, Decision, Destination, Request, Transport};
+use keywheel_target::Deadline;
 use keywheel_target::channel::Channel as Stream;
+use keywheel_target::received::Cut;
 use keywheel_target::tls::{TlsOptions as Handshake, Verify};
-use keywheel_target::{Deadline, Error as TargetError};
 use wasmtime::component::Resource;
 
 use super::Destined;
@@ -15,14 +16,9 @@ use crate::error::{Error, Stop};
 use crate::guard::{Begun, Ended, Peer};
 use crate::handle::Handle;
 use crate::identities::Identity;
-use crate::mask::{Hit, HoldBack, Reflected};
+use crate::mask::{Hit, Reflected, Shown};
 use crate::secrets::check_media_type;
 use crate::state::HostState;
-
-/// What a sender had to say is there when nothing has come for so long.
-const QUIET: Duration = Duration::from_millis(20);
-/// Most that is looked at before any of it is shown.
-const BURST_BYTES: usize = 256 << 10;
 
 /// A byte stream to one host.
 pub struct Channel {
@@ -39,7 +35,8 @@ pub struct Channel {
     framing: Option<Framing>,
     /// What was sent and not answered yet, in order.
     pub(super) unanswered: VecDeque<Begun>,
-    shown: HoldBack,
+    /// What was shown of it last.
+    pub(super) shown: Shown,
 }
 
 impl Channel {
@@ -52,7 +49,7 @@ impl Channel {
             used: false,
             framing: None,
             unanswered: VecDeque::new(),
-            shown: HoldBack::default(),
+            shown: Shown::default(),
         }
     }
 }
@@ -178,26 +175,16 @@ impl HostState {
         Ok(())
     }
 
-    /// Scans what came, together with the end of what was shown before and with what waits to be read: where the guest has it cut
-    /// tells nothing.
-    fn show(&mut self, channel: &Resource<Channel>, bytes: &[u8], waiting: &[u8]) -> Result<Vec<u8>, Error> {
-        let mut shown = std::mem::take(&mut self.table.get_mut(channel)?.shown);
-        shown.push(bytes);
-        let seen = shown.look_ahead(&self.mask, waiting);
-        match seen.and_then(|()| shown.release(&self.mask, true, usize::MAX)) {
-            Ok(bytes) => {
-                self.table.get_mut(channel)?.shown = shown;
-                Ok(bytes)
-            }
-            // Found together with what was shown before it.
-            Err(Hit(secrets)) => {
-                self.report.reflected = Some(Reflected {
-                    secrets,
-                    place: "what came over a channel".to_owned(),
-                });
-                Err(self.stop(Stop::Reflection))
-            }
-        }
+    /// Scans what came, together with what was shown before it.
+    pub(super) fn clear_stream(&mut self, channel: &Resource<Channel>, came: &[u8]) -> Result<(), Error> {
+        let Err(Hit(secrets)) = self.table.get(channel)?.shown.look(&self.mask, came) else {
+            return Ok(());
+        };
+        self.report.reflected = Some(Reflected {
+            secrets,
+            place: "what came over a channel".to_owned(),
+        });
+        Err(self.stop(Stop::Reflection))
     }
 
     /// Something came back: what was written without a declared frame has reached the target.
@@ -208,53 +195,33 @@ impl HostState {
         Ok(())
     }
 
+    /// Of what came only so much is shown, and so much is looked for a delimiter in, that no beginning of a secret can be in it (rule H4):
+    /// how much the guest reads, and where it has it cut, tells nothing.
     async fn read_bytes(
         &mut self,
         channel: &Resource<Channel>,
-        how: Read,
+        cut: &Cut,
         timeout_ms: u32,
     ) -> Result<Vec<u8>, Error> {
         self.readable(channel)?;
         let deadline = self.deadline_within(timeout_ms);
         let mut stream = self.take_stream(channel)?;
-        let looked_at = stream.waiting().len();
-        let read = match how {
-            Read::Some(limit) => read_burst(&mut stream, limit, deadline).await,
-            Read::Until(delimiter, limit) => stream.read_until(&delimiter, limit, deadline).await,
-        };
-        // What was there before has been looked at.
-        if matches!(&read, Ok(bytes) if bytes.len() > looked_at) {
-            stream.wait_for_quiet(BURST_BYTES, QUIET).await;
-        }
-        let waiting = stream.waiting().to_vec();
+        let read = stream.look_ahead(cut, self.mask.window(), deadline).await;
+        let came = stream.waiting().to_vec();
+        let bytes = read.map(|length| stream.take(length));
         self.put_stream(channel, stream)?;
-        match read {
+        if bytes.is_ok() {
+            self.answered(channel).await?;
+        }
+        self.clear_stream(channel, &came)?;
+        match bytes {
             Ok(bytes) => {
-                self.answered(channel).await?;
-                self.show(channel, &bytes, &waiting)
+                self.table.get_mut(channel)?.shown.add(&self.mask, &bytes);
+                Ok(bytes)
             }
             Err(error) => Err(self.failed(error).await),
         }
     }
-}
-
-enum Read {
-    Some(usize),
-    Until(Vec<u8>, usize),
-}
-
-/// What comes at once, and what follows without a pause: it is shown whole, so that where the sender cut it tells nothing.
-async fn read_burst(stream: &mut Stream, limit: usize, deadline: Deadline) -> Result<Vec<u8>, TargetError> {
-    let mut bytes = stream.read(limit, deadline).await?;
-    while !bytes.is_empty() && bytes.len() < limit {
-        match stream.read(limit - bytes.len(), deadline.within(QUIET)).await {
-            Ok(more) if more.is_empty() => break,
-            Ok(more) => bytes.extend_from_slice(&more),
-            Err(TargetError::Timeout { .. }) => break,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(bytes)
 }
 
 impl tcp::Host for HostState {}
@@ -347,7 +314,7 @@ impl tcp::HostChannel for HostState {
     }
 
     async fn read(&mut self, channel: Resource<Channel>, limit: u32, timeout: u32) -> Result<Vec<u8>, Error> {
-        self.read_bytes(&channel, Read::Some(limit as usize), timeout)
+        self.read_bytes(&channel, &Cut::Some(limit as usize), timeout)
             .await
     }
 
@@ -358,7 +325,7 @@ impl tcp::HostChannel for HostState {
         limit: u32,
         timeout: u32,
     ) -> Result<Vec<u8>, Error> {
-        self.read_bytes(&channel, Read::Until(delimiter, limit as usize), timeout)
+        self.read_bytes(&channel, &Cut::Until(delimiter, limit as usize), timeout)
             .await
     }
 

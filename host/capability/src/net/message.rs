@@ -208,9 +208,17 @@ impl frames::Host for HostState {
         })?;
         self.hold_framing(&channel, framing)?;
         let deadline = self.deadline_within(timeout);
+        let Channel { raw, carried, .. } = self.table.get(&channel)?;
+        // The peer need not speak in this framing: what looks like the end of an answer may be in the middle of a secret.
+        let cut_anywhere = *raw || framing == Framing::Ber && !*carried;
         let mut stream = self.take_stream(&channel)?;
         match read(&mut stream, framing, limit as usize, deadline).await {
             Ok(answer) => {
+                let mut after = Vec::new();
+                if cut_anywhere {
+                    stream.look_beyond(self.mask.window()).await;
+                    after = stream.waiting().to_vec();
+                }
                 self.put_stream(&channel, stream)?;
                 let visible = self.note_answer(&channel, &answer).await?;
                 let shown = answer.visible(visible);
@@ -218,6 +226,10 @@ impl frames::Host for HostState {
                     self.clear_cells(answer.cells(), "an answer to a frame")?;
                 }
                 self.clear_bytes(&shown, "an answer to a frame")?;
+                if cut_anywhere {
+                    self.clear_stream(&channel, &[shown.as_slice(), &after].concat())?;
+                    self.table.get_mut(&channel)?.shown.add(&self.mask, &shown);
+                }
                 Ok(shown)
             }
             // The stream may stand in the middle of an answer: it is not used any more, and what was sent stays in doubt.

@@ -94,7 +94,7 @@ encodings! { postgres_shows_nothing:
     postgres_in_letters = "regexp_split_to_table(v, '')";
 }
 
-/// In pieces that no scan of one piece could know: the host looks at all that came before it cuts.
+/// In pieces that no scan of one piece could know: the host looks on before it cuts.
 #[test]
 fn a_channel_read_a_few_bytes_at_a_time() {
     pieces("read-in-pieces");
@@ -102,6 +102,47 @@ fn a_channel_read_a_few_bytes_at_a_time() {
 #[test]
 fn a_channel_read_up_to_delimiters_that_the_plugin_chose() {
     pieces("read-until");
+}
+
+/// How many bytes come before the value: up to before, at and after 256 KiB, its first 20 bytes at the end of a piece of 8 KiB, and far more.
+const BEFORE: [usize; 6] = [40, 262_100, 262_135, 262_144, 270_307, 500_000];
+
+/// Nothing of a value is shown that has not come in full, and nothing told of it: what may be its beginning is held back by length.
+#[test]
+fn the_beginning_of_a_value_behind_half_a_megabyte() {
+    for before in BEFORE {
+        far("beyond", before, "''");
+    }
+}
+#[test]
+fn its_letters_one_by_one_behind_half_a_megabyte() {
+    for before in BEFORE {
+        far("beyond-by-letters", before, "''");
+    }
+}
+#[test]
+fn what_its_first_letter_is_not_behind_half_a_megabyte() {
+    for before in BEFORE {
+        far("beyond-by-guesses", before, "''");
+    }
+}
+#[test]
+fn its_beginning_as_an_element_of_another_framing() {
+    far("beyond-as-elements", 400, r"'\004\020'");
+    // So much that the element is read before the value has come in full.
+    far("beyond-as-elements", 270_000, r"'\004\020'");
+}
+
+#[track_caller]
+fn far(does: &str, before: usize, mark: &str) {
+    let attack = Attack { does, ..REDIS };
+    let seen = attack_with(&attack, |subject| {
+        redis()
+            .command(&["SET", &format!("planted-{}", subject.name), &subject.planted])
+            .unwrap();
+        format!("{before} {mark} {}", keywheel_hostile::hidden(&subject.planted))
+    });
+    seen.parks("create", "plugin.reflection", "reflection");
 }
 
 #[track_caller]
