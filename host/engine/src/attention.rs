@@ -65,7 +65,7 @@ pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
         _ => attention(
             &subject,
             &format!(
-                "run {} {} ({}{})",
+                "run {} {} ({}{}){}",
                 run.run,
                 if run.driven {
                     "is under way"
@@ -73,7 +73,8 @@ pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
                     "was left in the middle"
                 },
                 run.safety,
-                trouble(run)
+                trouble(run),
+                if run.driven { "" } else { "; no host drives it" }
             ),
             &resume,
         ),

@@ -96,11 +96,15 @@ impl Inner {
             )),
             // By a clock that stood ahead: how old it is nobody knows.
             Some(taken) if taken > self.clock.now() => Some(format!(
-                "the newest backup is of {taken}, a time that is still to come, so that its age is not known; one is to be made every {every_words}"
+                "the newest backup is of a time that is still to come, so that its age is not known; one is to be made every {every_words}"
             )),
-            Some(taken) if self.clock.now().saturating_since(taken) > every => Some(format!(
-                "the newest backup is of {taken}, and one is to be made every {every_words}"
-            )),
+            Some(taken) if self.clock.now().saturating_since(taken) > every => {
+                let minutes = self.clock.now().saturating_since(taken).as_secs() / 60;
+                let age = keywheel_config::show_duration(Duration::from_secs(minutes * 60));
+                Some(format!(
+                    "the newest backup is {age} old, and one is to be made every {every_words}"
+                ))
+            }
             Some(_) => None,
         })
     }
