@@ -90,7 +90,7 @@ impl Here for Terminal {
 impl From<keywheel_server::Error> for Failure {
     fn from(error: keywheel_server::Error) -> Self {
         let exit = match &error {
-            keywheel_server::Error::Peer { .. } => ExitCode::Denied,
+            keywheel_server::Error::Peer { .. } => ExitCode::Auth,
             keywheel_server::Error::InUse { .. } => ExitCode::Conflict,
             keywheel_server::Error::TooLong { .. } | keywheel_server::Error::NotASocket { .. } => {
                 ExitCode::ConfigInvalid

@@ -110,8 +110,9 @@ impl Engine {
             });
         }
         order.trigger = Trigger::Rollback;
-        let run = RunId::fresh(inner.clock.now());
-        let (saved, performer) = inner.begin(run.clone(), rotation, &plugin, &order).await?;
+        let turn = inner.turns.begin(inner.clock.now());
+        let run = turn.run().clone();
+        let (saved, performer) = inner.begin(&turn, rotation, &plugin, &order).await?;
         let by = inner.hold(&run, performer.keys.clone()).await?;
         let rider = audited(
             "secret.rollback",
@@ -130,7 +131,9 @@ impl Engine {
             }
             return Err(error.into());
         }
-        let (view, left) = inner.drive(saved, performer, vec![Event::Start], order).await?;
+        let (view, left) = inner
+            .drive(turn, saved, performer, vec![Event::Start], order)
+            .await?;
         Ok(RolledBack::Run(Box::new(view), left))
     }
 }

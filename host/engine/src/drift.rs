@@ -124,7 +124,6 @@ impl Engine {
                 },
             });
         }
-        let run = keywheel_model::RunId::fresh(inner.clock.now());
         let epoch = inner.epoch_of_run(&rotation.secret, Trigger::Drift).await?;
         if !crate::engine::Inner::settings(rotation, &plugin, Trigger::Drift, epoch)?.can_ask() {
             return Ok(view(Found::CannotBeAsked, "no login proves it".to_owned()));
@@ -136,8 +135,11 @@ impl Engine {
         let (observer, reason) = (order.observer, order.reason.clone());
         // Also where a person has stopped the check: what gives the run up asks nothing of the target.
         let (_stopper, stop) = Stop::pair();
-        let (saved, performer) = inner.begin(run, rotation, &plugin, &order).await?;
-        let (run, left) = inner.drive(saved, performer, vec![Event::Start], order).await?;
+        let turn = inner.turns.begin(inner.clock.now());
+        let (saved, performer) = inner.begin(&turn, rotation, &plugin, &order).await?;
+        let (run, left) = inner
+            .drive(turn, saved, performer, vec![Event::Start], order)
+            .await?;
         let again = Order {
             trigger: Trigger::Drift,
             reason,

@@ -135,6 +135,7 @@ impl Engine {
             ("dir` of `[state]", config.state_dir == old.config.state_dir),
             ("[vault]", config.vault == old.config.vault),
             ("[limits]", config.limits == old.config.limits),
+            ("socket` of `[serve]", config.socket == old.config.socket),
         ] {
             if !same {
                 return Err(Error::NeedsRestart { key });

@@ -2,12 +2,12 @@
 
 mod queue;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use keywheel_model::{RotationName, RunId, Timestamp, Trigger};
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::actor::acting_as;
 use crate::keeper::queue::{Queue, Turn};
@@ -32,18 +32,25 @@ pub struct Keeper {
     stop: Stop,
     tasks: JoinSet<Ended>,
     queue: Queue,
-    /// Runs that are under way here.
-    busy: BTreeSet<RunId>,
+    /// What each task is for.
+    doing: HashMap<Id, Doing>,
     /// Runs that could not be gone on with: not before then.
     not_before: BTreeMap<RunId, Timestamp>,
 }
 
-/// How something that was begun came to its end.
-enum Ended {
-    /// A run was gone on with.
-    WentOn(RunId, Result<Left, Error>),
+/// What is under way.
+#[derive(Clone, Debug)]
+enum Doing {
+    /// A run is gone on with.
+    Run(RunId),
     /// A rotation that was due was started.
-    Started(RotationName, Result<RunWord, Error>),
+    Rotation(RotationName),
+}
+
+/// How that came to its end.
+enum Ended {
+    WentOn(Result<Left, Error>),
+    Started(Result<RunWord, Error>),
 }
 
 impl Keeper {
@@ -54,7 +61,7 @@ impl Keeper {
             stop,
             tasks: JoinSet::new(),
             queue: Queue::default(),
-            busy: BTreeSet::new(),
+            doing: HashMap::new(),
             not_before: BTreeMap::new(),
         }
     }
@@ -83,10 +90,10 @@ impl Keeper {
                 () = tokio::time::sleep(span) => {}
                 _ = left.changed() => {}
                 _ = self.engine.changed() => self.queue.forget(),
-                Some(ended) = self.tasks.join_next() => self.ended(&engine, ended).await,
+                Some(ended) = self.tasks.join_next_with_id() => self.ended(&engine, ended).await,
             }
         }
-        while let Some(ended) = self.tasks.join_next().await {
+        while let Some(ended) = self.tasks.join_next_with_id().await {
             let engine = self.engine.borrow().clone();
             self.ended(&engine, ended).await;
         }
@@ -119,7 +126,8 @@ impl Keeper {
 
     /// When it is to be gone on with; none: somebody does, or a person has to.
     fn time_of(&self, engine: &Engine, run: &RunView) -> Option<Timestamp> {
-        if run.parked.is_some() || self.busy.contains(&run.run) || engine.inner.is_driven(&run.run) {
+        let is_ours = |doing: &Doing| matches!(doing, Doing::Run(ours) if *ours == run.run);
+        if run.parked.is_some() || engine.inner.is_driven(&run.run) || self.doing.values().any(is_ours) {
             return None;
         }
         let not_before = self.not_before.get(&run.run).copied().unwrap_or_default();
@@ -127,57 +135,74 @@ impl Keeper {
     }
 
     fn go_on(&mut self, engine: &Engine, run: RunId) {
-        self.busy.insert(run.clone());
-        let (engine, stop) = (engine.clone(), self.stop.clone());
-        self.tasks.spawn(acting_as(ACTOR.to_owned(), async move {
+        let (engine, stop, doing) = (engine.clone(), self.stop.clone(), Doing::Run(run.clone()));
+        let task = self.tasks.spawn(acting_as(ACTOR.to_owned(), async move {
             let order = order(Trigger::Schedule, stop);
             let left = engine.go_on(&run, Wish::GoOn, order).await.map(|(_, left)| left);
-            Ended::WentOn(run, left)
+            Ended::WentOn(left)
         }));
+        self.doing.insert(task.id(), doing);
     }
 
     fn start(&mut self, engine: &Engine, turn: Turn) {
         let (engine, stop) = (engine.clone(), self.stop.clone());
+        let doing = Doing::Rotation(turn.rotation.clone());
         tracing::info!(rotation = %turn.rotation, because = turn.because.word(), "due");
-        self.tasks.spawn(acting_as(ACTOR.to_owned(), async move {
+        let task = self.tasks.spawn(acting_as(ACTOR.to_owned(), async move {
             let trigger = if turn.because.is_lifetime() {
                 Trigger::Expiry
             } else {
                 Trigger::Schedule
             };
             let went = engine.rotate(&turn.rotation, order(trigger, stop)).await;
-            Ended::Started(turn.rotation, went.map(|(view, _)| view.state))
+            Ended::Started(went.map(|(view, _)| view.state))
         }));
+        self.doing.insert(task.id(), doing);
     }
 
-    async fn ended(&mut self, engine: &Engine, ended: Result<Ended, JoinError>) {
+    async fn ended(&mut self, engine: &Engine, ended: Result<(Id, Ended), JoinError>) {
         let now = engine.inner.clock.now();
-        match ended {
-            Ok(Ended::WentOn(run, end)) => {
-                self.busy.remove(&run);
-                self.not_before.remove(&run);
-                match end {
-                    Ok(left) => tracing::info!(%run, ?left, "went on"),
-                    Err(Error::Over { .. }) => {}
-                    Err(error) => {
-                        tracing::error!(%run, code = error.code(), "a run cannot be gone on with");
-                        self.not_before.insert(run, now + AFTER_ERROR);
-                    }
-                }
+        let (id, ended) = match ended {
+            Ok((id, ended)) => (id, Some(ended)),
+            Err(error) => {
+                tracing::error!(%error, "a task died");
+                (error.id(), None)
             }
-            Ok(Ended::Started(rotation, end)) => {
-                let failed = match &end {
-                    Ok(RunWord::Failed | RunWord::RolledBack) => true,
-                    Err(error) => {
-                        tracing::error!(%rotation, code = error.code(), "what is due was not started");
-                        // Its run is under way already: its end is waited for.
-                        !matches!(error, Error::OpenRun { .. })
-                    }
-                    Ok(_) => false,
-                };
+        };
+        match (self.doing.remove(&id), ended) {
+            (Some(Doing::Run(run)), Some(Ended::WentOn(end))) => self.went_on(run, end, now),
+            (Some(Doing::Run(run)), _) => {
+                self.not_before.insert(run, now + AFTER_ERROR);
+            }
+            (Some(Doing::Rotation(rotation)), Some(Ended::Started(end))) => {
+                let failed = has_failed(&rotation, &end);
                 self.queue.ended(engine, &rotation, failed, now).await;
             }
-            Err(error) => tracing::error!(%error, "a task died"),
+            (Some(Doing::Rotation(rotation)), _) => self.queue.ended(engine, &rotation, true, now).await,
+            (None, _) => {}
+        }
+    }
+
+    fn went_on(&mut self, run: RunId, end: Result<Left, Error>, now: Timestamp) {
+        self.not_before.remove(&run);
+        match end {
+            Ok(left) => tracing::info!(%run, ?left, "went on"),
+            Err(Error::Over { .. }) => {}
+            Err(error) => {
+                tracing::error!(%run, code = error.code(), "a run cannot be gone on with");
+                self.not_before.insert(run, now + AFTER_ERROR);
+            }
+        }
+    }
+}
+
+fn has_failed(rotation: &RotationName, end: &Result<RunWord, Error>) -> bool {
+    match end {
+        Ok(word) => matches!(word, RunWord::Failed | RunWord::RolledBack),
+        Err(error) => {
+            tracing::error!(%rotation, code = error.code(), "what is due was not started");
+            // Its run is under way already: its end is waited for.
+            !matches!(error, Error::OpenRun { .. })
         }
     }
 }

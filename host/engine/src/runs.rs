@@ -118,9 +118,11 @@ impl Engine {
             inner.check_fitness(rotation, &plugin).await?;
             inner.check_untried(rotation).await?;
         }
-        let run = RunId::fresh(inner.clock.now());
-        let (saved, performer) = inner.begin(run, rotation, &plugin, &order).await?;
-        inner.drive(saved, performer, vec![Event::Start], order).await
+        let turn = inner.turns.begin(inner.clock.now());
+        let (saved, performer) = inner.begin(&turn, rotation, &plugin, &order).await?;
+        inner
+            .drive(turn, saved, performer, vec![Event::Start], order)
+            .await
     }
 
     /// Goes on with a run that stands: after a crash, a stop, a long wait, or parked.
@@ -130,7 +132,14 @@ impl Engine {
     pub async fn go_on(&self, run: &RunId, wish: Wish, order: Order<'_>) -> Result<(RunView, Left), Error> {
         let inner = &self.inner;
         inner.vault.sub_key("plugin-derivations")?;
-        let turn = inner.turns.take(run).await;
+        let turn = match wish {
+            // Nobody asks for more than that somebody drives it.
+            Wish::GoOn => match inner.turns.try_take(run) {
+                Some(turn) => turn,
+                None => return Ok((self.run(run).await?, Left::Stopped)),
+            },
+            _ => inner.turns.take(run).await,
+        };
         let (row, saved) = inner.journal.load(run).await?;
         if let Some(ended) = &saved.state.ended {
             return Err(Error::Over {
@@ -159,7 +168,7 @@ impl Engine {
                 if is_put_off(wish, &saved.state) && performer.withdrawn(inner).await?.is_none() {
                     events.push(Event::Resume(Choice::Retry));
                 }
-                inner.drive_in(turn, saved, performer, events, order).await
+                inner.drive(turn, saved, performer, events, order).await
             }
             Err(Withdrawn::Error(error)) => Err(error),
             // The plugin is gone: the run is parked until it is back (rule P12).
@@ -282,7 +291,7 @@ impl From<Error> for Withdrawn {
 impl Inner {
     pub(crate) async fn begin(
         &self,
-        run: RunId,
+        turn: &Turn<'_>,
         rotation: &Rotation,
         plugin: &Arc<Plugin>,
         order: &Order<'_>,
@@ -290,7 +299,7 @@ impl Inner {
         self.check_accounts(rotation, plugin.manifest()).await?;
         let epoch = self.epoch_of_run(&rotation.secret, order.trigger).await?;
         let settings = Self::settings(rotation, plugin, order.trigger, epoch)?;
-        let state = State::new(run, settings);
+        let state = State::new(turn.run().clone(), settings);
         let principals = settings::principals(rotation, plugin.manifest());
         let pinned = Pinned::of(rotation);
         let keys = lease_keys(&state.settings, &principals);
@@ -370,19 +379,8 @@ impl Inner {
         })
     }
 
+    /// Drives it for whoever has the turn.
     pub(crate) async fn drive(
-        self: &Arc<Self>,
-        saved: Saved,
-        performer: Performer,
-        events: Vec<Event>,
-        order: Order<'_>,
-    ) -> Result<(RunView, Left), Error> {
-        let turn = self.turns.take(&saved.state.run).await;
-        self.drive_in(turn, saved, performer, events, order).await
-    }
-
-    /// The same for whoever has the turn.
-    async fn drive_in(
         self: &Arc<Self>,
         turn: Turn<'_>,
         saved: Saved,

@@ -151,8 +151,9 @@ impl Engine {
         inner.check_settings(rotation, &plugin).await?;
         inner.check_inputs(rotation).await?;
         order.trigger = Trigger::Adopt;
-        let run = RunId::fresh(inner.clock.now());
-        let (saved, performer) = inner.begin(run.clone(), rotation, &plugin, &order).await?;
+        let turn = inner.turns.begin(inner.clock.now());
+        let run = turn.run().clone();
+        let (saved, performer) = inner.begin(&turn, rotation, &plugin, &order).await?;
         if let Err(error) = inner.store_adopted(&run, &performer.keys, &import).await {
             // The run has nothing to adopt. Where not even this can be kept, `run cancel` ends it.
             if let Err(failure) = inner.drop_unbegun(saved).await {
@@ -160,7 +161,9 @@ impl Engine {
             }
             return Err(error);
         }
-        let (view, left) = inner.drive(saved, performer, vec![Event::Start], order).await?;
+        let (view, left) = inner
+            .drive(turn, saved, performer, vec![Event::Start], order)
+            .await?;
         Ok(Imported::Adopted(Box::new(view), left))
     }
 

@@ -43,23 +43,45 @@ impl Turns {
         self.kept.get().copied()
     }
 
+    /// The turn on a run that nobody knows yet: whoever begins it has it before it stands in the journal, where the keeper would see it.
+    pub(crate) fn begin(&self, now: Timestamp) -> Turn<'_> {
+        let run = RunId::fresh(now);
+        let asked = Self::insert(&mut self.lock(), &run);
+        Turn {
+            turns: self,
+            run,
+            asked,
+        }
+    }
+
+    /// The turn, if nobody has it.
+    pub(crate) fn try_take(&self, run: &RunId) -> Option<Turn<'_>> {
+        let mut driven = self.lock();
+        if driven.contains_key(run) {
+            return None;
+        }
+        let asked = Self::insert(&mut driven, run);
+        Some(Turn {
+            turns: self,
+            run: run.clone(),
+            asked,
+        })
+    }
+
+    fn insert(driven: &mut BTreeMap<RunId, watch::Sender<bool>>, run: &RunId) -> watch::Receiver<bool> {
+        let (ask, asked) = watch::channel(false);
+        driven.insert(run.clone(), ask);
+        asked
+    }
+
     /// Waits until nobody else drives the run; whoever does is asked to leave it. A step in flight is brought to its end first: it has its deadline.
     pub(crate) async fn take(&self, run: &RunId) -> Turn<'_> {
         loop {
             let mut left = self.left.subscribe();
-            let asks = {
-                let mut driven = self.lock();
-                if !driven.contains_key(run) {
-                    let (ask, asked) = watch::channel(false);
-                    driven.insert(run.clone(), ask);
-                    return Turn {
-                        turns: self,
-                        run: run.clone(),
-                        asked,
-                    };
-                }
-                driven.get(run).map(|ask| ask.send_replace(true))
-            };
+            if let Some(turn) = self.try_take(run) {
+                return turn;
+            }
+            let asks = self.lock().get(run).map(|ask| ask.send_replace(true));
             if asks.is_some() {
                 // The sender lives as long as these turns.
                 let _ = left.changed().await;
@@ -85,6 +107,11 @@ pub(crate) struct Turn<'t> {
 }
 
 impl Turn<'_> {
+    /// Whose turn it is.
+    pub(crate) fn run(&self) -> &RunId {
+        &self.run
+    }
+
     /// What the driver was given to heed, and that somebody else wants the run.
     pub(crate) fn stop(&self, stop: Stop) -> Stop {
         stop.or(self.asked.clone())
@@ -104,6 +131,17 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_run_is_driven_before_anybody_knows_it_and_is_not_taken_from_its_driver_without_need() {
+        let turns = Turns::default();
+        let turn = turns.begin(Timestamp::from_unix_ms(1));
+        let run = turn.run().clone();
+        assert!(turns.is_driven(&run) && turns.try_take(&run).is_none());
+        assert!(!turn.stop(Stop::pair().1).is_requested());
+        drop(turn);
+        assert!(turns.try_take(&run).is_some() && !turns.is_driven(&run));
+    }
 
     #[tokio::test]
     async fn one_at_a_time_drives_a_run_and_is_asked_to_leave_it() {

@@ -89,12 +89,15 @@ impl Client {
     /// The connection broke before the end; the host speaks another language.
     pub fn run(&mut self, hello: &Hello, here: &mut dyn Here) -> Result<u8, Error> {
         let words = serde_json::to_vec(hello).unwrap_or_default();
-        frame::write(&mut self.stream, Kind::Hello, &words)?;
+        // A host that refuses does not wait for it: what it says counts, and not that it hears no more.
+        let greeted = frame::write(&mut self.stream, Kind::Hello, &words);
         let broken = || Error::Broken {
             source: io::ErrorKind::UnexpectedEof.into(),
         };
         loop {
-            let frame = frame::read(&mut self.stream)?.ok_or_else(broken)?;
+            let Some(frame) = frame::read(&mut self.stream)? else {
+                return greeted.and_then(|()| Err(broken()));
+            };
             match frame.kind {
                 Kind::Out => {
                     if here.out(&frame.bytes).is_err() {

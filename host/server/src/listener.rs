@@ -35,23 +35,11 @@ impl Listener {
             path: path.to_owned(),
             source,
         };
-        if let Ok(metadata) = fs::symlink_metadata(path) {
-            if !metadata.file_type().is_socket() {
-                return Err(Error::NotASocket {
-                    path: path.to_owned(),
-                });
-            }
-            if Blocking::connect(path).is_ok() {
-                return Err(Error::InUse {
-                    path: path.to_owned(),
-                });
-            }
-            fs::remove_file(path).map_err(failed)?;
-        }
+        clear(path)?;
         // Under its own name it has its own mode from the beginning.
         let mut made = path.as_os_str().to_owned();
         made.push("~");
-        let _ = fs::remove_file(&made);
+        clear(Path::new(&made))?;
         let socket = UnixListener::bind(&made).map_err(failed)?;
         fs::set_permissions(&made, fs::Permissions::from_mode(0o600))
             .and_then(|()| fs::rename(&made, path))
@@ -105,6 +93,21 @@ impl Drop for Listener {
         // Whoever comes next replaces it.
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Takes a socket away that a dead host has left; whatever else is there stays.
+fn clear(path: &Path) -> Result<(), Error> {
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let path = path.to_owned();
+    if !metadata.file_type().is_socket() {
+        return Err(Error::NotASocket { path });
+    }
+    if Blocking::connect(&path).is_ok() {
+        return Err(Error::InUse { path });
+    }
+    fs::remove_file(&path).map_err(|source| Error::Listen { path, source })
 }
 
 fn is_trusted(peer: Peer) -> bool {

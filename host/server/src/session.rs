@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -91,7 +91,8 @@ impl Session {
         reader
             .set_read_timeout(None)
             .map_err(|source| Error::Broken { source })?;
-        let (answered, answers) = channel();
+        // One question at a time: who answers what nobody asked does not speak as agreed.
+        let (answered, answers) = sync_channel(1);
         *lock(&self.answers) = Some(answers);
         let session = Arc::clone(self);
         // Ends with the connection, which is shut down when the command has ended.
@@ -102,18 +103,20 @@ impl Session {
         Ok(hello)
     }
 
-    fn hear(&self, reader: &mut UnixStream, answered: &Sender<Answer>) {
+    fn hear(&self, reader: &mut UnixStream, answered: &SyncSender<Answer>) {
         while let Ok(Some(Frame { kind, bytes })) = frame::read(reader) {
             let heard = match kind {
-                Kind::Answer => answered.send(Ok(bytes)),
-                Kind::NoAnswer => answered.send(Err(String::from_utf8_lossy(&bytes).into_owned())),
+                Kind::Answer => answered.try_send(Ok(bytes)).is_ok(),
+                Kind::NoAnswer => answered
+                    .try_send(Err(String::from_utf8_lossy(&bytes).into_owned()))
+                    .is_ok(),
                 Kind::Stop => {
                     self.stop.send_replace(true);
-                    Ok(())
+                    true
                 }
                 _ => break,
             };
-            if heard.is_err() {
+            if !heard {
                 break;
             }
         }
@@ -180,7 +183,7 @@ impl Session {
     }
 }
 
-/// The exit code of a command that may not speak to this host: not allowed.
+/// The exit code of a command that may not speak to this host: who it is is not let in.
 const REFUSED: u8 = 22;
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

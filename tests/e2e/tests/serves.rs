@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
@@ -60,6 +61,16 @@ impl Scene {
 
     fn run(&self, words: &[&str]) -> Output {
         self.host.run(words, "")
+    }
+
+    /// A command that is in the grace of its rotation.
+    fn rotate_and_wait(&self) -> Started {
+        let rotate = ["rotate", "app-redis", "--wait", "end"];
+        let waiting = self.host.start(&mut self.host.command(&rotate));
+        until("it waits", || {
+            self.host.versions("app/redis").len() > 1 && self.state() == "waiting"
+        });
+        waiting
     }
 
     fn accepts(&self, password: &str) -> bool {
@@ -249,12 +260,7 @@ fn two_commands_on_one_run_take_turns() {
     let scene = Scene::new("24h");
     let serving = scene.serve();
     // One waits for the grace to end, which takes a day; the other one ends it.
-    let waiting = scene
-        .host
-        .start(&mut scene.host.command(&["rotate", "app-redis", "--wait", "end"]));
-    until("it waits", || {
-        scene.host.versions("app/redis").len() > 1 && scene.state() == "waiting"
-    });
+    let waiting = scene.rotate_and_wait();
     let words = [
         "run",
         "resume",
@@ -276,12 +282,7 @@ fn two_commands_on_one_run_take_turns() {
 fn a_command_that_is_stopped_leaves_its_run_to_the_host() {
     let scene = Scene::new("24h");
     let serving = scene.serve();
-    let waiting = scene
-        .host
-        .start(&mut scene.host.command(&["rotate", "app-redis", "--wait", "end"]));
-    until("it waits", || {
-        scene.host.versions("app/redis").len() > 1 && scene.state() == "waiting"
-    });
+    let waiting = scene.rotate_and_wait();
     signal(&waiting, Signal::INT);
     let _ = scene
         .host
@@ -379,4 +380,102 @@ fn a_socket_that_cannot_be_is_told_before_anything_runs() {
     let _ = serve_at("nowhere/at/all.sock")
         .ends(1)
         .says(&["error[socket.listen]"]);
+}
+
+/// Paths are those of whoever types them, whatever folder the host runs in.
+#[test]
+fn relative_paths_are_from_where_the_command_was_started() {
+    let scene = Scene::new("1s");
+    let elsewhere = scene.host.outside("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let configuration = scene.host.file("keywheel.toml").display().to_string();
+    let there = |words: &[&str], code: i32| {
+        let mut command = scene
+            .host
+            .command(&[&["--config", &configuration], words].concat());
+        let _ = scene.host.finish(command.current_dir(&elsewhere), "").ends(code);
+    };
+    let serving = scene.serve();
+    there(&["audit", "checkpoint", "--out", "head"], 0);
+    there(&["audit", "verify", "--checkpoint", "head", "--save", "next"], 0);
+    there(&["vault", "backup", "kept.age"], 0);
+    there(&["vault", "slot", "add", "--key-file", "second.key"], 0);
+    there(
+        &["secret", "read", "app/redis", "--reason", "test", "--to", "value"],
+        0,
+    );
+    there(&["secret", "import", "some/other", "@value"], 0);
+    there(&["secret", "import", "some/other", "@missing"], 23);
+    there(&["doctor"], 0);
+    for file in ["head", "next", "kept.age", "second.key", "value"] {
+        assert!(elsewhere.join(file).is_file(), "{file}");
+        assert!(!scene.host.file(file).exists(), "{file}");
+    }
+    serving.ends();
+}
+
+/// Whatever the socket's mode is, the kernel says who is on the other side.
+#[test]
+fn another_user_is_refused_by_the_mode_and_by_the_host() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can be another user");
+        return;
+    }
+    let scene = Scene::new("1s");
+    let open = tempfile::tempdir().unwrap();
+    fs::set_permissions(open.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let (socket, binary) = (open.path().join("socket"), open.path().join("keywheel"));
+    fs::copy(keywheel_e2e::binary(), &binary).unwrap();
+    let file = scene.host.file("keywheel.toml");
+    let lines = format!("[serve]\nsocket = \"{}\"\n\n", socket.display());
+    fs::write(&file, format!("{lines}{}", fs::read_to_string(&file).unwrap())).unwrap();
+    fs::write(open.path().join("keywheel.toml"), &lines).unwrap();
+    let mut serving = Serving {
+        scene: &scene,
+        started: Some(scene.host.start(&mut scene.host.command(&["serve"]))),
+    };
+    assert!(serving.started().wait_for("keeps 1 rotation"));
+    let nobody = || {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .arg(&binary)
+            .arg("status")
+            .current_dir(open.path());
+        scene.host.finish(&mut command, "")
+    };
+    let _ = nobody().ends(22).says(&["error[socket.peer]"]);
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
+    let _ = nobody()
+        .ends(22)
+        .says(&["error[socket.peer]", "as the host's own user, or as root"]);
+    let _ = scene.run(&["status"]).ends(0);
+    serving.ends();
+}
+
+/// The files of docs/operators are what a service manager takes without a word.
+#[test]
+fn the_units_are_taken_by_systemd() {
+    let folder = tempfile::tempdir().unwrap();
+    let docs = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/operators");
+    let mut units = Vec::new();
+    for entry in fs::read_dir(docs).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let unit = folder.path().join(path.file_name().unwrap());
+        // Of this machine, where nothing is installed.
+        fs::write(&unit, text.replace("/usr/local/bin/keywheel", "/bin/true")).unwrap();
+        units.push(unit);
+    }
+    assert_eq!(units.len(), 3, "{units:?}");
+    let Ok(verified) = Command::new("systemd-analyze")
+        .arg("verify")
+        .args(&units)
+        .output()
+    else {
+        println!("skipped: there is no systemd-analyze");
+        return;
+    };
+    let said = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(verified.status.success() && said.trim().is_empty(), "{said}");
 }

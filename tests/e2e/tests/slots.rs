@@ -22,6 +22,41 @@ fn slots(host: &Host) -> Vec<String> {
         .collect()
 }
 
+/// By `LoadCredential=` systemd gives a key file by an access list, which shows as rights of the group: systemd.exec(5).
+#[test]
+fn a_key_file_that_the_service_manager_gives_may_show_rights_of_the_group() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode =
+        |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let host = Host::init();
+    let folder = host.outside("credentials");
+    fs::create_dir(&folder).unwrap();
+    let key = folder.join("vault.key");
+    fs::rename(host.file("vault.key"), &key).unwrap();
+    mode(&key, 0o440);
+    mode(&folder, 0o700);
+    let configuration = host.file("keywheel.toml");
+    let text = fs::read_to_string(&configuration).unwrap();
+    let text = text.replace("\"vault.key\"", &format!("\"{}\"", key.display()));
+    fs::write(&configuration, text).unwrap();
+    let by = |folder: Option<&std::path::Path>, code| {
+        let mut command = host.command(&["secret", "list"]);
+        command.env_remove("CREDENTIALS_DIRECTORY");
+        if let Some(folder) = folder {
+            command.env("CREDENTIALS_DIRECTORY", folder);
+        }
+        host.finish(&mut command, "").ends(code)
+    };
+    let _ = by(None, 22).says(&["vault.key-file"]);
+    let _ = by(Some(&host.folder()), 22);
+    let _ = by(Some(&folder), 0);
+    mode(&key, 0o444);
+    let _ = by(Some(&folder), 22);
+    mode(&key, 0o440);
+    mode(&folder, 0o755);
+    let _ = by(Some(&folder), 22);
+}
+
 /// Whoever removes the slot of the very key file that the host opens by is told before the next command ends at it.
 #[test]
 fn a_key_file_that_opens_nothing_any_more_is_told_with_the_ways_out() {

@@ -34,8 +34,12 @@ pub(crate) struct Arguments {
 /// # Errors
 /// The trail does not hold together, or a checkpoint cannot be read or believed.
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
-    let trusted = arguments.public_key.as_deref().map(read_key).transpose()?;
-    let exported = arguments.checkpoints.iter().map(|file| read(file));
+    let trusted = arguments
+        .public_key
+        .as_deref()
+        .map(|word| read_key(word, context));
+    let trusted = trusted.transpose()?;
+    let exported = arguments.checkpoints.iter().map(|file| read(&context.path(file)));
     let exported: Vec<Exported> = exported.collect::<Result<_, _>>()?;
     let unsigned = exported.iter().any(|one| one.signed_by.is_none());
     let engine = match trusted {
@@ -49,7 +53,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         );
     }
     if let Some(file) = &arguments.save {
-        checkpoint::write(file, &engine.audit_checkpoint(false).await?.file)?;
+        checkpoint::write(&context.path(file), &engine.audit_checkpoint(false).await?.file)?;
     }
     context.output.data(&report, |style| {
         let mut text = Text::default();
@@ -84,9 +88,9 @@ fn count(rows: u64) -> usize {
     usize::try_from(rows).unwrap_or(usize::MAX)
 }
 
-fn read_key(word: &str) -> Result<PublicKey, Failure> {
+fn read_key(word: &str, context: &Context) -> Result<PublicKey, Failure> {
     let text = match word.strip_prefix('@') {
-        Some(file) => read_text(Path::new(file))?,
+        Some(file) => read_text(&context.path(Path::new(file)))?,
         None => word.to_owned(),
     };
     text.parse().map_err(|error| {

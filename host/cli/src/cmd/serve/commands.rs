@@ -68,7 +68,7 @@ async fn answered(
         }
     };
     let words = std::iter::once("keywheel".to_owned()).chain(hello.words);
-    let Ok(Cli { global, command }) = Cli::try_parse_from(words) else {
+    let Ok(Cli { mut global, command }) = Cli::try_parse_from(words) else {
         // The other side has parsed it before: it is of another version.
         let error = keywheel_server::Error::Language {
             what: "its command line",
@@ -76,6 +76,7 @@ async fn answered(
         tokio::task::block_in_place(|| session.refuse(&error));
         return ExitCode::Unexpected;
     };
+    global.config = hello.folder.join(global.config);
     let terminal = Remote {
         session: Arc::clone(session),
         facts: hello.facts,

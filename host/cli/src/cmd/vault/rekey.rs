@@ -48,7 +48,8 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<ExitC
             .output
             .confirm("make a new root key for the vault? take a backup afterwards")?;
     }
-    let mut keys: Vec<Unlock> = arguments.key_files.into_iter().map(Unlock::KeyFile).collect();
+    let given = arguments.key_files.iter().map(|file| context.path(file));
+    let mut keys: Vec<Unlock> = given.map(Unlock::KeyFile).collect();
     match &engine.config().vault {
         Vault::Embedded { key_file: Some(file) } if file.exists() => keys.push(Unlock::KeyFile(file.clone())),
         Vault::Embedded { .. } => {}

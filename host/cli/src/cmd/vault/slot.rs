@@ -76,7 +76,7 @@ async fn add(arguments: Add, context: &Context) -> Result<ExitCode, Failure> {
     let source = passphrase.map(|word| Source::parse(Some(word))).transpose()?;
     let engine = host::open_unsealed(context).await?;
     let new = match (arguments.key.key_file, source) {
-        (Some(path), _) => NewSlot::KeyFile(path),
+        (Some(path), _) => NewSlot::KeyFile(context.path(&path)),
         (None, source) => NewSlot::Passphrase(new_passphrase(source.unwrap_or(Source::Input), context)?),
     };
     let slot = engine.add_slot(new).await?;
