@@ -198,6 +198,45 @@ fn what_is_due_is_started_by_nobody_and_once_after_the_host_was_away() {
     let _ = scene.run(&["audit", "verify"]).ends(0);
 }
 
+/// `kill -9` at many moments of rotations that nobody started: somebody can log in after each, and the next host goes on.
+#[test]
+fn a_host_that_is_killed_in_what_it_started_by_itself_locks_nobody_out() {
+    let scene = Scene::new("1s");
+    let file = scene.host.file("keywheel.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let named = "name = \"app-redis\"\n";
+    let lines = format!("{named}schedule = \"@every 1s\"\n");
+    fs::write(&file, text.replacen(named, &lines, 1)).unwrap();
+    let mut open = 0;
+    for kill in 0..12 {
+        let serving = scene.serve();
+        thread::sleep(Duration::from_millis(150 + 130 * kill));
+        drop(serving);
+        let kept = |stage: &str| ["current", "pending", "previous"].contains(&stage);
+        let versions = scene.host.versions("app/redis").into_iter();
+        let held = versions.filter(|(_, stage)| kept(stage));
+        let values: Vec<String> = held
+            .map(|(version, _)| scene.host.read("app/redis", Some(&version)))
+            .collect();
+        assert!(
+            values.iter().any(|value| scene.accepts(value)),
+            "locked out by kill {kill}"
+        );
+        let run = scene.run(&["run", "show", "app-redis", "-o", "json"]).json();
+        open += usize::from(run["finished-at"].is_null());
+    }
+    assert!(open > 0, "no kill hit a run");
+    let before = scene.host.versions("app/redis").len();
+    let serving = scene.serve();
+    until("it goes on", || {
+        scene.host.versions("app/redis").len() > before + 1
+    });
+    serving.ends();
+    assert!(scene.accepts(&scene.host.read("app/redis", None)));
+    assert!(!scene.accepts(&scene.old));
+    let _ = scene.run(&["audit", "verify"]).ends(0);
+}
+
 #[test]
 fn a_target_that_is_away_is_tried_again_and_keeps_nobody_else() {
     let scene = Scene::new("1s");
