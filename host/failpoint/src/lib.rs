@@ -46,11 +46,15 @@ pub enum Point {
     CommitBefore,
     /// It is committed; nobody was told.
     CommitAfter,
+    /// Within a migration of the store, made and numbered: before its commit.
+    MigrateBefore,
+    /// It is committed; the next one has not begun.
+    MigrateAfter,
 }
 
 impl Point {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::BeginBefore,
         Self::BeginAfter,
         Self::SaveBefore,
@@ -70,6 +74,8 @@ impl Point {
         Self::ChangeMade,
         Self::CommitBefore,
         Self::CommitAfter,
+        Self::MigrateBefore,
+        Self::MigrateAfter,
     ];
 
     /// The name by which it is told to fail.
@@ -94,7 +100,14 @@ impl Point {
             Self::ChangeMade => "change-made",
             Self::CommitBefore => "commit-before",
             Self::CommitAfter => "commit-after",
+            Self::MigrateBefore => "migrate-before",
+            Self::MigrateAfter => "migrate-after",
         }
+    }
+
+    /// Whether it lies on the way of a run, not of an upgrade.
+    pub fn is_of_a_run(self) -> bool {
+        !matches!(self, Self::MigrateBefore | Self::MigrateAfter)
     }
 }
 

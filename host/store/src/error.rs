@@ -243,7 +243,7 @@ impl Error {
                 "is its volume mounted, and `state.dir` spelled right? `keywheel init FOLDER` makes a new host in a new folder".to_owned()
             }
             Self::NewerFormat { .. } => {
-                "use the newer keywheel, or restore a backup made by this version".to_owned()
+                "use the newer keywheel; to go back to this one, `keywheel vault restore --force` the backup from before the upgrade".to_owned()
             }
             Self::NotOurs { .. } => "give another state directory".to_owned(),
             Self::Damaged { .. } => "keep the file, and restore the newest backup".to_owned(),

@@ -1,3 +1,4 @@
+use keywheel_failpoint::{Point, reach};
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::Error;
@@ -22,7 +23,9 @@ pub(crate) fn migrate(connection: &mut Connection, from: u32) -> Result<(), Erro
         transaction.execute_batch(sql)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", number)?;
+        reach(Point::MigrateBefore);
         transaction.commit()?;
+        reach(Point::MigrateAfter);
     }
     Ok(())
 }

@@ -62,6 +62,8 @@ pub enum Mutation {
     LookEndsWait,
     /// A run that slept ends well without asking the target whether current is still accepted.
     EndsUnproved,
+    /// A run that is to put an older value back, and has none, makes a new one.
+    GoesBackToNothing,
 }
 
 #[cfg(feature = "mutants")]

@@ -158,7 +158,8 @@ impl Point {
             Self::NoSpace,
             Self::RowLock,
         ];
-        let own = Failpoint::ALL.map(Self::Failpoint);
+        let own = Failpoint::ALL.into_iter().filter(|place| place.is_of_a_run());
+        let own = own.map(Self::Failpoint);
         proxy.chain(others).chain(own).collect()
     }
 

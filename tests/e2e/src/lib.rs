@@ -12,10 +12,12 @@
     reason = "a harness for tests: whatever goes wrong in it is a failure of the test"
 )]
 
+mod built;
 mod processes;
 mod scene;
 mod traces;
 
+pub use built::{binary, failing_binary};
 pub use scene::{found, role_adopted, role_adopted_on, until};
 pub use traces::{Trace, places};
 
@@ -25,7 +27,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,39 +38,6 @@ use crate::processes::Processes;
 
 /// How long any command may take before its test fails: far beyond every deadline that a test sets.
 const COMMAND_DEADLINE: Duration = Duration::from_mins(2);
-
-/// The built `keywheel`: the one that `cargo xtask test` names, or else built here, once a process.
-///
-/// # Panics
-/// When it cannot be built.
-pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        if let Some(built) = std::env::var_os("KEYWHEEL_BINARY") {
-            return PathBuf::from(built);
-        }
-        let mut build = keywheel_kit::cargo();
-        build
-            .args(["build", "-q", "--locked", "-p", "keywheel-cli"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
-        // What cargo tells a test of its package makes it build again what it has built (ring asks for these).
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-                build.env_remove(&name);
-            }
-        }
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success(), "keywheel does not build");
-        // target/PROFILE/deps/TEST
-        let own = std::env::current_exe().unwrap();
-        let built = own.parent().unwrap().parent().unwrap().join("keywheel");
-        assert!(built.is_file(), "{} is missing", built.display());
-        built
-    })
-}
 
 /// A shipped plugin, packed.
 ///

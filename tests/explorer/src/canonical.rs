@@ -8,7 +8,7 @@ use keywheel_workflow::{Call, Candidate, Check, Effect, Roles, State};
 
 use crate::fingerprint::Fingerprint;
 use crate::target::Target;
-use crate::vault::{Cred, Vault, cred_of};
+use crate::vault::{AGAIN, Cred, Vault, cred_of, value_of};
 use crate::world::{Mode, Sent, World};
 
 /// A world on its way into a fingerprint.
@@ -185,6 +185,9 @@ impl Canonical<'_> {
         self.plain((vault.epoch, vault.versions.len()));
         for version in &vault.versions {
             self.cred(version.cred);
+            if version.cred & AGAIN != 0 {
+                self.cred(value_of(version.cred));
+            }
             self.plain((version.stage, version.run, version.remote, version.sent));
         }
     }

@@ -1,10 +1,10 @@
 //! What must hold, as rules.md words it. Each invariant is a function, or a check where the forbidden thing would happen, and has its own name.
 
-use keywheel_model::{SlotClass, Stage};
+use keywheel_model::{SlotClass, Stage, Trigger};
 use keywheel_workflow::{Cause, Ending, Next, State};
 
 use crate::scene::Scene;
-use crate::vault::{Cred, cred_of};
+use crate::vault::{Cred, Version, cred_of, value_of};
 use crate::world::{Worker, World};
 
 /// The names.
@@ -46,6 +46,8 @@ pub enum Invariant {
     BothRejectedIsPutBack,
     /// Without any fault a run succeeds.
     FaultlessRunsSucceed,
+    /// A run that puts an older value back makes no other one instead.
+    GoingBackMakesNothing,
     /// A run that succeeded ended with current accepted, as its last login saw it: no time had passed since.
     SucceededEndsAccepted,
 }
@@ -128,12 +130,15 @@ fn is_left_to_the_clock(scene: &Scene, world: &World) -> bool {
 /// Whether the only slot holds what is being rotated in, or what is current already and not yet read by every consumer: the whole extent of the
 /// gap.
 fn is_in_gap(world: &World) -> bool {
+    let rotated_in = |version: &&Version| {
+        matches!(
+            (version.stage, version.sent),
+            (Stage::Current, _) | (Stage::Pending, true)
+        )
+    };
     world.target.creds().iter().all(|held| {
-        let stage = world
-            .vault
-            .get(*held)
-            .map(|version| (version.stage, version.sent));
-        matches!(stage, Some((Stage::Current, _) | (Stage::Pending, true)))
+        let mut new = world.vault.versions.iter().filter(rotated_in);
+        new.any(|version| value_of(version.cred) == *held)
     })
 }
 
@@ -276,6 +281,18 @@ pub fn delivered_twice_counts_once(first: &State, again: &Next) -> Check {
         Invariant::DeliveredTwiceCountsOnce,
         format!("{:?} on the second delivery", again.effect),
     )
+}
+
+/// A plugin is asked for a new value: not by a run that is to put an older one back.
+pub fn nothing_is_made_by_going_back(world: &World, run: u8) -> Check {
+    let goes_back = |host: &&Worker| host.run == run && host.state.settings.trigger == Trigger::Rollback;
+    if world.workers.iter().any(|host| goes_back(&host)) {
+        return violated(
+            Invariant::GoingBackMakesNothing,
+            format!("run {run} is to put an older value back, and makes a new one"),
+        );
+    }
+    Ok(())
 }
 
 /// A new value is stored as pending: no older pending one may be on the target.

@@ -64,6 +64,8 @@ pub enum Move {
     Effect(usize, Way),
     /// A host is started.
     Recover(usize),
+    /// The older value that a run is to put back is stored, pending; or the host dies before that.
+    PutBack(usize, bool),
     /// A host stands still, with its effect on its way or not.
     Stall(usize, bool),
     /// It goes on.
@@ -163,6 +165,13 @@ impl Rig<'_> {
             Mode::Down => return into.push(Move::Recover(worker)),
             Mode::Stalled => return into.push(Move::GoOn(worker)),
             Mode::Idle => return,
+            Mode::Begun => {
+                into.push(Move::PutBack(worker, true));
+                if world.faults > 0 && self.scene.kinds.crashes {
+                    into.push(Move::PutBack(worker, false));
+                }
+                return;
+            }
             Mode::Up => {}
         }
         let kinds = self.scene.kinds;
@@ -362,6 +371,7 @@ impl Rig<'_> {
                     self.deliver(&mut world, worker, &Event::Withdrawn { what: String::new() })?;
                 }
             }
+            Move::PutBack(worker, stored) => self.put_back(&mut world, worker, stored)?,
             Move::Stall(worker, in_flight) => self.stall(&mut world, worker, in_flight),
             Move::GoOn(worker) => {
                 world.workers[worker].mode = Mode::Up;

@@ -1,6 +1,6 @@
 //! The wrong protocols, each with the scene in which it is tried and the invariant that must catch it.
 
-use keywheel_model::{SlotClass, Strategy};
+use keywheel_model::{SlotClass, Strategy, Trigger};
 use keywheel_workflow::{Mutation, ProofPolicy};
 
 use crate::invariant::Invariant;
@@ -66,6 +66,13 @@ fn people(class: SlotClass) -> Scene {
 /// With fewer faults, where the mistake needs no more.
 fn few(faults: u8, scene: Scene) -> Scene {
     Scene { faults, ..scene }
+}
+
+fn going_back(scene: Scene) -> Scene {
+    Scene {
+        trigger: Trigger::Rollback,
+        ..scene
+    }
 }
 
 fn alternating() -> Scene {
@@ -347,6 +354,12 @@ fn protocol() -> Vec<Mutant> {
             Mutation::RevokedUnproved,
             deferred,
             I::NothingIsRevokedUnproved,
+        ),
+        machine(
+            "goes back to a value that was never stored",
+            Mutation::GoesBackToNothing,
+            going_back(few(1, inside(C::C))),
+            I::GoingBackMakesNothing,
         ),
         machine(
             "ends well unproved after the wait",

@@ -3,10 +3,12 @@
 use keywheel_model::{Effect as Reach, ErrorKind, Outcome, Stage, StepError, StepName, Timestamp};
 use keywheel_workflow::{Call, StepOk};
 
-use crate::invariant::{Check, Invariant, nothing_is_generated_anew, violated};
+use crate::invariant::{
+    Check, Invariant, nothing_is_generated_anew, nothing_is_made_by_going_back, violated,
+};
 use crate::scene::{Fault, Scene, Wrong, span};
 use crate::target::{Key, Operation, Target};
-use crate::vault::{Cred, cred_of, version_id};
+use crate::vault::{Cred, cred_of, value_of, value_of_version, version_id};
 use crate::world::World;
 
 /// What a plugin's step reports.
@@ -58,6 +60,7 @@ impl Plugin<'_> {
         call: &Call,
         cut: bool,
     ) -> Result<Stepped, crate::invariant::Violation> {
+        nothing_is_made_by_going_back(world, self.run)?;
         let fresh = world.fresh();
         let now = world.now;
         if let Some(cred) = self.made_already(world) {
@@ -257,7 +260,7 @@ impl Plugin<'_> {
     }
 
     fn apply(&self, world: &mut World, call: &Call) -> Stepped {
-        let Some(subject) = call.subject.as_ref().map(cred_of) else {
+        let Some(subject) = call.subject.as_ref().map(value_of_version) else {
             return Err(error(ErrorKind::Invalid, Reach::None));
         };
         if !self.late && is_done_already(world, call, self.wrong) {
@@ -268,10 +271,10 @@ impl Plugin<'_> {
     }
 
     fn revoke(world: &mut World, call: &Call) -> Stepped {
-        let Some(subject) = call.subject.as_ref().map(cred_of) else {
+        let Some(subject) = call.subject.as_ref().map(value_of_version) else {
             return Err(error(ErrorKind::Invalid, Reach::None));
         };
-        let current = call.roles.current.as_ref().map(cred_of);
+        let current = call.roles.current.as_ref().map(value_of_version);
         let fresh = world.fresh();
         match &mut world.target {
             Target::Set(set) => *set = current.into_iter().collect(),
@@ -291,7 +294,7 @@ impl Plugin<'_> {
     }
 
     fn rollback(&self, world: &mut World, call: &Call) -> Result<Stepped, crate::invariant::Violation> {
-        let current = call.roles.current.as_ref().map(cred_of);
+        let current = call.roles.current.as_ref().map(value_of_version);
         let pending = call.subject.as_ref().map(cred_of);
         // A promotion that lives longer than its deadline may land between the look at the head and this.
         if pending.is_some() && pending == world.vault.current() && !world.beyond_deadline {
@@ -311,7 +314,7 @@ impl Plugin<'_> {
             Target::Set(set) => *set = vec![current],
             Target::Pair(primary, retained) => (*primary, *retained) = (current, None),
             Target::One(only) => *only = current,
-            Target::Alternate(slots) => clear_account(slots, Some(current), pending),
+            Target::Alternate(slots) => clear_account(slots, Some(current), pending.map(value_of)),
             Target::Served { served, .. } => *served = current,
             Target::Keys(_) => {}
             Target::Fixed { .. } | Target::Clock { .. } => {
@@ -326,7 +329,7 @@ impl Plugin<'_> {
 
 /// Class B looks before it shifts: a second delivery would push the old one out. A statement that is on its way does not look any more.
 pub fn is_done_already(world: &World, call: &Call, wrong: Wrong) -> bool {
-    let subject = call.subject.as_ref().map(cred_of);
+    let subject = call.subject.as_ref().map(value_of_version);
     call.step == StepName::Apply
         && !wrong.has(Fault::AppliedBlindly)
         && matches!(world.target, Target::Pair(primary, _) if Some(primary) == subject)
@@ -342,8 +345,8 @@ fn clear_account(slots: &mut [Option<Cred>; 2], current: Option<Cred>, version: 
 
 /// Makes the target accept a value.
 fn put(world: &mut World, subject: Cred, call: &Call) {
-    let current = call.roles.current.as_ref().map(cred_of);
-    let previous = call.roles.previous.as_ref().map(cred_of);
+    let current = call.roles.current.as_ref().map(value_of_version);
+    let previous = call.roles.previous.as_ref().map(value_of_version);
     match &mut world.target {
         Target::Set(set) => {
             let mut wanted = vec![subject];

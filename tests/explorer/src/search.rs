@@ -203,6 +203,7 @@ pub(crate) fn goes_on(what: Move) -> bool {
             | Move::DriftCheck
             | Move::Effect(_, crate::moves::Way::Well)
             | Move::Recover(_)
+            | Move::PutBack(..)
             | Move::Tick
     )
 }

@@ -214,7 +214,7 @@ impl Simulation<'_> {
         self.figures.steps += 1;
         self.today.calm += 1;
         match turn {
-            Turn::Begin(_) | Turn::Move(Move::DriftCheck) => {
+            Turn::Begin(_) | Turn::GoBack(_) | Turn::Move(Move::DriftCheck) => {
                 self.figures.runs += 1;
                 self.today.begun += 1;
                 self.today.calm = 0;
@@ -333,6 +333,8 @@ impl Simulation<'_> {
             let worker = self.dice.random_range(0..self.rig.scene.workers);
             self.queue.push_back(if self.dice.random_ratio(1, 10) {
                 Turn::Move(Move::DriftCheck)
+            } else if self.dice.random_ratio(1, 4) {
+                Turn::GoBack(worker)
             } else {
                 Turn::Begin(worker)
             });
@@ -364,6 +366,7 @@ impl Simulation<'_> {
 fn is_fault(what: Move) -> bool {
     match what {
         Move::Effect(_, way) => way != Way::Well,
+        Move::PutBack(_, stored) => !stored,
         Move::Stall(..)
         | Move::Cancel(_)
         | Move::RollBack(_)

@@ -1,6 +1,6 @@
 //! Fake targets: real slot semantics of each class.
 
-use crate::vault::Cred;
+use crate::vault::{Cred, value_of};
 
 /// A credential that a target has issued under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +61,7 @@ pub enum Target {
 impl Target {
     /// Whether the credential opens the target: for good, whatever a slow replica says at the moment.
     pub fn accepts(&self, cred: Cred, now: u64) -> bool {
+        let cred = value_of(cred);
         match self {
             Self::Set(set) => set.contains(&cred),
             Self::Pair(primary, retained) => *primary == cred || *retained == Some(cred),
@@ -77,6 +78,7 @@ impl Target {
 
     /// What `test` sees.
     pub fn shows(&self, cred: Cred, now: u64) -> bool {
+        let cred = value_of(cred);
         match self {
             Self::Keys(keys) => keys.iter().any(|key| key.cred == cred && key.from <= now),
             Self::Served { served, .. } => *served == cred,
@@ -137,6 +139,7 @@ impl Target {
 
     /// The target has silently taken another value than it was given: cut short, or bent to its password rules (rule P11).
     pub fn mangle(&mut self, given: Cred, unknown: Cred) {
+        let given = value_of(given);
         let bend = |cred: &mut Cred| {
             if *cred == given {
                 *cred = unknown;
@@ -163,6 +166,7 @@ impl Target {
     /// Whether the credential is not only accepted but also stands where the next run expects the current one: it is not the retained one of a pair, and
     /// does not die by the target's clock.
     pub fn is_settled_on(&self, cred: Cred) -> bool {
+        let cred = value_of(cred);
         match self {
             Self::Pair(primary, _) => *primary == cred,
             Self::Clock { newest, .. } => newest.cred == cred,
@@ -172,6 +176,7 @@ impl Target {
 
     /// Somebody changes the credential in use on the target; nobody here knows the new one.
     pub fn change_by_hand(&mut self, current: Cred, unknown: Cred) {
+        let current = value_of(current);
         match self {
             Self::Set(set) => *set = vec![unknown],
             Self::Pair(primary, retained) => (*primary, *retained) = (unknown, None),

@@ -6,6 +6,19 @@ use keywheel_workflow::{Head, Kept};
 /// A credential's value, by number. The version that holds it has the same number.
 pub type Cred = u8;
 
+/// Set in the number of a version whose value is an older version's, put back: that of the number without it. The target knows values alone.
+pub const AGAIN: Cred = 0x80;
+
+/// The value of a version, as the target has it.
+pub fn value_of(cred: Cred) -> Cred {
+    cred & !AGAIN
+}
+
+/// The value of a version in the machine's words.
+pub fn value_of_version(version: &VersionId) -> Cred {
+    value_of(cred_of(version))
+}
+
 /// A kept version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Version {

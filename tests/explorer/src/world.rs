@@ -7,7 +7,7 @@ use keywheel_workflow::{Call, Effect, State};
 
 use crate::scene::Scene;
 use crate::target::{Key, Target};
-use crate::vault::{Cred, Vault, run_id};
+use crate::vault::{AGAIN, Cred, Vault, run_id, value_of};
 
 /// How a host is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +20,8 @@ pub enum Mode {
     Stalled,
     /// Its run is over and released.
     Idle,
+    /// Its run is begun; the older value that it is to put back is not stored yet.
+    Begun,
 }
 
 /// A host with its run.
@@ -138,6 +140,9 @@ pub const DRIFT_RUN: u8 = 20;
 /// The credential in use at the start.
 pub const FIRST: Cred = 1;
 
+/// What was in use before it, where an older value is to be put back.
+pub const OLDER: Cred = FIRST + 1;
+
 impl World {
     /// The start of a scene.
     pub fn new(scene: &Scene) -> Self {
@@ -145,6 +150,10 @@ impl World {
             versions: Vec::new(),
             epoch: 0,
         };
+        let goes_back = scene.trigger == Trigger::Rollback;
+        if goes_back {
+            vault.add(OLDER, Stage::Revoked, None, true);
+        }
         if scene.adopting {
             vault.add(FIRST, Stage::Pending, None, true);
         } else if !scene.nothing_imported {
@@ -156,7 +165,7 @@ impl World {
                 run,
                 state: Arc::clone(&state),
                 durable: state,
-                mode: Mode::Down,
+                mode: if goes_back { Mode::Begun } else { Mode::Down },
                 saw: None,
             }
         });
@@ -208,6 +217,27 @@ impl World {
 
     /// A number that nothing here uses.
     pub fn fresh(&self) -> Cred {
+        let used = self.used();
+        (FIRST..AGAIN)
+            .find(|cred| !used[usize::from(*cred)])
+            .unwrap_or(AGAIN - 1)
+    }
+
+    /// The version that a person wants back: revoked, of a value that the target refuses; and the number of the new version that has its value.
+    pub fn wanted_back(&self) -> Option<Cred> {
+        let used = self.used();
+        let mut revoked = self
+            .vault
+            .versions
+            .iter()
+            .filter(|version| version.stage == Stage::Revoked && version.cred & AGAIN == 0)
+            .map(|version| version.cred);
+        revoked
+            .find(|cred| !used[usize::from(cred | AGAIN)] && !self.target.accepts(*cred, self.now))
+            .map(|cred| cred | AGAIN)
+    }
+
+    fn used(&self) -> [bool; 256] {
         let mut used = [false; 256];
         let flights = self.flights.iter().filter_map(|flight| match &flight.what {
             Sent::Promote(cred) => Some(*cred),
@@ -231,10 +261,9 @@ impl World {
             .chain(self.proved.iter().copied());
         for cred in versions.chain(flights).chain(snapshots).chain(rest) {
             used[usize::from(cred)] = true;
+            used[usize::from(value_of(cred))] = true;
         }
-        (FIRST..)
-            .find(|cred| !used[usize::from(*cred)])
-            .unwrap_or(Cred::MAX)
+        used
     }
 
     /// A number that no run here has.

@@ -9,7 +9,7 @@ use keywheel_explorer::scene::{Scene, Wrong, span};
 use keywheel_explorer::target::{Key, Target};
 use keywheel_explorer::vault::{Cred, version_id};
 use keywheel_explorer::world::{DRIFT_RUN, FIRST, Mode, World};
-use keywheel_model::{SlotClass, Stage, StepName, Timestamp};
+use keywheel_model::{SlotClass, Stage, StepName, Timestamp, Trigger};
 use keywheel_workflow::{Call, Cause, Effect, Ended, Ending, Event, Next, Parked, Phase, Roles, State, step};
 
 /// What is being rotated in, and something that the vault does not know.
@@ -102,6 +102,22 @@ fn something_held_is_accepted() {
         caught(at_every_instant(&scene, &world)),
         Some(Invariant::SomethingHeldIsAccepted)
     );
+}
+
+#[test]
+fn going_back_makes_nothing() {
+    for (trigger, expected) in [
+        (Trigger::Manual, None),
+        (Trigger::Rollback, Some(Invariant::GoingBackMakesNothing)),
+    ] {
+        let scene = Scene {
+            trigger,
+            ..scene(SlotClass::C)
+        };
+        let mut world = World::new(&scene);
+        let create = call(StepName::Create, NEW, FIRST);
+        assert_eq!(perform(&scene, &mut world, &create), expected);
+    }
 }
 
 #[test]

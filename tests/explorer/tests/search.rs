@@ -1,6 +1,6 @@
-//! Every history of every class of slots: with at most three faults of all kinds for one host, and with two crashes or takeovers for two hosts on
-//! one vault; with and without compare-and-set. Complete within that bound: nothing is sampled. Class C is searched three times: with consumers
-//! that hold two, with the gap that its only slot makes, and with two accounts used in turn.
+//! Every history of every class of slots: with at most three faults of all kinds for one host, with two where its run puts an older value back, and
+//! with two crashes or takeovers for two hosts on one vault; with and without compare-and-set. Complete within that bound: nothing is sampled. Class C
+//! is searched three times: with consumers that hold two, with the gap that its only slot makes, and with two accounts used in turn.
 //!
 //! Each row is searched by one thread, as many at once as there are processors. What each invariant says, and that its check can fail, is in
 //! `invariants.rs`; that each rule is needed, in `mutants.rs`.
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use keywheel_explorer::print;
 use keywheel_explorer::scene::{Kinds, Scene, Wrong};
 use keywheel_explorer::search::{Found, explain, search};
-use keywheel_model::{SlotClass, Strategy};
+use keywheel_model::{SlotClass, Strategy, Trigger};
 
 /// A row of the table.
 struct Row {
@@ -99,6 +99,9 @@ fn in_turn(scene: Scene) -> Scene {
     }
 }
 
+/// Of a run that puts an older value back: its steps from the proof on are those of any run, which three faults hit.
+const GOING_BACK_FAULTS: u8 = 2;
+
 /// What the words of the column `faults` stand for.
 const LEGEND: &str = "\
 all: crash before and after every effect and every journal write; fails without effect, reply lost, error although applied, request lost, delivered
@@ -170,6 +173,27 @@ fn one_host_with_three_faults_of_all_kinds_violates_nothing() {
         .collect();
     assert_eq!(less, ["C in turn"; 2], "every other row has faults of all kinds");
     explore("one host, three faults of all kinds", &rows);
+}
+
+/// An older value is put back: what the vault has of it, revoked, and the pending version with the same value are two names of one credential.
+#[test]
+fn a_run_that_puts_an_older_value_back_violates_nothing() {
+    let back = |class| Scene {
+        trigger: Trigger::Rollback,
+        faults: GOING_BACK_FAULTS,
+        ..Scene::one("back", class)
+    };
+    let row = |class: &str, scene| Row {
+        class: class.to_owned(),
+        scene,
+    };
+    let rows = [
+        row("A", back(SlotClass::A)),
+        row("B", back(SlotClass::B)),
+        row("C", back(SlotClass::C)),
+        row("C gap", with_gap(back(SlotClass::C))),
+    ];
+    explore("one host that puts an older value back", &rows);
 }
 
 #[test]

@@ -12,6 +12,34 @@ pub(crate) const LEAST: usize = 8;
 /// A value of twice that length is known by its first or its last so many bytes, too: a text that was cut somewhere shows one of them.
 const PART: usize = 16;
 
+/// The names of what [`of_bytes`] gives.
+type Names = [&'static str; 6];
+
+const WHOLE: Names = [
+    "hex",
+    "hex list",
+    "hex dump",
+    "number list",
+    "base64",
+    "base64url",
+];
+const FIRST: Names = [
+    "its first part in hex",
+    "its first part as a hex list",
+    "its first part as a hex dump",
+    "its first part as a number list",
+    "its first part in base64",
+    "its first part in base64url",
+];
+const LAST: Names = [
+    "its last part in hex",
+    "its last part as a hex list",
+    "its last part as a hex dump",
+    "its last part as a number list",
+    "its last part in base64",
+    "its last part in base64url",
+];
+
 /// The forms of a value, with their names.
 ///
 /// # Panics
@@ -21,13 +49,6 @@ pub(crate) fn of(value: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let mut forms = vec![
         ("plain", value.to_vec()),
         ("reversed", value.iter().rev().copied().collect()),
-        ("hex", hex(value, "", false)),
-        ("hex", hex(value, "", true)),
-        ("hex list", joined(value, ", ", |byte| format!("{byte:02x}"))),
-        ("hex list", joined(value, ", ", |byte| format!("{byte:x}"))),
-        ("hex dump", joined(value, " ", |byte| format!("{byte:02x}"))),
-        ("number list", joined(value, ", ", u8::to_string)),
-        ("number list", joined(value, ",", u8::to_string)),
         ("every byte percent", hex(value, "%", false)),
         ("every byte percent", hex(value, "%", true)),
         ("every byte escaped", hex(value, "\\x", false)),
@@ -37,22 +58,36 @@ pub(crate) fn of(value: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         forms.push(("percent", percent(value, upper, "%20")));
         forms.push(("percent", percent(value, upper, "+")));
     }
-    for shift in 0..3 {
-        forms.push((
-            "base64",
-            base64(value, shift, |bytes| STANDARD_NO_PAD.encode(bytes)),
-        ));
-        forms.push((
-            "base64url",
-            base64(value, shift, |bytes| URL_SAFE_NO_PAD.encode(bytes)),
-        ));
-    }
+    forms.extend(of_bytes(value, WHOLE));
     if value.len() >= 2 * PART {
-        forms.push(("its first part", value[..PART].to_vec()));
-        forms.push(("its last part", value[value.len() - PART..].to_vec()));
+        let (first, last) = (&value[..PART], &value[value.len() - PART..]);
+        forms.push(("its first part", first.to_vec()));
+        forms.push(("its last part", last.to_vec()));
+        forms.extend(of_bytes(first, FIRST));
+        forms.extend(of_bytes(last, LAST));
     }
     if let Ok(text) = std::str::from_utf8(value) {
         forms.extend(of_text(text));
+    }
+    forms
+}
+
+/// What programs write of any bytes: the forms that a value which was cut is looked for in, too.
+fn of_bytes(value: &[u8], names: Names) -> Vec<(&'static str, Vec<u8>)> {
+    let [digits, list, dump, numbers, base64_name, base64url_name] = names;
+    let mut forms = vec![
+        (digits, hex(value, "", false)),
+        (digits, hex(value, "", true)),
+        (list, joined(value, ", ", |byte| format!("{byte:02x}"))),
+        (list, joined(value, ", ", |byte| format!("{byte:x}"))),
+        (dump, joined(value, " ", |byte| format!("{byte:02x}"))),
+        (numbers, joined(value, ", ", u8::to_string)),
+        (numbers, joined(value, ",", u8::to_string)),
+    ];
+    for shift in 0..3 {
+        let standard = base64(value, shift, |bytes| STANDARD_NO_PAD.encode(bytes));
+        let url = base64(value, shift, |bytes| URL_SAFE_NO_PAD.encode(bytes));
+        forms.extend([(base64_name, standard), (base64url_name, url)]);
     }
     forms
 }

@@ -84,6 +84,9 @@ fn hash(head: [u8; HEAD]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD;
+
     use super::*;
 
     /// With a quote, a slash, an ampersand, a space, and a letter that is no ASCII.
@@ -132,6 +135,22 @@ mod tests {
         let search = Search::of([("it", value.as_bytes())]);
         assert!(search.find(&value.as_bytes()[..20])["it"].contains("its first part"));
         assert!(search.find(&value.as_bytes()[10..])["it"].contains("its last part"));
+        for (cut, form, name) in [
+            (&value[..20], "number list", "its first part as a number list"),
+            (&value[10..], "number list", "its last part as a number list"),
+            (&value[..20], "hex", "its first part in hex"),
+            (&value[10..], "hex", "its last part in hex"),
+            (&value[..20], "base64", "its first part in base64"),
+            (&value[10..], "base64", "its last part in base64"),
+        ] {
+            let text = match form {
+                "hex" => cut.bytes().map(|byte| format!("{byte:02x}")).collect(),
+                "base64" => BASE64_STANDARD.encode(cut),
+                _ => format!("{:?}", cut.as_bytes()),
+            };
+            let found = search.find(text.as_bytes());
+            assert!(found["it"].contains(name), "{name}: {found:?} in {text}");
+        }
         for other in [
             &b""[..],
             b"012",

@@ -51,7 +51,9 @@ impl Work {
                     self.begin_check();
                     return self.head_of_check(head);
                 }
-                Trigger::Rollback if !self.has_own_pending(head) => {
+                Trigger::Rollback
+                    if !self.has_own_pending(head) && !self.wrong(Mutation::GoesBackToNothing) =>
+                {
                     return self.end(Ending::Cancelled, "it had not begun: no older value was put back");
                 }
                 _ => {}

@@ -45,6 +45,7 @@ fn a_leak_in_any_output_is_found() {
         .ends(0);
     printed(&mut leaks);
     files(&mut leaks);
+    cut(&mut leaks);
     let held = database(&mut leaks);
     let running = processes(&mut leaks);
     targets(&mut leaks);
@@ -121,6 +122,38 @@ fn files(leaks: &mut Leaks) {
     write(leaks, "outside/head", text.as_bytes());
     let value = leaks.at("temporary/left-over");
     write(leaks, "temporary/left-over", &value.as_bytes()[..20]);
+}
+
+/// The beginning or the end of a value, written as other programs write bytes.
+fn cut(leaks: &mut Leaks) {
+    let hex = |value: &[u8]| value.iter().map(|byte| format!("{byte:02x}")).collect();
+    let dump = |value: &[u8]| value.iter().map(|byte| format!("{byte:02x} ")).collect();
+    let list = |value: &[u8]| format!("{value:02x?}");
+    let numbers = |value: &[u8]| format!("{value:?}");
+    let json = |value: &[u8]| serde_json::json!({ "bytes": value }).to_string();
+    let base64 = |value: &[u8]| BASE64_STANDARD.encode(value);
+    let base64url = |value: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(value);
+    let forms: [(&[&'static str; 2], &dyn Fn(&[u8]) -> String); 7] = [
+        (&["outside/first.hex", "outside/last.hex"], &hex),
+        (&["outside/first.dump", "outside/last.dump"], &dump),
+        (&["outside/first.list", "outside/last.list"], &list),
+        (&["outside/first.numbers", "outside/last.numbers"], &numbers),
+        (&["outside/first.json", "outside/last.json"], &json),
+        (&["outside/first.base64", "outside/last.base64"], &base64),
+        (&["outside/first.base64url", "outside/last.base64url"], &base64url),
+    ];
+    for (places, write) in forms {
+        for place in places {
+            let value = leaks.at(place);
+            let bytes = value.as_bytes();
+            let part = if place.contains("first") {
+                &bytes[..20]
+            } else {
+                &bytes[bytes.len() - 20..]
+            };
+            fs::write(leaks.host.whole().join(place), write(part)).unwrap();
+        }
+    }
 }
 
 /// A row of the journal, and one that is in the write-ahead log alone while somebody has the database open.

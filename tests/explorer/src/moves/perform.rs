@@ -151,6 +151,24 @@ impl Rig<'_> {
         }
     }
 
+    pub(super) fn put_back(&self, world: &mut World, worker: usize, stored: bool) -> Check {
+        let host = &mut world.workers[worker];
+        if !stored {
+            world.faults -= 1;
+            host.mode = Mode::Down;
+            return Ok(());
+        }
+        host.mode = Mode::Up;
+        let run = host.run;
+        if let Some(again) = world.wanted_back() {
+            world.vault.add(again, Stage::Pending, Some(run), true);
+            if world.snapshots.len() == 1 {
+                world.remember(0);
+            }
+        }
+        self.deliver(world, worker, &Event::Start)
+    }
+
     pub(super) fn stall(&self, world: &mut World, worker: usize, in_flight: bool) {
         world.faults -= 1;
         let effect = world.workers[worker]

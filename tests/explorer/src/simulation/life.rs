@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keywheel_model::{Stage, Trigger};
+use keywheel_model::{SlotClass, Stage, Strategy, Trigger};
 use keywheel_workflow::State;
 
 use crate::invariant::{Violation, at_every_instant};
@@ -19,6 +19,8 @@ pub(super) enum Turn {
     Move(Move),
     /// A host begins a run.
     Begin(usize),
+    /// A host begins a run that puts an older value back, where there is one that a person may want back; else any run.
+    GoBack(usize),
     /// Nothing, for so long.
     Wait(u64),
     /// All is at rest. What is over is forgotten, and so many faults may happen until the next day. `older`: what may be restored stays what it was.
@@ -70,7 +72,11 @@ impl Life {
         };
         match turn {
             Turn::Move(_) => {}
-            Turn::Begin(worker) => next.begin(rig.scene, worker),
+            Turn::Begin(worker) => next.begin(rig.scene, worker, Trigger::Schedule),
+            Turn::GoBack(worker) => {
+                let trigger = next.why(rig.scene);
+                next.begin(rig.scene, worker, trigger);
+            }
             Turn::Wait(span) => {
                 let until = next.world.now + span;
                 rig.wait(&mut next.world, until)?;
@@ -105,15 +111,32 @@ impl Life {
         })
     }
 
-    fn begin(&mut self, scene: &Scene, worker: usize) {
+    /// As the product: neither of accounts used in turn nor where the target makes its credentials, nor beside a pending version.
+    fn why(&self, scene: &Scene) -> Trigger {
+        let in_turn = scene.class == SlotClass::C && scene.strategy == Strategy::TwoSlot;
+        let can = matches!(scene.class, SlotClass::A | SlotClass::B | SlotClass::C) && !in_turn;
+        let world = &self.world;
+        let may = can && !scene.weak_vault && world.vault.newest(Stage::Pending).is_none();
+        if may && world.wanted_back().is_some() {
+            Trigger::Rollback
+        } else {
+            Trigger::Schedule
+        }
+    }
+
+    fn begin(&mut self, scene: &Scene, worker: usize, trigger: Trigger) {
         let run = self.world.fresh_run();
         self.world.resumes = 0;
-        let state = Arc::new(State::new(run_id(run), scene.settings(Trigger::Schedule)));
+        let state = Arc::new(State::new(run_id(run), scene.settings(trigger)));
         self.world.workers[worker] = Worker {
             run,
             state: Arc::clone(&state),
             durable: state,
-            mode: Mode::Down,
+            mode: if trigger == Trigger::Rollback {
+                Mode::Begun
+            } else {
+                Mode::Down
+            },
             saw: None,
         };
     }

@@ -9,6 +9,8 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
+mod migrates;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

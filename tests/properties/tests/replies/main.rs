@@ -3,6 +3,8 @@
 
 #![allow(clippy::expect_used, reason = "a test may stop")]
 
+mod limits;
+
 use std::cell::Cell;
 use std::future::Future;
 use std::sync::Once;
