@@ -121,7 +121,9 @@ impl HostState {
     async fn granted(&mut self, request: Request<'_>) -> Result<Option<Destination>, Error> {
         match self.step.policy.decide(self.binding(), request).into_result() {
             Ok(permit) => Ok(permit.destination),
-            Err(denial) => Err(self.deny(denial.code(), denial.to_string()).await),
+            Err(denial) => Err(self
+                .deny_asked(denial.code(), denial.to_string(), request.words())
+                .await),
         }
     }
 
@@ -133,7 +135,8 @@ impl HostState {
         if !self.step.manifest.capabilities.contains(&package) {
             let message =
                 format!("the manifest does not list `{package}`; add it to `capabilities` in manifest.toml");
-            return Err(self.deny("manifest.capability", message).await);
+            let request = Request::Call(package).words();
+            return Err(self.deny_asked("manifest.capability", message, request).await);
         }
         self.granted(Request::Call(package)).await.map(drop)
     }

@@ -144,6 +144,8 @@ pub enum AuditFact {
         code: String,
         /// In words.
         message: String,
+        /// What to ask `policy explain`, to be told the rule.
+        request: String,
     },
     /// A secret was handed to the plugin as a handle.
     Used {

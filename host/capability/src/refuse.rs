@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 
 use keywheel_manifest::{Capability, Manifest};
+use keywheel_policy::Request;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Linker, Resource, ResourceAny, ResourceType, Type, Val};
 use wasmtime::{Engine, StoreContextMut};
@@ -182,7 +183,8 @@ fn stand_in<T: HostView>(
                     "`{name}` is not offered by this host: the plugin would need the capability `{capability}`"
                 );
                 stand_in.func_new_async(item, move |store, function, _, results| {
-                    Box::new(answer(store, function.results().next(), message.clone(), results))
+                    let result = function.results().next();
+                    Box::new(answer(store, result, capability, message.clone(), results))
                 })?;
             }
             _ => {}
@@ -194,6 +196,7 @@ fn stand_in<T: HostView>(
 async fn answer<T: HostView>(
     mut store: StoreContextMut<'_, T>,
     result: Option<Type>,
+    capability: Capability,
     message: String,
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
@@ -207,7 +210,9 @@ async fn answer<T: HostView>(
             Ok(())
         }
         (Some(Type::Result(shape)), [slot]) if shape.err().is_some() => {
-            let Error::Answer(error) = store.data_mut().host().deny("host.not-offered", message).await else {
+            let request = Request::Call(capability).words();
+            let host = store.data_mut().host();
+            let Error::Answer(error) = host.deny_asked("host.not-offered", message, request).await else {
                 return Err(wasmtime::Error::msg("a refusal is an answer"));
             };
             let field = |name: &str, value: Val| (name.to_owned(), value);

@@ -8,6 +8,7 @@ use keywheel_model::{
     Trigger,
 };
 use keywheel_policy::Policy;
+use keywheel_policy::rules::rule;
 use tokio::sync::watch;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -241,15 +242,33 @@ impl HostState {
     /// Notes a refusal in the report and in the audit trail, and gives it back as the answer. The message quotes what the plugin
     /// asked for: if that holds a live secret the refusal is kept without it, and the call ends.
     pub async fn deny(&mut self, code: &str, message: impl Into<String>) -> Error {
+        debug_assert!(
+            rule(code).is_some(),
+            "`policy explain` does not know the rule `{code}`"
+        );
+        self.deny_asked(code, message, format!("rule {code}")).await
+    }
+
+    /// The same, with what `policy explain` is to be asked.
+    pub(crate) async fn deny_asked(
+        &mut self,
+        code: &str,
+        message: impl Into<String>,
+        mut request: String,
+    ) -> Error {
         let mut error = StepError::new(ErrorKind::Denied, code, message);
-        let told = self.clear_text(&error.message, "what a refused call asked for");
+        let told = self
+            .clear_text(&error.message, "what a refused call asked for")
+            .and_then(|()| self.clear_text(&request, "what a refused call asked for"));
         if told.is_err() {
             WITHHELD.clone_into(&mut error.message);
+            WITHHELD.clone_into(&mut request);
         }
         self.report.denied.push(error.clone());
         let fact = AuditFact::Denied {
             code: error.code.clone(),
             message: error.message.clone(),
+            request,
         };
         match self.step.port.audit(&fact).await {
             Ok(()) => told.err().unwrap_or(Error::Answer(error)),

@@ -64,6 +64,7 @@ pub use error::Error;
 pub use hosts::wants_plaintext;
 pub use keeper::Keeper;
 pub use keywheel_audit::{Exported, PublicKey};
+pub use keywheel_capability::refuse::OFFERED_CAPABILITIES;
 pub use keywheel_plugin::{Addition, Listed, Status};
 pub use keywheel_vault::{NewSlot, RecoveryIdentity, Unlock};
 pub use keywheel_workflow::{DescribedStep, Description, RunWord, State, Trouble, describe};

@@ -16,6 +16,8 @@ pub enum Stop {
     Memory,
     /// It asked for more table elements than it may have.
     Tables,
+    /// It is made of more instances, memories or tables than it may have.
+    Instances,
     /// It recursed too deeply.
     Stack,
     /// It gave up by itself: a panic, an uncaught exception, an abort.
@@ -38,6 +40,7 @@ impl Stop {
             Self::WallClock => "plugin.wall-clock",
             Self::Memory => "plugin.memory",
             Self::Tables => "plugin.tables",
+            Self::Instances => "plugin.instances",
             Self::Stack => "plugin.stack",
             Self::Panic => "plugin.panic",
             Self::Trap(_) => "plugin.trap",
@@ -55,6 +58,7 @@ impl Stop {
             Self::Cpu
             | Self::Memory
             | Self::Tables
+            | Self::Instances
             | Self::Stack
             | Self::Guarded(Guard::HostCalls | Guard::Handles) => ErrorKind::Limit,
             Self::Guarded(Guard::Reflection | Guard::Composed) => ErrorKind::Denied,
@@ -84,6 +88,7 @@ impl Stop {
             Some(_) => Self::Misuse,
             None if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some() => Self::Panic,
             None if is_foreign_handle(error) => Self::Misuse,
+            None if is_over_count(error) => Self::Instances,
             None => Self::Host,
         }
     }
@@ -95,6 +100,12 @@ fn is_foreign_handle(error: &wasmtime::Error) -> bool {
     words.starts_with("unknown handle index") || words.starts_with("handle index ")
 }
 
+/// Whether there would be more instances, memories or tables than the limiter lets be: again a text and no type.
+fn is_over_count(error: &wasmtime::Error) -> bool {
+    let words = error.root_cause().to_string();
+    words.starts_with("resource limit exceeded: ") && words.contains(" count too high ")
+}
+
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -102,6 +113,7 @@ impl fmt::Display for Stop {
             Self::WallClock => "the step took longer than it may",
             Self::Memory => "the plugin asked for more memory than it may have",
             Self::Tables => "the plugin asked for more table elements than it may have",
+            Self::Instances => "the plugin is made of more instances, memories or tables than it may have",
             Self::Stack => "the plugin recursed too deeply",
             Self::Panic => "the plugin panicked",
             Self::Trap(what) => return write!(f, "the plugin trapped: {what}"),

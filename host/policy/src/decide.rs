@@ -63,6 +63,37 @@ pub enum Request<'a> {
     Reveal(&'a SecretName),
 }
 
+impl Request<'_> {
+    /// As `keywheel policy explain` takes it. What no host may be called is escaped, and stays what no host may be called.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Call(capability) => format!("call {capability}"),
+            Self::Connect {
+                host,
+                port,
+                transport,
+            } => format!(
+                "connect {}:{port} {transport}",
+                bracketed(&host.escape_debug().to_string())
+            ),
+            Self::Shape(shape) => format!("shape {}", shape.id()),
+            Self::Use(SecretRef::Own) => "use {secret}".to_owned(),
+            Self::Use(SecretRef::Input(input)) => format!("use {{input:{input}}}"),
+            Self::Use(SecretRef::Vault(name)) => format!("use {name}"),
+            Self::Reveal(name) => format!("reveal {name}"),
+        }
+    }
+}
+
+/// A host as it stands before a port.
+fn bracketed(host: &str) -> String {
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    }
+}
+
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -340,12 +371,7 @@ impl Scope<'_> {
                 port,
                 transport,
             } => {
-                let bracketed = if host.contains(':') && !host.starts_with('[') {
-                    format!("[{host}]")
-                } else {
-                    host.to_owned()
-                };
-                let rule = format!("{bracketed}:{port} {transport}");
+                let rule = format!("{}:{port} {transport}", bracketed(host));
                 let _: HostRule = rule.parse()?;
                 list(
                     "hosts",

@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use keywheel_manifest::{Pointer, expand};
-use keywheel_model::address::{Class, Host, classify};
+use keywheel_model::address::{Class, Host, classify, closed_name};
 use serde_json::Value;
 
 /// How a connection is protected. Each word of a grant allows just that one.
@@ -206,6 +206,9 @@ fn parse_host(text: &str) -> Result<HostPattern, &'static str> {
         return Ok(HostPattern::Network(network));
     }
     let name = normal_name(text).ok_or("not a host name: letters, digits, `-` and `.`, no wildcard")?;
+    if closed_name(&name).is_some() {
+        return Err("no grant opens this name (instance metadata)");
+    }
     Ok(HostPattern::Name(name))
 }
 

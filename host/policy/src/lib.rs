@@ -13,6 +13,7 @@ mod error;
 mod grant;
 mod host;
 mod lock;
+pub mod rules;
 pub mod table;
 
 pub use decide::{Binding, Decision, Denial, Permit, Policy, Request, Scope, SecretRef};

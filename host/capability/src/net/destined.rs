@@ -68,7 +68,20 @@ impl HostState {
     /// The same for a connection that did not come to be: which one is said too.
     pub(crate) async fn cannot_open(&mut self, peer: &Peer, error: TargetError) -> Error {
         self.report.unopened = Some(error.code().into_owned());
-        match self.failed(error).await {
+        let failed = if let TargetError::Forbidden { address, .. } = &error {
+            let request = Request::Connect {
+                host: &peer.host,
+                port: peer.port,
+                transport: peer.transport,
+            };
+            let asked = format!("{} at {address}", request.words());
+            let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+            let message = format!("{}{hint}", error.to_step_error().message);
+            self.deny_asked(&error.code(), message, asked).await
+        } else {
+            self.failed(error).await
+        };
+        match failed {
             Error::Answer(mut answer) if !answer.message.contains(&peer.to_string()) => {
                 answer.message = format!("{peer}: {}", answer.message);
                 Error::Answer(answer)

@@ -5,6 +5,7 @@ pub(crate) mod explain;
 pub(crate) mod grants;
 pub(crate) mod request;
 pub(crate) mod test;
+pub(crate) mod verdict;
 
 use clap::Subcommand;
 

@@ -189,11 +189,9 @@ fn every_row_of_the_shipped_tables_is_explained_by_what_decides_it() {
         for case in table["case"].as_array().unwrap() {
             let words = ["call", "connect", "shape", "use", "reveal"];
             let word = words.into_iter().find(|word| case.get(word).is_some()).unwrap();
-            // What an address decides, that a name has led to, is asked where it is dialled.
-            if case.get("address").is_some() && case["expect"].as_str() == Some("deny") {
-                continue;
-            }
-            let request = format!("{word} {}", case[word].as_str().unwrap());
+            let address = case.get("address").and_then(toml::Value::as_str);
+            let led = address.map_or_else(String::new, |address| format!(" at {address}"));
+            let request = format!("{word} {}{led}", case[word].as_str().unwrap());
             let ran = place.run(&format!("-o json policy explain app {request}"));
             let answer: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
             let allowed = case["expect"].as_str() == Some("allow");
@@ -210,8 +208,18 @@ fn every_row_of_the_shipped_tables_is_explained_by_what_decides_it() {
                 answer["lines"].as_str().or_else(|| answer["never"].as_str())
             };
             assert!(rule.is_some_and(|rule| !rule.is_empty()), "{request}: {answer:#}");
-            if let Some(lines) = case.get("lines") {
-                assert_eq!(answer["lines"].as_str(), lines.as_str(), "{request}");
+            assert_eq!(answer["rule"].is_null(), allowed, "{request}: {answer:#}");
+            // A table is about grants. Where it is no grant that is in the way, lines for one would be of no use.
+            let above =
+                ["host.not-offered", "manifest.capability", "run.input"].map(|code| answer["rule"] == code);
+            match case.get("lines") {
+                Some(lines) if above == [false; 3] => {
+                    assert_eq!(answer["lines"].as_str(), lines.as_str(), "{request}");
+                }
+                _ => assert!(
+                    allowed || answer["lines"].is_null() || led != "",
+                    "{request}: {answer:#}"
+                ),
             }
             explained += 1;
         }
@@ -253,4 +261,175 @@ fn without_tables_it_is_said_what_one_is() {
     ] {
         assert!(ran.err.contains(words), "{words}: {}", ran.err);
     }
+}
+
+/// What is asked, the rule that refuses it, and a word of why.
+const NEVER: [(&str, &str, &str); 19] = [
+    (
+        "connect 169.254.169.254:80 plaintext",
+        "policy.denied",
+        "no grant opens this address",
+    ),
+    (
+        "connect [fd00:ec2::254]:80 tls",
+        "policy.denied",
+        "no grant opens this address",
+    ),
+    (
+        "connect 64:ff9b::a9fe:a9fe:80 tls",
+        "policy.denied",
+        "no grant opens this address",
+    ),
+    (
+        "connect 0.0.0.0:6379 tls",
+        "policy.denied",
+        "no grant opens this address",
+    ),
+    (
+        "connect 224.0.0.1:6379 tls",
+        "policy.denied",
+        "no grant opens this address",
+    ),
+    (
+        "connect metadata.google.internal:80 plaintext",
+        "policy.denied",
+        "no grant opens this name",
+    ),
+    (
+        "connect Metadata.Google.Internal.:80 tls",
+        "policy.denied",
+        "no grant opens this name",
+    ),
+    (
+        "connect instance-data:80 tls",
+        "policy.denied",
+        "no grant opens this name",
+    ),
+    ("connect 2852039166:80 tls", "policy.denied", "not a host name"),
+    ("connect user@db:6379 tls", "policy.denied", "not a host name"),
+    (
+        "connect db:6379 tls at 169.254.169.254",
+        "net.forbidden-address",
+        "closed for ever",
+    ),
+    (
+        "connect db:6379 tls at ff02::1",
+        "net.forbidden-address",
+        "closed for ever",
+    ),
+    (
+        "call notify",
+        "host.not-offered",
+        "does not offer `keywheel:notify`",
+    ),
+    ("call http", "host.not-offered", "does not offer `keywheel:http`"),
+    (
+        "reveal app/db",
+        "host.not-offered",
+        "does not offer `keywheel:plaintext`",
+    ),
+    ("call sql", "manifest.capability", "does not list `sql`"),
+    ("use someone/else", "manifest.capability", "does not list `vault`"),
+    ("use app/db", "vault.rotated", "through the run alone"),
+    ("use {input:none}", "run.input", "names no input `none`"),
+];
+
+#[test]
+fn what_no_grant_can_allow_comes_with_its_rule_and_no_lines() {
+    let place = granted();
+    for (request, rule, why) in NEVER {
+        let ran = place.run(&format!("-o json policy explain app-db {request}"));
+        assert_eq!(ran.exit, 21, "{request}: {}{}", ran.out, ran.err);
+        let answer: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(
+            (&answer["allowed"], &answer["rule"], &answer["lines"]),
+            (&false.into(), &rule.into(), &serde_json::Value::Null),
+            "{request}: {answer:#}"
+        );
+        assert!(
+            answer["never"].as_str().unwrap().contains(why),
+            "{request}: {answer:#}"
+        );
+        let told = place.run(&format!("policy explain app-db {request}")).out;
+        let first = format!("denied {request} [{rule}]\nno grant can allow it: ");
+        assert!(
+            told.starts_with(&first) && !told.contains("to allow it"),
+            "{told}"
+        );
+    }
+}
+
+/// A range may lie around an address that is closed, and a name may lead there.
+#[test]
+fn a_granted_range_or_name_opens_no_address_that_is_closed() {
+    let place = granted();
+    let grant = String::from_utf8(place.read("policies/demo.toml")).unwrap();
+    let wider = grant.replace("hosts = [", "hosts = [\"169.254.0.0/16:6379 tls\", ");
+    place.write("policies/demo.toml", wider);
+    for request in [
+        "connect 169.254.169.254:6379 tls",
+        "connect db:6379 tls at 169.254.169.254",
+    ] {
+        let ran = place.run(&format!("policy explain app-db {request}"));
+        assert_eq!(ran.exit, 21, "{}{}", ran.out, ran.err);
+        assert!(
+            ran.out.contains("[net.forbidden-address]") && ran.out.contains("closed for ever"),
+            "{}",
+            ran.out
+        );
+    }
+    let ran = place.run("policy explain app-db connect db:6379 tls at 10.0.0.1");
+    assert_eq!((ran.exit, ran.err.as_str()), (0, ""), "{}", ran.out);
+    let ran = place.run("policy explain app-db connect db:6379 tls at 127.0.0.1");
+    assert_eq!(ran.exit, 21);
+    assert!(ran.out.contains("\"127.0.0.1:6379 tls\""), "{}", ran.out);
+}
+
+#[test]
+fn a_grant_that_names_what_is_closed_for_ever_is_refused() {
+    let place = granted();
+    for host in ["169.254.169.254", "metadata.google.internal", "metadata.goog"] {
+        place.write(
+            "policies/demo.toml",
+            format!("plugin = \"demo\"\ncapabilities = [\"net\"]\nhosts = [\"{host}:80 plaintext\"]\n"),
+        );
+        let ran = place.run("policy check");
+        assert_eq!(ran.exit, 20, "{}", ran.err);
+        assert!(ran.err.contains("no grant opens this"), "{}", ran.err);
+    }
+}
+
+/// What the audit trail has for a call that was refused by a rule that is about no grant.
+#[test]
+fn each_rule_of_the_host_is_told_by_its_code() {
+    let place = granted();
+    let ran = place.run("policy explain app-db rule no.rule");
+    assert_eq!(ran.exit, 23);
+    let (_, listed) = ran.err.split_once("rules are ").unwrap();
+    let codes: Vec<&str> = listed.split('`').filter(|word| word.contains('.')).collect();
+    assert!(codes.len() > 20, "{codes:?}");
+    for code in codes {
+        let ran = place.run(&format!("-o json policy explain app-db rule {code}"));
+        let answer: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(
+            (ran.exit, answer["rule"].as_str()),
+            (21, Some(code)),
+            "{answer:#}"
+        );
+        assert!(
+            answer["never"].as_str().is_some_and(|says| says.len() > 20),
+            "{answer:#}"
+        );
+    }
+    let ran = place.run("policy explain app-db rule secret.matches");
+    assert_eq!(
+        ran.out,
+        "denied rule secret.matches [secret.matches]\nno grant can allow it: only secrets that no plugin had a hand in are compared\n"
+    );
+    let ran = place.run("policy explain app-db rule net.unsafe-stream");
+    assert!(
+        ran.out.contains("; an entry of `hosts`") && !ran.out.contains("no grant can"),
+        "{}",
+        ran.out
+    );
 }

@@ -94,9 +94,15 @@ impl Port {
 
     pub(super) async fn append_fact(&self, fact: &AuditFact) -> Result<(), StepError> {
         let (action, outcome, details) = match fact {
-            AuditFact::Denied { code, message } => {
-                ("plugin.call", "denied", json!({"code": code, "message": message}))
-            }
+            AuditFact::Denied {
+                code,
+                message,
+                request,
+            } => (
+                "plugin.call",
+                "denied",
+                json!({"code": code, "message": message, "request": request}),
+            ),
             AuditFact::Used { secret, role } => ("secret.use", "ok", json!({"secret": secret, "role": role})),
             AuditFact::Concealed { secret } => ("secret.conceal", "ok", json!({"secret": secret})),
         };

@@ -2,12 +2,14 @@
 
 use clap::Args;
 use keywheel_model::RotationName;
-use keywheel_policy::{Binding, Decision};
+use keywheel_policy::Binding;
+use keywheel_policy::rules::RULES;
 use serde::Serialize;
 
 use crate::cmd::plugin::folder;
 use crate::cmd::policy::grants;
 use crate::cmd::policy::request::{FORMS, Words};
+use crate::cmd::policy::verdict::{Asked, Verdict};
 use crate::cmd::{Context, ours};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
@@ -18,7 +20,7 @@ use crate::output::Text;
 pub(crate) struct Arguments {
     /// The rotation
     rotation: RotationName,
-    /// One thing that the plugin could want, like: connect db.internal:5432 tls
+    /// One thing that the plugin could want, like: connect db.internal:5432 tls; or what the audit trail has as the `request` of a refused call
     request: Vec<String>,
 }
 
@@ -35,6 +37,8 @@ struct Answer {
     rotation: RotationName,
     request: String,
     allowed: bool,
+    /// The code of the rule that refuses it, as the audit trail has it.
+    rule: Option<String>,
     /// The files that allow it.
     by: Vec<String>,
     /// The file to change, if it is denied.
@@ -43,6 +47,8 @@ struct Answer {
     lines: Option<String>,
     /// Why no line can allow it.
     never: Option<String>,
+    /// What a grant can do about a rule of the host.
+    way: Option<&'static str>,
 }
 
 /// # Errors
@@ -75,47 +81,67 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, 
         Failure::from_error(ExitCode::Usage, "policy.request", &error).hint(format!("requests are {FORMS}"))
     })?;
     let plugins = folder::read(&config.plugins.dir)?;
-    let decision = words
-        .decide(&scope, plugins.manifests.get(&rotation.plugin))
-        .ok_or_else(|| {
-            let message = format!("the plugin `{}` declares no such call", rotation.plugin);
-            Failure::new(ExitCode::NotFound, "policy.no-shape", message)
-                .hint(format!("`keywheel plugin show {}` lists them", rotation.plugin))
-        })?;
-    answer(&rotation.name, request, decision, context)
+    let asked = Asked {
+        rotation,
+        scope: &scope,
+        manifest: plugins.manifests.get(&rotation.plugin),
+    };
+    let verdict = asked
+        .decide(&words)
+        .ok_or_else(|| unknown(&words, rotation.plugin.as_str()))?;
+    answer(&rotation.name, request, verdict, context)
+}
+
+fn unknown(words: &Words, plugin: &str) -> Failure {
+    if let Words::Rule(code) = words {
+        let known = RULES.map(|rule| format!("`{}`", rule.code)).join(", ");
+        let message = format!("the host has no rule `{}`", code.escape_debug());
+        return Failure::new(ExitCode::NotFound, "policy.no-rule", message)
+            .hint(format!("rules are {known}"));
+    }
+    let message = format!("the plugin `{plugin}` declares no such call");
+    Failure::new(ExitCode::NotFound, "policy.no-shape", message)
+        .hint(format!("`keywheel plugin show {plugin}` lists them"))
 }
 
 fn answer(
     rotation: &RotationName,
     request: String,
-    decision: Decision,
+    verdict: Verdict,
     context: &Context,
 ) -> Result<ExitCode, Failure> {
     let mut answer = Answer {
         rotation: rotation.clone(),
         request,
         allowed: false,
+        rule: verdict.rule().map(str::to_owned),
         by: Vec::new(),
         file: None,
         lines: None,
         never: None,
+        way: None,
     };
-    match decision {
-        Decision::Allow(permit) => (answer.allowed, answer.by) = (true, permit.by),
-        Decision::Deny(denial) => match denial.lines {
-            Ok(lines) => (answer.file, answer.lines) = (Some(denial.file), Some(lines)),
-            Err(why) => answer.never = Some(why.to_string()),
-        },
+    match verdict {
+        Verdict::Allowed(by) => (answer.allowed, answer.by) = (true, by),
+        Verdict::Denied { file, lines } => (answer.file, answer.lines) = (Some(file), Some(lines)),
+        Verdict::Never { why, .. } => answer.never = Some(why),
+        Verdict::Ruled(rule) => (answer.never, answer.way) = (Some(rule.says.to_owned()), rule.way),
     }
     context.output.data(&answer, |style| {
         let mut text = Text::default();
+        if let Some(rule) = &answer.rule {
+            text.line(format_args!(
+                "{} {} [{rule}]",
+                style.bad("denied"),
+                answer.request
+            ));
+        }
         match (&answer.never, &answer.file, &answer.lines) {
-            (Some(why), ..) => {
-                text.line(format_args!("{} {}", style.bad("denied"), answer.request));
-                text.line(format_args!("no grant can allow it: {why}"));
-            }
+            (Some(says), ..) => match answer.way {
+                Some(way) => text.line(format_args!("{says}; {way}")),
+                None => text.line(format_args!("no grant can allow it: {says}")),
+            },
             (None, Some(file), Some(lines)) => {
-                text.line(format_args!("{} {}", style.bad("denied"), answer.request));
                 text.line(format_args!("to allow it, write in \"{file}\":"));
                 text.line(lines);
             }
