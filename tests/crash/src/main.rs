@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "it speaks to the terminal")]
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -15,29 +14,21 @@ use keywheel_crash::{Options, Programs, run};
 struct Arguments {
     #[command(flatten)]
     options: Options,
-    /// The built `keywheel`
-    #[arg(long, value_name = "FILE")]
-    binary: PathBuf,
-    /// The same with failpoints: `keywheel-failpoints`
-    #[arg(long, value_name = "FILE")]
-    failpoints: PathBuf,
-    /// The folder of the built plugins
-    #[arg(long, value_name = "FOLDER")]
-    plugins: PathBuf,
-    /// Where what was seen of a failed run is kept
-    #[arg(long, value_name = "FOLDER")]
-    evidence: PathBuf,
+    /// Say the seed, and look at the names; kill nothing
+    #[arg(long)]
+    look: bool,
+    #[command(flatten)]
+    programs: Option<Programs>,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let programs = Programs {
-        binary: arguments.binary,
-        failpoints: arguments.failpoints,
-        plugins: arguments.plugins,
-        evidence: arguments.evidence,
+    let mut arguments = Arguments::parse();
+    let mut say = |line: &str| println!("{line}");
+    let found = match &arguments.programs {
+        Some(programs) if !arguments.look => run(&arguments.options, programs, &mut say),
+        _ => arguments.options.look(&mut say).map(|()| true),
     };
-    match run(&arguments.options, &programs, &mut |line| println!("{line}")) {
+    match found {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -69,16 +69,35 @@ pub struct Options {
     pub control_late: bool,
 }
 
+impl Options {
+    /// Says the seed, and fails where a name is none; nothing is killed. For whoever still has to build the programs.
+    ///
+    /// # Errors
+    /// Unknown names.
+    pub fn look(&mut self, say: &mut dyn FnMut(&str)) -> Result<()> {
+        let seed = *self
+            .seed
+            .get_or_insert_with(|| RandomState::new().build_hasher().finish());
+        say(&format!("crash: seed {seed}"));
+        chosen(self).map(drop)
+    }
+}
+
 /// Where the programs are, and where evidence is kept.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = false)]
 pub struct Programs {
-    /// The built `keywheel`.
+    /// The built `keywheel`
+    #[arg(long, value_name = "FILE", required = false)]
     pub binary: PathBuf,
-    /// The same with failpoints.
+    /// The same with failpoints: `keywheel-failpoints`
+    #[arg(long, value_name = "FILE", required = false)]
     pub failpoints: PathBuf,
-    /// The folder of the built plugins.
+    /// The folder of the built plugins
+    #[arg(long, value_name = "FOLDER", required = false)]
     pub plugins: PathBuf,
-    /// A folder for what is seen; what a clean run leaves is removed.
+    /// A folder for what is seen; what a clean run leaves is removed
+    #[arg(long, value_name = "FOLDER", required = false)]
     pub evidence: PathBuf,
 }
 
@@ -94,10 +113,9 @@ struct Cell {
 /// # Errors
 /// Unknown names; a server that is not to be had; a program that is missing.
 pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) -> Result<bool> {
-    let seed = options
-        .seed
-        .unwrap_or_else(|| RandomState::new().build_hasher().finish());
-    say(&format!("crash: seed {seed}"));
+    let mut options = options.clone();
+    options.look(say)?;
+    let (seed, options) = (options.seed.unwrap_or_default(), &options);
     let known = chosen(options)?;
     is_there(&programs.binary, "cargo build -p keywheel-cli")?;
     is_there(&programs.failpoints, BUILD_FAILPOINTS)?;
@@ -138,6 +156,13 @@ pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) ->
         "no point was met: does one of that name lie on that path?"
     );
     say(&matrix.table());
+    if counts.is_clean() && matrix.sum() < options.kills {
+        say(&format!(
+            "crash: {} of the {} kills that were asked for fell: the others' points were not met",
+            matrix.sum(),
+            options.kills
+        ));
+    }
     if counts.is_clean() && !options.keep {
         std::fs::remove_dir_all(&folder)?;
     } else {
