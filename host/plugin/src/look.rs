@@ -9,7 +9,7 @@ use keywheel_policy::Lock;
 
 use crate::Error;
 use crate::plugin::Plugin;
-use crate::publisher::Publishers;
+use crate::publisher::{Publishers, delisted};
 use crate::registry::read_text;
 use crate::runtime::Runtime;
 use crate::source::Folder;
@@ -44,13 +44,15 @@ impl Plugin {
                 continue;
             };
             let pinned = pins.plugins.iter().find(|(_, pin)| pin.sha256 == source.digest);
-            if let Some((name, _)) = pinned
+            if let Some((name, pin)) = pinned
                 && names.contains(name)
             {
-                if let Err(error) = publishers.signer_of(&folder, &source) {
-                    refused.insert(name.clone(), error);
-                } else {
-                    found.insert(name.clone(), Self::load(runtime, &source)?);
+                match publishers.signer_of(&folder, &source) {
+                    Err(error) => drop(refused.insert(name.clone(), error)),
+                    Ok(None) if !publishers.still_count(pin) => {
+                        drop(refused.insert(name.clone(), delisted(&path)));
+                    }
+                    Ok(_) => drop(found.insert(name.clone(), Self::load(runtime, &source)?)),
                 }
             }
         }

@@ -109,3 +109,8 @@ pub(crate) fn unsigned(path: &Path, why: &'static str) -> Error {
         why,
     }
 }
+
+/// What is refused where nothing shows who has signed a pinned file now, and who had signed it is not listed any more.
+pub(crate) fn delisted(path: &Path) -> Error {
+    unsigned(path, "its publisher is not listed any more")
+}

@@ -9,7 +9,7 @@ use semver::Version;
 
 use super::{Candidate, Registry, Status, Upgrades};
 use crate::Error;
-use crate::publisher::unsigned;
+use crate::publisher::{delisted, unsigned};
 
 impl Registry {
     pub(super) fn judge(&self, candidate: &Candidate, pin: Option<&LockedPlugin>) -> Result<Status, Error> {
@@ -67,9 +67,7 @@ impl Registry {
                 path,
                 "the pinned version is signed, and this one is not",
             )),
-            (None, _) if !self.rules.publishers.still_count(pin) => {
-                Err(unsigned(path, "its publisher is not listed any more"))
-            }
+            (None, _) if !self.rules.publishers.still_count(pin) => Err(delisted(path)),
             _ => Ok(()),
         }
     }

@@ -1,9 +1,11 @@
 //! Publishers' signatures: required, wrong, missing, by another key than before, by one that counts no more.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use blake2::{Blake2b512, Digest as _};
-use keywheel_plugin::{Publishers, Registry, Rules, Status, Upgrades};
+use keywheel_plugin::{Plugin, Publishers, Registry, Rules, Status, Upgrades};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use crate::guest::{Guest, manifest};
@@ -200,6 +202,15 @@ fn what_a_key_has_signed_that_counts_no_more_does_not_run() {
         (refusal(&registry).as_str(), runs(&registry)),
         ("plugin.unsigned", None)
     );
+    // A look at a configuration runs it no more than the host does.
+    let looked = |publishers: &Publishers| {
+        let (places, name) = (world.places(), plugin("probe"));
+        let names = BTreeSet::from([&name]);
+        Plugin::pinned_in(&world.runtime, &places.plugins, &places.lock, publishers, &names)
+    };
+    let refused = looked(&rules(&[&next], false).publishers).err().unwrap();
+    assert_eq!(refused.code(), "plugin.unsigned");
+    assert_eq!(looked(&rules(&[&one], false).publishers).unwrap().len(), 1);
     let newer = version("1.1.0");
     drop_in(&world, &newer, Some(&next.sign(&newer)));
     let registry = world.scan_by(rules(&[&next], false));
