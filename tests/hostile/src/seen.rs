@@ -21,7 +21,41 @@ pub struct Seen {
     promoted: Option<String>,
 }
 
+/// What a refusal says when it would have said a secret.
+const WITHHELD: &str = "[withheld";
+
+/// `policy explain` is asked what the row says that it is to be asked, and names the rule that the row has.
+#[track_caller]
+fn is_explained(scene: &Scene, rotation: &str, row: &Value) {
+    let details = &row["details"];
+    let request = details["request"]
+        .as_str()
+        .unwrap_or_else(|| panic!("nothing to ask: {row}"));
+    if request.starts_with(WITHHELD) {
+        return;
+    }
+    let output = scene
+        .host
+        .run(&["policy", "explain", rotation, request, "-o", "json"], "");
+    assert_eq!(output.code, 21, "{row}\n{output:?}");
+    let answer = output.json();
+    assert_eq!(answer["allowed"], false, "{row}\n{answer:#}");
+    assert_eq!(answer["rule"], details["code"], "{row}\n{answer:#}");
+    let why = answer["lines"]
+        .as_str()
+        .or_else(|| answer["never"].as_str())
+        .unwrap();
+    assert!(!why.is_empty(), "{answer:#}");
+    if answer["rule"] == "policy.denied" {
+        let message = details["message"].as_str().unwrap();
+        // What was asked for stands before it, and is escaped once more where it is no host.
+        let reason = why.rsplit_once("`: ").map_or(why, |(_, reason)| reason);
+        assert!(message.contains(reason), "{row}\n{answer:#}");
+    }
+}
+
 impl Seen {
+    #[track_caller]
     pub(crate) fn of(scene: &Scene, on: On, subject: Subject, output: Output) -> Self {
         let shown: Value = serde_json::from_str(&output.stdout).unwrap_or_default();
         let run = shown.get(0).unwrap_or(&shown).clone();
@@ -33,6 +67,9 @@ impl Seen {
             ),
             None => (Vec::new(), None),
         };
+        for row in audit.iter().filter(|row| row["outcome"] == "denied") {
+            is_explained(scene, &subject.name, row);
+        }
         let told: String = audit.iter().map(ToString::to_string).collect();
         let values = [subject.old.clone(), subject.planted.clone()];
         let leaks = scene.host.leaks_since(scene.since, &values, &[("audit", &told)]);

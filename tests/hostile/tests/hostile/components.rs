@@ -8,6 +8,8 @@ use keywheel_hostile::{Attack, On, Scene, attack_in, packed, scene};
 use keywheel_manifest::{Manifest, SECTION};
 use serde_json::Value;
 
+use crate::wasm::{custom, leb128, section};
+
 /// A component with nothing in it.
 const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 
@@ -15,7 +17,7 @@ const EMPTY: &[u8] = b"\0asm\x0d\0\x01\0";
 const MALFORMED: &[&str] = &["manifest.not-json", "manifest.not-canonical", "manifest.invalid"];
 
 /// `hostile-redis` under another name.
-fn named(name: &str) -> String {
+pub(crate) fn named(name: &str) -> String {
     keywheel_hostile::manifest_text("redis.toml").replace("\"hostile-redis\"", &format!("\"{name}\""))
 }
 
@@ -37,32 +39,8 @@ impl Noise {
     }
 }
 
-fn leb128(mut value: usize, out: &mut Vec<u8>) {
-    loop {
-        let low = u8::try_from(value & 0x7f).unwrap();
-        value >>= 7;
-        if value == 0 {
-            return out.push(low);
-        }
-        out.push(low | 0x80);
-    }
-}
-
-fn section(id: u8, content: &[u8]) -> Vec<u8> {
-    let mut all = vec![id];
-    leb128(content.len(), &mut all);
-    all.extend_from_slice(content);
-    all
-}
-
-fn custom(name: &str, content: &[u8]) -> Vec<u8> {
-    let mut all = Vec::new();
-    leb128(name.len(), &mut all);
-    section(0, &[&all, name.as_bytes(), content].concat())
-}
-
 /// What is written for a manifest.
-fn content(manifest: &str) -> Vec<u8> {
+pub(crate) fn content(manifest: &str) -> Vec<u8> {
     let schema = keywheel_hostile::manifest_text("schema.json");
     Manifest::from_toml(manifest, &schema).unwrap().to_canonical()
 }

@@ -15,4 +15,6 @@ mod lies;
 mod oracles;
 mod outlets;
 mod reflection;
+mod sizes;
 mod smuggling;
+mod wasm;

@@ -22,6 +22,10 @@ pub(super) const ALL: &[(&str, Attack)] = &[
     ("panic", |_, _| panic!("of the guest")),
     ("compose", compose_for_ever),
     ("compose-in-frames", compose_in_frames),
+    ("hold-for-ever", hold_for_ever_and_say_so),
+    ("cpu-for-ever", |_, config| comes_to_the_gate(config).map(|_| for_ever())),
+    ("memory-at-a-gate", memory_at_a_gate),
+    ("flood-at-a-gate", flood_at_a_gate),
 ];
 
 pub(crate) fn memory() -> Result<(), Error> {
@@ -126,4 +130,42 @@ fn hold_a_connection(_run: &Run, config: &Config) -> Result<(), Error> {
         // Gives up when the step's time is over; the guest does not.
         let _ = channel.read(1, 600_000);
     }
+}
+
+/// The test sees that the attack has come so far, and the server answers when the test lets it.
+fn comes_to_the_gate(config: &Config) -> Result<Channel, Error> {
+    let channel = super::reads::anyone(config)?;
+    channel.write(format!("LPUSH at-{0} here\r\nBLPOP gate-{0} 0\r\n", config.user).as_bytes())?;
+    Ok(channel)
+}
+
+fn waits_at_the_gate(config: &Config) -> Result<(), Error> {
+    let channel = comes_to_the_gate(config)?;
+    let mut said = Vec::new();
+    while !String::from_utf8_lossy(&said).contains("opened") {
+        said.extend(channel.read(256, 600_000)?);
+    }
+    Ok(())
+}
+
+fn hold_for_ever_and_say_so(run: &Run, config: &Config) -> Result<(), Error> {
+    let _channel = comes_to_the_gate(config)?;
+    hold_a_connection(run, config)
+}
+
+/// As much as it may have, for as long as the step lasts.
+fn memory_at_a_gate(_run: &Run, config: &Config) -> Result<(), Error> {
+    let mebibytes = config.with().parse().unwrap_or(0);
+    let held: Vec<Vec<u8>> = (0..mebibytes).map(|_| vec![1; 1 << 20]).collect();
+    waits_at_the_gate(config)?;
+    if std::hint::black_box(held).len() == mebibytes { Ok(()) } else { Err(worked("it has lost its memory")) }
+}
+
+/// Everything that it may log and call, in one go.
+fn flood_at_a_gate(run: &Run, config: &Config) -> Result<(), Error> {
+    flood_the_log(run, config)?;
+    for _ in 0..150 {
+        runtime::now();
+    }
+    waits_at_the_gate(config)
 }

@@ -152,7 +152,7 @@ fn pieces(config: &Config, mut read: impl FnMut(&Channel) -> Result<Vec<u8>, Err
 }
 
 /// A channel of the user who needs no password.
-fn anyone(config: &Config) -> Result<Channel, Error> {
+pub(super) fn anyone(config: &Config) -> Result<Channel, Error> {
     let options = TlsOptions::new(&config.host);
     options.trust(&config.trust);
     let channel = Channel::connect_tls(&config.host, config.port, &options, TIMEOUT_MS)?;
