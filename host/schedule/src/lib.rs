@@ -7,6 +7,8 @@
 
 #![forbid(unsafe_code)]
 
+mod brake;
+mod breaker;
 mod calendar;
 mod error;
 mod expression;
@@ -20,12 +22,14 @@ mod schedule;
 mod upcoming;
 mod zone;
 
+pub use brake::{Brake, many};
+pub use breaker::{Breaker, Down};
 pub use calendar::{Blackout, HORIZON, Open, Window};
 pub use error::{Error, Spot};
 pub use expression::Expression;
 pub use field::Field;
 pub use order::{Admission, Override, Priority, Rank, Waiting};
-pub use plan::{Because, Blocked, Facts, Idle, Next, Plan, Planned};
+pub use plan::{Because, Blocked, Facts, Idle, Next, Pause, Plan, Planned};
 pub use retry::Retry;
 pub use schedule::{CatchUp, Schedule, Trigger};
 pub use upcoming::Upcoming;

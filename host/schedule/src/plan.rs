@@ -32,6 +32,17 @@ pub struct Facts {
     pub started: Option<Timestamp>,
     /// For when somebody asked for it.
     pub forced: Option<Timestamp>,
+    /// Somebody has paused it.
+    pub paused: Option<Pause>,
+}
+
+/// How long nothing is due by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// Until somebody ends it.
+    Open,
+    /// Until then.
+    Until(Timestamp),
 }
 
 impl Facts {
@@ -174,10 +185,16 @@ impl<'a> Plan<'a> {
 
     /// When it is due next. The same facts give the same answer on every host and after every restart; the work is bounded.
     pub fn next(&self, facts: &Facts, now: Timestamp) -> Planned {
-        if self.schedule.paused {
+        if self.schedule.paused || facts.paused == Some(Pause::Open) {
             return Planned::Idle(Idle::Paused);
         }
         let facts = &facts.believed(now);
+        // What a pause holds back is late at its end.
+        let paused = match facts.paused {
+            Some(Pause::Until(until)) if until > now => Some(until),
+            _ => None,
+        };
+        let now = paused.unwrap_or(now);
         // What has expired already can only be late.
         let limit = facts.expires.filter(|expires| *expires > now);
         let [expiry, lifetime] = self.of_life(facts);
@@ -193,9 +210,13 @@ impl<'a> Plan<'a> {
             .into_iter()
             .flatten()
             .min_by_key(|wish| (wish.desired, wish.because));
-        match wish {
-            Some(wish) => self.settle(wish, limit, now),
-            None => Planned::Idle(self.idle()),
+        match (wish.map(|wish| self.settle(wish, limit, now)), paused) {
+            (Some(Planned::Due(next)), Some(until)) => Planned::Due(Next {
+                due: next.due.max(until),
+                ..next
+            }),
+            (Some(planned), _) => planned,
+            (None, _) => Planned::Idle(self.idle()),
         }
     }
 
@@ -437,4 +458,52 @@ fn forced(facts: &Facts) -> Option<Wish> {
         period: Duration::ZERO,
         floor: desired,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn hourly() -> Schedule {
+        Schedule {
+            trigger: Some(Trigger::Every(HOUR)),
+            jitter: Duration::ZERO,
+            ..Schedule::default()
+        }
+    }
+
+    fn planned(paused: Option<Pause>, now: Timestamp) -> Planned {
+        let schedule = hourly();
+        let facts = Facts {
+            last_success: Some(Timestamp::from_unix_ms(0)),
+            paused,
+            ..Facts::default()
+        };
+        let name = "db".parse().expect("a name");
+        schedule.plan(&name).next(&facts, now)
+    }
+
+    #[test]
+    fn what_a_pause_holds_back_is_due_once_at_its_end() {
+        let now = Timestamp::from_unix_ms(0) + HOUR * 3;
+        let due = |planned| match planned {
+            Planned::Due(next) => next,
+            other => panic!("{other:?}"),
+        };
+        let as_ever = due(planned(None, now));
+        assert!(as_ever.due <= now);
+        let until = now + HOUR;
+        let held = due(planned(Some(Pause::Until(until)), now));
+        assert_eq!(held.due, until);
+        assert!(held.late);
+        // One that would be due after the pause is not moved.
+        let early = Timestamp::from_unix_ms(0) + HOUR / 4;
+        let untouched = due(planned(Some(Pause::Until(early + HOUR / 4)), early));
+        assert_eq!(untouched.due, Timestamp::from_unix_ms(0) + HOUR);
+        // A pause that is over counts no more.
+        assert_eq!(due(planned(Some(Pause::Until(now - HOUR)), now)), as_ever);
+        assert_eq!(planned(Some(Pause::Open), now), Planned::Idle(Idle::Paused));
+    }
 }

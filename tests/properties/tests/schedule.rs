@@ -8,8 +8,8 @@ use std::time::Duration;
 use keywheel_model::{RotationName, Timestamp};
 use keywheel_properties::{any_text, budget};
 use keywheel_schedule::{
-    Admission, Blackout, CatchUp, Expression, Facts, Next, Planned, Priority, Retry, Schedule, Trigger,
-    Window, Zone, Zones,
+    Admission, Blackout, CatchUp, Expression, Facts, Next, Pause, Planned, Priority, Retry, Schedule,
+    Trigger, Window, Zone, Zones,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -318,8 +318,8 @@ proptest! {
     }
 
     #[test]
-    fn no_number_stops_it(schedule in INSTANTS.prop_flat_map(schedule), at in any::<[u64; 7]>()) {
-        let [now, last_success, first_seen, issued, expires, started, forced] = at.map(Timestamp::from_unix_ms);
+    fn no_number_stops_it(schedule in INSTANTS.prop_flat_map(schedule), at in any::<[u64; 8]>()) {
+        let [now, last_success, first_seen, issued, expires, started, forced, paused] = at.map(Timestamp::from_unix_ms);
         let facts = Facts {
             last_success: Some(last_success),
             first_seen: Some(first_seen),
@@ -327,6 +327,7 @@ proptest! {
             expires: Some(expires),
             started: Some(started),
             forced: Some(forced).filter(|_| now > forced),
+            paused: Some(Pause::Until(paused)).filter(|_| now > forced),
         };
         let _ = schedule.plan(&name()).upcoming(facts, now).take(3).count();
     }
