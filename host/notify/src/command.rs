@@ -1,0 +1,207 @@
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::{Child, Command as Process};
+
+use crate::{Error, Notice};
+
+/// Where a program finds others, if it looks for any.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// A program that gets each notice as one line of JSON on its standard input, and nothing of this host's environment. 0 says that it has taken it. What it
+/// prints goes nowhere: it may hold what this host is not to keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The program, by its whole path.
+    pub program: PathBuf,
+    /// Its arguments, as they are.
+    pub arguments: Vec<String>,
+    /// After this it is killed, with all that it has started.
+    pub timeout: Duration,
+}
+
+impl Command {
+    pub(crate) async fn run(&self, notice: &Notice) -> Result<(), Error> {
+        let mut process = Process::new(&self.program);
+        process
+            .args(&self.arguments)
+            .env_clear()
+            .env("PATH", PATH)
+            .env("KEYWHEEL_TOPIC", &notice.topic)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(true);
+        let mut child = process.spawn().map_err(|source| Error::Start {
+            program: self.program.clone(),
+            source,
+        })?;
+        let mut group = Group::of(&child);
+        let ended = tokio::time::timeout(self.timeout, fed(&mut child, notice)).await;
+        if matches!(ended, Ok(Ok(_))) {
+            group.0 = None;
+        }
+        drop(group);
+        match ended {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(Error::Ended {
+                program: self.program.clone(),
+                ended: words(status),
+            }),
+            Ok(Err(source)) => Err(Error::Start {
+                program: self.program.clone(),
+                source,
+            }),
+            Err(_) => Err(Error::Late {
+                program: self.program.clone(),
+                timeout: self.timeout,
+            }),
+        }
+    }
+}
+
+/// One that does not read what it is given may end well all the same.
+async fn fed(child: &mut Child, notice: &Notice) -> std::io::Result<ExitStatus> {
+    if let Some(mut stdin) = child.stdin.take() {
+        let line = format!("{}\n", serde_json::json!(notice));
+        let _ = stdin.write_all(line.as_bytes()).await;
+    }
+    child.wait().await
+}
+
+fn words(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "no code".to_owned(),
+    }
+}
+
+/// A program that has not ended, and all that it has started; killed when dropped. The number is its own as long as nobody has waited for its end.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        let id = child.id().and_then(|id| i32::try_from(id).ok());
+        Self(id.and_then(Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may have ended in this moment.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn notice(body: serde_json::Value) -> Notice {
+        Notice {
+            id: 7,
+            topic: "attention".to_owned(),
+            key: "rotation app-db".to_owned(),
+            at: 1_764_000_000_000,
+            body,
+        }
+    }
+
+    fn shell(script: &str, timeout: Duration) -> Command {
+        Command {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".to_owned(), script.to_owned()],
+            timeout,
+        }
+    }
+
+    #[tokio::test]
+    async fn it_gets_the_notice_and_nothing_of_this_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let (told, environment) = (folder.path().join("told"), folder.path().join("environment"));
+        let script = format!("cat > {}; env > {}", told.display(), environment.display());
+        let sent = notice(serde_json::json!({"what": "parked"}));
+        shell(&script, Duration::from_mins(1)).run(&sent).await.unwrap();
+        let told = fs::read_to_string(told).unwrap();
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&told).unwrap(),
+            serde_json::json!(sent)
+        );
+        let environment = fs::read_to_string(environment).unwrap();
+        let mut names: Vec<&str> = environment
+            .lines()
+            .filter_map(|line| line.split('=').next())
+            .filter(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name))
+            .collect();
+        names.sort_unstable();
+        assert_eq!(names, ["KEYWHEEL_TOPIC", "PATH"]);
+    }
+
+    #[tokio::test]
+    async fn why_it_was_not_taken_is_told() {
+        let sent = notice(serde_json::Value::Null);
+        let code = |script: &'static str, timeout| {
+            let sent = sent.clone();
+            async move { shell(script, timeout).run(&sent).await.unwrap_err() }
+        };
+        let long = Duration::from_mins(1);
+        let ended = code("exit 3", long).await;
+        assert_eq!(
+            (ended.code(), ended.to_string().contains("code 3")),
+            ("notify.ended", true)
+        );
+        let killed = code("kill -9 $$", long).await;
+        assert!(killed.to_string().contains("signal 9"), "{killed}");
+        let late = code("sleep 600", Duration::from_millis(50)).await;
+        assert_eq!(late.code(), "notify.late");
+        let missing = Command {
+            program: "/nowhere/at/all".into(),
+            arguments: Vec::new(),
+            timeout: long,
+        };
+        assert_eq!(missing.run(&sent).await.unwrap_err().code(), "notify.start");
+    }
+
+    /// A notice that is larger than a pipe, and a program that never reads it.
+    #[tokio::test]
+    async fn one_that_reads_nothing_is_waited_for_no_longer_than_it_has() {
+        let large = notice(serde_json::Value::String("x".repeat(1 << 20)));
+        shell("exit 0", Duration::from_mins(1)).run(&large).await.unwrap();
+        let late = shell("sleep 600", Duration::from_millis(50)).run(&large).await;
+        assert_eq!(late.unwrap_err().code(), "notify.late");
+    }
+
+    #[tokio::test]
+    async fn what_it_has_started_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}; wait", file.display());
+        let late = shell(&script, Duration::from_secs(2))
+            .run(&notice(serde_json::Value::Null))
+            .await;
+        assert_eq!(late.unwrap_err().code(), "notify.late");
+        let pid = fs::read_to_string(file).unwrap();
+        let is_gone = || {
+            let status = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+            status.map_or(true, |status| status.contains(") Z "))
+        };
+        for _ in 0..1000 {
+            if is_gone() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} lives", pid.trim());
+    }
+}
