@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,16 @@ pub struct Config {
     pub vault: Vault,
     /// The Unix socket of the running host.
     pub socket: PathBuf,
+    /// The loopback address on which the running host says how it is; `None`: it does not.
+    pub http: Option<SocketAddr>,
+    /// How much it does at once.
+    pub pace: Pace,
+    /// Whom it tells what needs a person.
+    pub notify: Vec<Notify>,
+    /// Whether it takes changed files by itself.
+    pub watch: bool,
+    /// Whether its metrics name secrets.
+    pub name_secrets: bool,
     /// How often a backup is made at least, where backups are made.
     pub backup_every: Option<Duration>,
     /// Where plugins come from.
@@ -159,6 +170,46 @@ pub enum Upgrades {
 pub struct TrustSet {
     /// PEM files, each with one certificate or more.
     pub pem: Vec<PathBuf>,
+}
+
+/// How much a running host does at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Runs that are driven at once.
+    pub at_once: usize,
+    /// Rotations that are started on one target at once.
+    pub at_once_per_target: usize,
+    /// The share of all rotations that are started within an hour, in thousandths; `None`: no limit.
+    pub brake: Option<u16>,
+}
+
+/// Somebody who is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notify {
+    /// Its name.
+    pub name: String,
+    /// How it is told.
+    pub kind: NotifyKind,
+    /// Whether it is told what needs a person.
+    pub attention: bool,
+    /// Whether it is told what happened to runs.
+    pub events: bool,
+}
+
+/// How somebody is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotifyKind {
+    /// By the host's own log.
+    Log,
+    /// By a program.
+    Command {
+        /// Its whole path.
+        program: PathBuf,
+        /// Its arguments.
+        arguments: Vec<String>,
+        /// How long it may take.
+        timeout: Duration,
+    },
 }
 
 /// Limits of every step of every plugin.

@@ -1,7 +1,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::{Config, FirstRun, Gap, ProofChoice, Rotation, Upgrades, Vault};
+use crate::config::{Config, FirstRun, Gap, NotifyKind, ProofChoice, Rotation, Upgrades, Vault};
 use keywheel_schedule::{Blackout, CatchUp, Schedule, Trigger, Window};
 
 use crate::document::join;
@@ -41,7 +41,7 @@ impl Config {
         match &self.vault {
             Vault::Embedded { key_file } => list.add("vault.key_file", "/vault/key_file", json!(key_file)),
         }
-        list.add("serve.socket", "/serve/socket", json!(self.socket));
+        self.list_serve(&mut list);
         if let Some(every) = self.backup_every {
             list.add("backup.every", "/backup/every", json!(show_duration(every)));
         }
@@ -64,6 +64,7 @@ impl Config {
         };
         list.add("plugins.signatures", "/plugins/signatures", json!(signatures));
         list.add("policies.dir", "/policies/dir", json!(self.policies_dir));
+        self.list_notify(&mut list);
         for (name, set) in &self.trust {
             list.add(
                 &format!("trust.{name}.pem"),
@@ -89,6 +90,58 @@ impl Config {
             list.rotation(rotation);
         }
         list.entries
+    }
+
+    fn list_serve(&self, list: &mut List<'_>) {
+        list.add("serve.socket", "/serve/socket", json!(self.socket));
+        list.add("serve.http", "/serve/http", json!(self.http));
+        list.add("serve.watch", "/serve/watch", json!(self.watch));
+        list.add(
+            "serve.name_secrets",
+            "/serve/name_secrets",
+            json!(self.name_secrets),
+        );
+        let pace = &self.pace;
+        list.add("schedule.at_once", "/schedule/at_once", json!(pace.at_once));
+        list.add(
+            "schedule.at_once_per_target",
+            "/schedule/at_once_per_target",
+            json!(pace.at_once_per_target),
+        );
+        let brake = pace.brake.map(|share| f64::from(share) / 1000.0);
+        list.add("schedule.brake", "/schedule/brake", json!(brake));
+    }
+
+    fn list_notify(&self, list: &mut List<'_>) {
+        for (at, sink) in self.notify.iter().enumerate() {
+            let mut add = |key: &str, value| {
+                list.add(
+                    &format!("notify.{}.{key}", sink.name),
+                    &format!("/notify/{at}/{key}"),
+                    value,
+                );
+            };
+            match &sink.kind {
+                NotifyKind::Log => add("kind", json!("log")),
+                NotifyKind::Command {
+                    program,
+                    arguments,
+                    timeout,
+                } => {
+                    add("kind", json!("command"));
+                    let program = program.display().to_string();
+                    let words: Vec<_> = [program].into_iter().chain(arguments.clone()).collect();
+                    add("command", json!(words));
+                    add("timeout", json!(show_duration(*timeout)));
+                }
+            }
+            let about = [(sink.attention, "attention"), (sink.events, "events")];
+            let about: Vec<&str> = about
+                .into_iter()
+                .filter_map(|(wanted, word)| wanted.then_some(word))
+                .collect();
+            add("about", json!(about));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The file as it is written. These types are the format: the JSON Schema is made from them, the structure of a file
 //! is checked against that schema, and then they are filled in. Their comments are the schema's descriptions.
 
+pub(crate) mod notify;
 pub(crate) mod schedule;
 
 use std::collections::BTreeMap;
@@ -32,6 +33,8 @@ pub(crate) struct File {
     pub(crate) trust: BTreeMap<String, Trust>,
     /// Limits of every step of every plugin.
     pub(crate) limits: Limits,
+    /// Whom the running host tells what needs a person.
+    pub(crate) notify: Vec<notify::Notify>,
     /// When rotations run, where they do not say otherwise.
     pub(crate) schedule: schedule::Defaults,
     /// What is rotated.
@@ -66,6 +69,13 @@ pub(crate) struct Serve {
     /// The Unix socket on which commands reach it; 106 bytes at most. Default: `socket` in the state folder.
     #[schemars(extend("format" = "keywheel-path"))]
     pub(crate) socket: Option<String>,
+    /// A loopback address and port, like "127.0.0.1:9464", on which it answers `/healthz`, `/readyz` and `/metrics`. Everybody on this machine can
+    /// read them. Default: none, and nothing listens.
+    pub(crate) http: Option<String>,
+    /// Whether it takes changed files by itself: this one, plugins, grants, pins and trust sets. Default: true; otherwise `SIGHUP` has it read them again.
+    pub(crate) watch: Option<bool>,
+    /// Whether the metrics name secrets, each with its own expiry and renewal. Default: false; then there is the earliest of all, without a name.
+    pub(crate) name_secrets: Option<bool>,
 }
 
 /// That backups are made, by a timer that runs `keywheel vault backup`.

@@ -1,6 +1,8 @@
 //! From the raw file to the typed configuration: names, units, paths, and what must be unique.
 
+mod notify;
 pub(crate) mod schedule;
+mod serve;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -189,6 +191,11 @@ impl Resolver {
         let schedule = self.schedule_defaults();
         Config {
             socket: socket.unwrap_or_else(|| state_dir.join("socket")),
+            http: self.loopback("/serve/http", serve.http.as_deref()),
+            pace: self.pace(),
+            notify: self.notify(),
+            watch: serve.watch.unwrap_or(true),
+            name_secrets: serve.name_secrets.unwrap_or(false),
             state_dir,
             vault: self.vault(&vault),
             backup_every: self.backup_every(),

@@ -35,6 +35,15 @@ pub(crate) struct Defaults {
     pub(crate) window: Vec<Window>,
     /// When they may not, whatever the windows say.
     pub(crate) blackout: Vec<Blackout>,
+    /// How many runs the host drives at once. Default: 16.
+    #[schemars(range(min = 1, max = 1000))]
+    pub(crate) at_once: Option<u16>,
+    /// How many rotations it starts on one target at once. Default: 1.
+    #[schemars(range(min = 1, max = 1000))]
+    pub(crate) at_once_per_target: Option<u16>,
+    /// The share of all rotations that are started by themselves within an hour at most, but never fewer than twenty: 0.25 is a quarter. Default: no limit.
+    #[schemars(range(min = 0.001, max = 1.0))]
+    pub(crate) brake: Option<f64>,
 }
 
 /// When this rotation runs: an expression (`"0 3 * * SUN"`, `"@daily"`, `"@every 36h"`, `"manual"`), or a table. What is first counts. Default: by

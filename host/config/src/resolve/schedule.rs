@@ -7,6 +7,7 @@ use keywheel_model::Timestamp;
 use keywheel_schedule::{Blackout, CatchUp, Error, Expression, Schedule, Trigger, Window, Zone, Zones};
 
 use super::{Draft, Resolver};
+use crate::config::Pace;
 use crate::document::At;
 use crate::raw::schedule::{self as raw, Written};
 use crate::structure::nearest;
@@ -96,6 +97,16 @@ impl Resolver {
             windows: self.windows(&place, &raw.window),
             blackouts: self.blackouts(&place, &raw.blackout),
             ..base
+        }
+    }
+
+    /// How much is done at once.
+    pub(super) fn pace(&mut self) -> Pace {
+        let raw: raw::Defaults = self.section("/schedule").unwrap_or_default();
+        Pace {
+            at_once: raw.at_once.unwrap_or(16).max(1).into(),
+            at_once_per_target: raw.at_once_per_target.unwrap_or(1).max(1).into(),
+            brake: raw.brake.map(thousandths),
         }
     }
 
