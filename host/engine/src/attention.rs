@@ -17,11 +17,17 @@ pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
     if run.removed {
         return Some(Attention {
             harm_at: run.waits_until,
-            ..attention(&subject, &run.removed_words(), &run.removed_way_out())
+            ..attention(
+                "run-removed",
+                &subject,
+                &run.removed_words(),
+                &run.removed_way_out(),
+            )
         });
     }
     let mut entry = match (&run.parked, run.state) {
         (Some(parked), _) => attention(
+            "run-parked",
             &subject,
             &format!(
                 "run {} is parked ({}): {}",
@@ -34,6 +40,7 @@ pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
         (None, RunWord::Waiting) if run.due && backup.is_none() => Attention {
             harm_at: run.waits_until,
             ..attention(
+                "run-due",
                 &subject,
                 &format!(
                     "run {} is due: its wait for {} is over{}{}",
@@ -48,6 +55,11 @@ pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
         (None, RunWord::Waiting) => Attention {
             harm_at: run.waits_until,
             ..attention(
+                if backup.is_some() {
+                    "run-waits-for-backup"
+                } else {
+                    "run-waits"
+                },
                 &subject,
                 &format!(
                     "run {} waits for {}{}{}",
@@ -62,27 +74,23 @@ pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
                 },
             )
         },
-        _ => attention(
-            &subject,
-            &format!(
-                "run {} {} ({}{}){}",
-                run.run,
-                if run.driven {
-                    "is under way"
-                } else {
-                    "was left in the middle"
-                },
-                run.safety,
-                trouble(run),
-                if run.driven { "" } else { "; no host drives it" }
-            ),
-            &resume,
-        ),
+        _ => under_way(run, &subject, &resume),
     };
     if let Some(words) = run.configuration_words() {
         entry.what = format!("{}; {words}", entry.what);
     }
     Some(entry)
+}
+
+/// One that is driven and in trouble, or that nobody drives.
+fn under_way(run: &RunView, subject: &str, resume: &str) -> Attention {
+    let (kind, stands, alone) = if run.driven {
+        ("run-in-trouble", "is under way", "")
+    } else {
+        ("run-left", "was left in the middle", "; no host drives it")
+    };
+    let what = format!("run {} {stands} ({}{}){alone}", run.run, run.safety, trouble(run));
+    attention(kind, subject, &what, resume)
 }
 
 /// What the next try is for.
@@ -100,8 +108,9 @@ fn until_resumed(run: &RunView) -> &'static str {
     }
 }
 
-pub(crate) fn attention(subject: &str, what: &str, way_out: &str) -> Attention {
+pub(crate) fn attention(kind: &'static str, subject: &str, what: &str, way_out: &str) -> Attention {
     Attention {
+        kind,
         subject: subject.to_owned(),
         what: what.to_owned(),
         way_out: way_out.to_owned(),

@@ -77,18 +77,22 @@ impl Inner {
         })
     }
 
+    /// When the newest backup was made.
+    pub(crate) async fn backed_up_at(&self) -> Result<Option<Timestamp>, Error> {
+        let taken = self
+            .store
+            .read(|reader| Ok::<_, Error>(reader.meta(TAKEN)?))
+            .await?;
+        let taken = taken.and_then(|taken| taken.parse().ok());
+        Ok(taken.map(Timestamp::from_unix_ms))
+    }
+
     /// That the newest backup is older than the configuration says, in words.
     pub(crate) async fn backup_is_late(&self) -> Result<Option<String>, Error> {
         let Some(every) = self.config.backup_every else {
             return Ok(None);
         };
-        let taken = self
-            .store
-            .read(|reader| Ok::<_, Error>(reader.meta(TAKEN)?))
-            .await?;
-        let taken = taken
-            .and_then(|taken| taken.parse().ok())
-            .map(Timestamp::from_unix_ms);
+        let taken = self.backed_up_at().await?;
         let every_words = keywheel_config::show_duration(every);
         Ok(match taken {
             None => Some(format!(

@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 
 use keywheel_config::Config;
+use keywheel_model::PluginName;
 use keywheel_plugin::{Plugin, Runtime, RuntimeOptions};
 
 use crate::Error;
 use crate::engine::{blocking, limits, publishers};
 
 /// Has the code of every pinned plugin look at the settings of its rotations. A plugin that is not pinned, or lacks the signature that it needs, runs
-/// nothing, here too.
+/// nothing, here too: the plugins whose code did not look are given back.
 ///
 /// # Errors
 /// [`Error::Config`] with all that they found, [`Error::Plan`] when one was ended before it answered, [`Error::Plugin`], [`Error::Publisher`].
-pub async fn check_settings(config: &Config) -> Result<(), Error> {
+pub async fn check_settings(config: &Config) -> Result<BTreeSet<PluginName>, Error> {
     let options = RuntimeOptions {
         limits: limits(config),
         cache: None,
@@ -24,10 +25,10 @@ pub async fn check_settings(config: &Config) -> Result<(), Error> {
         .iter()
         .map(|rotation| rotation.plugin.clone())
         .collect();
-    if names.is_empty() {
-        return Ok(());
-    }
     let publishers = publishers(config)?;
+    if names.is_empty() {
+        return Ok(BTreeSet::new());
+    }
     let plugins = blocking(move || {
         let runtime = Runtime::new(options)?;
         let names: BTreeSet<_> = names.iter().collect();
@@ -43,5 +44,10 @@ pub async fn check_settings(config: &Config) -> Result<(), Error> {
         let said = said.map_err(|error| Error::of_plan(rotation, error))?;
         found.extend(said.into_iter().map(|said| (rotation, said)));
     }
-    Ok(config.all_objections(found)?)
+    config.all_objections(found)?;
+    let wanted = config.rotations.iter().map(|rotation| &rotation.plugin);
+    Ok(wanted
+        .filter(|name| !plugins.contains_key(*name))
+        .cloned()
+        .collect())
 }

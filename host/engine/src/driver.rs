@@ -2,7 +2,7 @@
 
 use keywheel_failpoint::{Point, reach};
 use keywheel_model::{ErrorKind, Fence, Timestamp};
-use keywheel_workflow::{Effect, Event, Lease, Next, Report, State, step};
+use keywheel_workflow::{Effect, Event, Lease, Next, Report, State, describe, step};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -151,7 +151,24 @@ impl Driver<'_> {
         if let Some(fence) = held {
             self.inner.journal.release(&saved.state.run, fence).await?;
         }
+        self.measure(&saved.state);
         Ok((saved.state, left))
+    }
+
+    /// A run that has come to its end counts, from its first step on.
+    fn measure(&self, state: &State) {
+        if !state.is_over() {
+            return;
+        }
+        let plugin = self.performer.plugin.as_ref();
+        let now = self.inner.clock.now();
+        let began = state.log.first().map_or(now, |first| first.began);
+        self.inner.metrics.run_ended(
+            plugin.map(|plugin| &plugin.manifest().name),
+            state.settings.trigger,
+            describe(state).word.as_str(),
+            now.saturating_since(began),
+        );
     }
 
     /// What comes of the effect that the state asks for.

@@ -36,11 +36,13 @@ impl Engine {
             .store
             .read(move |reader| Ok::<_, Error>(reader.meta(&key)?))
             .await?;
+        let paused = self.pause_of(&rotation.name).await?;
         let seen = seen.map(|seen| timestamp(&seen, &name)).transpose()?;
         let mut facts = Facts {
             last_success: newest(|run| !matches!(run.trigger, Trigger::Adopt | Trigger::Drift)),
             first_seen: newest(|run| run.trigger == Trigger::Adopt).max(seen),
             started: self.inner.turns.kept_since(),
+            paused: paused.map(|paused| paused.pause()),
             ..Facts::default()
         };
         if !self.inner.vault.is_sealed() {
@@ -93,6 +95,9 @@ impl Engine {
         &self,
         rotation: &Rotation,
     ) -> Result<Option<Attention>, Error> {
+        if let Some(held) = self.attention_of_pause(rotation).await? {
+            return Ok(Some(held));
+        }
         let blocked = match self.planned(rotation).await? {
             Planned::Due(next) => return self.overdue(rotation, next).await,
             Planned::Idle(_) => return Ok(None),
@@ -108,7 +113,12 @@ impl Engine {
         );
         Ok(Some(Attention {
             harm_at: blocked.expires,
-            ..attention(&format!("rotation {}", rotation.name), what, &way_out)
+            ..attention(
+                "schedule-blocked",
+                &format!("rotation {}", rotation.name),
+                what,
+                &way_out,
+            )
         }))
     }
 
@@ -124,6 +134,7 @@ impl Engine {
         );
         let way_out = format!("keywheel rotate {}", rotation.name);
         Ok(Some(attention(
+            "schedule-overdue",
             &format!("rotation {}", rotation.name),
             &what,
             &way_out,

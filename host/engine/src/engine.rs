@@ -3,6 +3,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use keywheel_capability::capability::Capabilities;
 use keywheel_config::{Config, Place, Rotation, Upgrades, Vault as VaultConfig};
+use keywheel_metrics::Metrics;
 use keywheel_model::{Clock, PluginName, RotationName, RunId, VersionId};
 use keywheel_plugin::{CacheOptions, Places, Plugin, Registry, Runtime, RuntimeOptions};
 use keywheel_policy::Policy;
@@ -16,6 +17,7 @@ use crate::grants::Grants;
 use crate::interrupted::Interrupted;
 use crate::journal::Journal;
 use crate::removed::Stray;
+use crate::standing::Standing;
 use crate::turns::Turns;
 use crate::{Error, capabilities};
 
@@ -34,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) capabilities: Capabilities,
     pub(crate) strays: OnceCell<Vec<Stray>>,
     pub(crate) turns: Arc<Turns>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) standing: Arc<Standing>,
     pool: Arc<Pool>,
     grants: Arc<Grants>,
     runtime: Arc<Runtime>,
@@ -112,6 +116,8 @@ impl Engine {
                 capabilities,
                 strays: OnceCell::new(),
                 turns: Arc::default(),
+                metrics: Arc::default(),
+                standing: Arc::default(),
                 pool,
                 grants,
                 runtime,
@@ -136,6 +142,7 @@ impl Engine {
             ("[vault]", config.vault == old.config.vault),
             ("[limits]", config.limits == old.config.limits),
             ("socket` of `[serve]", config.socket == old.config.socket),
+            ("http` of `[serve]", config.http == old.config.http),
         ] {
             if !same {
                 return Err(Error::NeedsRestart { key });
@@ -152,6 +159,8 @@ impl Engine {
                 journal: old.journal.clone(),
                 strays: OnceCell::new(),
                 turns: Arc::clone(&old.turns),
+                metrics: Arc::clone(&old.metrics),
+                standing: Arc::clone(&old.standing),
                 pool: Arc::clone(&old.pool),
                 runtime: Arc::clone(&old.runtime),
                 registry: RwLock::new(Arc::new(registry)),
@@ -188,6 +197,11 @@ impl Engine {
     /// The embedded vault, for slots and sealing.
     pub fn vault(&self) -> &Embedded {
         &self.inner.vault
+    }
+
+    /// What this host measures of itself.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
     }
 
     /// The store's statistics: commits and changes since it was opened.

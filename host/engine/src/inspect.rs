@@ -31,16 +31,22 @@ impl Engine {
                 "it is sealed, for its key file \"{}\" is not there: nothing can be rotated",
                 path.display()
             );
-            list.push(attention("vault", &what, KEY_FILE_IS_GONE));
+            list.push(attention("vault-sealed", "vault", &what, KEY_FILE_IS_GONE));
         }
         if let Some(restore) = Interrupted::find(&self.inner.config) {
-            list.push(attention("state", &restore.words(), &restore.way_out()));
+            list.push(attention(
+                "restore-interrupted",
+                "state",
+                &restore.words(),
+                &restore.way_out(),
+            ));
         }
+        list.extend(self.attention_of_standing());
         for run in self.open_runs().await? {
             list.extend(attention_of_run(&run));
         }
         if let Some(what) = self.inner.backup_is_late().await? {
-            list.push(attention("backup", &what, backed_up::WAY_OUT));
+            list.push(attention("backup-late", "backup", &what, backed_up::WAY_OUT));
         }
         self.attention_of_trust(&mut list);
         self.attention_of_plugins(&mut list);
@@ -70,6 +76,7 @@ impl Engine {
                 let past = past.unwrap_or_default();
                 let what = format!("its last run {run_id} failed: {code}{detail}");
                 list.push(attention(
+                    "run-failed",
                     &subject,
                     &what,
                     &format!("{past}`keywheel plan {}`", rotation.name),
@@ -80,6 +87,7 @@ impl Engine {
                     rotation.name
                 );
                 list.push(attention(
+                    "run-given-up",
                     &subject,
                     &format!("its last run {run_id} was {detail}"),
                     &way_out,
@@ -89,7 +97,7 @@ impl Engine {
                     "mend that; a `keywheel plan {}` that finds nothing ends this",
                     rotation.name
                 );
-                list.push(attention(&subject, detail, &way_out));
+                list.push(attention("rotation-unfit", &subject, detail, &way_out));
             }
         }
         Ok(())
@@ -133,7 +141,12 @@ impl Engine {
             for path in &set.pem {
                 if let Err((what, way_out)) = examine_trust_file(path) {
                     let what = format!("\"{}\" {what}", path.display());
-                    list.push(attention(&format!("trust set {name}"), &what, &way_out));
+                    list.push(attention(
+                        "trust-lost",
+                        &format!("trust set {name}"),
+                        &what,
+                        &way_out,
+                    ));
                 }
             }
         }
@@ -153,7 +166,18 @@ impl Engine {
                 "missing" => format!("its file is missing{}", self.stopped_by(name)),
                 word => word.to_owned(),
             };
-            list.push(attention(&format!("plugin {subject}"), &what, &plugin.detail));
+            let kind = match plugin.status {
+                "held" => "plugin-held",
+                "refused" => "plugin-refused",
+                "missing" => "plugin-missing",
+                _ => "plugin-new",
+            };
+            list.push(attention(
+                kind,
+                &format!("plugin {subject}"),
+                &what,
+                &plugin.detail,
+            ));
         }
         for rotation in &self.inner.config.rotations {
             if plugins
@@ -162,7 +186,12 @@ impl Engine {
             {
                 let what = format!("there is no plugin {}: it cannot be rotated", rotation.plugin);
                 let way_out = "`keywheel config check` says where its name stands, and what to do";
-                list.push(attention(&format!("rotation {}", rotation.name), &what, way_out));
+                list.push(attention(
+                    "plugin-unknown",
+                    &format!("rotation {}", rotation.name),
+                    &what,
+                    way_out,
+                ));
             }
         }
     }
@@ -188,6 +217,7 @@ impl Engine {
                 // While an import is being verified, its run is what needs attention.
                 None if self.open_run_of(&rotation.secret).await?.is_some() => {}
                 None => list.push(attention(
+                    "secret-missing",
                     &subject,
                     "it has no current version: the credential in use is not imported",
                     &format!("keywheel secret import {}", rotation.secret),
@@ -195,6 +225,7 @@ impl Engine {
                 Some(current) => {
                     if self.is_to_be_verified(&rotation.secret).await? {
                         list.push(attention(
+                            "secret-restored",
                             &subject,
                             "the state was restored, and this secret has not been verified since",
                             &format!("keywheel drift check {}", rotation.name),
@@ -202,6 +233,7 @@ impl Engine {
                     }
                     if let Some(left) = self.left_alive(rotation, &head).await? {
                         list.push(attention(
+                            "secret-left-alive",
                             &subject,
                             &format!("version {left} was not revoked: the target may take it still"),
                             &format!("keywheel rotate {}", rotation.name),
@@ -209,17 +241,20 @@ impl Engine {
                     }
                     if let Some(untried) = self.inner.untried(rotation).await? {
                         list.push(attention(
+                            "secret-untried",
                             &subject,
                             &untried.in_short(),
                             &format!("keywheel target test {}", rotation.name),
                         ));
                     }
-                    if let Some(expires) = current.metadata.expires {
+                    if let Some(expires) = current.metadata.expires
+                        && self.next_due(rotation).await?.is_none_or(|due| due >= expires)
+                    {
                         let what = "its current version expires";
                         let way_out = format!("keywheel rotate {}", rotation.name);
                         list.push(Attention {
                             harm_at: Some(expires),
-                            ..attention(&subject, what, &way_out)
+                            ..attention("secret-expires", &subject, what, &way_out)
                         });
                     }
                 }

@@ -3,14 +3,14 @@
 mod queue;
 
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keywheel_model::{RotationName, RunId, Timestamp, Trigger};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::actor::acting_as;
-use crate::keeper::queue::{Queue, Turn};
+use crate::keeper::queue::{Outcome, Queue, Suspicion, Turn};
 use crate::view::RunView;
 use crate::{Engine, Error, Left, Order, RunWord, Silent, Stop, Wait, Wish};
 
@@ -20,8 +20,8 @@ const ACTOR: &str = "keeper";
 /// It is looked at least so often: the wall clock may be set while it is waited.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// So many runs at once.
-const AT_ONCE: usize = 16;
+/// The wall clock has jumped when it is ahead of the time that has passed by more than this.
+const JUMP: Duration = Duration::from_mins(5);
 
 /// After an error that is not the run's own it is tried again after this.
 const AFTER_ERROR: Duration = Duration::from_secs(30);
@@ -49,8 +49,8 @@ enum Doing {
 
 /// How that came to its end.
 enum Ended {
-    WentOn(Result<Left, Error>),
-    Started(Result<RunWord, Error>),
+    WentOn(Result<(RunView, Left), Error>),
+    Started(Result<RunView, Error>),
 }
 
 impl Keeper {
@@ -72,6 +72,9 @@ impl Keeper {
             let engine = self.engine.borrow();
             engine.inner.turns.set_kept(engine.inner.clock.now());
         }
+        let mut due = self.engine.borrow().inner.turns.due();
+        self.queue.suspect(Suspicion::Started);
+        let mut looked: Option<(Instant, Timestamp)> = None;
         while !self.stop.is_requested() {
             let replaced = self.engine.has_changed().unwrap_or(false);
             let engine = self.engine.borrow_and_update().clone();
@@ -79,6 +82,12 @@ impl Keeper {
             if replaced {
                 self.queue.forget();
             }
+            let (here, there) = (Instant::now(), engine.inner.clock.now());
+            if looked.is_some_and(|(then, at)| there > at + here.duration_since(then) + JUMP) {
+                tracing::warn!("the clock has jumped ahead");
+                self.queue.suspect(Suspicion::Jumped);
+            }
+            looked = Some((here, there));
             let wake = self.look(&engine).await.unwrap_or_else(|error| {
                 tracing::error!(code = error.code(), "what is to be done cannot be looked at");
                 None
@@ -89,6 +98,7 @@ impl Keeper {
                 () = self.stop.requested() => {}
                 () = tokio::time::sleep(span) => {}
                 _ = left.changed() => {}
+                _ = due.changed() => self.queue.doubt(),
                 _ = self.engine.changed() => self.queue.forget(),
                 Some(ended) = self.tasks.join_next_with_id() => self.ended(&engine, ended).await,
             }
@@ -101,26 +111,28 @@ impl Keeper {
 
     /// Begins what can be begun now; when it is worth looking again.
     async fn look(&mut self, engine: &Engine) -> Result<Option<Timestamp>, Error> {
+        let now = engine.inner.clock.now();
+        engine.metrics().looked(now);
         if engine.vault().is_sealed() {
             return Ok(None);
         }
-        let now = engine.inner.clock.now();
+        let at_once = engine.config().pace.at_once;
         let mut wakes = Vec::new();
         for run in engine.open_runs().await? {
             match self.time_of(engine, &run) {
                 None => {}
                 Some(at) if at > now => wakes.push(at),
-                Some(_) if self.tasks.len() >= AT_ONCE => {}
+                Some(_) if self.tasks.len() >= at_once => {}
                 Some(_) => self.go_on(engine, run.run),
             }
         }
-        while self.tasks.len() < AT_ONCE {
+        while self.tasks.len() < at_once {
             let Some(turn) = self.queue.next(engine, now).await? else {
                 break;
             };
             self.start(engine, turn);
         }
-        wakes.extend(self.queue.wake(now));
+        wakes.extend(self.queue.wake(engine, now));
         Ok(wakes.into_iter().min())
     }
 
@@ -138,8 +150,7 @@ impl Keeper {
         let (engine, stop, doing) = (engine.clone(), self.stop.clone(), Doing::Run(run.clone()));
         let task = self.tasks.spawn(acting_as(ACTOR.to_owned(), async move {
             let order = order(Trigger::Schedule, stop);
-            let left = engine.go_on(&run, Wish::GoOn, order).await.map(|(_, left)| left);
-            Ended::WentOn(left)
+            Ended::WentOn(engine.go_on(&run, Wish::GoOn, order).await)
         }));
         self.doing.insert(task.id(), doing);
     }
@@ -147,6 +158,8 @@ impl Keeper {
     fn start(&mut self, engine: &Engine, turn: Turn) {
         let (engine, stop) = (engine.clone(), self.stop.clone());
         let doing = Doing::Rotation(turn.rotation.clone());
+        let late = engine.inner.clock.now().saturating_since(turn.due);
+        engine.metrics().started_late(late);
         tracing::info!(rotation = %turn.rotation, because = turn.because.word(), "due");
         let task = self.tasks.spawn(acting_as(ACTOR.to_owned(), async move {
             let trigger = if turn.because.is_lifetime() {
@@ -155,7 +168,7 @@ impl Keeper {
                 Trigger::Schedule
             };
             let went = engine.rotate(&turn.rotation, order(trigger, stop)).await;
-            Ended::Started(went.map(|(view, _)| view.state))
+            Ended::Started(went.map(|(view, _)| view))
         }));
         self.doing.insert(task.id(), doing);
     }
@@ -170,24 +183,31 @@ impl Keeper {
             }
         };
         match (self.doing.remove(&id), ended) {
-            (Some(Doing::Run(run)), Some(Ended::WentOn(end))) => self.went_on(run, end, now),
+            (Some(Doing::Run(run)), Some(Ended::WentOn(end))) => self.went_on(engine, run, end, now),
             (Some(Doing::Run(run)), _) => {
                 self.not_before.insert(run, now + AFTER_ERROR);
             }
             (Some(Doing::Rotation(rotation)), Some(Ended::Started(end))) => {
-                let failed = has_failed(&rotation, &end);
-                self.queue.ended(engine, &rotation, failed, now).await;
+                let outcome = outcome_of(&rotation, &end);
+                self.queue.met(engine, &rotation, outcome == Outcome::Away, now);
+                self.queue.ended(engine, &rotation, outcome, now).await;
             }
-            (Some(Doing::Rotation(rotation)), _) => self.queue.ended(engine, &rotation, true, now).await,
+            (Some(Doing::Rotation(rotation)), _) => {
+                self.queue.ended(engine, &rotation, Outcome::Failed, now).await;
+            }
             (None, _) => {}
         }
     }
 
-    fn went_on(&mut self, run: RunId, end: Result<Left, Error>, now: Timestamp) {
+    fn went_on(&mut self, engine: &Engine, run: RunId, end: Result<(RunView, Left), Error>, now: Timestamp) {
         self.not_before.remove(&run);
         match end {
-            Ok(left) => tracing::info!(%run, ?left, "went on"),
-            Err(Error::Over { .. }) => {}
+            // Somebody else has it, or has ended it.
+            Ok((_, Left::Stopped)) | Err(Error::Over { .. }) => {}
+            Ok((view, left)) => {
+                tracing::info!(%run, ?left, "went on");
+                self.queue.met(engine, &view.rotation, is_away(&view), now);
+            }
             Err(error) => {
                 tracing::error!(%run, code = error.code(), "a run cannot be gone on with");
                 self.not_before.insert(run, now + AFTER_ERROR);
@@ -196,15 +216,36 @@ impl Keeper {
     }
 }
 
-fn has_failed(rotation: &RotationName, end: &Result<RunWord, Error>) -> bool {
+fn outcome_of(rotation: &RotationName, end: &Result<RunView, Error>) -> Outcome {
     match end {
-        Ok(word) => matches!(word, RunWord::Failed | RunWord::RolledBack),
+        Ok(view) if is_away(view) => Outcome::Away,
+        Ok(view) if matches!(view.state, RunWord::Failed | RunWord::RolledBack) => Outcome::Failed,
+        Ok(_) => Outcome::Well,
+        Err(Error::Plan { code, .. }) if means_away(code) => Outcome::Away,
         Err(error) => {
             tracing::error!(%rotation, code = error.code(), "what is due was not started");
-            // Its run is under way already: its end is waited for.
-            !matches!(error, Error::OpenRun { .. })
+            match error {
+                // Its run is under way already: its end is waited for.
+                Error::OpenRun { .. } => Outcome::Well,
+                _ => Outcome::Failed,
+            }
         }
     }
+}
+
+/// Whether the last thing that a run met was that its target cannot be reached.
+fn is_away(view: &RunView) -> bool {
+    view.last_failure()
+        .is_some_and(|failure| means_away(&failure.code))
+}
+
+/// Nobody is there, or nobody answers (PostgreSQL: class 08, `57P01` to `57P03`).
+fn means_away(code: &str) -> bool {
+    matches!(
+        code,
+        "net.unresolved" | "net.unreachable" | "net.timeout" | "net.lost"
+    ) || code.starts_with("sql.08")
+        || code.starts_with("sql.57p0")
 }
 
 fn order(trigger: Trigger, stop: Stop) -> Order<'static> {

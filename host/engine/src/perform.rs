@@ -1,7 +1,7 @@
 //! One effect of the machine, performed: what it means for the vault, the journal and the plugin.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keywheel_capability::Cancel;
 use keywheel_failpoint::{Point, reach};
@@ -190,7 +190,13 @@ impl Performer {
         ));
         let deadline = call.deadline.min(inner.clock.now() + self.step_time);
         let context = port.context(self, state, deadline).await?;
-        let end = self.plugin()?.run(inner.capabilities.prepare(context)).await;
+        let plugin = self.plugin()?;
+        let began = Instant::now();
+        let end = plugin.run(inner.capabilities.prepare(context)).await;
+        let failed = end.result.as_ref().err().map(|error| error.kind);
+        inner
+            .metrics
+            .step_ended(&plugin.manifest().name, call.step, failed, began.elapsed());
         port.settle().await?;
         if call.step == StepName::Test {
             if costs_nothing(&end) {

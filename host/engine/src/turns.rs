@@ -16,6 +16,8 @@ pub(crate) struct Turns {
     left: watch::Sender<u64>,
     /// Somebody goes on with every run that needs no person.
     kept: OnceLock<Timestamp>,
+    /// Grows when what is due may have changed.
+    due: watch::Sender<u64>,
 }
 
 impl Default for Turns {
@@ -24,6 +26,7 @@ impl Default for Turns {
             driven: Mutex::default(),
             left: watch::Sender::new(0),
             kept: OnceLock::new(),
+            due: watch::Sender::new(0),
         }
     }
 }
@@ -41,6 +44,16 @@ impl Turns {
     /// Since when that is so.
     pub(crate) fn kept_since(&self) -> Option<Timestamp> {
         self.kept.get().copied()
+    }
+
+    /// What is due may be something else from now on.
+    pub(crate) fn look_again(&self) {
+        self.due.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Changes when that is so.
+    pub(crate) fn due(&self) -> watch::Receiver<u64> {
+        self.due.subscribe()
     }
 
     /// The turn on a run that nobody knows yet: whoever begins it has it before it stands in the journal, where the keeper would see it.

@@ -106,7 +106,7 @@ impl RunView {
             "run {} of rotation {} is open ({}{step}, {}), and the configuration does not have that rotation any more",
             self.run,
             self.rotation,
-            word_of(self.state),
+            self.state.as_str(),
             self.safety
         )
     }
@@ -157,13 +157,6 @@ impl RunView {
                 self.run
             )
         })
-    }
-}
-
-fn word_of(state: RunWord) -> String {
-    match serde_json::to_value(state) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
     }
 }
 
@@ -333,6 +326,8 @@ pub struct SameValue {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Attention {
+    /// What kind of thing is the matter, in a word that stays.
+    pub kind: &'static str,
     /// What it is about: a rotation, a secret, a plugin, the vault.
     pub subject: String,
     /// What is the matter.

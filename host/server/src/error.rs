@@ -1,4 +1,5 @@
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// What goes wrong between a command and the running host.
@@ -30,6 +31,14 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
     /// Nobody is spoken to on this socket but its own user and root.
     #[error("user {uid} may not use the socket of this host")]
     Peer {
@@ -58,6 +67,7 @@ impl Error {
             Self::NotASocket { .. } => "socket.taken",
             Self::InUse { .. } => "socket.in-use",
             Self::Listen { .. } => "socket.listen",
+            Self::Http { .. } => "http.listen",
             Self::Peer { .. } => "socket.peer",
             Self::Language { .. } => "socket.language",
             Self::Broken { .. } => "socket.broken",
@@ -75,6 +85,9 @@ impl Error {
             }
             Self::InUse { .. } => "one host is enough: `keywheel status` asks the one that runs",
             Self::Listen { .. } => "its folder must be there, and this user must be allowed to write to it",
+            Self::Http { .. } => {
+                "name another port: `http` in `[serve]`; or leave it out, and there is no listener"
+            }
             Self::Peer { .. } => "run the command as the host's own user, or as root",
             Self::Language { .. } => "the host that runs is of another version: restart it, then try again",
             Self::Broken { .. } => {

@@ -105,4 +105,16 @@ impl Transaction<'_> {
             Ok(())
         }
     }
+
+    /// Forgets what was delivered before then. How many that were.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn forget_delivered(&self, before: Timestamp) -> Result<usize, Error> {
+        let sql = "DELETE FROM outbox WHERE done < ?1";
+        Ok(self
+            .connection
+            .prepare_cached(sql)?
+            .execute([before.as_unix_ms()])?)
+    }
 }

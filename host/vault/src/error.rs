@@ -220,6 +220,7 @@ impl Error {
             Self::WrongKey { .. } => {
                 "use the key that was made with this state directory, or the recovery identity that `init` printed".to_owned()
             }
+            Self::Malformed { .. } => "give the whole line that `keywheel init` printed".to_owned(),
             Self::Damaged { .. } => "keep the file, and restore the newest backup".to_owned(),
             Self::BackupFile { what, source, .. } => backup_file_hint(what, source.kind()).to_owned(),
             Self::BackupDamaged { .. } => "nothing was restored: use another copy of it, or an older backup".to_owned(),

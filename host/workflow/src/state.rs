@@ -287,6 +287,23 @@ pub enum RunWord {
     GivenUp,
 }
 
+impl RunWord {
+    /// The word, as it is serialised.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Parked => "parked",
+            Self::Succeeded => "succeeded",
+            Self::RolledBack => "rolled-back",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+            Self::GivenUp => "given-up",
+        }
+    }
+}
+
 /// One step in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -5,13 +5,19 @@ use std::time::Duration;
 
 use keywheel_config::Rotation;
 use keywheel_model::{RotationName, Timestamp};
-use keywheel_schedule::{Because, Planned, Priority, Retry, Waiting};
+use keywheel_schedule::{Because, Brake, Planned, Priority, Retry, Waiting, many};
 
 use crate::engine::Engine;
 use crate::{Error, settings};
 
 /// What is known of a rotation is looked up anew after this: a person may have rotated it.
 const KNOWN_FOR: Duration = Duration::from_hours(1);
+
+/// What is late by more was missed.
+const LATE: Duration = Duration::from_mins(10);
+
+/// More than this share of all rotations, in thousandths, is a mass.
+const MASS: u16 = 250;
 
 /// While its last run is open, or its target is busy, it is looked again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -20,6 +26,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 pub(super) struct Turn {
     pub(super) rotation: RotationName,
     pub(super) because: Because,
+    /// Since when it is.
+    pub(super) due: Timestamp,
 }
 
 /// When a rotation is due, as was found out at a time.
@@ -45,6 +53,38 @@ pub(super) struct Queue {
     known: BTreeMap<RotationName, Known>,
     /// Those that are under way, and the targets that they are on: one at a time on each.
     busy: BTreeMap<RotationName, BTreeSet<String>>,
+    brake: Brake,
+    /// Why what is late may be a mass, until that was looked at.
+    suspicion: Option<Suspicion>,
+}
+
+/// Why many rotations may be late at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Suspicion {
+    /// The host was started: it may have been away for long, or its state is an older one.
+    Started,
+    /// Its clock jumped.
+    Jumped,
+}
+
+impl Suspicion {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Started => "the host was started",
+            Self::Jumped => "its clock jumped",
+        }
+    }
+}
+
+/// How what was started came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Well, or it goes on by itself.
+    Well,
+    /// It failed.
+    Failed,
+    /// Its target could not be reached.
+    Away,
 }
 
 impl Queue {
@@ -53,9 +93,24 @@ impl Queue {
         self.known.clear();
     }
 
+    /// What is known may be so no more; pauses between tries are kept to.
+    pub(super) fn doubt(&mut self) {
+        for known in self.known.values_mut() {
+            known.looked = Timestamp::from_unix_ms(0);
+        }
+    }
+
     /// The one whose turn it is, if any is due on a target that is free.
     pub(super) async fn next(&mut self, engine: &Engine, now: Timestamp) -> Result<Option<Turn>, Error> {
         self.learn(engine, now).await?;
+        if let Some(suspicion) = self.suspicion.take() {
+            self.hold_back(engine, suspicion, now).await?;
+        }
+        let pace = engine.config().pace;
+        let all = engine.config().rotations.len();
+        let most = pace.brake.map_or(usize::MAX, |share| many(all, share));
+        let standing = &engine.inner.standing;
+        let mut braked = 0;
         let mut due: Vec<(Waiting, Because)> = self.due(now).collect();
         due.sort_by_cached_key(|(waiting, _)| waiting.rank(now));
         for (waiting, because) in due {
@@ -63,7 +118,14 @@ impl Queue {
                 continue;
             };
             let targets = targets(engine, rotation);
-            if self.busy.values().any(|busy| !busy.is_disjoint(&targets)) {
+            if standing.is_held(&rotation.name)
+                || !self.has_room(&targets, pace.at_once_per_target)
+                || !standing.breaker().admits(&targets, now)
+            {
+                continue;
+            }
+            if !self.brake.admits(&rotation.name, most, now) {
+                braked += 1;
                 continue;
             }
             // What was known may be an hour old.
@@ -74,24 +136,65 @@ impl Queue {
             if is_open {
                 self.put_off(&rotation.name, now + LOOK_AGAIN);
             } else if is_due {
+                self.brake.started(&rotation.name, now);
                 self.busy.insert(rotation.name.clone(), targets);
                 return Ok(Some(Turn {
+                    due: waiting.due,
                     rotation: waiting.rotation,
                     because,
                 }));
             }
         }
+        standing.set_braked(braked);
         Ok(None)
     }
 
+    fn has_room(&self, targets: &BTreeSet<String>, most: usize) -> bool {
+        targets.iter().all(|target| {
+            let on_it = self.busy.values().filter(|busy| busy.contains(target));
+            on_it.count() < most
+        })
+    }
+
+    /// What is late may be a mass from now on.
+    pub(super) fn suspect(&mut self, suspicion: Suspicion) {
+        self.suspicion = Some(suspicion);
+    }
+
+    /// Many that are late together are held back until a person says so. One whose credential is about to expire is not, unless it is the clock that is not
+    /// to be believed.
+    async fn hold_back(&self, engine: &Engine, suspicion: Suspicion, now: Timestamp) -> Result<(), Error> {
+        let late: BTreeSet<RotationName> = self
+            .due(now)
+            .filter(|(waiting, _)| {
+                let presses = waiting.priority == Priority::NearExpiry && suspicion == Suspicion::Started;
+                now.saturating_since(waiting.due) > LATE && !presses && self.failed(&waiting.rotation) == 0
+            })
+            .map(|(waiting, _)| waiting.rotation)
+            .collect();
+        if late.len() <= many(engine.config().rotations.len(), MASS) || engine.was_released().await? {
+            return Ok(());
+        }
+        tracing::warn!(
+            rotations = late.len(),
+            because = suspicion.words(),
+            "held back until `schedule release`"
+        );
+        engine.inner.standing.hold(now, suspicion.words(), late);
+        Ok(())
+    }
+
     /// When it is worth looking again. What is due and waits for its target is woken by the end of what is in its way.
-    pub(super) fn wake(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn wake(&self, engine: &Engine, now: Timestamp) -> Option<Timestamp> {
         let waiting = self
             .known
             .iter()
             .filter(|(name, _)| !self.busy.contains_key(*name));
         let due = waiting.filter_map(|(_, known)| known.due).map(|due| due.at);
-        due.filter(|at| *at > now).min()
+        let down = engine.inner.standing.breaker().wake(now);
+        let braked = engine.config().pace.brake.and_then(|_| self.brake.wake());
+        let held_up = [down, braked].into_iter().flatten();
+        due.chain(held_up).filter(|at| *at > now).min()
     }
 
     /// What was started has come to its end, or goes on by itself.
@@ -99,10 +202,11 @@ impl Queue {
         &mut self,
         engine: &Engine,
         rotation: &RotationName,
-        failed: bool,
+        outcome: Outcome,
         now: Timestamp,
     ) {
         self.busy.remove(rotation);
+        let failed = outcome != Outcome::Well;
         let Ok(configured) = engine.inner.rotation(rotation) else {
             self.known.remove(rotation);
             return;
@@ -128,6 +232,34 @@ impl Queue {
             Err(error) => {
                 tracing::error!(%rotation, code = error.code(), "when it is due next cannot be found out");
                 self.known.remove(rotation);
+            }
+        }
+    }
+
+    /// What a run met of its target: one that cannot be reached is tried by one rotation at a time, and when it answers again all go on at once. Of several
+    /// targets nobody knows which one it was.
+    pub(super) fn met(&mut self, engine: &Engine, rotation: &RotationName, is_away: bool, now: Timestamp) {
+        let Ok(configured) = engine.inner.rotation(rotation) else {
+            return;
+        };
+        let met = targets(engine, configured);
+        if is_away {
+            if let (Some(target), 1) = (met.first(), met.len()) {
+                engine.inner.standing.breaker().failed(target, now);
+            }
+            return;
+        }
+        if !engine.inner.standing.breaker().reached(&met) {
+            return;
+        }
+        for (name, known) in &mut self.known {
+            let waits = known.failed > 0 && known.due.is_some_and(|due| due.at > now);
+            if waits
+                && let Ok(configured) = engine.inner.rotation(name)
+                && !targets(engine, configured).is_disjoint(&met)
+                && let Some(due) = known.due.as_mut()
+            {
+                due.at = now;
             }
         }
     }
@@ -173,6 +305,10 @@ impl Queue {
             }
             engine.note_seen(name).await?;
             let mut known = look(engine, rotation, now, self.failed(name)).await?;
+            if known.due.is_none_or(|due| due.at > now) {
+                // A person has rotated it.
+                engine.inner.standing.let_go(name);
+            }
             let before = self.known.get(name).filter(|before| before.failed > 0);
             if let (Some(due), Some(before)) = (known.due.as_mut(), before.and_then(|before| before.due)) {
                 // A pause between tries is kept to.

@@ -1,0 +1,261 @@
+//! What a running host remembers of itself, in no file: a configuration that it did not take, sinks that take no notices, targets that cannot be reached, what waits
+//! for a person.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use keywheel_audit::Entry;
+use keywheel_config::show_duration;
+use keywheel_model::{RotationName, Timestamp};
+use keywheel_schedule::{Breaker, Zone};
+use serde_json::json;
+
+use crate::Error;
+use crate::actor::actor;
+use crate::attention::attention;
+use crate::engine::Engine;
+use crate::view::Attention;
+
+/// When somebody let start what was late together.
+const RELEASED: &str = "schedule-released";
+
+/// For so long that counts.
+const RELEASED_FOR: Duration = Duration::from_hours(24);
+
+/// Since when something is so, and the code of why.
+#[derive(Clone, Debug)]
+struct Fault {
+    since: Timestamp,
+    code: String,
+}
+
+/// Shared by the engines of one host, whatever their configuration is.
+#[derive(Debug, Default)]
+pub(crate) struct Standing {
+    refused: Mutex<Option<Fault>>,
+    /// Sinks that have not taken the last notice they were given.
+    sinks: Mutex<BTreeMap<String, Fault>>,
+    breaker: Mutex<Breaker>,
+    held: Mutex<Option<Held>>,
+    /// How many rotations are due and wait for the brake.
+    braked: AtomicUsize,
+}
+
+/// Rotations that were late together: the host was away, or its clock jumped. None is started before a person says so.
+#[derive(Clone, Debug)]
+struct Held {
+    since: Timestamp,
+    why: &'static str,
+    rotations: BTreeSet<RotationName>,
+}
+
+impl Standing {
+    fn refused(&self) -> MutexGuard<'_, Option<Fault>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sinks(&self) -> MutexGuard<'_, BTreeMap<String, Fault>> {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Targets that cannot be reached.
+    pub(crate) fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What waits for a person.
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// These wait for a person from now on, beside those that do already.
+    pub(crate) fn hold(&self, since: Timestamp, why: &'static str, rotations: BTreeSet<RotationName>) {
+        let mut held = self.held();
+        let before = held.take();
+        let since = before.as_ref().map_or(since, |before| before.since);
+        let before = before.map(|before| before.rotations).unwrap_or_default();
+        *held = Some(Held {
+            since,
+            why,
+            rotations: before.into_iter().chain(rotations).collect(),
+        });
+    }
+
+    /// It is not late any more.
+    pub(crate) fn let_go(&self, rotation: &RotationName) {
+        let mut held = self.held();
+        if let Some(waiting) = held.as_mut() {
+            waiting.rotations.remove(rotation);
+            if waiting.rotations.is_empty() {
+                *held = None;
+            }
+        }
+    }
+
+    pub(crate) fn is_held(&self, rotation: &RotationName) -> bool {
+        self.held()
+            .as_ref()
+            .is_some_and(|held| held.rotations.contains(rotation))
+    }
+
+    pub(crate) fn set_braked(&self, rotations: usize) {
+        self.braked.store(rotations, Ordering::Relaxed);
+    }
+
+    /// A sink has taken a notice; or has not, for what has this code.
+    pub(crate) fn delivered(&self, sink: &str, failed: Option<&str>, now: Timestamp) {
+        let mut sinks = self.sinks();
+        match failed {
+            None => drop(sinks.remove(sink)),
+            Some(code) => {
+                let fault = sinks.entry(sink.to_owned()).or_insert_with(|| Fault {
+                    since: now,
+                    code: String::new(),
+                });
+                code.clone_into(&mut fault.code);
+            }
+        }
+    }
+
+    /// Others than these are not told any more, and fail no more.
+    pub(crate) fn keep_sinks(&self, is_one: impl Fn(&str) -> bool) {
+        self.sinks().retain(|sink, _| is_one(sink));
+    }
+}
+
+impl Engine {
+    /// What was read counts from now on.
+    pub fn configuration_taken(&self) {
+        self.inner.metrics.configured();
+        *self.inner.standing.refused() = None;
+    }
+
+    /// What was read is not taken, for what has this code. `status` tells until one is taken.
+    pub fn configuration_refused(&self, code: &str) {
+        self.inner.metrics.not_configured();
+        *self.inner.standing.refused() = Some(Fault {
+            since: self.inner.clock.now(),
+            code: code.to_owned(),
+        });
+    }
+
+    /// Of what stands in no file.
+    pub(crate) fn attention_of_standing(&self) -> Vec<Attention> {
+        let now = self.inner.clock.now();
+        let ago = |fault: &Fault| {
+            let whole = now.saturating_since(fault.since).as_secs();
+            show_duration(Duration::from_secs(whole))
+        };
+        let mut list = Vec::new();
+        if let Some(fault) = &*self.inner.standing.refused() {
+            let what = format!(
+                "the files were changed {} ago, and what they say now was not taken ({}): the host goes on with what it has",
+                ago(fault),
+                fault.code
+            );
+            list.push(attention(
+                "configuration-refused",
+                "configuration",
+                &what,
+                "keywheel config check",
+            ));
+        }
+        for (sink, fault) in &*self.inner.standing.sinks() {
+            let what = format!("it has taken no notice for {} ({})", ago(fault), fault.code);
+            let way_out = "the host's log says why; `[[notify]]` says what it is";
+            list.push(attention(
+                "notices-not-taken",
+                &format!("notify {sink}"),
+                &what,
+                way_out,
+            ));
+        }
+        list.extend(self.attention_of_pace());
+        list
+    }
+
+    /// Of what is due and is not started.
+    fn attention_of_pace(&self) -> Vec<Attention> {
+        let standing = &self.inner.standing;
+        let mut list = Vec::new();
+        if let Some(held) = &*standing.held() {
+            let what = format!(
+                "{} rotations were late together when {}: none of them is started before somebody says so",
+                held.rotations.len(),
+                held.why
+            );
+            let way_out = "`keywheel schedule list` shows them; `keywheel schedule release` starts them";
+            list.push(Attention {
+                harm_at: Some(held.since),
+                ..attention("schedule-held", "schedule", &what, way_out)
+            });
+        }
+        let braked = standing.braked.load(Ordering::Relaxed);
+        if braked > 0 {
+            let what = format!(
+                "{braked} rotations are due and wait: `brake` of `[schedule]` lets no more start within an hour"
+            );
+            let way_out = "wait; or `keywheel rotate` for those that cannot";
+            list.push(attention("schedule-braked", "schedule", &what, way_out));
+        }
+        for (target, down) in standing.breaker().down() {
+            let what = format!(
+                "it cannot be reached, {} tries since {}: of its rotations one is tried again at {}, the others wait for that",
+                down.tries,
+                Zone::UTC.show(down.since),
+                Zone::UTC.show(down.until)
+            );
+            let way_out = "look at the target; `keywheel run list` has what each try met";
+            list.push(attention(
+                "target-down",
+                &format!("target {target}"),
+                &what,
+                way_out,
+            ));
+        }
+        list
+    }
+
+    /// What was late together is started after all. How many rotations that are.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn release(&self, reason: &str) -> Result<usize, Error> {
+        let Some(held) = self.inner.standing.held().take() else {
+            return Ok(0);
+        };
+        let (count, now) = (held.rotations.len(), self.inner.clock.now());
+        let entry = Entry::of_host("schedule.release", "schedule", "ok")
+            .by(actor())
+            .with(json!({"rotations": count, "reason": reason}));
+        let written = self
+            .inner
+            .store
+            .write(move |tx| {
+                tx.audit(&entry).map(|_| ())?;
+                Ok::<_, Error>(tx.set_meta(RELEASED, &now.as_unix_ms().to_string())?)
+            })
+            .await;
+        if let Err(error) = written {
+            *self.inner.standing.held() = Some(held);
+            return Err(error);
+        }
+        self.inner.turns.look_again();
+        Ok(count)
+    }
+
+    /// Whether somebody said so a short while ago: a host that is started again does not ask twice.
+    pub(crate) async fn was_released(&self) -> Result<bool, Error> {
+        let released = self
+            .inner
+            .store
+            .read(|reader| Ok::<_, Error>(reader.meta(RELEASED)?))
+            .await?;
+        let released = released.and_then(|released| released.parse().ok());
+        let released = released.map(Timestamp::from_unix_ms);
+        let now = self.inner.clock.now();
+        Ok(released.is_some_and(|at| at <= now && now.saturating_since(at) < RELEASED_FOR))
+    }
+}
