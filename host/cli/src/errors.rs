@@ -102,6 +102,15 @@ impl Failure {
         }
     }
 
+    /// The stable code.
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Error(report) => &report.code,
+            Self::Config(_) => CONFIG_INVALID,
+            Self::Silent(_) => "",
+        }
+    }
+
     /// As text for people.
     pub(crate) fn to_text(&self, style: Style) -> String {
         match self {
@@ -117,7 +126,7 @@ impl Failure {
             Self::Error(report) => serde_json::json!({ "error": report }),
             Self::Config(problems) => serde_json::json!({ "error": {
                 "exit": ExitCode::ConfigInvalid,
-                "code": "config.invalid",
+                "code": CONFIG_INVALID,
                 "message": counted(problems.count(), "problem"),
                 "problems": problems,
             }}),
@@ -126,6 +135,9 @@ impl Failure {
         value.to_string() + "\n"
     }
 }
+
+/// Of a configuration with problems, each of which has its own code.
+const CONFIG_INVALID: &str = "config.invalid";
 
 impl From<Problems> for Failure {
     fn from(problems: Problems) -> Self {

@@ -22,6 +22,7 @@ use clap::Parser as _;
 
 use crate::args::{Cli, Command};
 use crate::cmd::Context;
+use crate::cmd::serve::LogFormat;
 use crate::errors::Failure;
 use crate::output::Output;
 use crate::terminal::Own;
@@ -35,8 +36,15 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return args::refused(&error),
     };
-    let output = Output::new(&global, Arc::new(Own));
-    log::start(&global);
+    let serve = match &command {
+        Command::Serve(arguments) => Some(arguments.log),
+        _ => None,
+    };
+    let mut output = Output::new(&global, Arc::new(Own));
+    if serve == Some(LogFormat::Json) {
+        output = output.into_log();
+    }
+    log::start(&global, serve);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

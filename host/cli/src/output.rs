@@ -5,6 +5,8 @@ use std::fmt::{Display, Write as _};
 use std::io;
 use std::sync::Arc;
 
+use keywheel_engine::SystemClock;
+use keywheel_model::Clock as _;
 use keywheel_server::Ask;
 use serde::Serialize;
 
@@ -12,7 +14,7 @@ use crate::args::{Color, Format, Global};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::terminal::Terminal;
-use crate::visible;
+use crate::{time, visible};
 
 /// Colours of one stream, or none. A colour never carries a meaning alone: there is always a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,10 @@ impl Style {
 
 /// How to talk, as the command line and the terminals say.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of a terminal and a command line"
+)]
 pub(crate) struct Output {
     terminal: Arc<dyn Terminal>,
     format: Format,
@@ -83,6 +89,18 @@ pub(crate) struct Output {
     err: Style,
     interactive: bool,
     live: bool,
+    /// Talk is a log: one JSON object a line.
+    is_log: bool,
+}
+
+/// A line of talk, as the host's own log writes its events.
+#[derive(Serialize)]
+struct LogLine<'t> {
+    timestamp: String,
+    level: &'static str,
+    message: &'t str,
+    #[serde(flatten)]
+    failure: Option<serde_json::Value>,
 }
 
 impl Output {
@@ -104,6 +122,18 @@ impl Output {
             interactive: !global.no_input && facts.stdin && facts.stderr,
             live: terminal.is_own() && facts.stderr && !global.quiet && global.output == Format::Table,
             terminal,
+            is_log: false,
+        }
+    }
+
+    /// The same, with its talk as a log.
+    pub(crate) fn into_log(self) -> Self {
+        Self {
+            is_log: true,
+            interactive: false,
+            live: false,
+            err: Style::PLAIN,
+            ..self
         }
     }
 
@@ -167,7 +197,12 @@ impl Output {
 
     /// Talk: what is going on, what was changed.
     pub(crate) fn say(&self, text: &str) {
-        if !self.quiet {
+        if self.quiet {
+            return;
+        }
+        if self.is_log {
+            self.log("INFO", text, None);
+        } else {
             self.tell(&format!("{text}\n"));
         }
     }
@@ -204,15 +239,35 @@ impl Output {
 
     /// Something to look at that does not stop the command. Shown even with `--quiet`.
     pub(crate) fn warn(&self, text: &str) {
-        self.tell(&format!("{} {text}\n", self.err.attention("warning:")));
+        if self.is_log {
+            self.log("WARN", text, None);
+        } else {
+            self.tell(&format!("{} {text}\n", self.err.attention("warning:")));
+        }
     }
 
     /// The last word of a failed command.
     pub(crate) fn fail(&self, failure: &Failure) {
-        if self.is_json() {
+        if self.is_log {
+            if let Ok(report) = serde_json::from_str(&failure.to_json()) {
+                self.log("ERROR", "failed", Some(report));
+            }
+        } else if self.is_json() {
             self.terminal.err(&visible::json(&failure.to_json()));
         } else {
             self.tell(&failure.to_text(self.err));
+        }
+    }
+
+    fn log(&self, level: &'static str, message: &str, failure: Option<serde_json::Value>) {
+        let line = LogLine {
+            timestamp: time::exact(SystemClock.now()),
+            level,
+            message,
+            failure,
+        };
+        if let Ok(line) = serde_json::to_string(&line) {
+            self.terminal.err(&(visible::json(&line).into_owned() + "\n"));
         }
     }
 

@@ -1,12 +1,14 @@
 //! `keywheel config`: check, print and describe the configuration.
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use keywheel_config::{Config, Entry, Origin};
 use keywheel_engine::{Error, SystemClock};
-use keywheel_model::Clock as _;
+use keywheel_model::{Clock as _, PluginName};
+use keywheel_policy::{Binding, Policy};
 use serde::Serialize;
 
 use crate::cmd::plugin::folder;
@@ -67,7 +69,8 @@ async fn check(context: &Context) -> Result<ExitCode, Failure> {
     }
     let policy = grants::read(draft.policies_dir())?;
     let config = draft.check(&found.manifests, &grants::subjects(&policy))?;
-    keywheel_engine::check_settings(&config).await?;
+    let unseen = keywheel_engine::check_settings(&config).await?;
+    tell_idle(&config, &unseen, &policy, context);
     check_runs(&config, context).await?;
     for (place, warning) in config.schedule_warnings() {
         context.output.warn(&format!("{place}: {warning}"));
@@ -85,6 +88,30 @@ async fn check(context: &Context) -> Result<ExitCode, Failure> {
         )
     })?;
     Ok(ExitCode::Ok)
+}
+
+/// Plugins that can do nothing yet: their settings are right, and their rotations would still be refused.
+fn tell_idle(config: &Config, unseen: &BTreeSet<PluginName>, policy: &Policy, context: &Context) {
+    for plugin in unseen {
+        context.output.warn(&format!(
+            "`{plugin}` has not looked at its settings: no file of the plugin folder has the bytes that are pinned for it; `keywheel plugin list` says what is to be done"
+        ));
+    }
+    for rotation in &config.rotations {
+        let (name, plugin) = (&rotation.name, &rotation.plugin);
+        let counts = policy.scope(Binding {
+            plugin,
+            rotation: name,
+            configuration: &rotation.config,
+            secret: &rotation.secret,
+            inputs: &rotation.inputs,
+        });
+        if counts.is_empty() {
+            context.output.warn(&format!(
+                "nothing is granted to `{plugin}` in the rotation `{name}`: `keywheel plugin add {plugin}` shows what it asks for, and writes the grant"
+            ));
+        }
+    }
 }
 
 /// Rule P12: no rotation is taken out under its open run. What cannot be looked at now is no fault of the configuration's.

@@ -68,6 +68,17 @@ pub(crate) async fn open(context: &Context) -> Result<Engine, Failure> {
     Ok(Engine::open(ours::config(context)?, Arc::new(SystemClock)).await?)
 }
 
+/// The same for commands that look at nothing but the vault, as it lies there: nobody is asked for a key, plugins and trust sets are not looked at.
+///
+/// # Errors
+/// As [`open`], but for what is not looked at.
+pub(crate) async fn open_vault_to_look(context: &Context) -> Result<Engine, Failure> {
+    if let Some(host) = &context.host {
+        return Ok(host.engine.clone());
+    }
+    Ok(Engine::open_vault_alone(ours::config(context)?, Arc::new(SystemClock)).await?)
+}
+
 /// The same with the vault unsealed if there is a key file or somebody to ask: for a look at all that can be seen, also where others can
 /// change what decides for the host.
 ///

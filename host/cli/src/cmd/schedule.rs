@@ -1,5 +1,6 @@
 //! `keywheel schedule`: when rotations run by themselves, and why.
 
+mod pause;
 mod shown;
 
 use std::sync::Arc;
@@ -29,6 +30,45 @@ pub(crate) enum Verb {
     List,
     /// Print the next times, as the clocks of their zones show them, and what each is because of
     Next(Next),
+    /// Let nothing of a rotation be due by itself for a while; what runs goes on, and `rotate` still starts it
+    Pause(Pause),
+    /// Let its schedule count again; what was held back is due once
+    Unpause(Unpause),
+    /// Start what was late together after the host was away or its clock jumped, and was held back
+    Release(Release),
+}
+
+/// Releases.
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    /// Why, for the audit trail
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+/// Pauses.
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// The rotations
+    #[arg(value_name = "ROTATION", required = true)]
+    names: Vec<RotationName>,
+    /// How long: a span like 8h, or a time; left out: until `unpause`
+    #[arg(long, value_name = "WHEN", value_parser = until)]
+    until: Option<Until>,
+    /// Why, for the audit trail and for whoever wonders
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+/// Ends pauses.
+#[derive(Debug, Args)]
+pub(crate) struct Unpause {
+    /// The rotations
+    #[arg(value_name = "ROTATION", required = true)]
+    names: Vec<RotationName>,
+    /// Why, for the audit trail
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
 }
 
 /// Prints times.
@@ -52,6 +92,15 @@ pub(crate) struct Next {
 enum Until {
     Span(std::time::Duration),
     Time(Timestamp),
+}
+
+impl Until {
+    fn from(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Span(span) => now + span,
+            Self::Time(time) => time,
+        }
+    }
 }
 
 fn until(text: &str) -> Result<Until, String> {
@@ -93,6 +142,9 @@ struct Upcoming {
 pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
     let now = match &verb {
         Verb::Next(next) => next.at,
+        Verb::Pause(arguments) => return pause::pause(arguments, context).await,
+        Verb::Unpause(arguments) => return pause::unpause(arguments, context).await,
+        Verb::Release(arguments) => return pause::release(arguments, context).await,
         Verb::List => None,
     };
     let now = now.unwrap_or_else(|| SystemClock.now());
@@ -102,6 +154,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
     let (exit, warned) = match verb {
         Verb::List => list(&known, now, context).await?,
         Verb::Next(arguments) => next(&arguments, &known, now, context).await?,
+        Verb::Pause(_) | Verb::Unpause(_) | Verb::Release(_) => (ExitCode::Ok, Vec::new()),
     };
     for (place, warning) in known.config.schedule_warnings() {
         if warned.contains(&warning) && !context.output.is_json() {
@@ -120,6 +173,12 @@ struct Known {
 impl Known {
     /// Without a state, or while another command works on it, nothing is known of the past: that is said, and stops nothing.
     async fn of(config: Config, context: &Context) -> Result<Self, Failure> {
+        if let Some(host) = &context.host {
+            return Ok(Self {
+                config,
+                engine: Some(host.engine.clone()),
+            });
+        }
         let opened = Engine::open_vault_alone(config.clone(), Arc::new(SystemClock)).await;
         let engine = match opened {
             Ok(engine) => Some(engine),
@@ -193,10 +252,7 @@ async fn list(known: &Known, now: Timestamp, context: &Context) -> Result<Told, 
 }
 
 async fn next(arguments: &Next, known: &Known, now: Timestamp, context: &Context) -> Result<Told, Failure> {
-    let last = arguments.until.map(|until| match until {
-        Until::Span(span) => now + span,
-        Until::Time(time) => time,
-    });
+    let last = arguments.until.map(|until| until.from(now));
     let count = arguments
         .count
         .map_or(if last.is_some() { COUNT_MAX } else { COUNT }, |count| {

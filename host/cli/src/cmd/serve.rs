@@ -1,26 +1,47 @@
 //! `keywheel serve`: the host as a service.
 
 mod commands;
+mod files;
+mod health;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::Args;
-use keywheel_engine::{Engine, Keeper, Stop, Stopper, SystemClock};
+use clap::{Args, ValueEnum};
+use keywheel_engine::{Engine, Keeper, Stop, Stopper, SystemClock, Teller};
 use keywheel_model::Clock as _;
-use keywheel_server::{Listener, Notify};
+use keywheel_server::{Answers as _, Http, Listener, Notify};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle, block_in_place};
+use tokio::time::MissedTickBehavior;
 
 use crate::cmd::serve::commands::Commands;
+use crate::cmd::serve::files::Watch;
+use crate::cmd::serve::health::Health;
 use crate::cmd::{Context, host, ours};
 use crate::errors::{Failure, counted};
 use crate::exit_code::ExitCode;
 
 /// Runs the host.
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// How each line on standard error is written
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub(crate) log: LogFormat,
+}
+
+/// How the running host's lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    // For people, and for a service manager that adds the time.
+    Text,
+    // One JSON object a line.
+    Json,
+}
+
+/// The files that decide for the host are looked at so often.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// A step in flight ends at its deadline; beyond it nothing is waited for.
 const DRAIN_SLACK: Duration = Duration::from_secs(5);
@@ -30,14 +51,23 @@ const DRAIN_SLACK: Duration = Duration::from_secs(5);
 pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let engine = open(context).await?;
     let listener = Listener::bind(&engine.config().socket)?;
+    let http = match engine.config().http {
+        Some(address) => Some(Http::bind(address).await?),
+        None => None,
+    };
     let signals = Signals::listen()?;
     let (stopper, stop) = Stop::pair();
     let (now, engine) = watch::channel(engine);
     let keeper = Keeper::new(engine.clone(), stop.clone());
+    let teller = Teller::new(engine.clone(), stop.clone());
+    let health = Arc::new(Health::new(engine.clone(), stop.clone()));
     let service = Service {
         context,
         notify: Notify::from_environment(),
         keeping: tokio::spawn(keeper.run()),
+        telling: tokio::spawn(teller.run()),
+        answering: http.map(|http| tokio::spawn(http.serve(Arc::clone(&health) as _))),
+        health,
         commands: Commands::new(engine, stop),
         engine: now,
         stopper,
@@ -78,6 +108,10 @@ struct Service<'c> {
     notify: Notify,
     engine: watch::Sender<Engine>,
     keeping: JoinHandle<()>,
+    telling: JoinHandle<()>,
+    /// To whom asks by HTTP. Ends with the process.
+    answering: Option<JoinHandle<()>>,
+    health: Arc<Health>,
     commands: Commands,
     stopper: Stopper,
 }
@@ -88,17 +122,19 @@ impl Service<'_> {
         let mut alive = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
         self.notify.ready(&self.words());
         self.context.output.say(&self.words());
+        let mut watch = self.watch();
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 (session, peer) = listener.accept() => self.commands.take(session, peer),
-                _ = signals.hang_up.recv() => self.reload().await,
-                _ = alive.tick() => if every.is_some() { self.notify.alive() },
+                _ = signals.hang_up.recv() => watch = self.reload().await,
+                _ = look.tick() => if has_changed(&mut watch) { watch = self.reload().await },
+                _ = alive.tick() => if every.is_some() && self.health.alive().is_ok() { self.notify.alive() },
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
-                ended = &mut self.keeping => {
-                    drop(listener);
-                    return Err(died(ended.err()));
-                }
+                ended = &mut self.keeping => return Err(died(listener, ended.err())),
+                ended = &mut self.telling => return Err(died(listener, ended.err())),
             }
         }
         drop(listener);
@@ -117,11 +153,16 @@ impl Service<'_> {
         self.stopper.stop();
         let ended = tokio::time::timeout(longest, async {
             self.commands.ended().await;
-            self.keeping.await
+            let kept = self.keeping.await;
+            self.telling.await.and(kept)
         });
-        match ended.await {
+        let ended = ended.await;
+        if let Some(answering) = self.answering {
+            answering.abort();
+        }
+        match ended {
             Ok(Ok(())) => Ok(ExitCode::Ok),
-            Ok(Err(error)) => Err(died(Some(error))),
+            Ok(Err(error)) => Err(defect(Some(error))),
             Err(_) => {
                 let message = "a step did not end by its deadline; what it has done is asked of its target after the next start";
                 Err(Failure::new(ExitCode::TimedOut, "host.drain", message))
@@ -129,9 +170,18 @@ impl Service<'_> {
         }
     }
 
-    /// What cannot be taken leaves everything as it was, and is told.
-    async fn reload(&self) {
+    /// The files as they are now, where they are to be watched.
+    fn watch(&self) -> Option<Watch> {
+        let engine = self.engine.borrow();
+        let config = engine.config();
+        let file = &self.context.global.config;
+        config.watch.then(|| block_in_place(|| Watch::new(file, config)))
+    }
+
+    /// What cannot be taken leaves everything as it was, and is told. What was read is what is not to be told again.
+    async fn reload(&self) -> Option<Watch> {
         self.notify.reloading();
+        let watch = self.watch();
         let engine = self.engine.borrow().clone();
         let output = &self.context.output;
         let read = async {
@@ -142,15 +192,22 @@ impl Service<'_> {
         };
         match read.await {
             Ok(engine) => {
+                engine.configuration_taken();
                 self.engine.send_replace(engine);
                 output.say(&format!("read the configuration again; {}", self.words()));
             }
             Err(failure) => {
+                engine.configuration_refused(failure.code());
                 output.fail(&failure);
                 output.warn("the configuration was not taken: the host goes on with the one that it has");
             }
         }
         self.notify.ready(&self.words());
+        // Another configuration may name other files, or none to be watched.
+        match (watch, self.watch()) {
+            (Some(before), Some(now)) if before.is_of_the_same(&now) => Some(before),
+            (_, now) => now,
+        }
     }
 
     fn words(&self) -> String {
@@ -167,11 +224,23 @@ impl Service<'_> {
     }
 }
 
-fn died(error: Option<tokio::task::JoinError>) -> Failure {
+fn has_changed(watch: &mut Option<Watch>) -> bool {
+    watch
+        .as_mut()
+        .is_some_and(|watch| block_in_place(|| watch.has_changed()))
+}
+
+/// Before anything is said: nobody is to come any more.
+fn died(listener: Listener, error: Option<JoinError>) -> Failure {
+    drop(listener);
+    defect(error)
+}
+
+fn defect(error: Option<JoinError>) -> Failure {
     let failure = Failure::new(
         ExitCode::Unexpected,
         "host.defect",
-        "what starts and goes on with runs has died",
+        "what starts and goes on with runs, or tells of them, has died",
     );
     let words = error.map(|error| error.to_string());
     failure.maybe_hint(words)

@@ -53,7 +53,10 @@ const CODES: [(ExitCode, &[&str]); 10] = [
         ExitCode::Unexpected,
         &["plugin.read", "plugin.write", "plugin.engine", "plugin.thread"],
     ),
-    (ExitCode::Usage, &["secret.value", "vault.too-large"]),
+    (
+        ExitCode::Usage,
+        &["secret.value", "vault.too-large", "vault.malformed"],
+    ),
     (ExitCode::ConfigInvalid, &["rotation.mode", "net.host"]),
     (
         ExitCode::Denied,

@@ -18,8 +18,18 @@ fn a_good_configuration_is_ok_on_standard_output() {
     place.write("keywheel.toml", GOOD);
     let ran = place.run("config check");
     assert_eq!(
-        (ran.exit, ran.out.as_str(), ran.err.as_str()),
-        (0, "ok \"keywheel.toml\": 1 rotation\n", "")
+        (ran.exit, ran.out.as_str()),
+        (0, "ok \"keywheel.toml\": 1 rotation\n")
+    );
+    // It is right, and does nothing before the plugin is added.
+    let warned = ran.err.matches("warning: ").count();
+    assert_eq!(warned, 2, "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("no file of the plugin folder has the bytes that are pinned")
+            && ran.err.contains("`keywheel plugin add demo`"),
+        "{}",
+        ran.err
     );
     let ran = place.run("-o json config check");
     let checked: serde_json::Value = serde_json::from_str(&ran.out).unwrap();

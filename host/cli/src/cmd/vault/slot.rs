@@ -58,7 +58,7 @@ pub(crate) struct Remove {
 /// The vault cannot be opened; the slot is the last one; the key file is not private.
 pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failure> {
     match verb {
-        Verb::List => print(&host::open(context).await?, context).await,
+        Verb::List => print(&host::open_vault_to_look(context).await?, context).await,
         Verb::Add(arguments) => add(arguments, context).await,
         Verb::Remove(arguments) => remove(&arguments, context).await,
     }
@@ -74,7 +74,7 @@ async fn print(engine: &Engine, context: &Context) -> Result<ExitCode, Failure> 
 async fn add(arguments: Add, context: &Context) -> Result<ExitCode, Failure> {
     let passphrase = arguments.key.passphrase.as_deref();
     let source = passphrase.map(|word| Source::parse(Some(word))).transpose()?;
-    let engine = host::open_unsealed(context).await?;
+    let engine = host::open_vault(context).await?;
     let new = match (arguments.key.key_file, source) {
         (Some(path), _) => NewSlot::KeyFile(context.path(&path)),
         (None, source) => NewSlot::Passphrase(new_passphrase(source.unwrap_or(Source::Input), context)?),
@@ -102,8 +102,11 @@ fn new_passphrase(source: Source, context: &Context) -> Result<SecretBytes, Fail
 }
 
 async fn remove(arguments: &Remove, context: &Context) -> Result<ExitCode, Failure> {
-    let engine = host::open_unsealed(context).await?;
-    if !arguments.yes {
+    let engine = host::open_vault(context).await?;
+    // Nobody is asked about a slot that is not there.
+    let slots = engine.slots().await?;
+    let is_there = slots.iter().any(|slot| slot.slot == arguments.slot);
+    if !arguments.yes && is_there {
         context.output.confirm(&format!(
             "remove slot {}? its key will not open this vault any more",
             arguments.slot.escape_debug()

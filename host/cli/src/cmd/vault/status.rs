@@ -11,7 +11,7 @@ use crate::output::{Style, Table, Text};
 /// # Errors
 /// The state cannot be opened.
 pub(crate) async fn run(context: &Context) -> Result<ExitCode, Failure> {
-    let vault = host::open(context).await?.vault_view().await?;
+    let vault = host::open_vault_to_look(context).await?.vault_view().await?;
     context.output.data(&vault, |style| text(&vault, style))?;
     Ok(if vault.sealed && !vault.needs_passphrase {
         ExitCode::Attention
