@@ -124,6 +124,9 @@ fn files(leaks: &mut Leaks) {
     write(leaks, "temporary/left-over", &value.as_bytes()[..20]);
 }
 
+/// The two places of a form, and how it is written.
+type Form<'f> = (&'f [&'static str; 2], &'f dyn Fn(&[u8]) -> String);
+
 /// The beginning or the end of a value, written as other programs write bytes.
 fn cut(leaks: &mut Leaks) {
     let hex = |value: &[u8]| value.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -133,7 +136,7 @@ fn cut(leaks: &mut Leaks) {
     let json = |value: &[u8]| serde_json::json!({ "bytes": value }).to_string();
     let base64 = |value: &[u8]| BASE64_STANDARD.encode(value);
     let base64url = |value: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(value);
-    let forms: [(&[&'static str; 2], &dyn Fn(&[u8]) -> String); 7] = [
+    let forms: [Form<'_>; 7] = [
         (&["outside/first.hex", "outside/last.hex"], &hex),
         (&["outside/first.dump", "outside/last.dump"], &dump),
         (&["outside/first.list", "outside/last.list"], &list),

@@ -8,125 +8,26 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
+mod brakes;
+mod http;
+mod notices;
+mod pauses;
+mod scene;
+mod watches;
+
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use keywheel_e2e::{Host, Output, Started, redis_user};
+use keywheel_e2e::redis_user;
 use keywheel_kit::{Redis, RedisOptions, random_password};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-const DEADLINE: Duration = Duration::from_mins(2);
-
-/// A Redis user that is adopted, and the host that runs.
-struct Scene {
-    server: Redis,
-    host: Host,
-    old: String,
-}
-
-impl Scene {
-    fn new(grace: &str) -> Self {
-        let server = Redis::start(RedisOptions::default()).unwrap();
-        let old = random_password();
-        server.create_user("app", &old).unwrap();
-        let host = Host::init();
-        host.configure(&redis_user(&server, grace));
-        host.add_plugin("redis", &[server.port()]);
-        let _ = host.import("admin/redis", server.admin_password()).ends(0);
-        let _ = host.import("app/redis", &old).ends(0);
-        Self { server, host, old }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.host.file("state/socket")
-    }
-
-    fn serve(&self) -> Serving<'_> {
-        self.serve_by(&mut self.host.command(&["serve"]))
-    }
-
-    fn serve_by(&self, command: &mut Command) -> Serving<'_> {
-        let serving = Serving {
-            scene: self,
-            started: Some(self.host.start(command)),
-        };
-        until("it listens", || UnixStream::connect(self.socket()).is_ok());
-        serving
-    }
-
-    fn run(&self, words: &[&str]) -> Output {
-        self.host.run(words, "")
-    }
-
-    /// A command that is in the grace of its rotation.
-    fn rotate_and_wait(&self) -> Started {
-        let rotate = ["rotate", "app-redis", "--wait", "end"];
-        let waiting = self.host.start(&mut self.host.command(&rotate));
-        until("it waits", || {
-            self.host.versions("app/redis").len() > 1 && self.state() == "waiting"
-        });
-        waiting
-    }
-
-    fn accepts(&self, password: &str) -> bool {
-        self.server.login("app", password).unwrap().is_accepted()
-    }
-
-    fn state(&self) -> String {
-        let run = self.run(&["run", "show", "app-redis", "-o", "json"]).json();
-        run["state"].as_str().unwrap().to_owned()
-    }
-}
-
-/// A host that runs; killed when a test panics.
-struct Serving<'s> {
-    scene: &'s Scene,
-    started: Option<Started>,
-}
-
-impl Serving<'_> {
-    fn started(&mut self) -> &mut Started {
-        self.started.as_mut().unwrap()
-    }
-
-    fn signal(&self, wanted: Signal) {
-        signal(self.started.as_ref().unwrap(), wanted);
-    }
-
-    /// Ended as a service manager does.
-    #[track_caller]
-    fn ends(mut self) {
-        self.signal(Signal::TERM);
-        let _ = self.scene.host.wait(self.started.take().unwrap()).ends(0);
-    }
-}
-
-impl Drop for Serving<'_> {
-    fn drop(&mut self) {
-        if let Some(started) = &mut self.started {
-            let _ = started.child.kill();
-            let _ = started.child.wait();
-        }
-    }
-}
-
-#[track_caller]
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn signal(started: &Started, signal: Signal) {
-    kill_process(Pid::from_child(&started.child), signal).unwrap();
-}
+use crate::scene::{DEADLINE, Scene, Serving, signal, until};
 
 #[test]
 fn a_running_host_does_what_commands_want_and_goes_on_with_what_waits() {
@@ -152,7 +53,7 @@ fn a_running_host_does_what_commands_want_and_goes_on_with_what_waits() {
         "{trail}"
     );
     let _ = scene.run(&["doctor"]).ends(0);
-    serving.ends();
+    let _ = serving.ends();
     assert!(!scene.socket().exists());
     // Without it the same commands have the state to themselves.
     let _ = scene.run(&["status"]).ends(0);
@@ -180,7 +81,7 @@ fn what_is_due_is_started_by_nobody_and_once_after_the_host_was_away() {
         .ends(0)
         .stdout;
     assert!(trail.contains("run.begin"), "{trail}");
-    serving.ends();
+    let _ = serving.ends();
     let before = scene.host.versions("app/redis").len();
     // Many times pass while nobody is there.
     thread::sleep(Duration::from_secs(5));
@@ -192,7 +93,7 @@ fn what_is_due_is_started_by_nobody_and_once_after_the_host_was_away() {
     until("it is rotated again", || {
         scene.host.versions("app/redis").len() > before
     });
-    serving.ends();
+    let _ = serving.ends();
     let current = scene.host.read("app/redis", None);
     assert!(scene.accepts(&current) && !scene.accepts(&scene.old));
     let _ = scene.run(&["audit", "verify"]).ends(0);
@@ -231,7 +132,7 @@ fn a_host_that_is_killed_in_what_it_started_by_itself_locks_nobody_out() {
     until("it goes on", || {
         scene.host.versions("app/redis").len() > before + 1
     });
-    serving.ends();
+    let _ = serving.ends();
     assert!(scene.accepts(&scene.host.read("app/redis", None)));
     assert!(!scene.accepts(&scene.old));
     let _ = scene.run(&["audit", "verify"]).ends(0);
@@ -274,7 +175,7 @@ fn a_target_that_is_away_is_tried_again_and_keeps_nobody_else() {
     // Somebody else's connection may have its port for a moment.
     until("it can be started again", || other.restart().is_ok());
     until("it comes back", || scene.host.versions("other/redis").len() > 1);
-    serving.ends();
+    let _ = serving.ends();
     let current = scene.host.read("other/redis", None);
     assert!(other.login("app", &current).unwrap().is_accepted());
 }
@@ -291,7 +192,7 @@ fn there_is_one_host_and_what_a_dead_one_left_is_replaced() {
     let _ = scene.run(&["status"]).ends(0);
     let serving = scene.serve();
     let _ = scene.run(&["status"]).ends(0);
-    serving.ends();
+    let _ = serving.ends();
 }
 
 #[test]
@@ -314,7 +215,7 @@ fn two_commands_on_one_run_take_turns() {
     assert!(!scene.accepts(&scene.old));
     let _ = scene.host.wait(waiting).ends(124);
     assert_eq!(scene.state(), "succeeded");
-    serving.ends();
+    let _ = serving.ends();
 }
 
 #[test]
@@ -330,7 +231,7 @@ fn a_command_that_is_stopped_leaves_its_run_to_the_host() {
         .says(&["stopping at the next journalled point"]);
     let run = scene.run(&["run", "show", "app-redis", "-o", "json"]).json();
     assert_eq!(run["driven"], true, "{run:#}");
-    serving.ends();
+    let _ = serving.ends();
 }
 
 #[test]
@@ -351,7 +252,7 @@ fn a_configuration_is_read_again_and_a_bad_one_leaves_the_old_one() {
     serving.signal(Signal::HUP);
     assert!(serving.started().wait_for("read the configuration again"));
     let _ = scene.run(&["rotate", "other-redis", "--wait", "end"]).ends(0);
-    serving.ends();
+    let _ = serving.ends();
 }
 
 #[test]
@@ -394,7 +295,7 @@ fn the_service_manager_is_told() {
     while !heard.iter().any(|words| words == "STOPPING=1") {
         heard.push(told());
     }
-    serving.ends();
+    let _ = serving.ends();
 }
 
 #[test]
@@ -450,7 +351,7 @@ fn relative_paths_are_from_where_the_command_was_started() {
         assert!(elsewhere.join(file).is_file(), "{file}");
         assert!(!scene.host.file(file).exists(), "{file}");
     }
-    serving.ends();
+    let _ = serving.ends();
 }
 
 /// Whatever the socket's mode is, the kernel says who is on the other side.
@@ -489,7 +390,7 @@ fn another_user_is_refused_by_the_mode_and_by_the_host() {
         .ends(22)
         .says(&["error[socket.peer]", "as the host's own user, or as root"]);
     let _ = scene.run(&["status"]).ends(0);
-    serving.ends();
+    let _ = serving.ends();
 }
 
 /// The files of docs/operators are what a service manager takes without a word.

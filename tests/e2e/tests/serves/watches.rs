@@ -1,0 +1,92 @@
+//! Files that change under a running host, which nobody tells of it.
+
+use std::fs;
+
+use keywheel_e2e::plugin_file;
+
+use crate::scene::{Scene, until};
+
+fn says(scene: &Scene, words: &str) -> bool {
+    scene.run(&["status"]).stdout.contains(words)
+}
+
+#[test]
+fn a_changed_configuration_is_taken_and_a_bad_one_leaves_the_old_one() {
+    let scene = Scene::new("1s");
+    let mut serving = scene.serve();
+    let file = scene.host.file("keywheel.toml");
+    let good = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{good}\nnonsense = 1\n")).unwrap();
+    assert!(serving.started().wait_for("was not taken"));
+    // It goes on with what it has, and says so until it is put right.
+    let _ = scene.run(&["rotate", "app-redis", "--wait", "end"]).ends(0);
+    assert!(says(&scene, "config.invalid") && says(&scene, "keywheel config check"));
+    let _ = scene.run(&["config", "check"]).ends(20);
+    // As an editor does it: beside it, then in its place.
+    let named = good.replace("name = \"app-redis\"", "name = \"other-redis\"");
+    let beside = scene.host.file("keywheel.toml.new");
+    fs::write(&beside, named).unwrap();
+    fs::rename(&beside, &file).unwrap();
+    until("it is taken", || scene.run(&["plan", "other-redis"]).code != 23);
+    let _ = scene.run(&["rotate", "other-redis", "--wait", "end"]).ends(0);
+    assert!(!says(&scene, "config.invalid"));
+    let _ = serving.ends();
+}
+
+#[test]
+fn a_plugin_that_is_dropped_in_is_seen_and_one_that_is_broken_hurts_nobody() {
+    let scene = Scene::new("1s");
+    let serving = scene.serve();
+    let listed = || scene.run(&["plugin", "list"]).stdout;
+    assert!(!listed().contains("postgres"));
+    fs::copy(plugin_file("postgres"), scene.host.file("plugins/postgres.wasm")).unwrap();
+    fs::write(scene.host.file("plugins/broken.wasm"), "no component").unwrap();
+    until("both are seen", || {
+        let listed = listed();
+        listed.contains("postgres") && listed.contains("broken")
+    });
+    let _ = scene.run(&["rotate", "app-redis", "--wait", "end"]).ends(0);
+    // One that runs is pinned by its bytes: what is in its place now does not run, and the host goes on with its own copy.
+    let redis = scene.host.file("plugins/redis.wasm");
+    let bytes = fs::read(&redis).unwrap();
+    fs::write(&redis, &bytes[..bytes.len() / 2]).unwrap();
+    until("that is seen", || listed().contains("redis.wasm"));
+    fs::remove_file(&redis).unwrap();
+    fs::write(&redis, &bytes).unwrap();
+    until("it is back", || {
+        let status = scene.run(&["status"]).stdout;
+        !status.contains("plugin redis")
+    });
+    let _ = scene.run(&["rotate", "app-redis", "--wait", "end"]).ends(0);
+    let _ = serving.ends();
+}
+
+/// A reload in the middle of a run: it ends under what it began with.
+#[test]
+fn a_run_under_way_keeps_its_configuration() {
+    let scene = Scene::new("24h");
+    let serving = scene.serve();
+    let waiting = scene.rotate_and_wait();
+    let file = scene.host.file("keywheel.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("grace = \"24h\"", "grace = \"1s\"")).unwrap();
+    until("it is taken", || {
+        let run = scene.run(&["run", "show", "app-redis", "-o", "json"]).json();
+        run["other-configuration"] == true
+    });
+    assert_eq!(scene.state(), "waiting");
+    let words = [
+        "run",
+        "resume",
+        "app-redis",
+        "--revoke-now",
+        "--reason",
+        "test",
+        "--wait",
+        "end",
+    ];
+    let _ = scene.run(&words).ends(0);
+    let _ = scene.host.wait(waiting);
+    let _ = scene.run(&["rotate", "app-redis", "--wait", "end"]).ends(0);
+    let _ = serving.ends();
+}
