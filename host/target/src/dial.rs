@@ -20,7 +20,7 @@ pub use keywheel_model::address::{Class, Host, classify};
 use crate::{Deadline, Error};
 
 pub(crate) const PRIVATE: &str = "a private address that no rule names";
-pub(crate) const LOOPBACK: &str = "the loopback address, which no rule names";
+pub(crate) const LOOPBACK: &str = "the loopback address, where no name but `localhost` leads";
 
 /// Most addresses of one name that are looked at.
 const ADDRESSES: usize = 16;

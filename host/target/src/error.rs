@@ -315,8 +315,11 @@ impl Error {
         Some(match self {
             Self::NotAllowed { host, port } => format!("add \"{host}:{port} tls\" to `hosts` of the grant"),
             Self::PlaintextDenied { host, port } => format!("use TLS, or add \"{host}:{port} plaintext\" to `hosts` of the grant"),
-            Self::Forbidden { why, .. } if *why == crate::dial::PRIVATE || *why == crate::dial::LOOPBACK => {
+            Self::Forbidden { why, .. } if *why == crate::dial::PRIVATE => {
                 "name the address or its network in `hosts` of the grant".to_owned()
+            }
+            Self::Forbidden { why, .. } if *why == crate::dial::LOOPBACK => {
+                "write the address itself as the host, in the rotation and in the grant".to_owned()
             }
             Self::Host { .. } => "write a DNS name in lower-case ASCII (xn-- for others), an IPv4 address as four decimal numbers, or an IPv6 address".to_owned(),
             Self::TlsName { .. } => "use the name that is in the certificate, or give the server one for this name".to_owned(),

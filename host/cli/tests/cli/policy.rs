@@ -382,7 +382,19 @@ fn a_granted_range_or_name_opens_no_address_that_is_closed() {
     assert_eq!((ran.exit, ran.err.as_str()), (0, ""), "{}", ran.out);
     let ran = place.run("policy explain app-db connect db:6379 tls at 127.0.0.1");
     assert_eq!(ran.exit, 21);
-    assert!(ran.out.contains("\"127.0.0.1:6379 tls\""), "{}", ran.out);
+    assert!(
+        ran.out.contains("[net.forbidden-address]") && ran.out.contains("never leads to this machine"),
+        "{}",
+        ran.out
+    );
+    assert!(!ran.out.contains("\"127.0.0.1:6379 tls\""), "{}", ran.out);
+    // Granted as well, it stays so: the host goes by where the name leads.
+    let both = grant.replace("hosts = [", "hosts = [\"127.0.0.1:6379 tls\", ");
+    place.write("policies/demo.toml", both);
+    let ran = place.run("policy explain app-db connect db:6379 tls at 127.0.0.1");
+    assert_eq!(ran.exit, 21, "{}", ran.out);
+    let ran = place.run("policy explain app-db connect 127.0.0.1:6379 tls");
+    assert_eq!(ran.exit, 0, "{}", ran.out);
 }
 
 #[test]

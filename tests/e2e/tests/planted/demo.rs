@@ -1,9 +1,5 @@
 //! The flow of `cargo xtask demo`, and of `cargo xtask crash`: the host is killed at each step and recovers.
 
-use std::path::PathBuf;
-
-use keywheel_e2e::binary;
-
 use crate::scene::{Scene, servers};
 
 /// Places at which the test build dies: around the moments when a new value is in the most hands.
@@ -45,7 +41,7 @@ fn postgres(scene: &mut Scene) {
     scene.remember_keys();
 }
 
-/// By `kill -9` as soon as a step has been told, and, where that build is to be had, at places of its own.
+/// By `kill -9` as soon as a step has been told, and at places of the test build's own.
 fn killed(scene: &mut Scene) {
     for step in ["create", "apply", "test", "promote"] {
         let mut command = scene.host.command(&["rotate", "app-db", "--wait", "end"]);
@@ -55,32 +51,14 @@ fn killed(scene: &mut Scene) {
         let _ = scene.host.wait(running);
         recovers(scene, "app-db", &format!("killed after {step}"));
     }
-    let Some(build) = with_failpoints() else {
-        println!("`keywheel-failpoints` is not to be had, or older than `keywheel`: killed by time alone");
-        return;
-    };
     for point in FAILPOINTS {
-        let mut command = scene.host.command(&["rotate", "app-db", "--wait", "end"]);
-        let mut failing = std::process::Command::new(&build);
-        failing.args(command.get_args()).current_dir(scene.host.folder());
-        for (name, value) in command.get_envs() {
-            if let Some(value) = value {
-                failing.env(name, value);
-            }
-        }
-        failing.env("FAILPOINTS", format!("{point}=return"));
-        command = failing;
+        let mut command = scene
+            .host
+            .failing(&["rotate", "app-db", "--wait", "end"], &format!("{point}=return"));
         let died = scene.host.finish(&mut command, "");
         assert_eq!(died.code, -1, "{point}: {died:?}");
         recovers(scene, "app-db", &format!("killed at {point}"));
     }
-}
-
-/// The build with failpoints, of this source: `cargo xtask crash` and the suite `kills` make it.
-fn with_failpoints() -> Option<PathBuf> {
-    let build = binary().with_file_name("keywheel-failpoints");
-    let made = |path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
-    (made(&build)? >= made(&binary().to_owned())?).then_some(build)
 }
 
 fn recovers(scene: &mut Scene, rotation: &str, when: &str) {

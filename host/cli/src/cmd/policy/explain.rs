@@ -123,7 +123,7 @@ fn answer(
     };
     match verdict {
         Verdict::Allowed(by) => (answer.allowed, answer.by) = (true, by),
-        Verdict::Denied { file, lines } => (answer.file, answer.lines) = (Some(file), Some(lines)),
+        Verdict::Denied { file, lines, .. } => (answer.file, answer.lines) = (Some(file), Some(lines)),
         Verdict::Never { why, .. } => answer.never = Some(why),
         Verdict::Ruled(rule) => (answer.never, answer.way) = (Some(rule.says.to_owned()), rule.way),
     }

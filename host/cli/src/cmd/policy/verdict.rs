@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use keywheel_config::Rotation;
 use keywheel_engine::OFFERED_CAPABILITIES;
 use keywheel_manifest::{Capability, Manifest};
-use keywheel_model::address::{Class, classify};
+use keywheel_model::address::{Class, Host, classify};
 use keywheel_policy::rules::{Rule, rule};
 use keywheel_policy::{Decision, Denial, Destination, Request, Scope, Transport};
 
@@ -16,7 +16,12 @@ pub(crate) enum Verdict {
     /// These files allow it.
     Allowed(Vec<String>),
     /// A grant would allow it, with other lines.
-    Denied { file: String, lines: String },
+    Denied {
+        file: String,
+        lines: String,
+        /// The code of the rule that refuses it.
+        rule: &'static str,
+    },
     /// No grant can allow it.
     Never { rule: String, why: String },
     /// The rule by itself, and what a grant can do about it.
@@ -35,7 +40,7 @@ impl Verdict {
     pub(crate) fn rule(&self) -> Option<&str> {
         match self {
             Self::Allowed(_) => None,
-            Self::Denied { .. } => Some("policy.denied"),
+            Self::Denied { rule, .. } => Some(rule),
             Self::Never { rule, .. } => Some(rule),
             Self::Ruled(rule) => Some(rule.code),
         }
@@ -84,7 +89,7 @@ impl Asked<'_> {
                     .unwrap_or(Verdict::Allowed(permit.by))
             }
             (Decision::Allow(permit), _) => Verdict::Allowed(permit.by),
-            (Decision::Deny(denial), _) => denied(denial),
+            (Decision::Deny(denial), _) => denied(denial, "policy.denied"),
         })
     }
 
@@ -114,14 +119,27 @@ impl Asked<'_> {
                 format!("{address} is closed for ever: {what}"),
             ));
         }
+        let Words::Connect {
+            host,
+            port,
+            transport,
+            ..
+        } = words
+        else {
+            return None;
+        };
+        let is_name = matches!(host.parse::<Host>(), Ok(ref host @ Host::Name(_)) if !host.is_localhost());
+        if classify(address) == Class::Loopback && is_name {
+            let why = format!(
+                "a name other than `localhost` never leads to this machine: write {address} itself as the host"
+            );
+            return Some(Verdict::never(CODE, why));
+        }
         if destination.admits(address) {
             return None;
         }
-        let Words::Connect { port, transport, .. } = words else {
-            return None;
-        };
         Some(match self.lines_for(address, *port, *transport) {
-            Some(denial) => denied(denial),
+            Some(denial) => denied(denial, CODE),
             None => Verdict::never(
                 CODE,
                 format!(
@@ -142,12 +160,13 @@ impl Asked<'_> {
     }
 }
 
-fn denied(denial: Denial) -> Verdict {
+fn denied(denial: Denial, refuses: &'static str) -> Verdict {
     let rule = denial.code();
     match denial.lines {
         Ok(lines) => Verdict::Denied {
             file: denial.file,
             lines,
+            rule: refuses,
         },
         Err(why) => Verdict::never(rule, why.to_string()),
     }
