@@ -241,11 +241,11 @@ fn is_away(view: &RunView) -> bool {
 
 /// Nobody is there, or nobody answers (PostgreSQL: class 08, `57P01` to `57P03`).
 fn means_away(code: &str) -> bool {
+    let is_state = |state: &str| state.starts_with("08") || state.starts_with("57p0");
     matches!(
         code,
         "net.unresolved" | "net.unreachable" | "net.timeout" | "net.lost"
-    ) || code.starts_with("sql.08")
-        || code.starts_with("sql.57p0")
+    ) || code.strip_prefix("sql.").is_some_and(is_state)
 }
 
 fn order(trigger: Trigger, stop: Stop) -> Order<'static> {

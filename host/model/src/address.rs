@@ -105,14 +105,22 @@ impl Host {
 
 /// What a name is that leads to the addresses of instance metadata wherever it leads anywhere: no rule opens it either.
 pub fn closed_name(name: &str) -> Option<&'static str> {
-    const NAMES: [(&str, &str); 5] = [
-        ("metadata.goog", "Google Cloud's instance metadata"),
-        ("metadata.google.internal", "Google Cloud's instance metadata"),
-        ("instance-data", "AWS instance metadata"),
-        ("instance-data.ec2.internal", "AWS instance metadata"),
-        ("metadata.tencentyun.com", "Tencent Cloud's instance metadata"),
+    // By their labels.
+    const NAMES: [(&[&str], &str); 5] = [
+        (&["metadata", "goog"], "Google Cloud's instance metadata"),
+        (
+            &["metadata", "google", "internal"],
+            "Google Cloud's instance metadata",
+        ),
+        (&["instance-data"], "AWS instance metadata"),
+        (&["instance-data", "ec2", "internal"], "AWS instance metadata"),
+        (
+            &["metadata", "tencentyun", "com"],
+            "Tencent Cloud's instance metadata",
+        ),
     ];
-    let found = NAMES.iter().find(|(known, _)| *known == name);
+    let labels: Vec<&str> = name.split('.').collect();
+    let found = NAMES.iter().find(|(known, _)| *known == labels);
     found.map(|(_, what)| *what)
 }
 
