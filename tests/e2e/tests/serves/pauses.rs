@@ -69,13 +69,26 @@ fn a_pause_ends_by_itself_at_its_time() {
     let scene = Scene::new("1s");
     scene.schedule("@every 1s");
     let words = ["schedule", "pause", "app-redis", "--reason", "test", "--until"];
-    let told = scene.run(&[&words[..], &["6s"]].concat()).ends(0).stdout;
-    assert!(told.contains("paused until"), "{told}");
+    let told = scene
+        .run(&[&words[..], &["30s", "-o", "json"]].concat())
+        .ends(0)
+        .json();
+    let end = told[0]["paused"]["until"].as_u64().unwrap();
     let before = scene.versions();
     let serving = scene.serve();
-    assert_eq!(scene.versions(), before);
     until("its time has come", || scene.versions() > before);
     let _ = serving.ends();
+    // Not before.
+    let list = scene
+        .run(&["run", "list", "app-redis", "-o", "json"])
+        .ends(0)
+        .json();
+    let runs = list.as_array().unwrap().iter();
+    let begun = runs
+        .filter(|run| run["trigger"] == "schedule")
+        .filter_map(|run| run["started-at"].as_u64())
+        .min();
+    assert!(begun.is_some_and(|begun| begun >= end), "{end}: {list:#}");
     // Times that are none, and rotations that are none, change nothing.
     let _ = scene
         .run(&[&words[..], &["2020-01-01"]].concat())
