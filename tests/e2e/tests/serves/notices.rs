@@ -68,7 +68,7 @@ fn what_needs_a_person_is_told_once_and_so_is_its_end() {
     let raised = &of("attention")[0]["body"];
     assert_eq!(raised["way-out"], "keywheel config check", "{raised}");
     let _ = serving.ends();
-    // What was raised before a restart and is over after it is told, too: here the trouble with the sink itself.
+    // And nothing is left that needs a person.
     let _ = scene.run(&["status"]).ends(0);
 }
 
