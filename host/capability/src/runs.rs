@@ -398,7 +398,12 @@ impl runs::HostRun for HostState {
     ) -> Result<Option<Resource<Handle>>, Error> {
         self.check_name(&key, "a question's key")?;
         let text = self.guest_text(&text, "a question")?;
-        let answer = self.step.port.ask(&key, &text).await?;
+        let answer = match self.step.port.ask(&key, &text).await {
+            Err(error) if error.kind == ErrorKind::Denied => {
+                return Err(self.deny(&error.code, error.message).await);
+            }
+            answer => answer?,
+        };
         answer
             .map(|loaded| self.adopt(loaded))
             .map(|handle| self.hand_out(handle))

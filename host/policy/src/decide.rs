@@ -1,3 +1,5 @@
+mod line;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -106,10 +108,25 @@ pub enum Decision {
 /// A yes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permit {
-    /// The files that allow it; all of them do.
-    pub by: Vec<String>,
+    /// What allows it, of each grant that counts; all of them do.
+    pub by: Vec<Source>,
     /// For [`Request::Connect`]: the addresses that may be dialled.
     pub destination: Option<Destination>,
+}
+
+/// A line of a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The file.
+    pub file: String,
+    /// The line, with the entry alone that allows it, like `hosts = ["db.internal:5432 tls"]`.
+    pub line: String,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file, self.line)
+    }
 }
 
 /// A no.
@@ -268,15 +285,20 @@ impl Scope<'_> {
                 lines,
             });
         }
-        if let Some(grant) = self.grants.iter().find(|grant| !self.allows(grant, request)) {
-            let lines = Self::lines(Some(grant), request);
-            return Decision::Deny(Denial {
-                what: describe(request),
+        let mut by = Vec::new();
+        for grant in &self.grants {
+            let Some(line) = line::allowing(grant, &self.binding, request) else {
+                return Decision::Deny(Denial {
+                    what: describe(request),
+                    file: grant.file.clone(),
+                    lines: Self::lines(Some(grant), request),
+                });
+            };
+            by.push(Source {
                 file: grant.file.clone(),
-                lines,
+                line,
             });
         }
-        let by = self.grants.iter().map(|grant| grant.file.clone()).collect();
         let Request::Connect {
             host,
             port,
@@ -309,44 +331,6 @@ impl Scope<'_> {
             file: last.file.clone(),
             lines: Self::lines(Some(last), request),
         })
-    }
-
-    fn allows(&self, grant: &Grant, request: Request<'_>) -> bool {
-        match request {
-            Request::Call(capability) => grant.capabilities.contains(&capability),
-            Request::Connect {
-                host,
-                port,
-                transport,
-            } => {
-                let place = Place {
-                    host,
-                    port,
-                    transport,
-                    configuration: self.binding.configuration,
-                };
-                Destination::both(&grant.hosts, None, &place).is_open()
-            }
-            Request::Shape(shape) => grant.shapes.get(shape.id()) == Some(&shape.digest()),
-            Request::Use(secret) => {
-                let (direct, name) = match secret {
-                    SecretRef::Own => (Some(SecretRule::Own), Some(self.binding.secret)),
-                    SecretRef::Input(input) => (
-                        Some(SecretRule::Input(input.to_owned())),
-                        self.binding.inputs.get(input),
-                    ),
-                    SecretRef::Vault(name) => (None, Some(name)),
-                };
-                // An input that the rotation does not name is nobody's secret.
-                name.is_some_and(|name| {
-                    grant
-                        .secrets
-                        .iter()
-                        .any(|rule| direct.as_ref() == Some(rule) || rule.covers(name))
-                })
-            }
-            Request::Reveal(name) => grant.reveal.contains(name),
-        }
     }
 
     fn lines(grant: Option<&Grant>, request: Request<'_>) -> Result<String, ParseHostRuleError> {

@@ -16,7 +16,7 @@ mod lock;
 pub mod rules;
 pub mod table;
 
-pub use decide::{Binding, Decision, Denial, Permit, Policy, Request, Scope, SecretRef};
+pub use decide::{Binding, Decision, Denial, Permit, Policy, Request, Scope, SecretRef, Source};
 pub use difference::{Difference, difference, suggested_grant};
 pub use error::Error;
 pub use grant::{Grant, SecretRule};

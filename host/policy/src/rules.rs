@@ -28,7 +28,7 @@ const fn granted(code: &'static str, says: &'static str, way: &'static str) -> R
 }
 
 /// All of them.
-pub const RULES: [Rule; 22] = [
+pub const RULES: [Rule; 23] = [
     never("host.not-offered", "this host does not offer the package"),
     never(
         "manifest.capability",
@@ -91,6 +91,10 @@ pub const RULES: [Rule; 22] = [
     never(
         "net.undeclared-secret",
         "a secret goes over a channel inside of a declared frame",
+    ),
+    never(
+        "run.input",
+        "a plugin is given the inputs that its rotation names",
     ),
     granted(
         "net.forbidden-address",

@@ -169,7 +169,10 @@ impl Case {
                 });
                 match (self.allow, refused) {
                     (true, Some(address)) => Some(format!("the place is allowed, {address} is not")),
-                    (false, None) => Some(format!("allowed by {}", permit.by.join(" and "))),
+                    (false, None) => {
+                        let by: Vec<String> = permit.by.iter().map(ToString::to_string).collect();
+                        Some(format!("allowed by {}", by.join(" and ")))
+                    }
                     _ => None,
                 }
             }

@@ -10,7 +10,7 @@ use keywheel_failpoint::Point as Failpoint;
 use crate::hit::{Dice, Work};
 use crate::host::{COMMAND_DEADLINE, Output};
 use crate::points::{Path, Point};
-use crate::record::{Entry, Fact};
+use crate::record::{Entry, Fact, Said};
 use crate::scene::{Baseline, Scene};
 use crate::target::Subject;
 use crate::vault::Held;
@@ -67,6 +67,11 @@ impl Scene {
         let writes = journal.changes()? - before;
         drop(journal);
         let (changes, logins) = self.tap.counted();
+        ensure!(
+            changes > 0 || !path.changes(),
+            "{} changed nothing on the target",
+            path.name()
+        );
         self.tap.trouble()?;
         self.prove(&task)?;
         let taken = Baseline {
@@ -187,7 +192,7 @@ impl Scene {
             }
             Path::Rollback => {
                 let subject = self.app.clone();
-                let older = self.older(&subject)?;
+                let older = self.older(&subject)?.context("there is no older version")?;
                 let value = older.value.context("the older version has no value")?;
                 self.tap.watch(self.watched(Some((&subject, &value))))?;
                 self.set_by_hand(&subject, &value)?;
@@ -195,26 +200,56 @@ impl Scene {
             }
             Path::PutBack => {
                 let subject = self.app.clone();
-                let older = self.older(&subject)?;
-                let value = older.value.context("the older version has no value")?;
                 self.tap.watch(self.watched(None))?;
-                task(subject, value, older.version.id)
+                let refused = match self.refused(&subject)? {
+                    Some(refused) => refused,
+                    None => {
+                        // What a person put on the target is still accepted: after a rotation it is not.
+                        self.host
+                            .done(&["rotate", &subject.rotation, "--wait", "end"], "")?;
+                        self.refused(&subject)?
+                            .context("the target accepts every older version")?
+                    }
+                };
+                let value = refused.value.context("the older version has no value")?;
+                task(subject, value, refused.version.id)
             }
         })
     }
 
     /// A version that was current once, and has another value than the one that is.
-    fn older(&self, subject: &Subject) -> Result<Held> {
-        let versions = self.tap.vault.versions(&subject.secret)?;
+    fn older(&self, subject: &Subject) -> Result<Option<Held>> {
+        Ok(self.all_older(subject)?.into_iter().next())
+    }
+
+    /// The same, of those whose value the target refuses: whoever goes back to it has to put it there.
+    fn refused(&self, subject: &Subject) -> Result<Option<Held>> {
+        let older = self.all_older(subject)?;
+        let target = crate::tap::lock(&self.target);
+        let (port, mut client) = (target.port(), target.client());
+        for held in older {
+            let Some(value) = held.value.as_deref() else {
+                continue;
+            };
+            let credential = target.credential(&subject.accounts, value)?;
+            if client.login(port, &credential) == Said::Refused {
+                return Ok(Some(held));
+            }
+        }
+        Ok(None)
+    }
+
+    fn all_older(&self, subject: &Subject) -> Result<Vec<Held>> {
+        let mut versions = self.tap.vault.versions(&subject.secret)?;
         let current = versions
             .iter()
             .find(|held| held.version.stage == "current")
             .map(|held| held.version.value.clone());
-        let older = versions.into_iter().find(|held| {
+        versions.retain(|held| {
             ["revoked", "previous"].contains(&held.version.stage.as_str())
                 && Some(&held.version.value) != current.as_ref()
         });
-        older.context("there is no older version")
+        Ok(versions)
     }
 
     fn ended(&self, words: &[&str], output: &Output) {

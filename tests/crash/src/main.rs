@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::anyhow;
 use clap::Parser;
 use keywheel_crash::{Options, Programs, run};
 
@@ -25,8 +26,11 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
     let mut say = |line: &str| println!("{line}");
     let found = match &arguments.programs {
-        Some(programs) if !arguments.look => run(&arguments.options, programs, &mut say),
-        _ => arguments.options.look(&mut say).map(|()| true),
+        _ if arguments.look => arguments.options.look(&mut say).map(|()| true),
+        Some(programs) => run(&arguments.options, programs, &mut say),
+        None => Err(anyhow!(
+            "there is nothing to kill: give `--binary`, `--failpoints`, `--plugins` and `--evidence`, as `cargo xtask crash` does"
+        )),
     };
     match found {
         Ok(true) => ExitCode::SUCCESS,

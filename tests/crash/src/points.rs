@@ -43,7 +43,7 @@ impl Path {
     }
 
     /// Whether it changes something on the target.
-    fn changes(self) -> bool {
+    pub(crate) fn changes(self) -> bool {
         matches!(self, Self::Rotate | Self::First | Self::PutBack | Self::Admin)
     }
 

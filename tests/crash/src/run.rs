@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use keywheel_kit::SmallDisk;
+use keywheel_kit::{Server as Package, SmallDisk};
 
 use crate::check::{Bounds, Checker, Kind, Violation};
 use crate::choices::Choices;
@@ -28,13 +28,30 @@ const BUILD_FAILPOINTS: &str = "cargo build -p keywheel-cli --features failpoint
 /// From the first fault to the end of the recovery.
 const RECOVERY_SECONDS: u64 = 60;
 
-/// A target by its name, and how it is started.
-type Known = (&'static str, fn() -> Result<Box<dyn Target>>);
+/// A target by its name, whose programs it needs, and how it is started.
+#[derive(Clone, Copy)]
+struct Known {
+    name: &'static str,
+    package: Package,
+    start: fn() -> Result<Box<dyn Target>>,
+}
 
 const TARGETS: [Known; 3] = [
-    ("postgres", || Ok(Box::new(postgres::Server::start(false)?))),
-    ("postgres-pair", || Ok(Box::new(postgres::Server::start(true)?))),
-    ("redis", || Ok(Box::new(redis::Server::start()?))),
+    Known {
+        name: "postgres",
+        package: Package::Postgres,
+        start: || Ok(Box::new(postgres::Server::start(false)?)),
+    },
+    Known {
+        name: "postgres-pair",
+        package: Package::Postgres,
+        start: || Ok(Box::new(postgres::Server::start(true)?)),
+    },
+    Known {
+        name: "redis",
+        package: Package::Redis,
+        start: || Ok(Box::new(redis::Server::start()?)),
+    },
 ];
 
 /// What is to be killed, and how often.
@@ -70,16 +87,23 @@ pub struct Options {
 }
 
 impl Options {
-    /// Says the seed, and fails where a name is none; nothing is killed. For whoever still has to build the programs.
+    /// Says the seed, and fails where a name is none or a server's programs are not to be had; nothing is killed. For whoever still has to
+    /// build the programs.
     ///
     /// # Errors
-    /// Unknown names.
+    /// Unknown names; a missing package, with how to get it.
     pub fn look(&mut self, say: &mut dyn FnMut(&str)) -> Result<()> {
         let seed = *self
             .seed
             .get_or_insert_with(|| RandomState::new().build_hasher().finish());
         say(&format!("crash: seed {seed}"));
-        chosen(self).map(drop)
+        for known in chosen(self)? {
+            known
+                .package
+                .installed()
+                .with_context(|| format!("there is no server for the target `{}`", known.name))?;
+        }
+        Ok(())
     }
 }
 
@@ -129,7 +153,7 @@ pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) ->
             "crash: skipped is `no space`: this process may not mount a small disk: {why:#}"
         ));
     }
-    let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = known.iter().map(|known| known.name).collect();
     let folder = std::path::absolute(programs.evidence.join(seed.to_string()))?;
     if folder.exists() {
         std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
@@ -184,7 +208,7 @@ fn on_each(
     let (said, heard) = channel::<String>();
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
-        for (at, (name, start)) in known.iter().enumerate() {
+        for (at, Known { name, start, .. }) in known.iter().enumerate() {
             // Each has its share of the kills and its own choices, so that the order in which targets come on does not matter.
             let (at, of) = (
                 u32::try_from(at).unwrap_or(0),
@@ -231,7 +255,7 @@ struct Progress {
 }
 
 fn chosen(options: &Options) -> Result<Vec<Known>> {
-    let known = TARGETS.map(|(name, _)| name).join(", ");
+    let known = TARGETS.map(|known| known.name).join(", ");
     if !VAULTS.contains(&options.vault.as_str()) {
         bail!(
             "there is no vault `{}`; there are: {}",
@@ -241,7 +265,7 @@ fn chosen(options: &Options) -> Result<Vec<Known>> {
     }
     for name in &options.targets {
         ensure!(
-            TARGETS.iter().any(|(target, _)| target == name),
+            TARGETS.iter().any(|known| known.name == name),
             "there is no target `{name}`; there are: {known}"
         );
     }
@@ -262,7 +286,7 @@ fn chosen(options: &Options) -> Result<Vec<Known>> {
         );
     }
     let all = options.targets.is_empty();
-    let wanted = |(name, _): &Known| all || options.targets.iter().any(|target| target == name);
+    let wanted = |known: &Known| all || options.targets.iter().any(|target| target == known.name);
     Ok(TARGETS.into_iter().filter(wanted).collect())
 }
 

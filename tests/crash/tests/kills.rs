@@ -7,6 +7,7 @@
 )]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use keywheel_crash::{Options, Programs, run};
 
@@ -72,7 +73,10 @@ fn nobody_is_locked_out_wherever_the_host_is_killed() {
         line.clone_into(&mut last);
     });
     assert!(clean.unwrap(), "{last}");
-    assert!(last.ends_with("lockouts=0 lost=0 stale=0"), "{last}");
+    assert_eq!(
+        last,
+        "crash: kills=60 targets=postgres,postgres-pair,redis lockouts=0 lost=0 stale=0"
+    );
 }
 
 /// The control: what the suite is for is found, on each target.
@@ -166,4 +170,37 @@ fn unknown_names_are_refused_with_those_that_there_are_and_the_seed_comes_first(
         point.starts_with("there is no point with `nowhere` in its name; there are: change before, "),
         "{point}"
     );
+}
+
+/// With nowhere to find or to get a server's programs: told before anything is built, with the seed before it.
+#[test]
+fn a_server_that_is_not_to_be_had_is_named_with_the_way_to_get_it() {
+    let empty = tempfile::tempdir().unwrap();
+    for (target, package) in [("postgres-pair", "postgresql"), ("redis", "redis-server")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_keywheel-crash"))
+            .args(["--look", "--targets", target])
+            .env("PATH", empty.path())
+            .env("HOME", empty.path())
+            .env("XDG_CACHE_HOME", empty.path())
+            .env("KEYWHEEL_KIT_UNPACK", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let (first, rest) = said.split_once('\n').unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(first.starts_with("crash: seed "), "{said}");
+        let way = format!("install the package `{package}`");
+        let named = format!("there is no server for the target `{target}`");
+        assert!(rest.contains(&named) && rest.contains(&way), "{said}");
+    }
+}
+
+#[test]
+fn without_programs_nothing_is_killed_and_that_is_no_success() {
+    let output = Command::new(env!("CARGO_BIN_EXE_keywheel-crash"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("there is nothing to kill"), "{said}");
 }

@@ -165,12 +165,10 @@ impl HostState {
         Ok((peer, destination))
     }
 
-    fn readable(&mut self, channel: &Resource<Channel>) -> Result<(), Error> {
+    async fn readable(&mut self, channel: &Resource<Channel>) -> Result<(), Error> {
         if self.table.get(channel)?.carried {
-            return Err(Error::denied(
-                "net.carried",
-                "a secret went over this channel: what comes back is read with `frames.receive`",
-            ));
+            let message = "a secret went over this channel: what comes back is read with `frames.receive`";
+            return Err(self.deny("net.carried", message).await);
         }
         Ok(())
     }
@@ -203,7 +201,7 @@ impl HostState {
         cut: &Cut,
         timeout_ms: u32,
     ) -> Result<Vec<u8>, Error> {
-        self.readable(channel)?;
+        self.readable(channel).await?;
         let deadline = self.deadline_within(timeout_ms);
         let mut stream = self.take_stream(channel)?;
         let read = stream.look_ahead(cut, self.mask.window(), deadline).await;
@@ -337,7 +335,7 @@ impl tcp::HostChannel for HostState {
         timeout: u32,
     ) -> Result<Resource<Handle>, Error> {
         check_media_type(&media_type)?;
-        self.readable(&channel)?;
+        self.readable(&channel).await?;
         let deadline = self.deadline_within(timeout);
         let mut stream = self.take_stream(&channel)?;
         let read = stream.read_exact_secret(length as usize, deadline).await;

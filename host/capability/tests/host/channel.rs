@@ -2,7 +2,7 @@
 
 use keywheel_capability::bindings::keywheel::net::tcp::{HostChannel, HostTlsOptions};
 use keywheel_capability::handle::{Alphabet, Labels};
-use keywheel_capability::port::Wanted;
+use keywheel_capability::port::{AuditFact, Wanted};
 use keywheel_capability::{Error, Stop};
 use keywheel_manifest::Manifest;
 use keywheel_model::{Role, StepName};
@@ -84,6 +84,10 @@ async fn a_read_after_a_secret_is_refused() {
     let kept = HostChannel::read_secret(state, again, 4, "text/plain".to_owned(), TIMEOUT_MS).await;
     assert_eq!(code(kept), "net.carried");
     assert_eq!(scene.receive().await.unwrap(), "+2\r\n");
+    // Each of the three stands in the audit trail.
+    let audited = |fact: &AuditFact| matches!(fact, AuditFact::Denied { code, .. } if code == "net.carried");
+    let memory = scene.world.memory.get();
+    assert_eq!(memory.facts.iter().filter(|fact| audited(fact)).count(), 3);
 }
 
 #[tokio::test]

@@ -216,6 +216,28 @@ fn a_plugin_that_nobody_added_does_not_run() {
     assert!(!place.path().join("plugins.lock").exists());
 }
 
+/// A grant that is there belongs to the operator: it is not widened by the way.
+#[test]
+fn a_host_for_a_plugin_that_has_its_grant_is_said_to_be_left_out() {
+    let place = ready("cli_hosts");
+    let before = place.read("policies/postgres.toml");
+    let ran = place.run_words(
+        &[
+            "plugin",
+            "add",
+            "postgres",
+            "--yes",
+            "--host",
+            "elsewhere:5432 tls",
+        ],
+        "",
+    );
+    assert_eq!(ran.exit, 0, "{}", ran.err);
+    let said = "`--host \"elsewhere:5432 tls\"` is not granted: \"policies/postgres.toml\" is there already";
+    assert!(ran.err.contains(said), "{}", ran.err);
+    assert_eq!(place.read("policies/postgres.toml"), before);
+}
+
 #[test]
 fn a_changed_plugin_file_fails_the_verification() {
     let place = ready("cli_changed");

@@ -88,6 +88,13 @@ fn a_notification() {
         .denied("host.not-offered");
 }
 
+#[test]
+fn a_question_for_a_secret() {
+    let seen = tells("ask-for-a-secret", On::Redis, "create");
+    seen.parks("create", "host.not-offered", "withdrawn")
+        .denied("host.not-offered");
+}
+
 /// Kept, encrypted like any secret; and never a credential.
 #[test]
 fn a_token_that_begins_with_it() {

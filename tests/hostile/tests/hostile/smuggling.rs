@@ -55,6 +55,13 @@ fn with_a_second_statement() {
     smuggle("hostile-postgres", "second-statement", "create", "").gives_up(40, "create", "target.invalid");
 }
 
+#[test]
+fn out_of_an_answer_that_is_read_as_bytes_after_a_login() {
+    smuggle("hostile-redis", "raw-after-a-login", "create", "")
+        .parks("create", "net.carried", "withdrawn")
+        .denied("net.carried");
+}
+
 /// The server would take the whole login, password and all, for the text of a script that says it in a form that no scan can know.
 #[test]
 fn into_a_command_that_was_left_unfinished() {

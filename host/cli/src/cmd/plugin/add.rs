@@ -106,6 +106,14 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     for rotation in &added.in_plaintext {
         context.output.warn(&plaintext_words(rotation, &added, &manifest));
     }
+    for rule in &arguments.hosts {
+        if !addition.grant.hosts.contains(rule) {
+            context.output.warn(&format!(
+                "`--host \"{rule}\"` is not granted: \"{}\" is there already, and keeps its `hosts`; to grant it, add it there",
+                added.file
+            ));
+        }
+    }
     if !arguments.yes {
         context
             .output

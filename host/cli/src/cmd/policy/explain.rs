@@ -41,6 +41,9 @@ struct Answer {
     rule: Option<String>,
     /// The files that allow it.
     by: Vec<String>,
+    /// The line of each of those files.
+    #[serde(rename = "by-lines")]
+    by_lines: Vec<String>,
     /// The file to change, if it is denied.
     file: Option<String>,
     /// The lines that would allow it.
@@ -116,13 +119,17 @@ fn answer(
         allowed: false,
         rule: verdict.rule().map(str::to_owned),
         by: Vec::new(),
+        by_lines: Vec::new(),
         file: None,
         lines: None,
         never: None,
         way: None,
     };
     match verdict {
-        Verdict::Allowed(by) => (answer.allowed, answer.by) = (true, by),
+        Verdict::Allowed(by) => {
+            answer.allowed = true;
+            (answer.by, answer.by_lines) = by.into_iter().map(|source| (source.file, source.line)).unzip();
+        }
         Verdict::Denied { file, lines, .. } => (answer.file, answer.lines) = (Some(file), Some(lines)),
         Verdict::Never { why, .. } => answer.never = Some(why),
         Verdict::Ruled(rule) => (answer.never, answer.way) = (Some(rule.says.to_owned()), rule.way),
@@ -145,12 +152,16 @@ fn answer(
                 text.line(format_args!("to allow it, write in \"{file}\":"));
                 text.line(lines);
             }
-            _ => text.line(format_args!(
-                "{} {} by {}",
-                style.good("allowed"),
-                answer.request,
-                answer.by.join(" and ")
-            )),
+            _ => {
+                let by = answer.by.iter().zip(&answer.by_lines);
+                let by: Vec<String> = by.map(|(file, line)| format!("{file}: {line}")).collect();
+                let allowed = style.good("allowed");
+                text.line(format_args!(
+                    "{allowed} {} by {}",
+                    answer.request,
+                    by.join(" and ")
+                ));
+            }
         }
         text.finish()
     })?;

@@ -7,14 +7,14 @@ use keywheel_engine::OFFERED_CAPABILITIES;
 use keywheel_manifest::{Capability, Manifest};
 use keywheel_model::address::{Class, Host, classify};
 use keywheel_policy::rules::{Rule, rule};
-use keywheel_policy::{Decision, Denial, Destination, Request, Scope, Transport};
+use keywheel_policy::{Decision, Denial, Destination, Request, Scope, Source, Transport};
 
 use crate::cmd::policy::request::Words;
 
 /// The answer.
 pub(crate) enum Verdict {
-    /// These files allow it.
-    Allowed(Vec<String>),
+    /// These lines allow it.
+    Allowed(Vec<Source>),
     /// A grant would allow it, with other lines.
     Denied {
         file: String,

@@ -26,6 +26,7 @@ pub(super) const ALL: &[(&str, Attack)] = &[
     ("tell-an-output", |run, config| run.set_output(&plain(config), &password(48)?)),
     ("tell-a-question", |run, config| run.ask("key", &plain(config)).map(drop)),
     ("tell-a-questions-key", |run, config| run.ask(&plain(config), "which?").map(drop)),
+    ("ask-for-a-secret", |run, _| run.ask("key", "which password is it?").map(drop)),
     ("tell-an-error", |_, config| Err(error(ErrorKind::Invalid, "attack.tells", plain(config)))),
     ("tell-an-errors-code", |_, config| Err(error(ErrorKind::Invalid, &plain(config), "x"))),
     ("tell-a-panic", |_, config| panic!("{}", plain(config))),

@@ -19,6 +19,7 @@ pub(super) const ALL: &[(&str, Attack)] = &[
     ("beyond-by-letters", beyond_by_letters),
     ("beyond-by-guesses", beyond_by_guesses),
     ("beyond-as-elements", beyond_as_elements),
+    ("raw-after-a-login", raw_after_a_login),
 ];
 
 fn get(run: &Run, config: &Config) -> Result<(), Error> {
@@ -60,6 +61,21 @@ fn read_until(_run: &Run, config: &Config) -> Result<(), Error> {
         at += 3;
         channel.read_until(&letters[at - 3..at], 4096, TIMEOUT_MS)
     })
+}
+
+/// What came after a login, as bytes: an answer that is scanned in pieces of the guest's own choice.
+fn raw_after_a_login(run: &Run, config: &Config) -> Result<(), Error> {
+    use keywheel_sdk::bindings::keywheel::net::frames::Frame;
+    let options = TlsOptions::new(&config.host);
+    options.trust(&config.trust);
+    let channel = Channel::connect_tls(&config.host, config.port, &options, TIMEOUT_MS)?;
+    let frame = Frame::new("resp");
+    frame.bytes(b"AUTH");
+    frame.bytes(config.admin.as_bytes());
+    frame.secret(&run.input("admin")?, "raw");
+    Frame::send(frame, &channel)?;
+    let answer = channel.read(5, TIMEOUT_MS)?;
+    Err(worked(&format!("it was shown {} bytes", answer.len())))
 }
 
 /// The value behind so much else that no one look at what waits could have it all: its beginning, a byte at a time.
