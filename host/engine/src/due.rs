@@ -26,9 +26,11 @@ impl Engine {
     pub async fn facts(&self, rotation: &RotationName) -> Result<Facts, Error> {
         let rotation = self.inner.rotation(rotation)?;
         let runs = self.runs(Some(&rotation.name), RUNS_MAX).await?;
+        let now = self.inner.clock.now();
         let newest = |counts: fn(&RunView) -> bool| {
             let of = runs.iter().filter(|run| counts(run) && is_made(run));
-            of.map(|run| run.started_at).max()
+            let times = of.map(|run| run.started_at);
+            times.filter(|at| Facts::is_believed(*at, now)).max()
         };
         let (key, name) = (seen_key(&rotation.name), rotation.name.clone());
         let seen = self

@@ -49,13 +49,19 @@ impl Facts {
     /// Without what would have happened days from now: the clock was wrong then. Taken at its word it would keep the rotation from running for years.
     /// What is a day ahead or less is taken: the clock was set back a little, and nothing is to run twice for that.
     fn believed(self, now: Timestamp) -> Self {
-        let believed = |at: Option<Timestamp>| at.filter(|at| *at <= now + AHEAD);
+        let believed = |at: Option<Timestamp>| at.filter(|at| Self::is_believed(*at, now));
         Self {
             last_success: believed(self.last_success),
             first_seen: believed(self.first_seen),
             issued: believed(self.issued),
             ..self
         }
+    }
+
+    /// Whether what is said to have happened then is believed. Whoever looks for the last of several times asks it of each: one of a wrong clock would
+    /// hide the others.
+    pub fn is_believed(at: Timestamp, now: Timestamp) -> bool {
+        at <= now + AHEAD
     }
 }
 

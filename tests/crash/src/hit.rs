@@ -1,6 +1,7 @@
 //! The host works, and is hit.
 
 use std::fs;
+use std::process::Command;
 use std::sync::mpsc::Receiver;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -19,6 +20,9 @@ use crate::tap::{Reached, Stop, lock};
 use crate::target::Subject;
 
 const PAUSE: Duration = Duration::from_micros(300);
+
+/// A host that serves and has not come to an end is left for so long.
+pub(crate) const SERVES: Duration = Duration::from_secs(8);
 
 /// What a seed decides of one hit.
 #[derive(Clone, Copy, Debug)]
@@ -62,10 +66,11 @@ impl Scene {
             }
             Point::Interrupted => self.after(self.begin(work)?, span, Signal::INT),
             Point::Clock(day) => {
-                let offset = if day == Day::Ahead { "+1d" } else { "-1d" };
+                // A day, and more than what a schedule takes for a clock that was set back a little.
+                let offset = if day == Day::Ahead { "+25h" } else { "-25h" };
                 self.fault(&format!("its clock is at {offset}"));
                 let mut faked = self.host.faked(&work.words, &keywheel_kit::faketime()?, offset);
-                let started = self.host.start(&mut faked, work.stdin)?;
+                let started = self.launch(&mut faked, work)?;
                 self.after(started, span, Signal::KILL)
             }
             Point::Journal => self.at_write(work, 1 + known.writes * dice.when / 1000),
@@ -92,8 +97,23 @@ impl Scene {
         }
     }
 
-    fn begin(&self, work: &Work) -> Result<Started> {
-        self.host.start(&mut self.host.command(&work.words), work.stdin)
+    pub(crate) fn begin(&self, work: &Work) -> Result<Started> {
+        self.launch(&mut self.host.command(&work.words), work)
+    }
+
+    /// Starts the work. A host that serves is told to end when its rotation is over, or as it is after some time: then an operator looks.
+    pub(crate) fn launch(&self, command: &mut Command, work: &Work) -> Result<Started> {
+        let mut started = self.host.start(command, work.stdin)?;
+        if work.path == Path::Scheduled {
+            let (journal, rotation) = (self.tap.vault.journal()?, work.subject.rotation.clone());
+            let (before, _) = journal.runs(&rotation)?;
+            let begun = Instant::now();
+            started.end_when(move || {
+                let (over, open) = journal.runs(&rotation)?;
+                Ok(over > before && open == 0 || begun.elapsed() > SERVES)
+            });
+        }
+        Ok(started)
     }
 
     fn fault(&self, what: &str) {
@@ -131,7 +151,7 @@ impl Scene {
     fn at_place(&self, work: &Work, place: Failpoint, time: u64) -> Result<Hit> {
         let mut failing = self.host.failing(&work.words, place.name(), time);
         self.fault(&format!("dies at {}, time {time}", place.name()));
-        let started = self.host.start(&mut failing, work.stdin)?;
+        let started = self.launch(&mut failing, work)?;
         let mut hit = self.finish(started, false)?;
         hit.met = hit.output.code == 128 + Signal::KILL.as_raw();
         Ok(hit)
@@ -170,7 +190,7 @@ impl Scene {
 
     fn within(&self, work: &Work, bytes: u64) -> Result<Hit> {
         let mut limited = self.host.limited(&work.words, bytes);
-        let started = self.host.start(&mut limited, work.stdin)?;
+        let started = self.launch(&mut limited, work)?;
         let mut hit = self.finish(started, false)?;
         hit.met = hit.output.code == 1;
         if hit.met {

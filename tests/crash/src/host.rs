@@ -146,6 +146,8 @@ impl Host {
         Ok(Started {
             child,
             out,
+            end: None,
+            asked: Instant::now(),
             words: words.join(" "),
             log: self.log.clone(),
         })
@@ -171,9 +173,18 @@ impl Host {
     }
 }
 
+/// How it is found that a host which serves has done what is looked at. Taken when it was told to end.
+type End = Box<dyn Fn() -> Result<bool> + Send>;
+
+/// How often that is asked.
+const ASK: Duration = Duration::from_millis(5);
+
 /// A command that runs.
 pub(crate) struct Started {
     child: Child,
+    /// For one that serves until it is told to end.
+    end: Option<End>,
+    asked: Instant,
     out: tempfile::NamedTempFile,
     words: String,
     log: PathBuf,
@@ -185,7 +196,21 @@ impl Started {
         Ok(())
     }
 
+    /// `SIGTERM` as soon as this is so.
+    pub(crate) fn end_when(&mut self, is_done: impl Fn() -> Result<bool> + Send + 'static) {
+        self.end = Some(Box::new(is_done));
+    }
+
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        if let Some(end) = &self.end
+            && self.asked.elapsed() > ASK
+        {
+            self.asked = Instant::now();
+            if end()? {
+                self.end = None;
+                self.signal(Signal::TERM)?;
+            }
+        }
         Ok(self.child.try_wait()?.is_some())
     }
 
@@ -193,7 +218,9 @@ impl Started {
     pub(crate) fn wait(mut self, deadline: Duration) -> Result<Output> {
         let begun = Instant::now();
         let status = loop {
-            if let Some(status) = self.child.try_wait()? {
+            if self.has_ended()?
+                && let Some(status) = self.child.try_wait()?
+            {
                 break status;
             }
             if begun.elapsed() > deadline {

@@ -19,16 +19,19 @@ pub(crate) enum Path {
     PutBack,
     /// `rotate` of the administrator that rotates the others.
     Admin,
+    /// What `serve` rotates by itself, because it is due.
+    Scheduled,
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Rotate,
         Self::First,
         Self::Adopt,
         Self::Rollback,
         Self::PutBack,
         Self::Admin,
+        Self::Scheduled,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -39,12 +42,13 @@ impl Path {
             Self::Rollback => "rollback",
             Self::PutBack => "put-back",
             Self::Admin => "admin",
+            Self::Scheduled => "scheduled",
         }
     }
 
     /// Whether it changes something on the target.
     pub(crate) fn changes(self) -> bool {
-        matches!(self, Self::Rotate | Self::First | Self::PutBack | Self::Admin)
+        !matches!(self, Self::Adopt | Self::Rollback)
     }
 
     /// Whether it is a run that can be taken back. `first = "set"` has nothing to go back to: taken back, it leaves the account without a
@@ -203,7 +207,7 @@ impl Point {
             Self::Proxy(Kind::Change, _) | Self::Stopped | Self::ConfigReplaced | Self::PluginReplaced => {
                 path.changes()
             }
-            Self::RowLock => has_row_locks && matches!(path, Path::Rotate | Path::Admin),
+            Self::RowLock => has_row_locks && matches!(path, Path::Rotate | Path::Admin | Path::Scheduled),
             Self::Cancelled | Self::TakenBack => path.can_go_back(),
             Self::Proxy(Kind::Login, _)
             | Self::Failpoint(_)

@@ -35,7 +35,7 @@ impl Matrix {
     pub(crate) fn table(&self) -> String {
         let mut text = format!("{:<24}", "point");
         for path in Path::ALL {
-            let _ = write!(text, "{:>9}", path.name());
+            let _ = write!(text, "{:>10}", path.name());
         }
         for point in Point::all() {
             let _ = write!(text, "\n{:<24}", point.name());
@@ -44,7 +44,7 @@ impl Matrix {
                     0 if !point.lies_on(path, true) => "-".to_owned(),
                     count => count.to_string(),
                 };
-                let _ = write!(text, "{cell:>9}");
+                let _ = write!(text, "{cell:>10}");
             }
         }
         text
@@ -171,8 +171,8 @@ mod tests {
             let row = table.lines().find(|line| line.starts_with(name)).unwrap();
             row[name.len()..].split_whitespace().collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(row("random time"), "2 0 0 0 0 0");
-        assert_eq!(row("change before"), "0 0 - - 0 0");
+        assert_eq!(row("random time"), "2 0 0 0 0 0 0");
+        assert_eq!(row("change before"), "0 0 - - 0 0 0");
         assert_eq!(table.lines().count(), Point::all().len() + 1);
         assert_eq!(matrix.sum(), 2);
     }

@@ -72,7 +72,7 @@ pub struct Options {
     /// Only points with this in their name
     #[arg(long, value_name = "WORD")]
     pub point: Option<String>,
-    /// Only this path: rotate, first, adopt, rollback, put-back, admin
+    /// Only this path: rotate, first, adopt, rollback, put-back, admin, scheduled
     #[arg(long, value_name = "NAME")]
     pub path: Option<String>,
     /// Keeps what was seen, also where nothing was found

@@ -203,12 +203,19 @@ impl Scene {
     /// Writes `keywheel.toml`: the two rotations, others, and lines that spoil it.
     pub(crate) fn configure(&self, others: &[&Subject], more: &str) -> Result<()> {
         let subjects = [&self.app, &self.admin].into_iter().chain(others.iter().copied());
-        let rotations: String = subjects.map(|subject| self.rotation(subject)).collect();
+        let rotations: String = subjects.map(|subject| self.rotation(subject, "")).collect();
         let text = format!("{}\n{rotations}\n{more}", self.bare);
         fs::write(self.host.file("keywheel.toml"), text).context("cannot write keywheel.toml")
     }
 
-    fn rotation(&self, subject: &Subject) -> String {
+    /// The same, with a rotation of the application that is due as soon as a host serves.
+    pub(crate) fn configure_due(&self) -> Result<()> {
+        let app = self.rotation(&self.app, "schedule = { on_start = true, jitter = \"0s\" }\n");
+        let text = format!("{}\n{app}\n{}", self.bare, self.rotation(&self.admin, ""));
+        fs::write(self.host.file("keywheel.toml"), text).context("cannot write keywheel.toml")
+    }
+
+    fn rotation(&self, subject: &Subject, more: &str) -> String {
         let target = lock(&self.target);
         let Subject {
             rotation,
@@ -220,7 +227,7 @@ impl Scene {
         format!(
             "[[rotation]]\nname = \"{rotation}\"\nplugin = \"{}\"\nsecret = \"{secret}\"\ninputs = {{ admin = \"{}\" }}\n\
              grace = \"0s\"\ngap = \"accept\"\nfirst = \"{first}\"\ndeadlines = {{ step = \"{}s\", run = \"20s\" }}\n\
-             probes = {{ logins = {LOGINS}, per = \"{PER_SECONDS}s\" }}\n[rotation.config]\n{}\n",
+             probes = {{ logins = {LOGINS}, per = \"{PER_SECONDS}s\" }}\n{more}[rotation.config]\n{}\n",
             target.plugin(),
             admin.1,
             self.step_seconds,

@@ -208,6 +208,15 @@ fn mode(path: &Path, mode: u32) -> Result<()> {
 pub(crate) struct Journal(Connection);
 
 impl Journal {
+    /// How many runs of a rotation are over, and how many are not.
+    pub(crate) fn runs(&self, rotation: &str) -> Result<(i64, i64)> {
+        let sql = "SELECT count(finished), count(*) - count(finished) FROM run WHERE rotation = ?1";
+        Ok(self
+            .0
+            .prepare_cached(sql)?
+            .query_row([rotation], |row| Ok((row.get(0)?, row.get(1)?)))?)
+    }
+
     /// States of runs, intents, outcomes and changes of versions that were ever written.
     pub(crate) fn changes(&self) -> Result<u64> {
         let sql = "SELECT (SELECT coalesce(sum(version), 0) FROM run) + (SELECT count(*) FROM intent)

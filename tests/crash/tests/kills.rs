@@ -160,7 +160,7 @@ fn unknown_names_are_refused_with_those_that_there_are_and_the_seed_comes_first(
     });
     assert_eq!(
         path,
-        "there is no path `sideways`; there are: rotate, first, adopt, rollback, put-back, admin"
+        "there is no path `sideways`; there are: rotate, first, adopt, rollback, put-back, admin, scheduled"
     );
     let point = refused(Options {
         point: Some("nowhere".to_owned()),

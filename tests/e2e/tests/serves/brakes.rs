@@ -184,3 +184,40 @@ fn a_dead_target_is_tried_by_one_of_its_rotations_and_by_all_once_it_answers() {
     assert!(status(&scene, "target-down").is_none());
     let _ = serving.ends();
 }
+
+/// What was done by a clock that stood a month ahead counts for nothing; what is done by the right one after it does. Else it would be due again and again,
+/// for a month.
+#[test]
+fn a_rotation_by_a_clock_that_was_a_month_ahead_hides_no_later_one() {
+    let library = match faketime() {
+        Ok(library) => library,
+        Err(missing) => {
+            println!("skipped: {missing:#}");
+            return;
+        }
+    };
+    let scene = Scene::new("0s");
+    let file = scene.host.file("keywheel.toml");
+    let named = "name = \"app-redis\"\n";
+    let text = fs::read_to_string(&file).unwrap();
+    let lines = format!("{named}schedule = \"@every 12h\"\n");
+    fs::write(&file, text.replacen(named, &lines, 1)).unwrap();
+    let rotate = ["rotate", "app-redis", "--wait", "end"];
+    let mut ahead = scene.host.command(&rotate);
+    ahead
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME", "+30d")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    let _ = scene.host.wait(scene.host.start(&mut ahead)).ends(0);
+    let _ = scene.run(&rotate).ends(0);
+    let runs = scene.run(&["run", "list", "-o", "json"]).json();
+    let started = runs.as_array().unwrap().iter();
+    let started: Vec<u64> = started.map(|run| run["started-at"].as_u64().unwrap()).collect();
+    let ahead = *started.iter().max().unwrap();
+    let day = 86_400_000;
+    let last = started.into_iter().filter(|at| at + 20 * day < ahead).max();
+    let last = last.expect("its clock was not ahead");
+    let next = scene.run(&["schedule", "next", "app-redis", "-o", "json"]).json();
+    let desired = next[0]["times"][0]["desired"].as_u64().unwrap();
+    assert_eq!(desired, last + day / 2, "{next:#}");
+}
