@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use keywheel_audit::Entry;
 use keywheel_config::Config;
+use keywheel_failpoint::{Point, reach};
 use keywheel_model::{Clock, Epoch, Timestamp};
 use keywheel_store::{DATABASE, Held, Options, Store};
 use keywheel_vault::{BackupKey, Embedded, NewSlot, SlotInfo, Unlock};
@@ -137,7 +138,9 @@ impl Restore {
         let (epoch, slots) = mark.set(&beside.path, clock, key).await?;
         let before = there.then(|| with_suffix(&dir, &format!("{BEFORE}{}", contents.taken.as_unix_ms())));
         let before = before.map(free_name);
+        reach(Point::RestoreBefore);
         beside.take_place(&dir, before.as_deref())?;
+        reach(Point::RestoreAfter);
         drop(held);
         Ok(RestoredView {
             state: dir,
@@ -240,6 +243,7 @@ impl Beside {
     /// exchanged. At no moment does the old one lie under a name that a later restore clears.
     fn change_places(&self, dir: &Path, before: &Path) -> Result<(), Error> {
         fs::rename(&self.path, before).map_err(failed("make", before))?;
+        reach(Point::RestoreReady);
         if renameat_with(CWD, before, CWD, dir, RenameFlags::EXCHANGE).is_ok() {
             return Ok(());
         }

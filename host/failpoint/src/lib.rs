@@ -50,11 +50,21 @@ pub enum Point {
     MigrateBefore,
     /// It is committed; the next one has not begun.
     MigrateAfter,
+    /// A backup is written whole, under the name of a part.
+    BackupBefore,
+    /// It has its own name; nobody was told.
+    BackupAfter,
+    /// The state of a backup was made beside the one that is there, and is sound.
+    RestoreBefore,
+    /// It has the name under which the one that is there is to be kept; they have not changed places.
+    RestoreReady,
+    /// It is where the configuration has the state; nobody was told.
+    RestoreAfter,
 }
 
 impl Point {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
         Self::BeginBefore,
         Self::BeginAfter,
         Self::SaveBefore,
@@ -76,6 +86,11 @@ impl Point {
         Self::CommitAfter,
         Self::MigrateBefore,
         Self::MigrateAfter,
+        Self::BackupBefore,
+        Self::BackupAfter,
+        Self::RestoreBefore,
+        Self::RestoreReady,
+        Self::RestoreAfter,
     ];
 
     /// The name by which it is told to fail.
@@ -102,12 +117,26 @@ impl Point {
             Self::CommitAfter => "commit-after",
             Self::MigrateBefore => "migrate-before",
             Self::MigrateAfter => "migrate-after",
+            Self::BackupBefore => "backup-before",
+            Self::BackupAfter => "backup-after",
+            Self::RestoreBefore => "restore-before",
+            Self::RestoreReady => "restore-ready",
+            Self::RestoreAfter => "restore-after",
         }
     }
 
-    /// Whether it lies on the way of a run, not of an upgrade.
+    /// Whether it lies on the way of a run, not of an upgrade, a backup or a restore.
     pub fn is_of_a_run(self) -> bool {
-        !matches!(self, Self::MigrateBefore | Self::MigrateAfter)
+        !matches!(
+            self,
+            Self::MigrateBefore
+                | Self::MigrateAfter
+                | Self::BackupBefore
+                | Self::BackupAfter
+                | Self::RestoreBefore
+                | Self::RestoreReady
+                | Self::RestoreAfter
+        )
     }
 }
 

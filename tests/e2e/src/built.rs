@@ -1,5 +1,6 @@
 //! The programs under test.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -56,4 +57,45 @@ impl Host {
         failing.env_remove("RUST_LOG").env("FAILPOINTS", orders);
         failing
     }
+
+    /// The places of that build which a command passes, in their order, when nothing kills it.
+    ///
+    /// # Panics
+    /// When the command does not end with 0.
+    #[track_caller]
+    pub fn places_on(&self, arguments: &[&str]) -> Vec<String> {
+        let trace = tempfile::NamedTempFile::new().unwrap();
+        let mut command = self.failing(arguments, "");
+        command.env(TRACE_VARIABLE, trace.path());
+        let _ = self.finish(&mut command, "").ends(0);
+        lines(trace.path())
+    }
+
+    /// Runs a command until it dies at the place of this number among those that it passes.
+    ///
+    /// # Panics
+    /// When it does not die, or of anything else, or elsewhere.
+    #[track_caller]
+    pub fn dies_at(&self, arguments: &[&str], places: &[String], number: usize) {
+        let place = &places[number];
+        let before = places[..number].iter().filter(|other| *other == place).count();
+        let orders = match before {
+            0 => format!("{place}=return"),
+            _ => format!("{place}={before}*off->return"),
+        };
+        let trace = tempfile::NamedTempFile::new().unwrap();
+        let mut command = self.failing(arguments, &orders);
+        command.env(TRACE_VARIABLE, trace.path());
+        let died = self.finish(&mut command, "");
+        assert_eq!((died.code, died.signal), (-1, Some(9)), "{orders}: {died:?}");
+        assert_eq!(lines(trace.path()), places[..=number], "{orders}");
+    }
+}
+
+/// Where the build writes each place that it comes to.
+const TRACE_VARIABLE: &str = "KEYWHEEL_FAILPOINT_TRACE";
+
+fn lines(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines().map(str::to_owned).collect()
 }

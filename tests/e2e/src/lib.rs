@@ -25,6 +25,7 @@ pub use keywheel_kit::{Rotation, Search, postgres_pair, postgres_role, redis_use
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -62,6 +63,8 @@ pub fn plugin_file(name: &str) -> PathBuf {
 pub struct Output {
     /// The exit code; -1 when a signal ended it.
     pub code: i32,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
     /// Standard output.
     pub stdout: String,
     /// Standard error.
@@ -390,6 +393,7 @@ impl Host {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         Output {
             code: status.code().unwrap_or(-1),
+            signal: status.signal(),
             stdout: text(out),
             stderr: text(err),
         }

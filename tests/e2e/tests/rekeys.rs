@@ -55,11 +55,16 @@ fn everything_opens(host: &Host) {
 }
 
 #[track_caller]
-fn opens_with_the_recovery_identity_and_the_passphrase(host: &Host) {
+fn opens_with_the_recovery_identity(host: &Host) {
     let identity = fs::read_to_string(host.outside("recovery")).unwrap();
     let _ = host
         .run(&["vault", "unseal", "--recovery", "-"], &identity)
         .ends(0);
+}
+
+#[track_caller]
+fn opens_with_the_recovery_identity_and_the_passphrase(host: &Host) {
+    opens_with_the_recovery_identity(host);
     let _ = host
         .run(&["vault", "unseal", "-"], "correct horse battery\n")
         .ends(0);
@@ -166,9 +171,59 @@ fn rekey_changes_the_root_and_the_trail_of_before_stays_verifiable() {
     let _ = broken.says(&["broken at seq 2: the row's seal is not ours"]);
 }
 
-/// `kill -9` at many moments of either.
+/// The test build dies at each place that either passes on its way: before its commit the old keys open everything, after it the new ones.
 #[test]
-fn killed_in_the_middle_the_old_keys_or_the_new_ones_open_everything() {
+fn killed_at_each_place_of_its_way_the_old_keys_open_everything_until_the_commit_and_the_new_ones_after_it() {
+    let scene = scene();
+    let remove = ["vault", "slot", "remove", "passphrase-1", "--yes"];
+    let _ = scene.run(&remove, "").ends(0);
+    let before = keys(&scene, VERSIONS_AND_TERMS);
+    for words in [&["vault", "rewrap"][..], &["vault", "rekey", "--yes"]] {
+        let places = scene.copy().places_on(words);
+        let mut done = Vec::new();
+        for number in 0..places.len() {
+            let host = scene.copy();
+            host.dies_at(words, &places, number);
+            let after = keys(&host, VERSIONS_AND_TERMS);
+            let same = after.iter().filter(|key| before.contains(key)).count();
+            assert!(
+                same == 0 || same == before.len(),
+                "{same} of {} at {}",
+                before.len(),
+                places[number]
+            );
+            done.push(same == 0);
+            everything_opens(&host);
+            opens_with_the_recovery_identity(&host);
+            assert_eq!(
+                keys(&host, VERSIONS_AND_TERMS),
+                after,
+                "nothing goes on with it by itself"
+            );
+            let _ = host.run(words, "").ends(0);
+            everything_opens(&host);
+        }
+        let first = done.iter().position(|done| *done);
+        let first = first.unwrap_or_else(|| panic!("no kill left the new keys: {places:?}"));
+        let (old, new) = done.split_at(first);
+        assert!(
+            !old.is_empty() && new.iter().all(|done| *done),
+            "{places:?}: {done:?}"
+        );
+        let around = [places[first - 1].as_str(), places[first].as_str()];
+        assert_eq!(around, ["commit-before", "commit-after"], "{places:?}: {done:?}");
+        println!(
+            "{}: {} places left the old keys, {} the new ones",
+            words[1],
+            old.len(),
+            new.len()
+        );
+    }
+}
+
+/// `kill -9` at moments that no place of the test build names. Where they fall is the machine's to say.
+#[test]
+fn killed_at_any_time_the_old_keys_or_the_new_ones_open_everything() {
     let host = scene();
     for words in [
         &["vault", "rewrap"][..],
@@ -197,10 +252,7 @@ fn killed_in_the_middle_the_old_keys_or_the_new_ones_open_everything() {
         }
         everything_opens(&host);
         println!("killed {}: {changed} of 12 had done it", words[1]);
-        let identity = fs::read_to_string(host.outside("recovery")).unwrap();
-        let _ = host
-            .run(&["vault", "unseal", "--recovery", "-"], &identity)
-            .ends(0);
+        opens_with_the_recovery_identity(&host);
     }
 }
 

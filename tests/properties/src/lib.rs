@@ -1,5 +1,5 @@
 //! What every parser and every store of the host promises for any input: how many cases are tried, and where the input comes from. Knows no
-//! crate of the product; `tests/*.rs` hold the properties, one file for each kind of what is read.
+//! crate of the product; `tests/*.rs` hold the properties, one file for each kind of what is read; `tests/memory` how much is held meanwhile.
 //!
 //! A run of the tests tries the same cases everywhere: their number and the seed are fixed. `cargo xtask properties --cases N` tries more, from
 //! a fresh seed that it prints; `--seed S` repeats it. What once failed is kept in `tests/*.regressions` and tried first.

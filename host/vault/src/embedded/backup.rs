@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use keywheel_failpoint::{Point, reach};
 use keywheel_model::{SecretBytes, Timestamp};
 use keywheel_store::{KeySlot, Store};
 use serde::{Deserialize, Serialize};
@@ -176,8 +177,10 @@ fn pack(
 ) -> Result<Written, Error> {
     let part = beside(to);
     let digest = write_part(copy, &part, &contents, slots, root).and_then(|digest| {
+        reach(Point::BackupBefore);
         fs::rename(&part, to).map_err(failed("write", to))?;
         sync_folder(to)?;
+        reach(Point::BackupAfter);
         Ok(digest)
     });
     match digest {

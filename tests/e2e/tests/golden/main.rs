@@ -10,6 +10,7 @@
 )]
 
 mod migrates;
+mod other_formats;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -17,16 +17,16 @@ use crate::{copy, golden, is_read_whole};
 
 const FIRST_FORMAT: &str = include_str!("../../../../host/store/src/schema/0001.sql");
 /// Of this version.
-const NEWEST: u32 = 2;
+pub(crate) const NEWEST: u32 = 2;
 
 /// Where the test build dies in a migration.
-const PLACES: [&str; 2] = ["migrate-before", "migrate-after"];
+pub(crate) const PLACES: [&str; 2] = ["migrate-before", "migrate-after"];
 
-fn database(host: &Host) -> Connection {
+pub(crate) fn database(host: &Host) -> Connection {
     Connection::open(host.file("state/keywheel.db")).unwrap()
 }
 
-fn format_of(host: &Host) -> u32 {
+pub(crate) fn format_of(host: &Host) -> u32 {
     database(host)
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .unwrap()
@@ -45,7 +45,7 @@ fn defined(database: &Connection) -> BTreeMap<String, String> {
 }
 
 /// Makes the state one of format 1.
-fn take_back(host: &Host) {
+pub(crate) fn take_back(host: &Host) {
     let now = database(host);
     now.execute_batch("BEGIN; ALTER TABLE intent DROP COLUMN session; PRAGMA user_version = 1; COMMIT")
         .unwrap();
@@ -82,31 +82,38 @@ struct Old {
     values: BTreeMap<(&'static str, String), String>,
 }
 
+/// Servers of today, and a host with a rotation of each: of one the run is over, of the other it waits for its consumers.
+pub(crate) fn with_runs() -> (Postgres, Redis, Host) {
+    let postgres = Postgres::start(PostgresOptions::default()).unwrap();
+    let redis = Redis::start(RedisOptions::default()).unwrap();
+    let (first, cache) = (random_password(), random_password());
+    let role = format!("CREATE ROLE app LOGIN PASSWORD '{first}'");
+    postgres.sql(&role).unwrap();
+    redis.create_user("app", &cache).unwrap();
+    let host = Host::init();
+    host.configure(&postgres_role(&postgres, "1s"));
+    host.configure(&redis_user(&redis, "7d"));
+    host.add_plugin("postgres", &[postgres.port()]);
+    host.add_plugin("redis", &[redis.port()]);
+    for (secret, value) in [
+        ("admin/db", postgres.admin_password()),
+        ("admin/redis", redis.admin_password()),
+        ("app/db", &first),
+        ("app/redis", &cache),
+    ] {
+        let _ = host.import(secret, value).ends(0);
+    }
+    let _ = host.run(&ROTATE, "").ends(0);
+    let _ = host.run(&["rotate", "app-redis"], "").ends(0);
+    (postgres, redis, host)
+}
+
+pub(crate) const ROTATE: [&str; 4] = ["rotate", "app-db", "--wait", "end"];
+
 impl Old {
     fn make() -> Self {
-        let postgres = Postgres::start(PostgresOptions::default()).unwrap();
-        let redis = Redis::start(RedisOptions::default()).unwrap();
-        let (first, cache) = (random_password(), random_password());
-        let role = format!("CREATE ROLE app LOGIN PASSWORD '{first}'");
-        postgres.sql(&role).unwrap();
-        redis.create_user("app", &cache).unwrap();
-        let host = Host::init();
-        host.configure(&postgres_role(&postgres, "1s"));
-        host.configure(&redis_user(&redis, "7d"));
-        host.add_plugin("postgres", &[postgres.port()]);
-        host.add_plugin("redis", &[redis.port()]);
-        for (secret, value) in [
-            ("admin/db", postgres.admin_password()),
-            ("admin/redis", redis.admin_password()),
-            ("app/db", &first),
-            ("app/redis", &cache),
-        ] {
-            let _ = host.import(secret, value).ends(0);
-        }
-        let rotate = ["rotate", "app-db", "--wait", "end"];
-        let _ = host.run(&rotate, "").ends(0);
-        let _ = host.run(&["rotate", "app-redis"], "").ends(0);
-        let killed = host.finish(&mut host.failing(&rotate, "conclude-before=return"), "");
+        let (postgres, redis, host) = with_runs();
+        let killed = host.finish(&mut host.failing(&ROTATE, "conclude-before=return"), "");
         assert_eq!(killed.code, -1, "{killed:?}");
         let values = values(&host);
         take_back(&host);
@@ -175,7 +182,7 @@ impl Old {
     }
 }
 
-fn values(host: &Host) -> BTreeMap<(&'static str, String), String> {
+pub(crate) fn values(host: &Host) -> BTreeMap<(&'static str, String), String> {
     let mut values = BTreeMap::new();
     for secret in ["admin/db", "admin/redis", "app/db", "app/redis"] {
         for (version, _) in host.versions(secret) {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use rusqlite::Connection;
 use serde_json::json;
 
 use crate::scene::{Scene, servers};
@@ -12,6 +13,7 @@ pub(crate) fn run(scene: &mut Scene) {
     pair(scene);
     drift(scene);
     given_up(scene);
+    written_by_hand(scene);
     keys(scene);
     backups(scene);
     speaks(scene);
@@ -101,6 +103,40 @@ fn given_up(scene: &mut Scene) {
         let _ = scene.run(&give_up, "", 0);
         servers().by_hand("ALTER ROLE app LOGIN");
         let _ = scene.run("run show app-db", "", 0);
+        let _ = scene.run("rotate app-db --wait end", "", 0);
+    }
+    let current = scene.host.read("app/db", None);
+    assert!(servers().postgres.login("app", &current).unwrap().is_accepted());
+}
+
+/// Under an open run somebody makes another value current in the database, a person's own, and puts it on the target: that head is taken for the truth.
+fn written_by_hand(scene: &mut Scene) {
+    let first = scene.value("the role's first password").to_owned();
+    for format in ["", " -o json"] {
+        let rotate = ["rotate", "app-db", "--wait", "end"];
+        let mut command = scene.host.failing(&rotate, "promote-before=return");
+        let died = scene.host.finish(&mut command, "");
+        assert_eq!(died.signal, Some(9), "{died:?}");
+        servers().by_hand(&format!(
+            "ALTER ROLE app PASSWORD '{}'",
+            first.replace('\'', "''")
+        ));
+        let database = Connection::open(scene.host.file("state/keywheel.db")).unwrap();
+        let sql = "BEGIN;
+            UPDATE version SET stage = 'previous' WHERE secret = 'app/db' AND stage = 'current';
+            UPDATE version SET stage = 'current' WHERE secret = 'app/db' AND number = 1;
+            COMMIT";
+        database.execute_batch(sql).unwrap();
+        drop(database);
+        let _ = scene.run("run resume app-db --wait end", "", 41);
+        let parked = scene.run("run show app-db -o json", "", 10).json();
+        assert_eq!(parked["parked"]["cause"], "by-hand", "{parked:#}");
+        let _ = scene.run(
+            &format!("run resume app-db --accept-head --wait end{format}"),
+            "",
+            0,
+        );
+        assert_eq!(scene.host.read("app/db", None), first);
         let _ = scene.run("rotate app-db --wait end", "", 0);
     }
     let current = scene.host.read("app/db", None);

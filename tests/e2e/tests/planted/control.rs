@@ -1,17 +1,21 @@
 //! The control: a leak of each kind is planted, each in another form, and the same search over the same evidence finds every one.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
+use std::thread;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use keywheel_e2e::{Host, Search, Started, until};
+use keywheel_e2e::{Host, Search, Started, Trace, until};
 use keywheel_kit::random_password;
 use rusqlite::Connection;
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::evidence::{Evidence, LOG, MONITOR, SLOWLOG, STATEMENTS};
 use crate::mistakes::may_dump;
+use crate::outlets::{Scraper, configuration, free_address, told};
 use crate::scene::{ask, servers};
 
 /// Leaks: each a value, and where it must be found.
@@ -28,8 +32,8 @@ impl Leaks {
         value
     }
 
-    fn evidence(&self) -> Evidence {
-        Evidence::of(&self.host, servers(), &[])
+    fn evidence(&self, heard: &[Trace]) -> Evidence {
+        Evidence::of(&self.host, servers(), heard)
     }
 }
 
@@ -43,13 +47,14 @@ fn a_leak_in_any_output_is_found() {
         .host
         .import("some/secret", "that the database has a row of")
         .ends(0);
+    let heard = served(&mut leaks);
     printed(&mut leaks);
     files(&mut leaks);
     cut(&mut leaks);
     let held = database(&mut leaks);
     let running = processes(&mut leaks);
     targets(&mut leaks);
-    let evidence = leaks.evidence();
+    let evidence = leaks.evidence(&heard);
     drop(held);
     for mut started in running {
         drop(started.child.stdin.take());
@@ -66,6 +71,68 @@ fn a_leak_in_any_output_is_found() {
             "the leak in {place} is not found: {places:?}"
         );
     }
+}
+
+/// What the running host says by itself. What is in its outbox it hands on: to the program and to its log, which is text or JSON. And what listens in the
+/// place of a host, for whoever asks for the metrics.
+fn served(leaks: &mut Leaks) -> Vec<Trace> {
+    let bare = fs::read_to_string(leaks.host.file("keywheel.toml")).unwrap();
+    let argument = leaks.at("outside/told.arguments");
+    let outlets = configuration(&leaks.host, free_address(), &argument);
+    fs::write(leaks.host.file("keywheel.toml"), format!("{bare}\n{outlets}")).unwrap();
+    let (topic, body) = (
+        leaks.at("outside/told.environment"),
+        leaks.at("outside/told.notices"),
+    );
+    notice(&leaks.host, &topic, &serde_json::json!({ "state": body }));
+    for (words, log) in [
+        (&["serve"][..], "errors of `keywheel -vv serve`"),
+        (
+            &["serve", "--log", "json"],
+            "errors of `keywheel -vv serve --log json`",
+        ),
+    ] {
+        let logged = leaks.at(log);
+        notice(
+            &leaks.host,
+            "some.topic",
+            &serde_json::json!({ "what": format!("{logged:?}") }),
+        );
+        let serving = leaks.host.start(&mut leaks.host.command(words));
+        until("it is told", || {
+            told(&leaks.host).contains(&logged[logged.len() - 20..])
+        });
+        kill_process(Pid::from_child(&serving.child), Signal::TERM).unwrap();
+        let _ = leaks.host.wait(serving).ends(0);
+    }
+    fs::write(leaks.host.file("keywheel.toml"), bare).unwrap();
+    let label = leaks.at("answers of /metrics");
+    let label = label.replace('\\', "\\\\").replace('"', "\\\"");
+    let body = format!("keywheel_secret_renewal_timestamp_seconds{{keywheel_secret_name=\"{label}\"}} 1\n");
+    let scraper = Scraper::start(answering(body));
+    scraper.once_more();
+    scraper.end()
+}
+
+/// Somebody who answers every question with this, as long as the tests run.
+fn answering(body: String) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 512]);
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\n\r\n{body}");
+        }
+    });
+    address
+}
+
+/// As the host keeps one that it is to tell.
+fn notice(host: &Host, topic: &str, body: &serde_json::Value) {
+    let database = Connection::open(host.file("state/keywheel.db")).unwrap();
+    let into = "INSERT INTO outbox (topic, key, body, created, not_before, attempts)
+                SELECT ?1, 'planted', ?2, created, created, 0 FROM (SELECT unixepoch() * 1000 AS created)";
+    database.execute(into, [topic, &body.to_string()]).unwrap();
 }
 
 /// Standard output and standard error of a command, plain, in JSON, and as a debug line of a log.

@@ -17,6 +17,7 @@ mod demo;
 mod evidence;
 mod keys;
 mod mistakes;
+mod outlets;
 mod purpose;
 mod scene;
 mod served;

@@ -235,6 +235,11 @@ impl Scene {
         }
     }
 
+    /// What was heard from somebody who is gone by now.
+    pub(crate) fn keep(&mut self, heard: Vec<Trace>) {
+        self.snapshots.extend(heard);
+    }
+
     /// Every value that the vault has, by its version; of a document the password in it, too.
     pub(crate) fn remember_versions(&mut self) {
         let list = self.host.json(&["secret", "list"]);

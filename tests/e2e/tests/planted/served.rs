@@ -1,19 +1,72 @@
-//! The running host: what commands say to it and hear from it goes over its socket; and the verbs of a grace.
+//! The running host: what commands say to it and hear from it goes over its socket; the verbs of a grace; and what it says by itself, over HTTP, in
+//! notices and in its log, as text and as JSON, while rotations go well and while one fails.
 
-use keywheel_e2e::redis_user;
+use keywheel_e2e::{Started, redis_user, until};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::scene::{Scene, servers};
+use crate::outlets::{Scraper, configuration, free_address, told};
+use crate::scene::{Scene, ask, servers};
 
 pub(crate) fn run(scene: &mut Scene) {
-    scene.write_configuration(&redis_user(&servers().redis, "24h"));
-    let mut serving = scene.host.start(&mut scene.host.command(&["serve"]));
+    let address = free_address();
+    let outlets = configuration(&scene.host, address, "an argument");
+    // So that it has a time at which it is due, of which the metrics tell.
+    let name = "name = \"app-redis\"\n";
+    let scheduled = format!("{name}schedule = \"@every 365d\"\n");
+    let rotation = redis_user(&servers().redis, "24h").replacen(name, &scheduled, 1);
+    assert!(rotation.contains(&scheduled), "{rotation}");
+    scene.write_configuration(&format!("{outlets}\n{rotation}"));
+    let mut serving = serve(scene, &["serve"]);
+    let scraper = Scraper::start(address);
+    values(scene);
+    rotations(scene);
+    fails(scene, &scraper);
+    until("its end is told", || {
+        told(&scene.host).contains("\"topic\":\"attention-resolved\"")
+    });
+    speaks(scene);
+    kill_process(Pid::from_child(&serving.child), Signal::HUP).unwrap();
+    assert!(
+        serving.wait_for("read the configuration again"),
+        "{}",
+        serving.stderr()
+    );
+    scraper.once_more();
+    scene.keep(scraper.end());
+    ends(scene, serving);
+    in_json(scene, address);
+    // Nobody waits for what is left of its grace.
+    let words: Vec<&str> = REVOKE_NOW.split(' ').collect();
+    let _ = scene.host.run(&words, "");
+    let _ = scene
+        .host
+        .run(&["run", "resume", "app-redis", "--wait", "end"], "");
+    scene.configure(&["app-db", "app-redis", "pair-db"]);
+}
+
+/// Whatever the run is at, it has no grace.
+const REVOKE_NOW: &str = "run resume app-redis --revoke-now --reason test --wait end";
+
+fn serve(scene: &Scene, words: &[&str]) -> Started {
+    let mut serving = scene.host.start(&mut scene.host.command(words));
     assert!(serving.wait_for("keeps 1 rotation"), "{}", serving.stderr());
+    serving
+}
+
+fn ends(scene: &Scene, serving: Started) {
+    kill_process(Pid::from_child(&serving.child), Signal::TERM).unwrap();
+    let _ = scene.host.wait(serving).ends(0);
+}
+
+fn values(scene: &mut Scene) {
     let value = scene.plant_odder("a value over the socket");
     let _ = scene.run("secret import some/socket -", &value, 0);
     let _ = scene.run("secret import some/file @OUTSIDE/given -o json", "", 0);
     let _ = scene.run("secret read some/socket --reason test --to OUTSIDE/read", "", 0);
     let _ = scene.run("secret read some/socket --reason test", "", 2);
+}
+
+fn rotations(scene: &Scene) {
     let _ = scene.run("rotate app-redis --wait 0s", "", 0);
     let _ = scene.run("drift check app-redis", "", 0);
     let _ = scene.run("run resume app-redis --end-grace --reason test --wait end", "", 0);
@@ -31,6 +84,49 @@ pub(crate) fn run(scene: &mut Scene) {
         .run(&["run", "cancel", "app-redis", "--reason", "test"], "");
     let _ = running.child.kill();
     let _ = scene.host.wait(running);
+    let words: Vec<&str> = REVOKE_NOW.split(' ').collect();
+    let _ = scene.host.run(&words, "");
+}
+
+/// With a new value in its hands the user is let in no more: the run parks, and somebody is told.
+fn fails(scene: &Scene, scraper: &Scraper) {
+    let before = notices(scene);
+    let parks = || {
+        let mut command = scene.host.command(&["rotate", "app-redis", "--wait", "0s"]);
+        let mut running = scene.host.start(&mut command);
+        assert!(running.wait_for("  create "), "{}", running.stderr());
+        set_user("off");
+        let ended = scene.host.wait(running);
+        if ended.code == 41 {
+            return true;
+        }
+        // It was faster, and waits for its consumers.
+        set_user("on");
+        let _ = scene.run(REVOKE_NOW, "", 0);
+        false
+    };
+    assert!((0..8).any(|_| parks()), "no run was met in the middle");
+    scraper.once_more();
+    until("it is told", || notices(scene) > before);
+    scraper.once_more();
+    let _ = scene.host.run(&["status"], "");
+    set_user("on");
+    let _ = scene.run("run resume app-redis --wait 0s", "", 0);
+}
+
+/// How often somebody was told that the rotation needs a person.
+fn notices(scene: &Scene) -> usize {
+    let told = told(&scene.host);
+    let is_of_it = |notice: &&str| notice.contains("\"topic\":\"attention\"") && notice.contains("app-redis");
+    told.lines().filter(is_of_it).count()
+}
+
+fn set_user(rule: &str) {
+    let set = format!("ACL SETUSER app {rule}\r\n");
+    assert!(ask(&servers().redis, &set).starts_with("+OK"));
+}
+
+fn speaks(scene: &Scene) {
     for words in [
         "status",
         "run list",
@@ -41,19 +137,16 @@ pub(crate) fn run(scene: &mut Scene) {
         let words: Vec<&str> = words.split(' ').collect();
         let _ = scene.host.run(&words, "");
     }
-    kill_process(Pid::from_child(&serving.child), Signal::HUP).unwrap();
-    assert!(
-        serving.wait_for("read the configuration again"),
-        "{}",
-        serving.stderr()
-    );
-    kill_process(Pid::from_child(&serving.child), Signal::TERM).unwrap();
-    let _ = scene.host.wait(serving).ends(0);
-    // Nobody waits for what is left of its grace.
-    let ends = ["run", "resume", "app-redis", "--revoke-now", "--reason", "test"];
-    let _ = scene.host.run(&ends, "");
-    let _ = scene
-        .host
-        .run(&["run", "resume", "app-redis", "--wait", "end"], "");
-    scene.configure(&["app-db", "app-redis", "pair-db"]);
+}
+
+/// Once more, with a log for machines.
+fn in_json(scene: &mut Scene, address: std::net::SocketAddr) {
+    let serving = serve(scene, &["serve", "--log", "json"]);
+    let scraper = Scraper::start(address);
+    let value = scene.plant_odder("a value while the log is JSON");
+    let _ = scene.run("secret import some/json -", &value, 0);
+    let _ = scene.run(REVOKE_NOW, "", 0);
+    fails(scene, &scraper);
+    scene.keep(scraper.end());
+    ends(scene, serving);
 }

@@ -12,9 +12,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::{
-    DEADLINE, ask, conversation, done, elements, field, log_in, message, reply, run, sound, written,
-};
+use super::{DEADLINE, ask, elements, log_in, reply, run, written};
+use crate::wire::{conversation, done, field, message, sound};
 
 /// What has this many arrays in it, one in the other; each has other elements, too, before or behind.
 fn nested(depth: usize, before: &[bool]) -> Reply {

@@ -8,12 +8,11 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
+mod killed;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use keywheel_e2e::{Host, Output, role_adopted};
 use keywheel_kit::Postgres;
@@ -270,135 +269,6 @@ fn what_is_no_whole_backup_or_has_another_key_changes_nothing() {
     let right = [&words[..3], &["--passphrase", "-"]].concat();
     let _ = host.run(&right, "correct horse battery\n").ends(0);
     assert_eq!(host.read("some/secret", None), "a planted value, to be found");
-}
-
-/// `kill -9` at many moments: the old state or the new one is there, and opens.
-#[test]
-fn a_restore_or_a_backup_that_is_killed_leaves_a_whole_state() {
-    let host = Host::init();
-    let _ = host.import("some/secret", "of the backup").ends(0);
-    let kept = backup(&host, "kept.age");
-    let _ = host.import("some/secret", "of the state").ends(0);
-    let mut seen = [0, 0];
-    let words = ["vault", "restore", text(&kept), "--force"];
-    // How long a whole one takes here and now: the kills are spread over that.
-    let begun = Instant::now();
-    let _ = host.run(&words, "").ends(0);
-    let whole = begun.elapsed();
-    let _ = host.import("some/secret", "of the state").ends(0);
-    for round in 0..16 {
-        let mut running = host.start(&mut host.command(&words));
-        thread::sleep(whole * round / 14);
-        let _ = running.child.kill();
-        let _ = host.wait(running);
-        match host.read("some/secret", None).as_str() {
-            "of the state" => seen[0] += 1,
-            "of the backup" => seen[1] += 1,
-            other => panic!("{other}"),
-        }
-        let _ = host.import("some/secret", "of the state").ends(0);
-    }
-    println!(
-        "killed restores: {} left the old state, {} the new one",
-        seen[0], seen[1]
-    );
-    for round in 0..8 {
-        let to = host.outside(&format!("killed-{round}.age"));
-        let mut running = host.start(&mut host.command(&["vault", "backup", text(&to)]));
-        thread::sleep(whole * round / 8);
-        let _ = running.child.kill();
-        let _ = host.wait(running);
-        if to.exists() {
-            let _ = restore(&host, &to, &["--force"]).ends(0);
-        }
-        assert_eq!(host.read("some/secret", None), "of the state");
-    }
-    let _ = backup(&host, "last.age");
-    let _ = host.run(&["doctor"], "").ends(0);
-}
-
-/// Starts a restore that waits for the bytes of its backup, and kills it there.
-fn kill_a_restore(host: &Host, more: &[&str]) {
-    let pipe = host.outside("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let words = [&["vault", "restore", text(&pipe)][..], more].concat();
-    let mut running = host.start(&mut host.command(&words));
-    let (made, begun) = (host.file("state.restoring"), Instant::now());
-    while !made.exists() {
-        assert!(begun.elapsed() < Duration::from_mins(1), "{}", running.stderr());
-        thread::sleep(Duration::from_millis(5));
-    }
-    running.child.kill().unwrap();
-    let _ = host.wait(running);
-    fs::remove_file(pipe).unwrap();
-    assert!(made.exists());
-}
-
-#[test]
-fn a_restore_that_was_killed_is_told_of_until_another_one_has_cleared_up_after_it() {
-    let host = Host::init();
-    let _ = host.import("some/secret", "of the backup").ends(0);
-    let kept = backup(&host, "kept.age");
-    let _ = host.import("some/secret", "of the state").ends(0);
-    let left = host.file("state.restoring").display().to_string();
-
-    kill_a_restore(&host, &["--force"]);
-    let told = |output: &Output| {
-        for words in [
-            "a restore was interrupted",
-            "the state is the one of before",
-            &left,
-            "vault restore FILE --force",
-        ] {
-            assert!(output.stdout.contains(words), "{words}: {output:?}");
-        }
-    };
-    told(&host.run(&["status"], "").ends(10));
-    told(&host.run(&["doctor"], "").ends(10));
-    assert_eq!(host.read("some/secret", None), "of the state");
-    let _ = restore(&host, &kept, &["--force"]).ends(0);
-    assert!(!Path::new(&left).exists());
-    let _ = host.run(&["status"], "").ends(0);
-    let _ = host.run(&["doctor"], "").ends(0);
-    assert_eq!(host.read("some/secret", None), "of the backup");
-
-    // Ended between the two names: what was made ready lies where the state of before was to be kept.
-    let _ = host.import("some/secret", "of the state").ends(0);
-    let before = host.file("state.before");
-    fs::rename(host.file("state"), &before).unwrap();
-    let _ = restore(&host, &kept, &[]).ends(0);
-    let _ = host.run(&["vault", "restored"], "").ends(0);
-    let ready = host.file("state.before-restore-1");
-    fs::rename(host.file("state"), &ready).unwrap();
-    fs::rename(before, host.file("state")).unwrap();
-    let found = host.run(&["status"], "").ends(10);
-    assert!(
-        found.stdout.contains(text(&ready)) && found.stdout.contains("the state is the one of before"),
-        "{found:?}"
-    );
-    fs::remove_dir_all(ready).unwrap();
-    let _ = host.run(&["status"], "").ends(0);
-
-    // Without a state nothing can be opened: what cannot says why, and how to get on.
-    fs::remove_dir_all(host.file("state")).unwrap();
-    kill_a_restore(&host, &[]);
-    for command in ["status", "vault status", "secret list"] {
-        let words: Vec<&str> = command.split(' ').collect();
-        let _ = host.run(&words, "").ends(23).says(&[
-            "store.no-state",
-            "a restore was interrupted before it put a state there",
-            &left,
-            "hint: `keywheel vault restore FILE` again",
-        ]);
-    }
-    let doctor = host.run(&["doctor"], "").ends(50);
-    assert!(
-        doctor.stdout.contains("a restore was interrupted before"),
-        "{doctor:?}"
-    );
-    let _ = restore(&host, &kept, &[]).ends(0);
-    assert!(!Path::new(&left).exists());
-    assert_eq!(host.read("some/secret", None), "of the backup");
 }
 
 #[test]
