@@ -47,6 +47,18 @@ pub fn redis() -> &'static Redis {
     })
 }
 
+/// A second Redis, with the same administrator.
+pub fn second_redis() -> &'static Redis {
+    static SERVER: OnceLock<Redis> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let server = Redis::start(RedisOptions::default()).unwrap();
+        let password = format!(">{}", redis().admin_password());
+        let admin = server.admin_user();
+        server.command(&["ACL", "SETUSER", admin, &password]).unwrap();
+        server
+    })
+}
+
 /// The one PostgreSQL, with a table `stash`.
 pub fn postgres() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
@@ -339,10 +351,21 @@ impl Scene {
     /// When that fails.
     #[track_caller]
     pub fn add(&self, name: &str) {
-        let rules = [On::Redis, On::Postgres].map(|on| format!("localhost:{} tls", on.port()));
-        let add = [
-            "plugin", "add", name, "--yes", "--host", &rules[0], "--host", &rules[1],
-        ];
+        self.add_for(name, &[On::Redis, On::Postgres].map(On::port));
+    }
+
+    /// The same, for servers at these ports.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[track_caller]
+    pub fn add_for(&self, name: &str, ports: &[u16]) {
+        let rules: Vec<String> = ports
+            .iter()
+            .flat_map(|port| ["--host".to_owned(), format!("localhost:{port} tls")])
+            .collect();
+        let add = ["plugin", "add", name, "--yes"].into_iter();
+        let add: Vec<&str> = add.chain(rules.iter().map(String::as_str)).collect();
         let _ = self.host.run(&add, "").ends(0);
     }
 

@@ -34,6 +34,8 @@ pub(crate) fn end(
     match name {
         // Says that it is done and does nothing.
         "idle" => Ok(Outcome::Done),
+        // Does it on the first of several servers.
+        "leave-a-server-out" => honest(run, &config.of_one_server()),
         // Does it, and says that nothing has happened.
         "deny" => honest(run, config).and_then(|_| Err(error(ErrorKind::Invalid, "attack.denies", "nothing was done"))),
         "claim" => {
@@ -57,6 +59,7 @@ pub(crate) fn verdict(name: &str, run: &Run, config: &Config) -> Result<Verdict,
     match name {
         "accepted" | "accepted-at-once" => Ok(Verdict::Accepted),
         "rejected" => Ok(Verdict::Rejected),
+        "leave-a-server-out" => honest::test(run, &config.of_one_server()),
         // Asks, and says the opposite.
         "invert" => Ok(match honest::test(run, config)? {
             Verdict::Rejected => Verdict::Accepted,
