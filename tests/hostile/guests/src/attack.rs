@@ -1,6 +1,7 @@
 //! The attacks, by name. One that the host stops comes back with the host's error; one that gets through says so.
 
 mod bombs;
+mod files;
 mod oracles;
 mod outlets;
 mod reads;
@@ -18,7 +19,7 @@ type Attack = fn(&Run, &Config) -> Result<(), Error>;
 
 /// Makes an attack that any step can make.
 pub(crate) fn make(name: &str, run: &Run, config: &Config) -> Result<(), Error> {
-    let all = [reads::ALL, oracles::ALL, outlets::ALL, smuggling::ALL, bombs::ALL].concat();
+    let all = [reads::ALL, oracles::ALL, outlets::ALL, smuggling::ALL, bombs::ALL, files::ALL].concat();
     let found = all.into_iter().find(|(known, _)| *known == name);
     let unknown = || error(ErrorKind::Invalid, "attack.unknown", name);
     found.map(|(_, attack)| attack).ok_or_else(unknown)?(run, config)
