@@ -351,21 +351,23 @@ impl Scene {
     /// When that fails.
     #[track_caller]
     pub fn add(&self, name: &str) {
-        self.add_for(name, &[On::Redis, On::Postgres].map(On::port));
+        self.add_for(
+            name,
+            &[On::Redis, On::Postgres].map(|on| format!("localhost:{} tls", on.port())),
+        );
     }
 
-    /// The same, for servers at these ports.
+    /// The same, for these servers.
     ///
     /// # Panics
     /// When that fails.
     #[track_caller]
-    pub fn add_for(&self, name: &str, ports: &[u16]) {
-        let rules: Vec<String> = ports
-            .iter()
-            .flat_map(|port| ["--host".to_owned(), format!("localhost:{port} tls")])
+    pub fn add_for(&self, name: &str, servers: &[String]) {
+        let hosts = servers.iter().flat_map(|server| ["--host", server.as_str()]);
+        let add: Vec<&str> = ["plugin", "add", name, "--yes"]
+            .into_iter()
+            .chain(hosts)
             .collect();
-        let add = ["plugin", "add", name, "--yes"].into_iter();
-        let add: Vec<&str> = add.chain(rules.iter().map(String::as_str)).collect();
         let _ = self.host.run(&add, "").ends(0);
     }
 
