@@ -13,6 +13,7 @@
 
 mod inside;
 mod seen;
+mod servers;
 
 use std::fs;
 use std::ops::Deref;
@@ -21,53 +22,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
-use keywheel_e2e::Host;
-use keywheel_kit::{Postgres, PostgresOptions, Redis, RedisOptions, random_password};
+use keywheel_e2e::{Host, Output};
+use keywheel_kit::random_password;
 use keywheel_manifest::Manifest;
 
 pub use seen::Seen;
+pub use servers::{postgres, redis, second_redis};
 
 /// For how many attacks credentials are put into a vault at a time.
 const AHEAD: usize = 16;
 
 /// Characters that each encoding writes in its own way.
 const ODD: &str = r#"/+<&">%"#;
-
-/// The one Redis of the suite. User `anyone` needs no password.
-pub fn redis() -> &'static Redis {
-    static SERVER: OnceLock<Redis> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let server = Redis::start(RedisOptions::default()).unwrap();
-        server
-            .command(&[
-                "ACL", "SETUSER", "anyone", "reset", "on", "nopass", "~*", "&*", "+@all",
-            ])
-            .unwrap();
-        server
-    })
-}
-
-/// A second Redis, with the same administrator.
-pub fn second_redis() -> &'static Redis {
-    static SERVER: OnceLock<Redis> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let server = Redis::start(RedisOptions::default()).unwrap();
-        let password = format!(">{}", redis().admin_password());
-        let admin = server.admin_user();
-        server.command(&["ACL", "SETUSER", admin, &password]).unwrap();
-        server
-    })
-}
-
-/// The one PostgreSQL, with a table `stash`.
-pub fn postgres() -> &'static Postgres {
-    static SERVER: OnceLock<Postgres> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let server = Postgres::start(PostgresOptions::default()).unwrap();
-        server.sql("CREATE TABLE stash (owner text, v text)").unwrap();
-        server
-    })
-}
 
 /// The component without a manifest.
 ///
@@ -447,7 +413,16 @@ impl Scene {
     pub fn rotate(&self, attack: &Attack<'_>, subject: Subject, until: &str) -> Seen {
         let arguments = ["rotate", &subject.name, "--wait", until, "-o", "json"];
         let output = self.host.run(&arguments, "");
-        Seen::of(self, attack.on, subject, output)
+        self.seen(attack.on, subject, output)
+    }
+
+    /// All that can be seen of a rotation that has ended so, while no command and no host has the state.
+    ///
+    /// # Panics
+    /// When the host prints no JSON.
+    #[track_caller]
+    pub fn seen(&self, on: On, subject: Subject, output: Output) -> Seen {
+        Seen::of(self, on, subject, output)
     }
 }
 

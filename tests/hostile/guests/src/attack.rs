@@ -35,6 +35,7 @@ pub(crate) fn end(
     match name {
         // Says that it is done and does nothing.
         "idle" => Ok(Outcome::Done),
+        "idle-at-a-gate" => make("memory-at-a-gate", run, config).map(|()| Outcome::Done),
         // Does it on the first of several servers.
         "leave-a-server-out" => honest(run, &config.of_one_server()),
         // Does it, and says that nothing has happened.
