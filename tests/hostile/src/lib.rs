@@ -13,6 +13,7 @@
 
 mod inside;
 mod seen;
+mod servers;
 
 use std::fs;
 use std::ops::Deref;
@@ -21,41 +22,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
-use keywheel_e2e::Host;
-use keywheel_kit::{Postgres, PostgresOptions, Redis, RedisOptions, random_password};
+use keywheel_e2e::{Host, Output};
+use keywheel_kit::random_password;
 use keywheel_manifest::Manifest;
 
 pub use seen::Seen;
+pub use servers::{postgres, redis, second_redis};
 
 /// For how many attacks credentials are put into a vault at a time.
 const AHEAD: usize = 16;
 
 /// Characters that each encoding writes in its own way.
 const ODD: &str = r#"/+<&">%"#;
-
-/// The one Redis of the suite. User `anyone` needs no password.
-pub fn redis() -> &'static Redis {
-    static SERVER: OnceLock<Redis> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let server = Redis::start(RedisOptions::default()).unwrap();
-        server
-            .command(&[
-                "ACL", "SETUSER", "anyone", "reset", "on", "nopass", "~*", "&*", "+@all",
-            ])
-            .unwrap();
-        server
-    })
-}
-
-/// The one PostgreSQL, with a table `stash`.
-pub fn postgres() -> &'static Postgres {
-    static SERVER: OnceLock<Postgres> = OnceLock::new();
-    SERVER.get_or_init(|| {
-        let server = Postgres::start(PostgresOptions::default()).unwrap();
-        server.sql("CREATE TABLE stash (owner text, v text)").unwrap();
-        server
-    })
-}
 
 /// The component without a manifest.
 ///
@@ -339,10 +317,23 @@ impl Scene {
     /// When that fails.
     #[track_caller]
     pub fn add(&self, name: &str) {
-        let rules = [On::Redis, On::Postgres].map(|on| format!("localhost:{} tls", on.port()));
-        let add = [
-            "plugin", "add", name, "--yes", "--host", &rules[0], "--host", &rules[1],
-        ];
+        self.add_for(
+            name,
+            &[On::Redis, On::Postgres].map(|on| format!("localhost:{} tls", on.port())),
+        );
+    }
+
+    /// The same, for these servers.
+    ///
+    /// # Panics
+    /// When that fails.
+    #[track_caller]
+    pub fn add_for(&self, name: &str, servers: &[String]) {
+        let hosts = servers.iter().flat_map(|server| ["--host", server.as_str()]);
+        let add: Vec<&str> = ["plugin", "add", name, "--yes"]
+            .into_iter()
+            .chain(hosts)
+            .collect();
         let _ = self.host.run(&add, "").ends(0);
     }
 
@@ -422,7 +413,16 @@ impl Scene {
     pub fn rotate(&self, attack: &Attack<'_>, subject: Subject, until: &str) -> Seen {
         let arguments = ["rotate", &subject.name, "--wait", until, "-o", "json"];
         let output = self.host.run(&arguments, "");
-        Seen::of(self, attack.on, subject, output)
+        self.seen(attack.on, subject, output)
+    }
+
+    /// All that can be seen of a rotation that has ended so, while no command and no host has the state.
+    ///
+    /// # Panics
+    /// When the host prints no JSON.
+    #[track_caller]
+    pub fn seen(&self, on: On, subject: Subject, output: Output) -> Seen {
+        Seen::of(self, on, subject, output)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The attacks, by name. One that the host stops comes back with the host's error; one that gets through says so.
 
 mod bombs;
+mod files;
 mod oracles;
 mod outlets;
 mod reads;
@@ -18,7 +19,7 @@ type Attack = fn(&Run, &Config) -> Result<(), Error>;
 
 /// Makes an attack that any step can make.
 pub(crate) fn make(name: &str, run: &Run, config: &Config) -> Result<(), Error> {
-    let all = [reads::ALL, oracles::ALL, outlets::ALL, smuggling::ALL, bombs::ALL].concat();
+    let all = [reads::ALL, oracles::ALL, outlets::ALL, smuggling::ALL, bombs::ALL, files::ALL].concat();
     let found = all.into_iter().find(|(known, _)| *known == name);
     let unknown = || error(ErrorKind::Invalid, "attack.unknown", name);
     found.map(|(_, attack)| attack).ok_or_else(unknown)?(run, config)
@@ -34,6 +35,9 @@ pub(crate) fn end(
     match name {
         // Says that it is done and does nothing.
         "idle" => Ok(Outcome::Done),
+        "idle-at-a-gate" => make("memory-at-a-gate", run, config).map(|()| Outcome::Done),
+        // Does it on the first of several servers.
+        "leave-a-server-out" => honest(run, &config.of_one_server()),
         // Does it, and says that nothing has happened.
         "deny" => honest(run, config).and_then(|_| Err(error(ErrorKind::Invalid, "attack.denies", "nothing was done"))),
         "claim" => {
@@ -57,6 +61,7 @@ pub(crate) fn verdict(name: &str, run: &Run, config: &Config) -> Result<Verdict,
     match name {
         "accepted" | "accepted-at-once" => Ok(Verdict::Accepted),
         "rejected" => Ok(Verdict::Rejected),
+        "leave-a-server-out" => honest::test(run, &config.of_one_server()),
         // Asks, and says the opposite.
         "invert" => Ok(match honest::test(run, config)? {
             Verdict::Rejected => Verdict::Accepted,

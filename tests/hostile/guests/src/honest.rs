@@ -1,7 +1,7 @@
 //! What an honest plugin would do: the password of one user of Redis, or of one role of PostgreSQL.
 
 use keywheel_sdk::error::ErrorExt;
-use keywheel_sdk::nodes::Node;
+use keywheel_sdk::nodes::{Node, ask_each, change_each};
 use keywheel_sdk::resp::{Piece, Reply, Session};
 use keywheel_sdk::sql::{Piece as Part, Session as Database, connector};
 use keywheel_sdk::{Accounts, Error, Outcome, Run, Secret, Verdict};
@@ -30,7 +30,10 @@ pub(crate) fn set(run: &Run, config: &Config, password: &Secret) -> Result<Outco
             [Part::Text("ALTER ROLE "), Part::Name(&config.user), Part::Text(" PASSWORD "), Part::Secret(&verifier)];
         database(run, config)?.execute(&pieces)?;
     } else {
-        set_user(&redis(run, config)?, config, "#", &password.derive("redis.sha256", "")?)?.accepted()?;
+        let hash = password.derive("redis.sha256", "")?;
+        change_each(&config.nodes(), |node| {
+            set_user(&redis_at(run, config, node)?, config, "#", &hash)?.accepted().map(drop)
+        })?;
     }
     Ok(Outcome::Done)
 }
@@ -44,8 +47,10 @@ pub(crate) fn test(run: &Run, config: &Config) -> Result<Verdict, Error> {
             Err(refusal) => Verdict::Unknown(refusal.message),
         });
     }
-    let answer = connect(config)?.authenticate(&config.user, &subject)?;
-    Ok(if answer.error_word().is_none() { Verdict::Accepted } else { Verdict::Rejected })
+    ask_each(&config.nodes(), |node| {
+        let answer = connect_to(config, node)?.authenticate(&config.user, &subject)?;
+        Ok(if answer.error_word().is_none() { Verdict::Accepted } else { Verdict::Rejected })
+    })
 }
 
 pub(crate) fn revoke(run: &Run, config: &Config) -> Result<Outcome, Error> {
@@ -64,8 +69,9 @@ pub(crate) fn rollback(run: &Run, config: &Config) -> Result<Outcome, Error> {
 }
 
 fn remove(run: &Run, config: &Config, password: &Secret) -> Result<(), Error> {
+    let hash = password.derive("redis.sha256", "")?;
     // The server calls it an error where there is no such password: then it is done.
-    set_user(&redis(run, config)?, config, "!", &password.derive("redis.sha256", "")?).map(drop)
+    change_each(&config.nodes(), |node| set_user(&redis_at(run, config, node)?, config, "!", &hash).map(drop))
 }
 
 pub(crate) fn set_user(admin: &Session, config: &Config, sign: &str, hash: &Secret) -> Result<Reply, Error> {
@@ -74,13 +80,20 @@ pub(crate) fn set_user(admin: &Session, config: &Config, sign: &str, hash: &Secr
 }
 
 pub(crate) fn connect(config: &Config) -> Result<Session, Error> {
-    let node = Node { host: config.host.clone(), port: config.port };
-    Session::connect(&node, false, Some(&config.trust), TIMEOUT_MS)
+    connect_to(config, &Node { host: config.host.clone(), port: config.port })
+}
+
+fn connect_to(config: &Config, node: &Node) -> Result<Session, Error> {
+    Session::connect(node, false, Some(&config.trust), TIMEOUT_MS)
 }
 
 /// The administrator's session.
 pub(crate) fn redis(run: &Run, config: &Config) -> Result<Session, Error> {
-    let session = connect(config)?;
+    redis_at(run, config, &Node { host: config.host.clone(), port: config.port })
+}
+
+fn redis_at(run: &Run, config: &Config, node: &Node) -> Result<Session, Error> {
+    let session = connect_to(config, node)?;
     session.authenticate(&config.admin, &run.input("admin")?)?.accepted()?;
     Ok(session)
 }

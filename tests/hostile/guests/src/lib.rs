@@ -8,11 +8,12 @@ mod attack;
 mod honest;
 
 use keywheel_sdk::error::error;
+use keywheel_sdk::nodes::Node;
 use keywheel_sdk::{Error, ErrorKind, Outcome, Plan, Plugin, Run, Verdict};
 use serde::Deserialize;
 
 /// Where it works, and what it does beside that.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) struct Config {
     /// `redis` or `postgres`.
@@ -22,6 +23,9 @@ pub(crate) struct Config {
     trust: String,
     admin: String,
     user: String,
+    /// The servers, where there are several.
+    #[serde(default)]
+    nodes: Vec<Node>,
     /// Of `attack.rs`; none: it is honest.
     attack: Option<String>,
     /// The step that it attacks in.
@@ -33,6 +37,19 @@ pub(crate) struct Config {
 impl Config {
     fn with(&self) -> &str {
         self.with.as_deref().unwrap_or_default()
+    }
+
+    /// Every server that holds the credential.
+    fn nodes(&self) -> Vec<Node> {
+        if self.nodes.is_empty() {
+            return vec![Node { host: self.host.clone(), port: self.port }];
+        }
+        self.nodes.clone()
+    }
+
+    /// The same without all servers but the first.
+    fn of_one_server(&self) -> Self {
+        Self { nodes: self.nodes().into_iter().take(1).collect(), ..self.clone() }
     }
 
     /// The attack, if it is this step's.
@@ -85,7 +102,9 @@ impl Plugin for Hostile {
     }
 
     fn test(run: &Run, config: &Config) -> Result<Verdict, Error> {
-        match config.attack_in("test") {
+        // What was left out in `apply` is left out here, too.
+        let forgotten = config.attack_in("apply").filter(|attack| *attack == "leave-a-server-out");
+        match config.attack_in("test").or(forgotten) {
             Some(attack) => attack::verdict(attack, run, config),
             None => honest::test(run, config),
         }

@@ -15,6 +15,7 @@ mod lies;
 mod oracles;
 mod outlets;
 mod reflection;
+mod serving;
 mod sizes;
 mod smuggling;
 mod wasm;

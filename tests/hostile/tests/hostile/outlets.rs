@@ -73,6 +73,12 @@ fn why_it_cannot_be_done() {
     tells("impossible", On::Redis, "apply").parks("apply", "plugin.reflection", "reflection");
 }
 
+/// The component imports WASI's files, as those of interpreted languages do. There is no folder in which it could write a name.
+#[test]
+fn a_file_name() {
+    tells("tell-a-file-name", On::Redis, "create").gives_up(40, "create", "attack.no-folder");
+}
+
 /// Not granted: refused before the name is looked at.
 #[test]
 fn another_secrets_name() {

@@ -2,7 +2,13 @@
 //! is tried again (rules H2, H4, H5). The planted secret stands in the server, and the plugin may read there what it likes. It never
 //! asks for a handle on that secret: what the rotation may use is watched for, whether the plugin has taken it or not.
 
-use keywheel_hostile::{Attack, On, attack_with, postgres, redis};
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use keywheel_hostile::{Attack, On, Scene, Seen, attack_with, manifest_text, postgres, redis};
 
 const REDIS: Attack<'_> = Attack {
     does: "eval",
@@ -155,6 +161,70 @@ fn pieces(does: &str) {
         keywheel_hostile::hidden(&subject.planted)
     });
     seen.parks("create", "plugin.reflection", "reflection");
+}
+
+/// The host takes a longer pause than this for the end of what was said.
+const SHORT: Duration = Duration::from_millis(15);
+
+/// A server that makes a pause in the middle of the value, too short to be taken for the end of it. What came before it is held back until the
+/// rest is there, and is found with it. Where a pause became too long, since the machine had other things to do, it is tried again.
+#[test]
+fn the_beginning_of_a_value_whose_rest_comes_after_a_pause() {
+    let tried = || {
+        let (seen, pauses) = with_a_pause();
+        let short = !pauses.is_empty() && pauses.iter().all(|pause| *pause < SHORT);
+        short.then_some(seen)
+    };
+    let seen = (0..30).find_map(|_| tried()).expect("a pause that is short");
+    seen.parks("create", "plugin.reflection", "reflection");
+}
+
+/// And how long each pause was.
+fn with_a_pause() -> (Seen, Vec<Duration>) {
+    // Its own: the plugin is granted a server that is gone afterwards.
+    let scene = Scene::set_up();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let name = "hostile-pause";
+    let manifest = manifest_text("redis.toml").replace("\"hostile-redis\"", &format!("\"{name}\""));
+    let _ = scene.drop_in(&manifest);
+    let granted = [
+        format!("localhost:{} tls", redis().port()),
+        format!("localhost:{port} plaintext"),
+    ];
+    scene.add_for(name, &granted);
+    let attack = Attack {
+        plugin: name,
+        does: "read-before-a-pause",
+        ..REDIS
+    };
+    let subject = scene.prepare(&attack, |_| port.to_string());
+    let (value, over) = (subject.planted.clone(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        // The plugin's connections, and one more that ends it.
+        let streams = listener.incoming().take_while(|_| !over.load(Ordering::SeqCst));
+        let server = scope.spawn(|| {
+            streams
+                .map(|stream| say(stream.unwrap(), value.as_bytes()))
+                .collect()
+        });
+        let seen = scene.rotate(&attack, subject, "end");
+        over.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(("127.0.0.1", port)).unwrap());
+        (seen, server.join().unwrap())
+    })
+}
+
+/// Says the value, with a pause in the middle of it; how long the pause was.
+fn say(mut stream: TcpStream, value: &[u8]) -> Duration {
+    stream.set_nodelay(true).unwrap();
+    let (first, rest) = value.split_at(20);
+    let began = Instant::now();
+    stream.write_all(first).unwrap();
+    thread::sleep(SHORT / 3);
+    // Who was shown the beginning may be gone.
+    let _ = stream.write_all(rest);
+    began.elapsed()
 }
 
 /// A statement that fails on a value quotes it.

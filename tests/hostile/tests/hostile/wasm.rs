@@ -8,9 +8,10 @@ const CREATE: &str = "keywheel:plugin/rotator@0.1.0#create";
 const HEAD_BYTES: usize = 8;
 
 // Ids of sections.
-const IMPORTS: u8 = 2;
+const FUNCTIONS: u8 = 3;
 const TABLES: u8 = 4;
 const MEMORIES: u8 = 5;
+const EXPORTS: u8 = 7;
 const CODE: u8 = 10;
 /// In a component.
 const MODULE: u8 = 1;
@@ -65,23 +66,33 @@ fn sections(bytes: &[u8]) -> Vec<(u8, &[u8])> {
     all
 }
 
-/// The guest, with the step `create` computing this and no more: what stands between its head and its end, in bytes. `tables` and `memories` are
-/// entries that are added to its own; the function is given the numbers of the first of them.
+/// The guest, whose step `create` computes something before what it does, and something behind it that gives no answer. `tables` and `memories` are
+/// entries that are added to its own; `before` and `behind` are given the numbers of the first of them.
 pub(crate) fn guest_that(
     tables: &[&[u8]],
     memories: &[&[u8]],
-    create: impl Fn(usize, usize) -> Vec<u8>,
+    before: impl Fn(usize, usize) -> Vec<u8>,
+    behind: impl Fn(usize, usize) -> Vec<u8>,
 ) -> Vec<u8> {
     let guest = keywheel_hostile::guest();
     let mut changed = guest[..HEAD_BYTES].to_vec();
     let mut found = false;
     for (id, content) in sections(&guest) {
-        let own = id == MODULE && at_create(content).is_some();
-        found |= own;
-        let content = if own {
-            module_that(content, tables, memories, &create)
-        } else {
-            content.to_vec()
+        let create = (id == MODULE).then(|| create_of(content)).flatten();
+        found |= create.is_some();
+        let content = match create {
+            Some(create) => {
+                let first = (count(content, TABLES), count(content, MEMORIES));
+                let (before, behind) = (before(first.0, first.1), behind(first.0, first.1));
+                module_that(
+                    content,
+                    tables,
+                    memories,
+                    &create,
+                    &create.around(&before, &behind),
+                )
+            }
+            None => content.to_vec(),
         };
         changed.extend(section(id, &content));
     }
@@ -89,49 +100,94 @@ pub(crate) fn guest_that(
     changed
 }
 
-/// Which of a module's own functions is `create`.
-fn at_create(module: &[u8]) -> Option<usize> {
-    let (mut imported, mut create) = (0, None);
+/// The function that is exported for the step `create`.
+struct Create {
+    index: usize,
+    /// Of the function's type.
+    kind: usize,
+    parameters: usize,
+    results: usize,
+    /// All functions, imported and own.
+    functions: usize,
+}
+
+impl Create {
+    /// The body of a function of the same type: this, a call of it, and that.
+    fn around(&self, before: &[u8], behind: &[u8]) -> Vec<u8> {
+        let mut body = [&[0], before].concat();
+        for parameter in 0..self.parameters {
+            // `local.get`
+            body.push(0x20);
+            leb128(parameter, &mut body);
+        }
+        // `call`
+        body.push(0x10);
+        leb128(self.index, &mut body);
+        // `drop`
+        body.extend(vec![0x1a; self.results]);
+        // `unreachable`, `end`
+        [&body[..], behind, &[0x00, 0x0b]].concat()
+    }
+}
+
+/// None: the module exports no such function.
+fn create_of(module: &[u8]) -> Option<Create> {
+    let (mut types, mut kinds, mut index) = (Vec::new(), Vec::new(), None);
     for payload in Parser::new(0).parse_all(module) {
         match payload.unwrap() {
-            Payload::ImportSection(imports) => {
-                let is_function = |import: &wasmparser::Import<'_>| matches!(import.ty, TypeRef::Func(_));
-                imported = imports
-                    .into_imports()
-                    .map(Result::unwrap)
-                    .filter(is_function)
-                    .count();
+            Payload::TypeSection(all) => {
+                let all = all.into_iter_err_on_gc_types().map(Result::unwrap);
+                types = all
+                    .map(|kind| (kind.params().len(), kind.results().len()))
+                    .collect();
             }
-            Payload::ExportSection(exports) => {
-                let mut exports = exports.into_iter().map(Result::unwrap);
-                create = exports.find(|export| export.kind == ExternalKind::Func && export.name == CREATE);
+            Payload::ImportSection(all) => {
+                let all = all.into_imports().map(Result::unwrap);
+                kinds.extend(all.filter_map(|import| match import.ty {
+                    TypeRef::Func(kind) => Some(kind),
+                    _ => None,
+                }));
+            }
+            Payload::FunctionSection(all) => kinds.extend(all.into_iter().map(Result::unwrap)),
+            Payload::ExportSection(all) => {
+                let mut all = all.into_iter().map(Result::unwrap);
+                index = all
+                    .find(|export| export.kind == ExternalKind::Func && export.name == CREATE)
+                    .map(|export| usize::try_from(export.index).unwrap());
             }
             _ => {}
         }
     }
-    create.map(|export| usize::try_from(export.index).unwrap() - imported)
+    let index = index?;
+    let kind = usize::try_from(kinds[index]).unwrap();
+    let (parameters, results) = types[kind];
+    Some(Create {
+        index,
+        kind,
+        parameters,
+        results,
+        functions: kinds.len(),
+    })
 }
 
-fn module_that(
-    module: &[u8],
-    tables: &[&[u8]],
-    memories: &[&[u8]],
-    create: impl Fn(usize, usize) -> Vec<u8>,
-) -> Vec<u8> {
-    let at = at_create(module).unwrap();
-    let count = |wanted: u8| {
-        let found = sections(module).into_iter().find(|(id, _)| *id == wanted);
-        found.map_or(0, |(_, content)| read_number(content).0)
-    };
-    // The guest imports functions alone, so that what is its own begins at nothing.
-    assert!(count(IMPORTS) > 0);
-    let body = create(count(TABLES), count(MEMORIES));
+/// How many entries a section of a module has. The guest imports functions alone, so that what is its own begins at nothing.
+fn count(module: &[u8], wanted: u8) -> usize {
+    let found = sections(module).into_iter().find(|(id, _)| *id == wanted);
+    found.map_or(0, |(_, content)| read_number(content).0)
+}
+
+/// With one more function, which is what is called for the step `create`.
+fn module_that(module: &[u8], tables: &[&[u8]], memories: &[&[u8]], create: &Create, body: &[u8]) -> Vec<u8> {
+    let kind = number(create.kind);
+    let code = [number(body.len()), body.to_vec()].concat();
     let mut changed = module[..HEAD_BYTES].to_vec();
     for (id, content) in sections(module) {
         let content = match id {
+            FUNCTIONS => longer(content, &[&kind]),
             TABLES => longer(content, tables),
             MEMORIES => longer(content, memories),
-            CODE => with_body(content, at, &body),
+            EXPORTS => exports_with(content, create.functions),
+            CODE => longer(content, &[&code]),
             _ => content.to_vec(),
         };
         changed.extend(section(id, &content));
@@ -145,18 +201,22 @@ fn longer(list: &[u8], more: &[&[u8]]) -> Vec<u8> {
     [&number(count + more.len())[..], entries, &more.concat()].concat()
 }
 
-/// The code of all functions, with another body for one of them. It has no variables.
-fn with_body(code: &[u8], at: usize, body: &[u8]) -> Vec<u8> {
-    let (count, mut rest) = read_number(code);
+/// The same exports, with this function for the step `create`.
+fn exports_with(exports: &[u8], function: usize) -> Vec<u8> {
+    let (count, mut rest) = read_number(exports);
     let mut changed = number(count);
-    for function in 0..count {
-        let (length, content) = read_number(rest);
-        let own = [&[0], body, &[0x0b]].concat();
-        let content = if function == at { &own } else { &content[..length] };
-        changed.extend(number(content.len()));
-        changed.extend(content);
-        let (length, behind) = read_number(rest);
-        rest = &behind[length..];
+    for _ in 0..count {
+        let (length, name) = read_number(rest);
+        let (name, behind) = name.split_at(length);
+        let (kind, behind) = behind.split_first().unwrap();
+        let (index, behind) = read_number(behind);
+        rest = behind;
+        let index = if name == CREATE.as_bytes() {
+            function
+        } else {
+            index
+        };
+        changed.extend([&number(length)[..], name, &[*kind], &number(index)].concat());
     }
     changed
 }

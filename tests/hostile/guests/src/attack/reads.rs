@@ -20,6 +20,7 @@ pub(super) const ALL: &[(&str, Attack)] = &[
     ("beyond-by-guesses", beyond_by_guesses),
     ("beyond-as-elements", beyond_as_elements),
     ("raw-after-a-login", raw_after_a_login),
+    ("read-before-a-pause", read_before_a_pause),
 ];
 
 fn get(run: &Run, config: &Config) -> Result<(), Error> {
@@ -153,6 +154,14 @@ impl Far {
         }
         Ok(())
     }
+}
+
+/// What has come when the sender makes a pause in the middle of the value: all that there is, in one read. `with`: the sender's port.
+fn read_before_a_pause(_run: &Run, config: &Config) -> Result<(), Error> {
+    let port = config.with().parse().unwrap_or(0);
+    let channel = Channel::connect(&config.host, port, TIMEOUT_MS)?;
+    let seen = channel.read(4096, TIMEOUT_MS)?;
+    Err(worked(&format!("it was shown {} bytes of the secret", seen.len())))
 }
 
 fn pieces(config: &Config, mut read: impl FnMut(&Channel) -> Result<Vec<u8>, Error>) -> Result<(), Error> {
