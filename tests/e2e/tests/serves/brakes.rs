@@ -196,12 +196,16 @@ fn a_rotation_by_a_clock_that_was_a_month_ahead_hides_no_later_one() {
             return;
         }
     };
-    let scene = Scene::new("0s");
+    let scene = Scene::new("1s");
     let file = scene.host.file("keywheel.toml");
     let named = "name = \"app-redis\"\n";
     let text = fs::read_to_string(&file).unwrap();
-    let lines = format!("{named}schedule = \"@every 12h\"\n");
-    fs::write(&file, text.replacen(named, &lines, 1)).unwrap();
+    let every_second = "schedule = { cron = \"* * * * * *\", seconds = true, jitter = \"0s\" }";
+    fs::write(
+        &file,
+        text.replacen(named, &format!("{named}{every_second}\n"), 1),
+    )
+    .unwrap();
     let rotate = ["rotate", "app-redis", "--wait", "end"];
     let mut ahead = scene.host.command(&rotate);
     ahead
@@ -219,5 +223,8 @@ fn a_rotation_by_a_clock_that_was_a_month_ahead_hides_no_later_one() {
     let last = last.expect("its clock was not ahead");
     let next = scene.run(&["schedule", "next", "app-redis", "-o", "json"]).json();
     let desired = next[0]["times"][0]["desired"].as_u64().unwrap();
-    assert_eq!(desired, last + day / 2, "{next:#}");
+    assert!(
+        desired > last,
+        "of a time before it is due once more: {last}, {next:#}"
+    );
 }
