@@ -7,6 +7,7 @@ use super::Attack;
 use crate::{Config, worked};
 
 /// As much of it as it takes to write a name.
+#[allow(clippy::same_length_and_capacity, reason = "generated")]
 mod wasi {
     wit_bindgen::generate!({
         inline: r#"
