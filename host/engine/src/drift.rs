@@ -1,13 +1,19 @@
 //! The drift check: does the target still accept what the vault calls current? It is a run like any other, which begins with that login and goes on
 //! only where the answer is no: what is kept is tried, and current put on again where an older one, or none, is accepted (rules P10, P11).
 
+use std::sync::Arc;
+
+use keywheel_config::Rotation;
 use keywheel_model::{RotationName, SecretName, StepName, Timestamp, Trigger, Verdict};
+use keywheel_plugin::{Plugin, StepValue};
 use keywheel_vault::Vault as _;
 use keywheel_workflow::{Cause, Event, RunWord};
 use serde::Serialize;
 
 use crate::driver::{Left, Stop};
 use crate::engine::Engine;
+use crate::glance::Glance;
+use crate::plan::advice;
 use crate::secrets::verdict_words;
 use crate::view::{RunView, StepWord};
 use crate::words::{NODES_DIFFER, way_past};
@@ -59,6 +65,8 @@ pub struct DriftView {
     pub code: Option<String>,
     /// What to do.
     pub way_out: Option<String>,
+    /// What the plugin finds odd on the target beside that, such as a password that somebody else has set there.
+    pub warnings: Vec<String>,
     /// Before this time another try would end in the same way: the budget of failed logins is used up until then, or the run pauses.
     pub not_before: Option<Timestamp>,
     /// The run.
@@ -82,6 +90,7 @@ impl Engine {
             detail,
             code: None,
             way_out: None,
+            warnings: Vec::new(),
             not_before: None,
             run: None,
         };
@@ -147,7 +156,32 @@ impl Engine {
             stop,
             observer,
         };
-        self.told(run, left, again).await
+        let view = self.told(run, left, again).await?;
+        self.warned(rotation, &plugin, view).await
+    }
+
+    /// The same, with what the plugin finds odd where the target could be asked. That login says nothing of the credential, and it may not come about.
+    async fn warned(
+        &self,
+        rotation: &Rotation,
+        plugin: &Arc<Plugin>,
+        view: DriftView,
+    ) -> Result<DriftView, Error> {
+        let inner = &self.inner;
+        let was_asked = matches!(
+            view.found,
+            Found::InPlace | Found::Repaired | Found::RolledForward | Found::Parked
+        );
+        if !was_asked || !inner.missing_inputs(rotation).await?.is_empty() {
+            return Ok(view);
+        }
+        let glance = Glance::new(inner, rotation, plugin).await?;
+        let asked = glance.ask(inner, StepName::Plan, None).await?;
+        let warnings = match asked.result {
+            Ok(StepValue::Plan(plan)) => advice(&plan, false).collect(),
+            _ => Vec::new(),
+        };
+        Ok(DriftView { warnings, ..view })
     }
 
     /// A run that waits for consumers, or for a backup after them, asks by itself, mends what it finds, and waits on.
@@ -305,6 +339,7 @@ fn of_run(run: RunView) -> DriftView {
         detail,
         code: None,
         way_out,
+        warnings: Vec::new(),
         run: Some(Box::new(run)),
     }
 }

@@ -19,6 +19,7 @@ mod due;
 mod engine;
 mod error;
 mod given_up;
+mod glance;
 mod grants;
 mod hosts;
 mod inputs;

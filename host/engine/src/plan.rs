@@ -1,32 +1,24 @@
 //! What a run would do, and what would stop it, before anything is written.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use keywheel_capability::Cancel;
 use keywheel_capability::mask::holds_weak;
 use keywheel_config::Rotation;
 use keywheel_manifest::Manifest;
-use keywheel_model::{
-    Effect, ErrorKind, Fence, RotationName, RunId, Safety, SecretName, StepError, StepName, Trigger, Verdict,
-    VersionId,
-};
+use keywheel_model::{RotationName, Safety, SecretName, StepError, StepName, Verdict, VersionId};
 use keywheel_plugin::{Plan, Plugin, StepEnd, StepValue};
 use keywheel_policy::{Grant, Policy};
-use keywheel_vault::{Author, Origin, Vault as _, VersionInfo};
-use keywheel_workflow::{Call, First, Roles, Settings, State};
+use keywheel_vault::{Origin, Vault as _, VersionInfo};
+use keywheel_workflow::{First, Settings, State};
 
 use crate::Error;
 use crate::engine::{Engine, Inner};
+use crate::glance::Glance;
 use crate::hosts;
 use crate::inputs::secrets_of;
-use crate::journal::lease_keys;
-use crate::perform::{Performer, costs_nothing, identity, kept, verdict};
-use crate::pinned::Pinned;
+use crate::perform::{identity, verdict};
 use crate::plugins::not_the_file;
-use crate::port::Port;
 use crate::principal::{accounts, targets};
-use crate::settings;
 use crate::view::{PlanView, PlannedStep, RunView};
 use crate::words::way_past;
 
@@ -244,103 +236,9 @@ impl Inner {
 
 /// What a plugin would have a person know. In the middle of a run the target holds what that run will take away itself: what the plugin finds odd about
 /// it is no advice.
-fn advice(answer: &Plan, is_between: bool) -> impl Iterator<Item = String> {
+pub(crate) fn advice(answer: &Plan, is_between: bool) -> impl Iterator<Item = String> {
     let warnings = answer.warnings.iter().filter(move |_| !is_between);
     warnings.map(|found| worded(&found.code, &found.message, found.hint.as_deref()))
-}
-
-/// A call of a plugin outside of any run: nothing of it is journalled but the audit rows, and it can change nothing.
-struct Glance {
-    performer: Performer,
-    state: State,
-}
-
-impl Glance {
-    async fn new(inner: &Arc<Inner>, rotation: &Rotation, plugin: &Arc<Plugin>) -> Result<Self, Error> {
-        let epoch = inner.store.read(|reader| Ok::<_, Error>(reader.epoch()?)).await?;
-        let settings = Inner::settings(rotation, plugin, Trigger::Manual, epoch)?;
-        let mut state = State::new(RunId::fresh(inner.clock.now()), settings);
-        let principals = settings::principals(rotation, plugin.manifest());
-        let head = inner.vault.head(&rotation.secret).await?;
-        let head = inner.without_strangers(head, &principals).await?;
-        let versions = keywheel_workflow::Head {
-            epoch,
-            versions: kept(&head),
-        };
-        state.roles = Roles {
-            current: versions.current().cloned(),
-            pending: versions
-                .newest(keywheel_model::Stage::Pending)
-                .map(|kept| kept.version.clone()),
-            previous: versions
-                .newest(keywheel_model::Stage::Previous)
-                .map(|kept| kept.version.clone()),
-        };
-        let performer = Performer {
-            pinned: Arc::new(Pinned::of(rotation)),
-            plugin: Some(Arc::clone(plugin)),
-            keys: lease_keys(&state.settings, &principals),
-            accounts: principals,
-            probes: settings::probes(rotation, plugin.manifest()),
-            step_time: rotation.deadlines.step,
-            cancel: Cancel::new().1,
-        };
-        Ok(Self { performer, state })
-    }
-
-    async fn ask(
-        &self,
-        inner: &Arc<Inner>,
-        step: StepName,
-        subject: Option<VersionId>,
-    ) -> Result<StepEnd, Error> {
-        let deadline = inner.clock.now() + self.performer.step_time;
-        let call = Call {
-            step,
-            subject,
-            roles: self.state.roles.clone(),
-            attempt: 1,
-            interrupted: false,
-            deadline,
-        };
-        if step == StepName::Test
-            && let Some(until) = self.performer.book_login(inner, &self.state).await?
-        {
-            let wait = until.saturating_since(inner.clock.now()).as_secs() + 1;
-            let wait = keywheel_config::show_duration(Duration::from_secs(wait));
-            let message = format!("the account's budget of failed logins is used up for another {wait}");
-            let error = StepError::new(ErrorKind::Limit, "run.budget", message);
-            return Ok(StepEnd {
-                result: Err(error),
-                effect: Effect::None,
-                seen: keywheel_capability::StepReport::default(),
-                stop: None,
-                cpu: Duration::ZERO,
-                guest: Duration::ZERO,
-            });
-        }
-        let by = Author {
-            run: self.state.run.clone(),
-            fence: Fence::default(),
-        };
-        let port = Arc::new(Port::outside(
-            Arc::clone(inner),
-            Arc::clone(&self.performer.pinned),
-            call,
-            by,
-        ));
-        let context = port.context(&self.performer, &self.state, deadline).await?;
-        let end = self
-            .performer
-            .plugin()?
-            .run(inner.capabilities.prepare(context))
-            .await;
-        port.settle().await?;
-        if step == StepName::Test && costs_nothing(&end) {
-            self.performer.give_login_back(inner, &self.state).await?;
-        }
-        Ok(end)
-    }
 }
 
 /// The calls that the manifest declares and a grant leaves out. Not a problem by itself: those of a mode that is not configured are never made.

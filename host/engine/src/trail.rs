@@ -184,12 +184,14 @@ impl Engine {
         Ok(signer(&self.inner.vault)?.public_key())
     }
 
-    /// Signs the head of the trail as it is now. With `note` the trail itself says so, in a row that is the head then.
+    /// Signs the head of the trail as it is now, which was checked with its seals before: a signature is all that whoever has no key goes by. With `note`
+    /// the trail itself says so, in a row that is the head then.
     ///
     /// # Errors
-    /// The vault is sealed; the store.
+    /// The vault is sealed; [`Error::Audit`] naming the first bad row; the store.
     pub async fn audit_checkpoint(&self, note: bool) -> Result<SignedCheckpoint, Error> {
         let signer = signer(&self.inner.vault)?;
+        self.audit_verify(Vec::new(), None).await?;
         let head = if note {
             let entry = Entry::of_host("audit.checkpoint", "audit", "ok").by(actor());
             let write = move |tx: &Transaction<'_>| {

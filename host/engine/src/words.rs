@@ -105,7 +105,7 @@ fn way_back(cause: Cause, run: &RunId) -> String {
         }
         Cause::BothRejected => {
             format!(
-                "the target took neither value and the vault's was applied again: look at its password rules, then `{resume}`"
+                "the target took none of the kept values, and the vault's was put on again: find out who set another one there, or which password rule kept the new one out, then `{resume}`"
             )
         }
         Cause::NothingAccepted => {

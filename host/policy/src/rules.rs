@@ -28,7 +28,7 @@ const fn granted(code: &'static str, says: &'static str, way: &'static str) -> R
 }
 
 /// All of them.
-pub const RULES: [Rule; 23] = [
+pub const RULES: [Rule; 24] = [
     never("host.not-offered", "this host does not offer the package"),
     never(
         "manifest.capability",
@@ -95,6 +95,10 @@ pub const RULES: [Rule; 23] = [
     never(
         "run.input",
         "a plugin is given the inputs that its rotation names",
+    ),
+    never(
+        "net.server-name",
+        "a server's certificate is checked for the host that is dialled",
     ),
     granted(
         "net.forbidden-address",

@@ -5,13 +5,10 @@ use rusqlite::Connection;
 use rusqlite::backup::Backup;
 
 use crate::open::explain;
-use crate::{Error, Store, files};
+use crate::{Error, Store, files, schema};
 
 /// Pages copied before writers get their turn.
 const PAGES: i32 = 256;
-
-/// Triggers without which history could be rewritten.
-const GUARDS: u32 = 10;
 
 impl Store {
     /// Copies the database to a new file (0600) while the host runs, and syncs it. Secrets in it are ciphertext, the rest is
@@ -70,14 +67,5 @@ fn inspect(connection: &Connection) -> Result<String, Error> {
     if strays > 0 {
         return Ok(format!("{strays} rows refer to rows that are gone"));
     }
-    let guards: u32 = connection.query_row(
-        "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger'",
-        [],
-        |row| row.get(0),
-    )?;
-    if guards == GUARDS {
-        Ok(pages)
-    } else {
-        Ok(format!("{guards} of {GUARDS} guarding triggers are there"))
-    }
+    Ok(schema::strangers(connection)?.unwrap_or(pages))
 }

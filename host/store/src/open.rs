@@ -98,6 +98,12 @@ impl Store {
         }
         configure(&connection).map_err(explain)?;
         schema::migrate(&mut connection, format).map_err(explain)?;
+        if let Some(detail) = schema::strangers(&connection).map_err(explain)? {
+            return Err(Error::Damaged {
+                path: path.clone(),
+                detail,
+            });
+        }
         let id: Arc<str> = meta::establish(&mut connection, options.clock.now())
             .map_err(explain)?
             .into();

@@ -11,6 +11,7 @@ use crate::hit::{Dice, Work};
 use crate::host::{COMMAND_DEADLINE, Output};
 use crate::points::{Path, Point};
 use crate::record::{Entry, Fact, Said};
+use crate::run::Control;
 use crate::scene::{Baseline, Scene};
 use crate::target::Subject;
 use crate::vault::Held;
@@ -116,7 +117,13 @@ impl Scene {
     }
 
     /// One kill at a point; for a control the target is spoiled before the proof.
-    pub(crate) fn kill_at(&mut self, number: u32, at: (Path, Point), dice: Dice, control: bool) -> Seen {
+    pub(crate) fn kill_at(
+        &mut self,
+        number: u32,
+        at: (Path, Point),
+        dice: Dice,
+        control: Option<Control>,
+    ) -> Seen {
         let (path, point) = at;
         let _ = self.record.take();
         self.record.add(Fact::Begun {
@@ -138,7 +145,7 @@ impl Scene {
         }
     }
 
-    fn go_through(&mut self, path: Path, point: Point, dice: Dice, control: bool) -> Result<bool> {
+    fn go_through(&mut self, path: Path, point: Point, dice: Dice, control: Option<Control>) -> Result<bool> {
         let task = self.prepare(path)?;
         let plugin = crate::tap::lock(&self.target).plugin();
         let plugin = (point == Point::PluginReplaced).then(|| self.plugin_file(plugin));
@@ -156,8 +163,17 @@ impl Scene {
         let others: Vec<&Subject> = self.own(&task).into_iter().collect();
         self.configure(&others, "")?;
         self.recover(&task, point)?;
-        if control {
-            crate::tap::lock(&self.target).spoil(&task.subject.accounts)?;
+        match control {
+            None | Some(Control::Logins | Control::Late) => {}
+            Some(Control::Spoiled) => crate::tap::lock(&self.target).spoil(&task.subject.accounts)?,
+            Some(Control::Stale) => {
+                let subject = &task.subject;
+                if let Some(revoked) = self.refused(subject)?.and_then(|held| held.value) {
+                    let target = crate::tap::lock(&self.target);
+                    let credential = target.credential(&subject.accounts, &revoked)?;
+                    target.set_by_hand(&credential)?;
+                }
+            }
         }
         self.prove(&task)?;
         Ok(hit.met)
@@ -209,16 +225,14 @@ impl Scene {
             Path::PutBack => {
                 let subject = self.app.clone();
                 self.tap.watch(self.watched(None))?;
-                let refused = match self.refused(&subject)? {
-                    Some(refused) => refused,
-                    None => {
-                        // What a person put on the target is still accepted: after a rotation it is not.
-                        self.host
-                            .done(&["rotate", &subject.rotation, "--wait", "end"], "")?;
-                        self.refused(&subject)?
-                            .context("the target accepts every older version")?
-                    }
-                };
+                let mut refused = self.refused(&subject)?;
+                if refused.is_none() {
+                    // What a person put on the target is still accepted: after a rotation it is not.
+                    self.host
+                        .done(&["rotate", &subject.rotation, "--wait", "end"], "")?;
+                    refused = self.refused(&subject)?;
+                }
+                let refused = refused.context("the target accepts every older version")?;
                 let value = refused.value.context("the older version has no value")?;
                 task(subject, value, refused.version.id)
             }

@@ -64,6 +64,8 @@ impl Scene {
             Point::Random | Point::Cancelled | Point::TakenBack => {
                 self.after(self.begin(work)?, span, Signal::KILL)
             }
+            Point::CancelledAtWork => self.told(work, span, "cancel"),
+            Point::TakenBackAtWork => self.told(work, span, "rollback"),
             Point::Interrupted => self.after(self.begin(work)?, span, Signal::INT),
             Point::Clock(day) => {
                 // A day, and more than what a schedule takes for a clock that was set back a little.
@@ -143,6 +145,22 @@ impl Scene {
         if met {
             self.fault(&format!("signal {} after {span:?}", signal.as_raw()));
             started.signal(signal)?;
+        }
+        self.finish(started, met)
+    }
+
+    /// A person takes the run back while the host is at it.
+    fn told(&self, work: &Work, span: Duration, verb: &str) -> Result<Hit> {
+        let started = self.begin(work)?;
+        sleep(span);
+        let met = self.tap.vault.has_open_run(&work.subject.rotation)?;
+        let words = ["run", verb, &work.subject.rotation, "--wait", "5s"];
+        if met {
+            let told = self.host.run(&words, "")?;
+            self.record.add(Fact::Ended {
+                command: words.join(" "),
+                code: told.code,
+            });
         }
         self.finish(started, met)
     }

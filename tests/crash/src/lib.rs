@@ -23,4 +23,4 @@ mod target;
 mod vault;
 mod witness;
 
-pub use run::{Options, Programs, run};
+pub use run::{Control, Options, Programs, run};

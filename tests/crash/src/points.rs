@@ -125,6 +125,10 @@ pub(crate) enum Point {
     Cancelled,
     /// `SIGKILL` at a random time, then `run rollback`.
     TakenBack,
+    /// `run cancel` at a random time, while a host serves.
+    CancelledAtWork,
+    /// `run rollback` at a random time, while a host serves.
+    TakenBackAtWork,
     /// Another configuration at a statement; then `SIGKILL`.
     ConfigReplaced,
     /// Another plugin file at a statement; then `SIGKILL`.
@@ -155,6 +159,8 @@ impl Point {
             Self::StoppedAtLogin,
             Self::Cancelled,
             Self::TakenBack,
+            Self::CancelledAtWork,
+            Self::TakenBackAtWork,
             Self::Interrupted,
             Self::ConfigReplaced,
             Self::PluginReplaced,
@@ -192,6 +198,8 @@ impl Point {
             Self::StoppedAtLogin => "stopped at a login",
             Self::Cancelled => "run cancel",
             Self::TakenBack => "run rollback",
+            Self::CancelledAtWork => "run cancel at work",
+            Self::TakenBackAtWork => "run rollback at work",
             Self::Interrupted => "interrupted",
             Self::ConfigReplaced => "configuration replaced",
             Self::PluginReplaced => "plugin replaced",
@@ -209,6 +217,8 @@ impl Point {
             }
             Self::RowLock => has_row_locks && matches!(path, Path::Rotate | Path::Admin | Path::Scheduled),
             Self::Cancelled | Self::TakenBack => path.can_go_back(),
+            // Beside a command that works nobody else gets at the state.
+            Self::CancelledAtWork | Self::TakenBackAtWork => path == Path::Scheduled,
             Self::Proxy(Kind::Login, _)
             | Self::Failpoint(_)
             | Self::Clock(_)

@@ -78,12 +78,22 @@ pub struct Options {
     /// Keeps what was seen, also where nothing was found
     #[arg(long)]
     pub keep: bool,
-    /// A control: after the first recovery the account is given a password that nobody holds. That must be found
-    #[arg(long)]
-    pub control: bool,
-    /// A control: the host has far more time for a step than a stopped one is left for, so that what it does after `SIGCONT` is late. That must be found
-    #[arg(long)]
-    pub control_late: bool,
+    /// Does something wrong on purpose: the run must find it, and end with 1
+    #[arg(long, value_enum, value_name = "WHICH")]
+    pub control: Option<Control>,
+}
+
+/// What is done wrong on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Control {
+    /// After the first recovery the account has a password that nobody holds, and no other
+    Spoiled,
+    /// After a recovery the account takes a revoked value again
+    Stale,
+    /// A host may fail more logins than the checker is told
+    Logins,
+    /// A host has far more time for a step than a stopped one is left for, so that what it does after `SIGCONT` is late
+    Late,
 }
 
 impl Options {
@@ -154,10 +164,7 @@ pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) ->
         ));
     }
     let names: Vec<&str> = known.iter().map(|known| known.name).collect();
-    let folder = std::path::absolute(programs.evidence.join(seed.to_string()))?;
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
-    }
+    let folder = evidence_of(programs, seed)?;
     // Commands run in the host's folder.
     let binary = std::path::absolute(&programs.binary)?;
     let failpoints = std::path::absolute(&programs.failpoints)?;
@@ -166,7 +173,7 @@ pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) ->
         failpoints: &failpoints,
         plugins: &programs.plugins,
         evidence: &folder,
-        patient: options.control_late,
+        patient: options.control == Some(Control::Late),
     };
     let found = on_each(&known, options, seed, &places, say);
     let (mut matrix, mut counts) = (Matrix::default(), Counts::default());
@@ -194,6 +201,19 @@ pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) ->
     }
     say(&counts.line(matrix.sum(), &names.join(",")));
     Ok(counts.is_clean())
+}
+
+/// A folder that is not there yet: what an earlier run of the same seed has left is evidence.
+fn evidence_of(programs: &Programs, seed: u64) -> Result<PathBuf> {
+    let name = |again: u32| match again {
+        1 => seed.to_string(),
+        _ => format!("{seed}-{again}"),
+    };
+    let evidence = std::path::absolute(&programs.evidence)?;
+    let mut folders = (1..1000).map(|again| evidence.join(name(again)));
+    folders
+        .find(|folder| !folder.exists())
+        .with_context(|| format!("clear {}: it is full of runs of this seed", evidence.display()))
 }
 
 /// All targets at once: most of a kill is waiting.
@@ -296,7 +316,7 @@ struct Session {
     cells: Vec<Cell>,
     choices: Choices,
     seed: u64,
-    control: bool,
+    control: Option<Control>,
     matrix: Matrix,
     counts: Counts,
 }
@@ -327,7 +347,11 @@ impl Session {
             }
         }
         let bounds = Bounds {
-            logins: LOGINS as usize,
+            logins: if options.control == Some(Control::Logins) {
+                1
+            } else {
+                LOGINS as usize
+            },
             per: PER_SECONDS * 1_000_000,
             recovery: RECOVERY_SECONDS * 1_000_000,
         };
@@ -413,4 +437,25 @@ fn told(violations: &[Violation], seen: &Seen, name: &str, cell: Cell, seed: u64
         cell.point.name(),
         timeline(&seen.entries)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_run_of_a_seed_has_left_stays() {
+        let evidence = tempfile::tempdir().expect("a folder");
+        let programs = Programs {
+            binary: PathBuf::new(),
+            failpoints: PathBuf::new(),
+            plugins: PathBuf::new(),
+            evidence: evidence.path().to_owned(),
+        };
+        for name in ["7", "7-2", "7-3"] {
+            let folder = evidence_of(&programs, 7).expect("a name");
+            assert_eq!(folder, evidence.path().join(name));
+            std::fs::create_dir(folder).expect("made");
+        }
+    }
 }

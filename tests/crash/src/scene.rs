@@ -25,8 +25,8 @@ pub(crate) const STEP_SECONDS: u64 = 2;
 /// The same in a control: far more than what a stopped host is left for.
 const PATIENT_SECONDS: u64 = 40;
 
-/// Failed logins of an account in the configuration.
-pub(crate) const LOGINS: u32 = 100;
+/// Failed logins of an account in the configuration: a few more than the kills of a minute need, each of which may cost a rotation of its own some.
+pub(crate) const LOGINS: u32 = 25;
 
 /// In this time.
 pub(crate) const PER_SECONDS: u64 = 60;

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use keywheel_crash::{Options, Programs, run};
+use keywheel_crash::{Control, Options, Programs, run};
 
 fn options() -> Options {
     Options {
@@ -20,8 +20,7 @@ fn options() -> Options {
         point: None,
         path: None,
         keep: false,
-        control: false,
-        control_late: false,
+        control: None,
     }
 }
 
@@ -86,7 +85,7 @@ fn an_account_that_takes_a_password_that_nobody_holds_is_found() {
         let options = Options {
             targets: vec![target.to_owned()],
             kills: 2,
-            control: true,
+            control: Some(Control::Spoiled),
             ..options()
         };
         let mut said = Vec::new();
@@ -113,7 +112,7 @@ fn a_change_that_a_stopped_host_still_sends_is_found() {
         point: Some("stopped at a login".to_owned()),
         // It ends at the first that is found: of the logins of a run one comes before a change.
         kills: 100,
-        control_late: true,
+        control: Some(Control::Late),
         ..options()
     };
     let programs = Programs {
@@ -170,6 +169,37 @@ fn unknown_names_are_refused_with_those_that_there_are_and_the_seed_comes_first(
         point.starts_with("there is no point with `nowhere` in its name; there are: change before, "),
         "{point}"
     );
+}
+
+/// The same of a value that was revoked and is accepted again, and of more failed logins than there may be.
+#[test]
+fn a_revoked_value_that_works_again_and_too_many_failed_logins_are_found() {
+    let stale = Options {
+        kills: 6,
+        control: Some(Control::Stale),
+        ..options()
+    };
+    let logins = Options {
+        kills: 20,
+        control: Some(Control::Logins),
+        ..options()
+    };
+    for (options, word) in [(stale, "stale="), (logins, "over-budget=")] {
+        let options = Options {
+            targets: vec!["redis".to_owned()],
+            path: Some("rotate".to_owned()),
+            ..options
+        };
+        let programs = Programs {
+            evidence: tempfile::tempdir().unwrap().keep(),
+            ..programs()
+        };
+        let mut last = String::new();
+        let clean = run(&options, &programs, &mut |line| line.clone_into(&mut last)).unwrap();
+        std::fs::remove_dir_all(&programs.evidence).unwrap();
+        let found = last.split(' ').find_map(|part| part.strip_prefix(word));
+        assert!(!clean && found.is_some_and(|count| count != "0"), "{last}");
+    }
 }
 
 /// With nowhere to find or to get a server's programs: told before anything is built, with the seed before it.

@@ -100,6 +100,51 @@ fn a_value_set_by_hand_is_replaced_and_parks_so_that_somebody_looks() {
     finds(&host, "in-place", 0);
 }
 
+/// The same on a target that takes two: what the other one has set stays, and is named as long as it does.
+#[test]
+fn a_value_set_by_hand_on_redis_is_named_until_a_person_takes_it_away() {
+    let server = Redis::start(RedisOptions::default()).unwrap();
+    let (old, by_hand) = (random_password(), random_password());
+    server.create_user("app", &old).unwrap();
+    let host = Host::init();
+    host.configure(&redis_user(&server, "1s"));
+    host.add_plugin("redis", &[server.port()]);
+    let _ = host.import("admin/redis", server.admin_password()).ends(0);
+    let _ = host.import("app/redis", &old).ends(0);
+    let sets = |words: &str| {
+        let words = ["ACL", "SETUSER", "app", "resetpass", words];
+        let _ = server.command(&words).unwrap();
+    };
+    sets(&format!(">{by_hand}"));
+    let check = ["drift", "check", "-o", "json"];
+    let row = |code: i32| {
+        let ran = host.run(&check, "").ends(code);
+        (ran.json()[0].clone(), ran.stderr)
+    };
+    let named = |(row, err): &(serde_json::Value, String)| {
+        let told = row["warnings"].to_string().contains("redis.others");
+        assert_eq!(told, err.contains("redis.others"), "{row:#} {err}");
+        told
+    };
+    let parked = row(41);
+    assert_eq!(
+        parked.0["run"]["parked"]["cause"], "both-rejected",
+        "{}",
+        parked.0
+    );
+    assert!(named(&parked), "{parked:?}");
+    let way_out = parked.0["way-out"].as_str().unwrap();
+    assert!(way_out.contains("who set another one"), "{way_out}");
+    let resume = ["run", "resume", "app-redis", "--wait", "end"];
+    let _ = host.run(&resume, "").ends(0);
+    let current = host.read("app/redis", None);
+    let accepts = |password: &str| server.login("app", password).unwrap().is_accepted();
+    assert!(accepts(&current) && accepts(&by_hand));
+    assert!(named(&row(0)), "it works still");
+    sets(&format!(">{current}"));
+    assert!(!named(&row(0)), "it is gone");
+}
+
 #[test]
 fn a_deleted_role_parks_with_the_way_out_and_comes_back_with_the_current_one() {
     let (server, host, _, current) = scene();

@@ -163,9 +163,15 @@ fn rekey_changes_the_root_and_the_trail_of_before_stays_verifiable() {
     let _ = rekey(&host, &["--drop", "recovery"]).ends(0);
     everything_opens(&host);
     let database = rusqlite::Connection::open(host.file("state/keywheel.db")).unwrap();
-    database
-        .execute_batch("DROP TRIGGER audit_no_update; UPDATE audit SET seal = zeroblob(32) WHERE seq = 2")
+    let guard: String = database
+        .query_row(
+            "SELECT sql FROM sqlite_schema WHERE name = 'audit_no_update'",
+            [],
+            |row| row.get(0),
+        )
         .unwrap();
+    let forge = "DROP TRIGGER audit_no_update; UPDATE audit SET seal = zeroblob(32) WHERE seq = 2;";
+    database.execute_batch(&format!("{forge} {guard}")).unwrap();
     drop(database);
     let broken = host.run(&["audit", "verify"], "").ends(42);
     let _ = broken.says(&["broken at seq 2: the row's seal is not ours"]);

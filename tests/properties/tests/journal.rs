@@ -223,10 +223,12 @@ proptest! {
             Ok::<_, keywheel_store::Error>(fence)
         })).expect("written");
         let database = Connection::open(dir.path().join("state").join(DATABASE)).expect("database");
+        let guard: String = database.query_row("SELECT sql FROM sqlite_schema WHERE name = 'intent_no_update'", [], |row| row.get(0)).expect("guard");
         database.execute_batch("PRAGMA foreign_keys = OFF; DROP TRIGGER intent_no_update;").expect("by hand");
         let (table, name) = column;
         let row = if table == "meta" { " WHERE key = 'epoch'" } else { "" };
         database.execute(&format!("UPDATE {table} SET {name} = CAST(?1 AS TEXT){row}"), params![with]).expect("altered");
+        database.execute_batch(&guard).expect("guarded again");
         drop(database);
         let known = ["store.unreadable", "store.sql", "store.damaged"];
         let store = match open() {

@@ -96,6 +96,22 @@ impl HostState {
         Ok(handshake)
     }
 
+    /// A certificate that another name has would do for whoever stands in between and owns that name (rule H12). Where it is only looked at, no secret
+    /// follows.
+    async fn hold_name(&mut self, handshake: &Handshake, peer: &Peer) -> Result<(), Error> {
+        let plain = |name: &str| {
+            name.trim_matches(['[', ']'])
+                .trim_end_matches('.')
+                .to_ascii_lowercase()
+        };
+        let is_looked_at = matches!(handshake.verify, Verify::InspectOnly);
+        if is_looked_at || plain(&handshake.server_name) == plain(&peer.host) {
+            return Ok(());
+        }
+        let message = format!("the certificate of {peer} is checked for that host, and for no other name");
+        Err(self.deny("net.server-name", message).await)
+    }
+
     pub(super) fn deadline_within(&self, timeout_ms: u32) -> Deadline {
         self.deadline().within(Duration::from_millis(timeout_ms.into()))
     }
@@ -251,6 +267,7 @@ impl tcp::HostChannel for HostState {
             transport: Transport::Tls,
         };
         let destination = self.permit_destination(&peer).await?;
+        self.hold_name(&handshake, &peer).await?;
         let destined = Destined::new(&peer, destination, &self.net.outbound)?;
         let deadline = self.deadline_within(timeout);
         match Stream::connect_tls(
@@ -287,6 +304,7 @@ impl tcp::HostChannel for HostState {
             transport: Transport::Tls,
         };
         let destination = self.permit_destination(&peer).await?;
+        self.hold_name(&handshake, &peer).await?;
         let mut stream = self.take_stream(&channel)?;
         // The connection was dialled on another word of the grant.
         if !destination.admits(stream.address().ip()) {

@@ -67,6 +67,9 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
     }
     context.output.data(&checked, |style| text(&checked, style))?;
     for view in &checked {
+        for warning in &view.warnings {
+            context.output.warn(&format!("{}: {warning}", view.rotation));
+        }
         let when = view.not_before.map(|at| format!("not before {}", time::show(at)));
         let words: Vec<String> = when.into_iter().chain(view.way_out.clone()).collect();
         if !words.is_empty() {

@@ -9,7 +9,7 @@ use keywheel_engine::{Engine, SystemClock};
 use keywheel_model::{SecretBytes, Timestamp};
 use rusqlite::{Connection, params};
 
-use crate::kit::{Place, Ran};
+use crate::kit::{Place, Ran, Unguarded};
 
 const VERIFY: &str = "audit verify --checkpoint shipped";
 
@@ -43,12 +43,8 @@ fn host() -> Place {
     place
 }
 
-fn open(place: &Place) -> Connection {
-    let database = Connection::open(place.path().join("state/keywheel.db")).unwrap();
-    database
-        .execute_batch("DROP TRIGGER IF EXISTS audit_no_update; DROP TRIGGER IF EXISTS audit_no_delete")
-        .unwrap();
-    database
+fn open(place: &Place) -> Unguarded {
+    Unguarded::open(place)
 }
 
 /// Puts the database of before back.
@@ -143,6 +139,65 @@ fn rows_cut_off_the_end_are_seen_by_the_checkpoint_alone() {
     let ran = place.run(VERIFY);
     assert_names(&ran, "audit.behind", words, "cut off");
     assert!(ran.err.contains("the restore epoch is 1 now"), "{}", ran.err);
+}
+
+/// Whoever can write the file could have rows deleted as they come, and those that are left would hold together: no host works with a trigger that it did
+/// not make.
+#[test]
+fn a_trigger_of_somebody_else_is_refused_before_anything_is_done() {
+    let place = host();
+    let hides = "AFTER INSERT ON audit WHEN NEW.action = 'vault.unseal' BEGIN DELETE FROM audit WHERE seq = NEW.seq; END";
+    let ignores = "CREATE TRIGGER quiet BEFORE INSERT ON audit BEGIN SELECT RAISE(IGNORE); END";
+    for (sql, what) in [
+        (
+            format!("DROP TRIGGER audit_no_delete; CREATE TRIGGER audit_no_delete {hides}"),
+            "the trigger `audit_no_delete` was altered",
+        ),
+        (ignores.to_owned(), "the trigger `quiet` is none of this host's"),
+        (
+            "DROP TRIGGER audit_no_update".to_owned(),
+            "the trigger `audit_no_update` is gone",
+        ),
+        (
+            "CREATE VIEW shown AS SELECT 1".to_owned(),
+            "the view `shown` is none of this host's",
+        ),
+    ] {
+        Connection::open(place.path().join("state/keywheel.db"))
+            .unwrap()
+            .execute_batch(&sql)
+            .unwrap();
+        for command in [
+            "vault unseal --recovery @recovery.txt",
+            "audit verify",
+            "audit search",
+            "doctor",
+            "vault backup b",
+        ] {
+            let ran = place.run(command);
+            assert!([42, 50].contains(&ran.exit), "{command}: {} {}", ran.out, ran.err);
+            let said = format!("{}{}", ran.out, ran.err);
+            assert!(said.contains(what), "{command}: {said}");
+        }
+        put_back(&place);
+    }
+    assert_eq!(place.run(VERIFY).exit, 0);
+}
+
+/// A signature is all that whoever has no key goes by: nothing that does not hold together gets one.
+#[test]
+fn a_trail_that_was_written_anew_is_not_signed() {
+    let place = host();
+    write_anew(&place, None);
+    for command in ["audit checkpoint --out forged", "audit verify --save forged"] {
+        assert_names(
+            &place.run(command),
+            "audit.broken",
+            "broken at seq 4: the row",
+            command,
+        );
+        assert!(!place.path().join("forged").exists());
+    }
 }
 
 /// Writes rows 4 to 7 anew so that the chain fits; `key` seals them.

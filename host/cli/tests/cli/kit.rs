@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
+use rusqlite::Connection;
 use tempfile::TempDir;
 
 /// A folder of its own in which the binary runs.
@@ -146,4 +147,48 @@ pub(crate) fn same_as_file(path: &str, text: &str) {
         "\"{}\" differs; with KEYWHEEL_BLESS=1 it becomes:\n{text}",
         path.display()
     );
+}
+
+/// The database of a host that is not running, without what guards its rows; the guards are put on again at the end, so that nothing but what was done to
+/// the rows can be seen.
+pub(crate) struct Unguarded {
+    connection: Connection,
+    guards: Vec<String>,
+}
+
+impl Unguarded {
+    pub(crate) fn open(place: &Place) -> Self {
+        let connection = Connection::open(place.path().join("state/keywheel.db")).unwrap();
+        let mut guards = Vec::new();
+        {
+            let sql = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'";
+            let mut statement = connection.prepare(sql).unwrap();
+            let mut rows = statement.query([]).unwrap();
+            while let Some(row) = rows.next().unwrap() {
+                guards.push((row.get::<_, String>(0).unwrap(), row.get::<_, String>(1).unwrap()));
+            }
+        }
+        for (name, _) in &guards {
+            connection.execute_batch(&format!("DROP TRIGGER {name}")).unwrap();
+        }
+        assert!(!guards.is_empty());
+        let guards = guards.into_iter().map(|(_, sql)| sql).collect();
+        Self { connection, guards }
+    }
+}
+
+impl std::ops::Deref for Unguarded {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl Drop for Unguarded {
+    fn drop(&mut self) {
+        for guard in &self.guards {
+            self.connection.execute_batch(guard).unwrap();
+        }
+    }
 }

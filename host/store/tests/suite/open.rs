@@ -141,7 +141,17 @@ async fn a_missing_guard_is_found_by_the_check() {
     let other = Connection::open(store.path()).expect("a second connection");
     other.execute_batch("DROP TRIGGER audit_no_delete").expect("drop");
     let error = store.check().await.expect_err("unguarded");
-    assert!(error.to_string().contains("guarding triggers"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("the trigger `audit_no_delete` is gone"),
+        "{error}"
+    );
+    drop((other, store));
+    let error = try_open(dir.path().join("state").as_path())
+        .err()
+        .expect("unguarded");
+    assert_eq!(error.code(), "store.damaged");
 }
 
 #[tokio::test]

@@ -55,6 +55,14 @@ fn with_a_second_statement() {
     smuggle("hostile-postgres", "second-statement", "create", "").gives_up(40, "create", "target.invalid");
 }
 
+/// Whoever stands in between and owns another name would have a certificate for it.
+#[test]
+fn to_a_server_whose_certificate_is_for_another_name() {
+    smuggle("hostile-redis", "another-server-name", "create", "other.example")
+        .parks("create", "net.server-name", "withdrawn")
+        .denied("net.server-name");
+}
+
 #[test]
 fn out_of_an_answer_that_is_read_as_bytes_after_a_login() {
     smuggle("hostile-redis", "raw-after-a-login", "create", "")

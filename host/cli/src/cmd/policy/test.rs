@@ -15,7 +15,7 @@ use crate::output::Text;
 
 /// What a table is, for whoever has none yet.
 const TABLE: &str = "NAME.toml with `plugin`, `rotation`, `secret`, `configuration`, and a `[[case]]` for each question, like `connect = \"db:5432 tls\"` \
-                     with `expect = \"allow\"` (docs/operators.md, Grants); `keywheel policy explain ROTATION` shows what is granted without one";
+                     with `expect = \"allow\"` (docs/operators.md, Plugins and grants); `keywheel policy explain ROTATION` shows what is granted without one";
 
 /// Runs tables.
 #[derive(Debug, Args)]

@@ -37,6 +37,7 @@ pub(super) const ALL: &[(&str, Attack)] = &[
     ("tell-a-token", tell_a_token),
     ("tell-a-host", |_, config| host(config, &format!("{}.example", plain(config)), &config.host)),
     ("tell-a-server-name", |_, config| host(config, &config.host, &plain(config))),
+    ("another-server-name", |_, config| host(config, &config.host, config.with())),
     ("tell-a-vaults-name", |_, config| vault::get(&plain(config), None).map(drop)),
     ("tell-people", |_, config| notify::send("key", notify::Severity::Info, "title", &plain(config))),
     ("tell-a-frame", tell_a_frame),
