@@ -26,7 +26,7 @@ pub enum Error {
         at: usize,
     },
     /// No such part.
-    #[error("there is no `{key}` in this {form}")]
+    #[error("there is no `{key}` in it, read as {form}")]
     Missing {
         /// What it was read as.
         form: Form,

@@ -19,17 +19,16 @@ const SYNONYMS: [&[&str]; 5] = [
     &["database", "initial catalog", "dbname", "databasename"],
 ];
 
+/// The one name of a part, whatever a string calls it: `password` for `Pwd`; of a key that has no other name, that in small letters. Two keys
+/// mean the same part where this is the same.
+pub fn canonical(key: &str) -> String {
+    let key = key.to_lowercase();
+    let group = SYNONYMS.iter().find(|names| names.contains(&key.as_str()));
+    group.map_or(key, |names| names[0].to_owned())
+}
+
 /// Whether a key of the text is the one that is asked for, under one of its names.
 pub(crate) fn is_same(form: Form, there: &str, asked: &str) -> bool {
-    let asked = asked.to_lowercase();
-    let there = if form.folds_case() {
-        there.to_lowercase()
-    } else {
-        there.to_owned()
-    };
-    let group = SYNONYMS.iter().find(|names| names.contains(&asked.as_str()));
-    match group {
-        Some(names) => names.contains(&there.as_str()),
-        None => there == asked,
-    }
+    let is_written_so = form.folds_case() || there == there.to_lowercase();
+    is_written_so && canonical(there) == canonical(asked)
 }

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 pub use error::Error;
 pub use form::Form;
+pub use key::canonical;
 
 use form::Quoting;
 
@@ -75,6 +76,15 @@ impl<'t> ConnectionString<'t> {
                 form: self.form,
                 at: pair.value.start,
             })
+    }
+
+    /// How the value of a part stands there: quoted or encoded as the form has it, without the quotes around it.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Twice`].
+    pub fn written(&self, key: &str) -> Result<&'t str, Error> {
+        let pair = self.find(key)?;
+        Ok(self.text[pair.value.clone()].trim_matches(['\'', '"', '{', '}']))
     }
 
     /// The same string with another value of a part, which is quoted as the form wants it. Every other byte stays.

@@ -6,7 +6,7 @@
     reason = "a test says what went wrong by panicking"
 )]
 
-use keywheel_connection_string::{ConnectionString, Error, Form};
+use keywheel_connection_string::{ConnectionString, Error, Form, canonical};
 use proptest::prelude::*;
 
 /// The form, the text with `PASS` where the password is, and what stands there for `s3cret`.
@@ -216,6 +216,32 @@ fn what_is_wrong_is_named_by_its_place_and_shows_no_value() {
             form: Form::StackExchange
         }
     );
+}
+
+#[test]
+fn a_value_is_shown_as_it_is_written_without_the_quotes_around_it() {
+    for (text, written) in [
+        ("postgres://app:p%2f1@db", "p%2f1"),
+        ("host=db password='p\\'1 '", "p\\'1 "),
+        ("Server=db;Password=\"p\"\"1\"", "p\"\"1"),
+        ("Driver={x};Pwd={p}}1}", "p}}1"),
+    ] {
+        let whole = ConnectionString::parse(text).unwrap();
+        assert_eq!(whole.written("password"), Ok(written), "{text}");
+    }
+}
+
+#[test]
+fn names_of_one_part_are_one_name() {
+    for (name, one) in [
+        ("Pwd", "password"),
+        ("User ID", "user"),
+        ("Initial Catalog", "database"),
+        ("SSLMode", "sslmode"),
+    ] {
+        assert_eq!(canonical(name), one);
+        assert_eq!(canonical(one), one);
+    }
 }
 
 proptest! {
