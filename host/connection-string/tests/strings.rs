@@ -194,10 +194,7 @@ fn what_is_wrong_is_named_by_its_place_and_shows_no_value() {
             "{text}: {error:?}"
         );
     }
-    assert!(
-        matches!(of("host=x password=a;b user=y;z"), None),
-        "no key of ADO.NET"
-    );
+    assert!(of("host=x password=a;b user=y;z").is_none(), "no key of ADO.NET");
     assert_eq!(
         of("host=x password=a;port=y"),
         Some(Error::Ambiguous {
