@@ -202,9 +202,24 @@ impl<'a> Accounts<'a> {
     }
 
     fn password_in(&self, whole: Secret) -> Result<Secret, Error> {
+        self.check_user(&whole)?;
         match self.form.parts() {
             Some(parts) => whole.part(parts.format, parts.password).map_err(|problem| self.of_form(problem)),
             None => Ok(whole),
+        }
+    }
+
+    /// A string of another user than the one that is configured: clients would go on as that one, with a password that is not its own.
+    fn check_user(&self, whole: &Secret) -> Result<(), Error> {
+        let ([name], Form::ConnectionString) = (self.names, self.form) else { return Ok(()) };
+        match whole.public_part("connection-string", "user") {
+            Ok(user) if !user.is_empty() && user != *name => {
+                let message = format!("the connection string is of the user {user}, and the configuration has {name}");
+                Err(error(ErrorKind::Invalid, "version.user", message))
+            }
+            // It may leave the user out.
+            Err(problem) if problem.kind != ErrorKind::NotFound => Err(self.of_form(problem)),
+            _ => Ok(()),
         }
     }
 

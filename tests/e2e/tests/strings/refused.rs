@@ -34,5 +34,35 @@ fn a_value_without_one_clear_password_is_refused_and_nothing_changes() {
     let _ = scene.host.import("app/db", &url).ends(0);
     scene.rotate("app-db");
     assert!(scene.is_let_in(&scene.host.read("app/db", None)));
-    scene.host.left_no_trace(&[scene.old.clone()], &[]);
+    scene.host.left_no_trace(std::slice::from_ref(&scene.old), &[]);
+}
+
+#[test]
+fn a_string_of_another_user_proves_nothing_and_is_not_adopted() {
+    let scene = Scene::role();
+    // The server takes it: both roles have this password.
+    let other = scene.url("app_a", &scene.old);
+    assert!(scene.is_let_in(&other));
+    let _ =
+        scene.host.import("app/db", &other).ends(40).says(&[
+            "version.user: the connection string is of the user app_a, and the configuration has app",
+        ]);
+    assert!(scene.is_let_in(&other) && scene.is_let_in(&scene.url("app", &scene.old)));
+    scene.host.left_no_trace(std::slice::from_ref(&scene.old), &[]);
+}
+
+#[test]
+fn a_string_is_not_made_up_where_there_is_none() {
+    let scene = Scene::role();
+    let host = &scene.host;
+    let file = host.file("keywheel.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let first = text.replace("grace = \"1s\"\n", "grace = \"1s\"\nfirst = \"set\"\n");
+    assert_ne!(first, text);
+    std::fs::write(&file, first).unwrap();
+    let _ = host
+        .run(&["rotate", "app-db", "--wait", "end"], "")
+        .ends(40)
+        .says(&["there is no connection string yet", "import one first"]);
+    assert!(scene.is_let_in(&scene.url("app", &scene.old)));
 }
