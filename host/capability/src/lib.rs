@@ -18,6 +18,7 @@
 
 pub mod bindings;
 pub mod capability;
+mod document;
 mod encoding;
 mod error;
 pub mod guard;

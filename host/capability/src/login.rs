@@ -3,13 +3,10 @@
 use keywheel_manifest::{Call, FrameToken, Piece, SecretRole, SecretUse, ShapeEffect};
 use keywheel_model::Role;
 
+use crate::document::Format;
 use crate::error::Error;
-use crate::json;
 use crate::port::Wanted;
 use crate::state::HostState;
-
-/// Where a credential that is a document holds the name of its user.
-const USERNAME: &str = "/username";
 
 impl HostState {
     /// Whether the answer to a call tells of the one secret in it: a fresh login, with the whole or a whole part of it. The rotated
@@ -26,19 +23,22 @@ impl HostState {
         let subject = SecretRole::Run(Role::Subject);
         match secrets {
             [used] if effect == ShapeEffect::Login && used.roles.contains(&subject) => {
-                self.is_subjects_user(user_of(call)).await
+                self.is_subjects_user(user_of(call), used.part.is_some()).await
             }
             [_] => Ok(effect == ShapeEffect::Login),
             _ => Ok(false),
         }
     }
 
-    async fn is_subjects_user(&mut self, user: Option<Vec<u8>>) -> Result<bool, Error> {
+    /// What was imported as text and went in by a part is a connection string.
+    async fn is_subjects_user(&mut self, user: Option<Vec<u8>>, by_part: bool) -> Result<bool, Error> {
         let port = self.step.port.clone();
         let wanted = Wanted::Role(Role::Subject);
         let loaded = self.within(async { Ok(port.load(&wanted).await?) }).await?;
-        let document = loaded.filter(|loaded| loaded.labels.media_type == "application/json");
-        let own = document.and_then(|document| json::string_at(document.value.expose(), USERNAME));
+        let own = loaded.and_then(|loaded| {
+            let format = Format::of(&loaded.labels).or(by_part.then_some(Format::ConnectionString));
+            format.and_then(|format| format.user_of(loaded.value.expose()))
+        });
         Ok(own.is_none_or(|own| user.is_some_and(|user| user == own.expose())))
     }
 }

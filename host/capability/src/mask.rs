@@ -15,9 +15,9 @@ mod weak;
 
 use keywheel_model::SecretBytes;
 
+use crate::document::Format;
 use crate::error::{Error, Stop};
 use crate::handle::{Handle, Labels, Origin, Part};
-use crate::json;
 use crate::state::HostState;
 
 pub use shown::{Hit, Shown};
@@ -66,11 +66,22 @@ impl Mask {
         let value = handle.value().expose();
         self.watch_value(handle.id(), labels, value);
         let parts = labels.structure.iter().flat_map(|structure| &structure.parts);
+        let Some(format) = Format::of(labels) else { return };
         for (pointer, part) in parts {
-            if let (Part::Secret(labels), Some(inner)) = (part, json::string_at(value, pointer)) {
-                self.watch_value(&format!("{}#{pointer}", handle.id()), labels, inner.expose());
+            let Part::Secret(labels) = part else { continue };
+            let forms = [
+                format.value_at(value, pointer).ok(),
+                format.written_at(value, pointer),
+            ];
+            for form in forms.into_iter().flatten() {
+                self.watch_value(&format!("{}#{pointer}", handle.id()), labels, form.expose());
             }
         }
+    }
+
+    /// Scans for a part as it is written in its document, too.
+    pub(crate) fn watch_written(&mut self, part: &Handle, written: &SecretBytes) {
+        self.watch_value(part.id(), part.labels(), written.expose());
     }
 
     fn watch_value(&mut self, id: &str, labels: &Labels, value: &[u8]) {
@@ -80,6 +91,11 @@ impl Mask {
         }
         let known = labels.known_to_guest;
         let patterns = forms::of(value);
+        // A part is asked for again and again.
+        let is_watched = |watched: &Watched| watched.id == id && watched.patterns == patterns;
+        if self.watched.iter().any(is_watched) {
+            return;
+        }
         if is_imported && patterns.iter().any(|form| holds(&self.configuration, form)) {
             return;
         }
@@ -114,11 +130,13 @@ impl Mask {
         let hit = |watched: &&Watched| {
             !watched.known && watched.patterns.iter().any(|pattern| holds(text, pattern))
         };
-        self.watched
-            .iter()
-            .filter(hit)
-            .map(|watched| watched.id.clone())
-            .collect()
+        let mut found: Vec<String> = Vec::new();
+        for watched in self.watched.iter().filter(hit) {
+            if !found.contains(&watched.id) {
+                found.push(watched.id.clone());
+            }
+        }
+        found
     }
 
     /// The text with every value that the guest may know shown as `***`: it does not go into logs either.

@@ -34,6 +34,8 @@ mod runtime;
 mod scene;
 #[path = "host/secrets.rs"]
 mod secrets;
+#[path = "host/strings.rs"]
+mod strings;
 #[path = "host/vault.rs"]
 mod vault;
 #[path = "host/world.rs"]

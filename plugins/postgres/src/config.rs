@@ -1,3 +1,4 @@
+use keywheel_sdk::Form;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -9,6 +10,8 @@ pub(crate) struct Config {
     pub(crate) admin: String,
     #[serde(flatten)]
     pub(crate) mode: Mode,
+    /// Left out: the bare password of one role, a JSON document with that of two.
+    pub(crate) format: Option<Form>,
     /// `tls`, or `plaintext` in words.
     transport: Option<String>,
     /// A trust set of the host's configuration.
@@ -18,14 +21,8 @@ pub(crate) struct Config {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "mode", rename_all = "kebab-case")]
 pub(crate) enum Mode {
-    Role {
-        role: String,
-        /// `json`: a document with the user name beside the password.
-        format: Option<String>,
-    },
-    Alternating {
-        roles: [String; 2],
-    },
+    Role { role: String },
+    Alternating { roles: [String; 2] },
 }
 
 impl Config {

@@ -3,7 +3,7 @@
 //! - mode `role`: one role. The server keeps one password for it, so clients that hold only the old one are refused until
 //!   they have the new one (slot class C).
 //! - mode `alternating`: two roles with the same rights, used in turn. The one that clients use now keeps its password
-//!   until the grace period is over: no gap. The secret is a JSON document with `username` and `password`.
+//!   until the grace period is over: no gap. The secret has the user name beside the password: a JSON document or a connection string.
 //!
 //! A password is only ever sent by its own login: `ALTER ROLE` gets a SCRAM verifier that the host derives. It always sets
 //! `VALID UNTIL` too, because the server answers an expired password as it answers a wrong one.
@@ -109,8 +109,8 @@ fn connector(config: &Config, user: &str) -> Connector {
 impl Config {
     fn accounts(&self) -> Accounts<'_> {
         match &self.mode {
-            Mode::Role { role, format } => Accounts::one(role, format.as_deref() == Some("json")),
-            Mode::Alternating { roles } => Accounts::two(roles),
+            Mode::Role { role } => Accounts::one(role, self.format),
+            Mode::Alternating { roles } => Accounts::two(roles, self.format),
         }
     }
 }

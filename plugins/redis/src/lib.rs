@@ -8,36 +8,38 @@
 mod node;
 mod plan;
 
-use keywheel_sdk::account::is_current;
 use keywheel_sdk::error::{ErrorExt, not_asked};
 use keywheel_sdk::nodes::{Node, ask_each, change_each};
 use keywheel_sdk::resp::{Reply, Session, refused};
-use keywheel_sdk::{Accounts, Error, Outcome, Plan, Plugin, Run, Secret, Verdict, Version};
+use keywheel_sdk::{Accounts, Error, Form, Outcome, Plan, Plugin, Run, Secret, Verdict, Version};
 use node::Admin;
 use serde::Deserialize;
 
 /// Letters, digits, `-` and `_`: 288 bits. The server keeps unsalted hashes, so the password must not be guessable.
 const PASSWORD_LENGTH: u16 = 48;
+const HASH: &str = "redis.sha256";
 const TIMEOUT_MS: u32 = 10_000;
 
+/// Each as schema.json describes it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Config {
     nodes: Vec<Node>,
-    /// `tls`, or `plaintext` in words.
     transport: Option<String>,
-    /// A trust set of the host's configuration.
     trust: Option<String>,
     user: String,
-    /// The user that changes the other; its password is the input `admin`.
     admin: String,
-    /// `auto`, or `none` in words.
+    format: Option<Form>,
     persist: Option<String>,
     #[serde(default)]
     kill_connections: bool,
 }
 
 impl Config {
+    fn accounts(&self) -> Accounts<'_> {
+        Accounts::one(&self.user, self.format)
+    }
+
     fn connect(&self, node: &Node) -> Result<Session, Error> {
         Session::connect(node, self.transport.as_deref() == Some("plaintext"), self.trust.as_deref(), TIMEOUT_MS)
     }
@@ -59,11 +61,11 @@ impl Plugin for Redis {
     }
 
     fn create(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        Accounts::one(&config.user, false).create(run, PASSWORD_LENGTH)
+        config.accounts().create(run, PASSWORD_LENGTH)
     }
 
     fn apply(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        let hash = hash_of(&Version::Pending.get(run)?)?;
+        let hash = config.accounts().password(run, Version::Pending)?.derive(HASH, "")?;
         on_each(run, config, |admin| {
             // `ACL SETUSER` would make a user that does not exist, with the new password and no rights.
             admin.user(config)?.or_missing("the user", &config.user)?;
@@ -72,16 +74,16 @@ impl Plugin for Redis {
     }
 
     fn test(run: &Run, config: &Config) -> Result<Verdict, Error> {
-        let subject = run.subject()?;
+        let subject = config.accounts().password(run, Version::Subject)?;
         ask_each(&config.nodes, |node| ask(run, config, node, &subject))
     }
 
     fn revoke(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        let subject = run.subject()?;
-        if is_current(run, &subject)? {
+        let subject = config.accounts().password(run, Version::Subject)?;
+        if config.accounts().is_current(run, &subject)? {
             return Ok(Outcome::Impossible("it is the password that clients use now".to_owned()));
         }
-        let hash = hash_of(&subject)?;
+        let hash = subject.derive(HASH, "")?;
         on_each(run, config, |admin| {
             remove(admin, config, &hash)?;
             let kill = ["CLIENT", "KILL", "USER", &config.user];
@@ -90,10 +92,11 @@ impl Plugin for Redis {
     }
 
     fn rollback(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        let Some(pending) = run.pending()? else { return Ok(Outcome::Done) };
-        let keep = is_current(run, &pending)?;
-        let pending = hash_of(&pending)?;
-        let current = run.current()?.as_ref().map(hash_of).transpose()?;
+        let password = |version| config.accounts().password_if_any(run, version);
+        let Some(pending) = password(Version::Pending)? else { return Ok(Outcome::Done) };
+        let keep = config.accounts().is_current(run, &pending)?;
+        let pending = pending.derive(HASH, "")?;
+        let current = password(Version::Current)?.map(|current| current.derive(HASH, "")).transpose()?;
         on_each(run, config, |admin| {
             if admin.user(config)? == Reply::Null {
                 return Ok(());
@@ -149,10 +152,6 @@ fn ask(run: &Run, config: &Config, node: &Node, subject: &Secret) -> Result<Verd
         Err(problem) if problem.is_missing() || problem.is_refusal() => return Err(problem),
         Err(problem) => Verdict::Unknown(format!("the user {name} could not be looked at: {}", problem.message)),
     })
-}
-
-fn hash_of(password: &Secret) -> Result<Secret, Error> {
-    password.derive("redis.sha256", "")
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use crate::bindings::keywheel::core::secrets::{Composer, PasswordPolicy, generat
 use crate::error::error;
 use crate::{Error, ErrorKind, Outcome, Run, Secret};
 
-const USERNAME: &str = "/username";
-const PASSWORD: &str = "/password";
+use serde::Deserialize;
+
 const ANNOTATION: &str = "username";
 /// The account that clients used before this version.
 const BEFORE: &str = "username-before";
@@ -53,31 +53,53 @@ impl Version {
     }
 }
 
-/// Whether a version has the very value that clients use now: a version may point at the material of an older one. To make
-/// the target refuse it would lock them out.
-///
-/// # Errors
-/// The vault cannot be read; the versions were compared too often.
-pub fn is_current(run: &Run, version: &Secret) -> Result<bool, Error> {
-    run.current()?.map_or(Ok(false), |current| version.matches(&current))
+/// What the secret is: the `format` of a plugin's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// The bare password.
+    Password,
+    /// A JSON document with `username` and `password`.
+    Json,
+    /// A connection string as its clients take it, of which the password changes, and the user name where two accounts take turns.
+    ConnectionString,
+}
+
+/// Where a secret with parts has the user name and the password.
+struct Parts {
+    format: &'static str,
+    user: &'static str,
+    password: &'static str,
+}
+
+impl Form {
+    fn parts(self) -> Option<Parts> {
+        match self {
+            Self::Password => None,
+            Self::Json => Some(Parts { format: "json", user: "/username", password: "/password" }),
+            Self::ConnectionString => Some(Parts { format: "connection-string", user: "user", password: "password" }),
+        }
+    }
 }
 
 /// One account, or two of which each rotation takes the one that clients do not use.
 #[derive(Clone, Copy, Debug)]
 pub struct Accounts<'a> {
     names: &'a [String],
-    document: bool,
+    form: Form,
 }
 
 impl<'a> Accounts<'a> {
-    /// One account. `document`: the secret is a JSON document with `username` and `password`, else the bare password.
-    pub fn one(name: &'a String, document: bool) -> Self {
-        Self { names: std::slice::from_ref(name), document }
+    /// One account. `form`: what the secret is; none for a bare password.
+    pub fn one(name: &'a String, form: Option<Form>) -> Self {
+        Self { names: std::slice::from_ref(name), form: form.unwrap_or(Form::Password) }
     }
 
-    /// Two accounts. The secret is a document, so that no client ever reads the name of one and the password of the other.
-    pub fn two(names: &'a [String; 2]) -> Self {
-        Self { names, document: true }
+    /// Two accounts. The secret has the user name beside the password, so that no client ever reads the name of one and the
+    /// password of the other: a JSON document, where nothing else is said that has both.
+    pub fn two(names: &'a [String; 2], form: Option<Form>) -> Self {
+        let has_both = |form: &Form| *form != Form::Password;
+        Self { names, form: form.filter(has_both).unwrap_or(Form::Json) }
     }
 
     /// Their names.
@@ -98,12 +120,24 @@ impl<'a> Accounts<'a> {
         let password = password(password_length)?;
         run.annotate(ANNOTATION, name)?;
         current.filter(|current| *current != name).map_or(Ok(()), |current| run.annotate(BEFORE, current))?;
-        if self.document {
-            run.set_pending(&credential(name, &password, run.current()?.as_ref())?)?;
-        } else {
-            run.set_pending(&password)?;
+        match self.form {
+            Form::Password => run.set_pending(&password)?,
+            Form::Json => run.set_pending(&credential(name, &password, run.current()?.as_ref())?)?,
+            Form::ConnectionString => run.set_pending(&self.connection_string(run, name, &password)?)?,
         }
         Ok(Outcome::Done)
+    }
+
+    /// The one that clients use now with another password, and of two accounts the other one's name. All else stays as it is.
+    fn connection_string(&self, run: &Run, name: &str, password: &Secret) -> Result<Secret, Error> {
+        const FORMAT: &str = "connection-string";
+        let missing = "there is no connection string yet in which the password could be replaced: import one first";
+        let current = run.current()?.ok_or_else(|| error(ErrorKind::Invalid, "version.missing", missing))?;
+        let own = match self.names {
+            [_] => current,
+            _ => current.with_part_text(FORMAT, "user", name).map_err(|problem| self.of_form(problem))?,
+        };
+        own.with_part(FORMAT, "password", password).map_err(|problem| self.of_form(problem))
     }
 
     /// The account whose turn it is while clients use `current`.
@@ -139,7 +173,10 @@ impl<'a> Accounts<'a> {
         }
         let name = match run.annotation(version.as_str(), ANNOTATION)? {
             Some(name) => name,
-            None => secret.public_part("json", USERNAME).map_err(|problem| self.of_form(problem))?,
+            None => match self.form.parts() {
+                Some(parts) => secret.public_part(parts.format, parts.user).map_err(|problem| self.of_form(problem))?,
+                None => return Ok(self.names.first().map(String::as_str)),
+            },
         };
         let known = self.names.iter().find(|known| **known == name);
         let stranger = || format!("the {} version is of the user {name}, which is not configured", version.as_str());
@@ -159,10 +196,48 @@ impl<'a> Accounts<'a> {
     /// The password in a version.
     ///
     /// # Errors
-    /// There is no such version, or it is no document where it should be one; the vault cannot be read.
+    /// There is no such version, or it has no password where its form has one; the vault cannot be read.
     pub fn password(&self, run: &Run, version: Version) -> Result<Secret, Error> {
-        let whole = version.get(run)?;
-        if self.document { whole.part("json", PASSWORD).map_err(|problem| self.of_form(problem)) } else { Ok(whole) }
+        self.password_in(version.get(run)?)
+    }
+
+    fn password_in(&self, whole: Secret) -> Result<Secret, Error> {
+        self.check_user(&whole)?;
+        match self.form.parts() {
+            Some(parts) => whole.part(parts.format, parts.password).map_err(|problem| self.of_form(problem)),
+            None => Ok(whole),
+        }
+    }
+
+    /// A string of another user than the one that is configured: clients would go on as that one, with a password that is not its own.
+    fn check_user(&self, whole: &Secret) -> Result<(), Error> {
+        let ([name], Form::ConnectionString) = (self.names, self.form) else { return Ok(()) };
+        match whole.public_part("connection-string", "user") {
+            Ok(user) if !user.is_empty() && user != *name => {
+                let message = format!("the connection string is of the user {user}, and the configuration has {name}");
+                Err(error(ErrorKind::Invalid, "version.user", message))
+            }
+            // It may leave the user out.
+            Err(problem) if problem.kind != ErrorKind::NotFound => Err(self.of_form(problem)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same, if there is such a version.
+    ///
+    /// # Errors
+    /// It has no password where its form has one; the vault cannot be read.
+    pub fn password_if_any(&self, run: &Run, version: Version) -> Result<Option<Secret>, Error> {
+        version.find(run)?.map(|whole| self.password_in(whole)).transpose()
+    }
+
+    /// Whether a password is the very one that clients use now: a version may point at the material of an older one. To make the target
+    /// refuse it would lock them out.
+    ///
+    /// # Errors
+    /// As [`Accounts::password`]; the versions were compared too often.
+    pub fn is_current(&self, run: &Run, password: &Secret) -> Result<bool, Error> {
+        self.password_if_any(run, Version::Current)?.map_or(Ok(false), |current| password.matches(&current))
     }
 
     /// Says what a value of these accounts looks like: whoever has imported a bare password cannot know it.
@@ -176,7 +251,12 @@ impl<'a> Accounts<'a> {
     fn form(&self) -> String {
         let names: Vec<String> = self.names.iter().map(|name| format!("{name:?}")).collect();
         let names = names.join(" or ");
-        format!("the value is to be a JSON document like {{\"username\": {names}, \"password\": \"…\"}}")
+        match self.form {
+            Form::ConnectionString => format!(
+                "the value is to be a connection string with the user {names} and a password, such as postgres://user:password@host/database"
+            ),
+            _ => format!("the value is to be a JSON document like {{\"username\": {names}, \"password\": \"…\"}}"),
+        }
     }
 }
 
@@ -196,7 +276,7 @@ pub fn password(length: u16) -> Result<Secret, Error> {
 /// `like` is no JSON object with a user name and a password.
 pub fn credential(username: &str, password: &Secret, like: Option<&Secret>) -> Result<Secret, Error> {
     if let Some(like) = like {
-        return like.with_part_text("json", USERNAME, username)?.with_part("json", PASSWORD, password);
+        return like.with_part_text("json", "/username", username)?.with_part("json", "/password", password);
     }
     let composer = Composer::new("application/json");
     let name = serde_json::to_string(username).unwrap_or_default();
@@ -213,17 +293,19 @@ mod tests {
     #[test]
     fn two_accounts_take_turns_and_one_is_always_its_own_turn() {
         let names = ["app_a".to_owned(), "app_b".to_owned()];
-        let two = Accounts::two(&names);
+        let two = Accounts::two(&names, None);
         assert_eq!(two.next(Some("app_a")), "app_b");
         assert_eq!(two.next(Some("app_b")), "app_a");
         assert_eq!(two.next(None), "app_a");
-        assert_eq!(Accounts::one(&names[0], false).next(Some("app_a")), "app_a");
+        assert_eq!(Accounts::one(&names[0], None).next(Some("app_a")), "app_a");
     }
 
     #[test]
     fn the_form_of_a_value_names_the_accounts() {
         let names = ["app_a".to_owned(), "app_b".to_owned()];
-        let form = Accounts::two(&names).form();
+        let form = Accounts::two(&names, None).form();
         assert!(form.ends_with(r#"{"username": "app_a" or "app_b", "password": "…"}"#), "{form}");
+        let form = Accounts::two(&names, Some(Form::ConnectionString)).form();
+        assert!(form.contains(r#"a connection string with the user "app_a" or "app_b""#), "{form}");
     }
 }

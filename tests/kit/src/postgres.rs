@@ -148,7 +148,23 @@ impl Postgres {
     /// # Errors
     /// When psql cannot be run.
     pub fn login(&self, user: &str, password: &str) -> Result<Login> {
-        let output = command::output(self.psql(user, password, "postgres").args(["-c", "SELECT 1"]))?;
+        Self::tried(self.psql(user, password, "postgres").args(["-c", "SELECT 1"]))
+    }
+
+    /// Hands psql a connection string, which has to name server, user and password. It shows in the list of processes: a test's own alone.
+    ///
+    /// # Errors
+    /// When psql cannot be run.
+    pub fn login_by(&self, string: &str) -> Result<Login> {
+        let mut psql = self.psql("nobody", "none", "nowhere");
+        for name in ["PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "PGDATABASE"] {
+            psql.env_remove(name);
+        }
+        Self::tried(psql.args(["-c", "SELECT 1", "-d", string]))
+    }
+
+    fn tried(psql: &mut Command) -> Result<Login> {
+        let output = command::output(psql)?;
         if output.status.success() {
             return Ok(Login::Accepted);
         }

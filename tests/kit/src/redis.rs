@@ -194,7 +194,25 @@ impl Redis {
     /// # Errors
     /// When redis-cli cannot be run.
     pub fn login(&self, user: &str, password: &str) -> Result<Login> {
-        let output = command::output(self.cli(user, password).arg("PING"))?;
+        Self::tried(self.cli(user, password).arg("PING"))
+    }
+
+    /// Hands redis-cli a URL with server, user and password in it. It shows in the list of processes: a test's own alone.
+    ///
+    /// # Errors
+    /// When redis-cli cannot be run.
+    pub fn login_by(&self, url: &str) -> Result<Login> {
+        let mut command = self.account.command(&self.installed.program("redis-cli"));
+        command.env_clear().current_dir("/");
+        self.installed.prepare(&mut command);
+        command
+            .args(["--no-auth-warning", "--cacert"])
+            .arg(self.ca_file());
+        Self::tried(command.args(["-u", url, "PING"]))
+    }
+
+    fn tried(cli: &mut Command) -> Result<Login> {
+        let output = command::output(cli)?;
         let said = format!(
             "{}{}",
             String::from_utf8_lossy(&output.stdout),

@@ -1,4 +1,4 @@
-use crate::json;
+use crate::document::Format;
 
 /// An imported value with fewer bytes is a guess away.
 const SHORT_BYTES: usize = 8;
@@ -22,7 +22,9 @@ pub fn is_weak(value: &[u8]) -> bool {
 
 /// The same of a value that may be a document with a user and a password in it.
 pub fn holds_weak(value: &[u8]) -> bool {
-    is_weak(value) || json::string_at(value, "/password").is_some_and(|password| is_weak(password.expose()))
+    let formats = [Format::Json, Format::ConnectionString].into_iter();
+    let mut passwords = formats.filter_map(|format| format.value_at(value, "/password").ok());
+    is_weak(value) || passwords.any(|password| is_weak(password.expose()))
 }
 
 #[cfg(test)]
@@ -55,5 +57,7 @@ mod tests {
         }
         assert!(holds_weak(br#"{"username":"pa","password":"shop"}"#));
         assert!(!holds_weak(br#"{"username":"pa","password":"x9Qkz2wP"}"#));
+        assert!(holds_weak(b"postgres://pa:shop@db.internal/shop"));
+        assert!(!holds_weak(b"postgres://pa:x9Qkz2wP@db.internal/shop"));
     }
 }

@@ -1,12 +1,10 @@
 use keywheel_manifest::Part as UsedPart;
-use keywheel_manifest::{Pointer, SecretRole};
-use keywheel_model::{ErrorKind, SecretBytes};
-use zeroize::Zeroizing;
+use keywheel_manifest::SecretRole;
+use keywheel_model::SecretBytes;
 
-use crate::encoding;
+use crate::document::Format;
 use crate::error::Error;
 use crate::handle::{Alphabet, Handle, Labels, Origin, Part, Structure};
-use crate::json;
 use crate::state::HostState;
 
 /// The longest text that replaces a part, in bytes.
@@ -25,58 +23,25 @@ enum Found {
 }
 
 /// The documents whose parts this host takes and gives.
-fn check_format(whole: &Handle, format: &str) -> Result<(), Error> {
-    match format {
-        "json" if whole.labels().media_type == "application/json" => Ok(()),
-        "json" => Err(Error::invalid(
+fn check_format(whole: &Handle, format: &str) -> Result<Format, Error> {
+    let Some(known) = Format::named(format) else {
+        let format = format.escape_debug();
+        return Err(Error::invalid(
             "secret.part",
-            "this secret is no JSON document by its media type",
-        )),
-        "connection-string" | "url" => Err(Error::not_offered(&format!("`part` of the format `{format}`"))),
-        other => Err(Error::invalid(
-            "secret.part",
-            format!("`{}` is no format; there is `json`", other.escape_debug()),
-        )),
+            format!("`{format}` is no format; there are `json`, `connection-string` and `url`"),
+        ));
+    };
+    if known.fits(whole.labels()) {
+        return Ok(known);
     }
-}
-
-fn pointer(key: &str) -> Result<Pointer, Error> {
-    let pointer: Result<Pointer, _> = key.parse();
-    let plain = |pointer: &Pointer| pointer.as_str().split('/').all(|segment| segment != "*");
-    pointer.ok().filter(plain).ok_or_else(|| {
-        Error::invalid(
-            "secret.part",
-            "a part is named by a JSON pointer, such as `/password`",
-        )
-    })
-}
-
-/// Why there is no string at the place that a plugin asks for. Of other names in the document it is told nothing: they may be secret.
-fn missing(document: &[u8], key: &str) -> Error {
-    let shown = key.escape_debug();
-    let Some(doubled) = json::doubled(document) else {
-        return Error::answer(
-            ErrorKind::NotFound,
-            "secret.part",
-            format!("there is no string at `{shown}`"),
-        );
+    let what = match known {
+        Format::Json => "JSON document",
+        Format::ConnectionString => "connection string",
     };
-    let is_on_the_way = key
-        .strip_prefix(&doubled)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let place = if !is_on_the_way {
-        "another name".to_owned()
-    } else if key == doubled {
-        format!("`{shown}`")
-    } else {
-        format!("the name `{}`", doubled.escape_debug())
-    };
-    Error::invalid(
+    Err(Error::invalid(
         "secret.part",
-        format!(
-            "what is at `{shown}` is not clear: {place} stands twice in the same object of this JSON document; take the wrong one out"
-        ),
-    )
+        format!("this secret is no {what} by its media type"),
+    ))
 }
 
 /// Labels of a string that the host parsed out of a document.
@@ -92,16 +57,16 @@ fn parsed(document: &Labels) -> Labels {
     labels
 }
 
-fn find(labels: &Labels, key: &str) -> Found {
-    match (&labels.structure, labels.origin) {
-        (Some(structure), _) => match (structure.parts.get(key), &structure.rest) {
+fn find(labels: &Labels, format: Format, key: &str) -> Found {
+    match &labels.structure {
+        Some(structure) => match (structure.parts.get(key), &structure.rest) {
             (Some(Part::Text), _) => Found::Text,
             (Some(Part::Secret(inner)), _) => Found::Whole((**inner).clone()),
             (Some(Part::Mixed), _) | (None, None) => Found::Mixed,
-            (None, Some(rest)) => find(rest, key),
+            (None, Some(rest)) => find(rest, format, key),
         },
-        (None, origin) if origin.is_whole() => Found::Parsed(parsed(labels)),
-        (None, _) => Found::Mixed,
+        None if format.is_parsed(labels) => Found::Parsed(parsed(labels)),
+        None => Found::Mixed,
     }
 }
 
@@ -109,9 +74,10 @@ impl HostState {
     /// A piece that was inserted whole, or that the host parsed from a document that no plugin made, as the secret that it was
     /// (rule H3).
     pub(super) async fn part_of(&mut self, whole: &Handle, format: &str, key: &str) -> Result<Handle, Error> {
-        check_format(whole, format)?;
-        let pointer = pointer(key)?;
-        let labels = match find(whole.labels(), key) {
+        let format = check_format(whole, format)?;
+        let pointer = format.pointer(key)?;
+        let key = pointer.as_str();
+        let labels = match find(whole.labels(), format, key) {
             Found::Whole(labels) | Found::Parsed(labels) => labels,
             Found::Text => {
                 return Err(Error::invalid(
@@ -129,8 +95,12 @@ impl HostState {
             piece.clone()
         } else {
             let document = whole.value().expose();
-            let value = json::string_at(document, key).ok_or_else(|| missing(document, key))?;
-            Handle::part_of(whole, key, value, labels)
+            let value = format.value_at(document, key)?;
+            let part = Handle::part_of(whole, key, value, labels);
+            if let Some(written) = format.written_at(document, key) {
+                self.mask.watch_written(&part, &written);
+            }
+            part
         };
         self.place_like(&part, whole, Some(UsedPart::Json(pointer)));
         Ok(part)
@@ -144,10 +114,12 @@ impl HostState {
         format: &str,
         key: &str,
     ) -> Result<String, Error> {
-        check_format(whole, format)?;
-        pointer(key)?;
-        let declared = self.step.public_parts.contains(key) && self.is_rotated(whole);
-        match find(whole.labels(), key) {
+        let format = check_format(whole, format)?;
+        let pointer = format.pointer(key)?;
+        let key = pointer.as_str();
+        let mut public = self.step.public_parts.iter();
+        let declared = public.any(|part| format.is_same(part, key)) && self.is_rotated(whole);
+        match find(whole.labels(), format, key) {
             Found::Text => {}
             Found::Parsed(_) if declared => {}
             _ => {
@@ -157,8 +129,7 @@ impl HostState {
                 return Err(self.deny("secret.public-part", message).await);
             }
         }
-        let document = whole.value().expose();
-        let value = json::string_at(document, key).ok_or_else(|| missing(document, key))?;
+        let value = format.value_at(whole.value().expose(), key)?;
         let text = String::from_utf8_lossy(value.expose()).into_owned();
         self.clear_text(&text, "a public part")?;
         Ok(text)
@@ -177,54 +148,58 @@ impl HostState {
         key: &str,
         value: &Handle,
     ) -> Result<Handle, Error> {
-        check_format(whole, format)?;
-        if !value.labels().alphabet.is_text() {
-            return Err(Error::invalid(
-                "secret.part",
+        let format = check_format(whole, format)?;
+        let alphabet = &value.labels().alphabet;
+        // Whether it can be written is decided by what it may hold, never by what it holds (rule H10).
+        let (is_writable, wanted) = match format {
+            Format::Json => (
+                alphabet.is_text(),
                 "a part of a JSON document is text, and this secret may be any bytes",
-            ));
+            ),
+            Format::ConnectionString => (
+                alphabet.is_plain(),
+                "a part of a connection string is made of letters, digits, `-`, `.`, `_` and `~`, and this secret may hold more",
+            ),
+        };
+        if !is_writable {
+            return Err(Error::invalid("secret.part", wanted));
         }
-        replaced(whole, key, value.value(), Some(value))
+        replaced(whole, format, key, value.value(), Some(value))
     }
 
     pub(super) fn with_text_of(whole: &Handle, format: &str, key: &str, text: &str) -> Result<Handle, Error> {
-        check_format(whole, format)?;
+        let format = check_format(whole, format)?;
         if text.len() > MAX_TEXT_BYTES || !Alphabet::of_foreign(text.as_bytes()).is_text() {
             return Err(Error::invalid(
                 "secret.part",
                 format!("a part is at most {MAX_TEXT_BYTES} bytes of text without control characters"),
             ));
         }
-        replaced(whole, key, &SecretBytes::copy_of(text.as_bytes()), None)
+        replaced(whole, format, key, &SecretBytes::copy_of(text.as_bytes()), None)
     }
 }
 
 /// The document with one string replaced, the rest byte for byte.
 fn replaced(
     whole: &Handle,
+    format: Format,
     key: &str,
     value: &SecretBytes,
     secret: Option<&Handle>,
 ) -> Result<Handle, Error> {
-    pointer(key)?;
-    let document = whole.value().expose();
-    let nodes = json::scan(document).ok_or_else(|| match json::doubled(document) {
-        Some(_) => missing(document, key),
-        None => Error::invalid("secret.part", "this secret is no JSON document"),
-    })?;
-    let node = nodes
-        .into_iter()
-        .find(|node| node.pointer == key && node.string)
-        .ok_or_else(|| missing(document, key))?;
-    let mut made = Zeroizing::new(Vec::with_capacity(document.len() + value.expose().len() * 2 + 2));
-    made.extend_from_slice(&document[..=node.span.start]);
-    encoding::json(&String::from_utf8_lossy(value.expose()), &mut made);
-    made.extend_from_slice(&document[node.span.end - 1..]);
-
+    let pointer = format.pointer(key)?;
+    let key = pointer.as_str();
     let before = whole.labels();
+    if format == Format::ConnectionString && before.structure.is_none() && !format.is_parsed(before) {
+        return Err(Error::invalid(
+            "secret.part",
+            "only in a connection string that was imported a part can be replaced",
+        ));
+    }
+    let made = format.replaced(whole.value().expose(), key, value)?;
     let inserted = secret.map(Handle::labels);
     let mut labels = Labels::composed(
-        "application/json",
+        format.media_type(),
         before.alphabet.clone(),
         std::iter::once(before).chain(inserted),
     );
@@ -249,7 +224,7 @@ fn replaced(
         pieces.insert(key.to_owned(), secret.clone());
     }
     let of: Vec<Handle> = std::iter::once(whole).chain(secret).cloned().collect();
-    Ok(Handle::composed(SecretBytes::copy_of(&made), labels, &of, pieces))
+    Ok(Handle::composed(made, labels, &of, pieces))
 }
 
 /// Whether one of the secrets in a document may be known. A document that holds no secret but text is known.

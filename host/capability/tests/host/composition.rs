@@ -227,20 +227,9 @@ async fn a_secret_that_is_no_document_by_its_label_has_no_parts_whatever_its_byt
 }
 
 #[tokio::test]
-async fn formats_that_are_not_offered_say_so() {
+async fn another_format_is_refused() {
     let mut world = world(StepName::Create);
     let current = world.current().await;
-    for format in ["connection-string", "url"] {
-        assert_eq!(
-            code(
-                world
-                    .state
-                    .part(again(&current), format.to_owned(), "Password".to_owned())
-                    .await
-            ),
-            "host.not-offered"
-        );
-    }
     assert_eq!(
         code(world.state.part(current, "toml".to_owned(), "a".to_owned()).await),
         "secret.part"

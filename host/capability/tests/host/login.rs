@@ -14,6 +14,8 @@ use keywheel_model::{Effect, Role, StepName, Verdict};
 
 use crate::world::{World, again, peer, world_with};
 
+type Called = fn(&str, SecretUse) -> Call;
+
 const RESULTS: [(LoginResult, Verdict); 2] = [
     (LoginResult::Accepted, Verdict::Accepted),
     (LoginResult::Rejected, Verdict::Rejected),
@@ -43,17 +45,22 @@ fn auth(user: &str, password: SecretUse) -> Call {
 async fn subject(document: &str) -> (World, Handle) {
     let users = serde_json::json!({"user": "app", "users": ["app", "other"]});
     let mut world = world_with(StepName::Test, |step| step.config = Arc::new(users));
+    let (media_type, format, key) = if document.starts_with('{') {
+        ("application/json", "json", "/password")
+    } else {
+        ("text/plain", "connection-string", "password")
+    };
     world.memory.keep(
         Wanted::Role(Role::Subject),
         "ver-pre",
         document,
-        Labels::imported("application/json", Alphabet::Text),
+        Labels::imported(media_type, Alphabet::Text),
     );
     let run = world.run();
     let whole = world.state.subject(run).await.unwrap();
     let part = world
         .state
-        .part(again(&whole), "json".to_owned(), "/password".to_owned())
+        .part(again(&whole), format.to_owned(), key.to_owned())
         .await
         .unwrap();
     let handle = world.state.handle(&part).unwrap();
@@ -64,7 +71,7 @@ async fn subject(document: &str) -> (World, Handle) {
 async fn vouched_after(
     document: &str,
     user: &str,
-    call: fn(&str, SecretUse) -> Call,
+    call: Called,
     results: &[LoginResult],
     claimed: Verdict,
 ) -> Verdict {
@@ -87,7 +94,7 @@ async fn vouched_after(
 async fn vouched(
     document: &str,
     user: &str,
-    call: fn(&str, SecretUse) -> Call,
+    call: Called,
     (result, verdict): (LoginResult, Verdict),
 ) -> Verdict {
     vouched_after(document, user, call, &[result], verdict).await
@@ -115,8 +122,14 @@ async fn of_several_logins_each_has_to_bear_the_verdict_out_in_either_order() {
 
 #[tokio::test]
 async fn a_login_as_another_user_than_the_subjects_proves_nothing() {
-    let document = r#"{"username": "app", "password": "planted-previous"}"#;
-    for call in [sql, auth] {
+    let documents = [
+        r#"{"username": "app", "password": "planted-previous"}"#,
+        "redis://app:planted-previous@cache.internal",
+    ];
+    for (document, call) in documents
+        .into_iter()
+        .flat_map(|document| [(document, sql as Called), (document, auth)])
+    {
         for (result, verdict) in RESULTS {
             let own = vouched(document, "app", call, (result, verdict.clone())).await;
             assert_eq!(own, verdict);
@@ -130,9 +143,14 @@ async fn a_login_as_another_user_than_the_subjects_proves_nothing() {
 async fn a_subject_that_names_no_user_proves_as_any_declared_one() {
     for call in [sql, auth] {
         for (result, verdict) in RESULTS {
-            let document = r#"{"password": "planted-previous"}"#;
-            let vouched = vouched(document, "other", call, (result, verdict.clone())).await;
-            assert_eq!(vouched, verdict);
+            for document in [
+                r#"{"password": "planted-previous"}"#,
+                "redis://:planted-previous@cache.internal",
+                "host=db password=planted-previous",
+            ] {
+                let vouched = vouched(document, "other", call, (result, verdict.clone())).await;
+                assert_eq!(vouched, verdict, "{document}");
+            }
         }
     }
 }

@@ -1,0 +1,152 @@
+//! `key=value;key=value`: ADO.NET (Microsoft's `DbConnectionStringBuilder`), ODBC (MS-ODBCSTR) and mssql-jdbc.
+
+use std::ops::Range;
+
+use zeroize::Zeroizing;
+
+use super::{JDBC, Quoting};
+use crate::Pair;
+
+/// What follows `jdbc:` in a URL of SQL Server.
+pub(super) const SQL_SERVER: &str = "sqlserver://";
+
+/// `jdbc:sqlserver://host\instance:port;key=value`.
+pub(super) fn of_sql_server(text: &str) -> Result<Vec<Pair>, usize> {
+    let begin = JDBC.len() + SQL_SERVER.len();
+    if !text.starts_with(JDBC) || !text[JDBC.len()..].starts_with(SQL_SERVER) {
+        return Err(0);
+    }
+    let end = text[begin..].find(';').map_or(text.len(), |at| begin + at);
+    let mut pairs = read(text, (end + 1).min(text.len()), Quoting::Braces)?;
+    if end > begin {
+        let colon = text[begin..end].rfind(':').map(|colon| begin + colon);
+        let plain = |key: &str, value: Range<usize>| Pair {
+            key: key.to_owned(),
+            value,
+            quoting: Quoting::Plain,
+        };
+        pairs.push(plain("host", begin..colon.unwrap_or(end)));
+        pairs.extend(colon.map(|colon| plain("port", colon + 1..end)));
+    }
+    Ok(pairs)
+}
+
+/// Reads from a byte of the text on. The error is where it goes wrong.
+pub(super) fn read(text: &str, from: usize, quoting: Quoting) -> Result<Vec<Pair>, usize> {
+    let mut pairs = Vec::new();
+    let mut at = from;
+    loop {
+        at += text[at..].len() - text[at..].trim_start_matches([' ', ';']).len();
+        if at == text.len() {
+            return Ok(pairs);
+        }
+        let equals = end_of_key(text, at, quoting).ok_or(at)?;
+        let key = text[at..equals].trim();
+        let is_of_key = |char: char| char.is_alphanumeric() || " _-.=".contains(char);
+        if key.is_empty() || !key.chars().all(is_of_key) {
+            return Err(at);
+        }
+        let value = value_at(text, equals + 1, quoting).ok_or(equals + 1)?;
+        at = value.end + (text[value.end..].len() - text[value.end..].trim_start_matches(' ').len());
+        if at < text.len() && !text[at..].starts_with(';') {
+            return Err(at);
+        }
+        pairs.push(Pair {
+            key: key.replace("==", "="),
+            value,
+            quoting,
+        });
+    }
+}
+
+/// Where the `=` is that ends a key. In ADO.NET two of them are one of the key.
+fn end_of_key(text: &str, from: usize, quoting: Quoting) -> Option<usize> {
+    let mut at = from;
+    loop {
+        at += text[at..].find('=')?;
+        if quoting != Quoting::AdoNet || !text[at + 1..].starts_with('=') {
+            return Some(at);
+        }
+        at += 2;
+    }
+}
+
+/// Where a value is, with its quotes and without the spaces around it.
+fn value_at(text: &str, from: usize, quoting: Quoting) -> Option<Range<usize>> {
+    let begin = from + (text[from..].len() - text[from..].trim_start_matches(' ').len());
+    let quote = text[begin..].chars().next().filter(|quote| match quoting {
+        Quoting::AdoNet => ['"', '\''].contains(quote),
+        _ => *quote == '{',
+    });
+    let Some(quote) = quote else {
+        let end = text[begin..].find(';').map_or(text.len(), |at| begin + at);
+        let value = text[begin..end].trim_end_matches(' ');
+        return Some(begin..begin + value.len());
+    };
+    let closing = if quote == '{' { '}' } else { quote };
+    let mut at = begin + 1;
+    loop {
+        at += text[at..].find(closing)? + 1;
+        if !text[at..].starts_with(closing) {
+            return Some(begin..at);
+        }
+        at += 1;
+    }
+}
+
+/// The value of what [`value_at`] found.
+pub(super) fn unquoted(raw: &str) -> Zeroizing<String> {
+    let inside = |closing: char| {
+        let inner = raw.get(1..raw.len() - 1).unwrap_or_default();
+        let mut text = Zeroizing::new(String::with_capacity(inner.len()));
+        let mut rest = inner.chars();
+        while let Some(char) = rest.next() {
+            text.push(char);
+            if char == closing {
+                let _ = rest.next();
+            }
+        }
+        text
+    };
+    match raw.chars().next() {
+        Some('{') if raw.ends_with('}') => inside('}'),
+        Some(quote @ ('"' | '\'')) if raw.len() > 1 && raw.ends_with(quote) => inside(quote),
+        _ => Zeroizing::new(raw.to_owned()),
+    }
+}
+
+/// As `DbConnectionStringBuilder` writes it.
+pub(super) fn quoted(value: &str) -> Zeroizing<String> {
+    let special = |char: char| char.is_whitespace() || "\"'=;{}".contains(char);
+    if !value.is_empty() && !value.contains(special) {
+        return Zeroizing::new(value.to_owned());
+    }
+    let quote = if value.contains('"') && !value.contains('\'') {
+        '\''
+    } else {
+        '"'
+    };
+    within(value, quote, quote)
+}
+
+/// As ODBC and mssql-jdbc read it.
+pub(super) fn braced(value: &str) -> Zeroizing<String> {
+    let special = |char: char| char.is_whitespace() || "[]{}(),;?*=!@\"'".contains(char);
+    if !value.is_empty() && !value.contains(special) {
+        return Zeroizing::new(value.to_owned());
+    }
+    within(value, '{', '}')
+}
+
+fn within(value: &str, opening: char, closing: char) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(value.len() * 2 + 2));
+    text.push(opening);
+    for char in value.chars() {
+        text.push(char);
+        if char == closing {
+            text.push(char);
+        }
+    }
+    text.push(closing);
+    text
+}
