@@ -119,6 +119,19 @@ fn is_read_whole(from: &Path) {
     let _ = host.run(&["plugin", "verify"], "").ends(0);
 }
 
+/// A folder that nobody tries would be no promise.
+#[test]
+fn each_version_that_is_kept_is_tried() {
+    let folder = golden(VERSIONS[0]);
+    let kept = fs::read_dir(folder.parent().unwrap()).unwrap();
+    let folders = kept.map(Result::unwrap).filter(|entry| entry.path().is_dir());
+    let mut names: Vec<String> = folders
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, VERSIONS);
+}
+
 #[test]
 fn what_an_earlier_version_has_begun_goes_on() {
     for version in VERSIONS {
