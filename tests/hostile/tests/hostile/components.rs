@@ -203,20 +203,29 @@ fn a_manifest_in_a_component_inside() {
 /// What it exports beyond its world is there for nobody: it is shown, pinned and rotates by what the host calls, and by nothing else.
 #[test]
 fn a_component_that_exports_more_than_its_world() {
-    let mut export = vec![1_u8, 0];
-    let name = b"wasi:cli/run@0.2.0";
-    leb128(name.len(), &mut export);
-    export.extend_from_slice(name);
-    // The first instance of the component, under its own type.
-    export.extend_from_slice(&[5, 0, 0]);
-    let bytes = [
-        keywheel_hostile::guest(),
-        section(11, &export),
-        custom(SECTION, &content(&named("hostile-more"))),
-    ]
-    .concat();
+    let bytes = |instance: usize| {
+        let mut export = vec![1_u8, 0];
+        let name = b"wasi:cli/run@0.2.0";
+        leb128(name.len(), &mut export);
+        export.extend_from_slice(name);
+        // An instance of the component, under its own type.
+        export.push(5);
+        leb128(instance, &mut export);
+        export.push(0);
+        [
+            keywheel_hostile::guest(),
+            section(11, &export),
+            custom(SECTION, &content(&named("hostile-more"))),
+        ]
+        .concat()
+    };
     let scene = scene();
-    fs::write(scene.host.file("plugins/hostile-more.wasm"), bytes).unwrap();
+    // Which of its instances can be exported again hangs on the toolchain that made it: with one that cannot it does not get so far as to be asked about.
+    let is_asked_about = |instance: &usize| {
+        fs::write(scene.host.file("plugins/hostile-more.wasm"), bytes(*instance)).unwrap();
+        scene.host.run(&["plugin", "add", "hostile-more"], "").code == 2
+    };
+    assert!((0..64).any(|instance| is_asked_about(&instance)));
     scene.add("hostile-more");
     let attack = Attack {
         plugin: "hostile-more",
