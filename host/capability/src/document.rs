@@ -1,5 +1,5 @@
 //! What a secret with parts is written in. A part has the same name in each: a JSON pointer, which in a connection string is the part's
-//! [canonical](keywheel_connection_string::canonical) key behind a slash.
+//! [`canonical`] key behind a slash.
 
 use keywheel_connection_string::{ConnectionString, Error as Unread, canonical};
 use keywheel_manifest::Pointer;

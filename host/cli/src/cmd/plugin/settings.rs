@@ -175,7 +175,7 @@ mod tests {
                 "role: text: with mode = \"role\"",
                 "roles: list of text: with mode = \"alternating\"",
                 "database: text: no",
-                "format: \"password\" or \"json\": no",
+                "format: \"password\" or \"json\" or \"connection-string\": no",
                 "transport: \"tls\" or \"plaintext\": no",
                 "trust: text: no",
             ]
