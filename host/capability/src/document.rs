@@ -55,10 +55,9 @@ impl Format {
         }
     }
 
-    /// Whether a secret with these labels may be taken for one.
-    pub(crate) fn fits(self, labels: &Labels) -> bool {
-        let is_text = labels.media_type == "text/plain";
-        Self::of(labels) == Some(self) || self == Self::ConnectionString && is_text
+    /// Whether text with these labels may be one: what was imported has no other label.
+    pub(crate) fn may_be(self, labels: &Labels) -> bool {
+        self == Self::ConnectionString && labels.media_type == "text/plain"
     }
 
     /// Whether the host may take parts out of a whole with these labels. Into which parts a text falls depends on all of it, so a connection

@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use keywheel_connection_string::quote;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
@@ -173,8 +174,10 @@ impl Encoding {
         match self {
             Self::Raw => out.extend_from_slice(value),
             Self::Json => json(&text(), out),
-            Self::Percent | Self::Jdbc | Self::Userinfo => percent(value, false, out),
-            Self::Form => percent(value, true, out),
+            Self::Percent | Self::Jdbc | Self::Userinfo => {
+                out.extend_from_slice(quote::percent(value, "%20").as_bytes());
+            }
+            Self::Form => out.extend_from_slice(quote::percent(value, "+").as_bytes()),
             Self::Xml => escape(&text(), out, |character| match character {
                 '&' => Some("&amp;"),
                 '<' => Some("&lt;"),
@@ -198,17 +201,15 @@ impl Encoding {
             Self::Utf16Le => text()
                 .encode_utf16()
                 .for_each(|unit| out.extend_from_slice(&unit.to_le_bytes())),
-            Self::ConnectionString => quoted(&text(), '"', out, |character| {
-                (character == '"').then_some("\"\"")
-            }),
-            Self::Libpq => quoted(&text(), '\'', out, |character| match character {
-                '\'' => Some("\\'"),
-                '\\' => Some("\\\\"),
-                _ => None,
-            }),
-            Self::Shell => quoted(&text(), '\'', out, |character| {
-                (character == '\'').then_some("'\\''")
-            }),
+            Self::ConnectionString => {
+                out.extend_from_slice(quote::within(&text(), '"', '"').as_bytes());
+            }
+            Self::Libpq => out.extend_from_slice(quote::backslashed(&text()).as_bytes()),
+            Self::Shell => {
+                out.push(b'\'');
+                escape(&text(), out, |character| (character == '\'').then_some("'\\''"));
+                out.push(b'\'');
+            }
         }
     }
 }
@@ -244,19 +245,6 @@ fn escape(text: &str, out: &mut Zeroizing<Vec<u8>>, replace: impl Fn(char) -> Op
     }
 }
 
-fn quoted(
-    text: &str,
-    quote: char,
-    out: &mut Zeroizing<Vec<u8>>,
-    replace: impl Fn(char) -> Option<&'static str>,
-) {
-    let mut mark = [0; 4];
-    let mark = quote.encode_utf8(&mut mark).as_bytes();
-    out.extend_from_slice(mark);
-    escape(text, out, replace);
-    out.extend_from_slice(mark);
-}
-
 /// The inside of a JSON string.
 pub(crate) fn json(text: &str, out: &mut Zeroizing<Vec<u8>>) {
     escape(text, out, |character| match character {
@@ -277,22 +265,6 @@ const CONTROLS: [&str; 32] = [
     "\\u0012", "\\u0013", "\\u0014", "\\u0015", "\\u0016", "\\u0017", "\\u0018", "\\u0019", "\\u001a",
     "\\u001b", "\\u001c", "\\u001d", "\\u001e", "\\u001f",
 ];
-
-fn percent(value: &[u8], form: bool, out: &mut Zeroizing<Vec<u8>>) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in value {
-        match byte {
-            b' ' if form => out.push(b'+'),
-            b'-' | b'.' | b'_' | b'~' => out.push(*byte),
-            _ if byte.is_ascii_alphanumeric() => out.push(*byte),
-            _ => out.extend_from_slice(&[
-                b'%',
-                DIGITS[usize::from(byte >> 4)],
-                DIGITS[usize::from(byte & 15)],
-            ]),
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

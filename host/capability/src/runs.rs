@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keywheel_manifest::{Part, SecretRole};
+use keywheel_manifest::SecretRole;
 use keywheel_model::{ErrorKind, Role, Timestamp, Trigger};
 use wasmtime::component::Resource;
 
@@ -213,12 +213,7 @@ impl HostState {
         self.place(secret, version.to_owned(), role(), None);
         for (place, piece) in secret.pieces() {
             if let Ok(pointer) = place.parse() {
-                self.place(
-                    piece,
-                    format!("{version}#{place}"),
-                    role(),
-                    Some(Part::Json(pointer)),
-                );
+                self.place(piece, format!("{version}#{place}"), role(), Some(pointer));
             }
         }
     }

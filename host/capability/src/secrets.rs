@@ -291,7 +291,7 @@ impl secrets::HostSecret for HostState {
     ) -> Result<Resource<Handle>, Error> {
         let (whole, value) = (self.handle(&secret)?, self.handle(&value)?);
         self.hold(whole.value().expose().len() + Encoding::Json.most(value.value().expose().len()))?;
-        let made = Self::with_part_of(&whole, &format, &key, &value)?;
+        let made = self.with_part_of(&whole, &format, &key, &value)?;
         self.hand_out(made)
     }
 
@@ -304,7 +304,7 @@ impl secrets::HostSecret for HostState {
     ) -> Result<Resource<Handle>, Error> {
         let whole = self.handle(&secret)?;
         self.hold(whole.value().expose().len() + Encoding::Json.most(value.len()))?;
-        let made = Self::with_text_of(&whole, &format, &key, &value)?;
+        let made = self.with_text_of(&whole, &format, &key, &value)?;
         self.hand_out(made)
     }
 

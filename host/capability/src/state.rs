@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keywheel_manifest::{Manifest, Part, SecretRole, SecretUse};
+use keywheel_manifest::{Manifest, Pointer, SecretRole, SecretUse};
 use keywheel_model::{
     Clock, Epoch, ErrorKind, RotationName, RunId, SecretBytes, SecretName, StepError, StepName, Timestamp,
     Trigger,
@@ -102,7 +102,7 @@ impl Cancel {
 struct Placement {
     identity: String,
     roles: BTreeSet<SecretRole>,
-    part: Option<Part>,
+    part: Option<Pointer>,
 }
 
 /// Everything that one call of a plugin may see and use. Made by [`crate::capability::Capabilities::prepare`], dropped with
@@ -303,7 +303,7 @@ impl HostState {
         handle: &Handle,
         identity: String,
         roles: impl IntoIterator<Item = SecretRole>,
-        part: Option<Part>,
+        part: Option<Pointer>,
     ) {
         let placement = self.placements.entry(handle.id().to_owned()).or_default();
         placement.identity = identity;
@@ -312,10 +312,10 @@ impl HostState {
     }
 
     /// Gives a secret that was made of another the same roles.
-    pub(crate) fn place_like(&mut self, handle: &Handle, base: &Handle, part: Option<Part>) {
+    pub(crate) fn place_like(&mut self, handle: &Handle, base: &Handle, part: Option<Pointer>) {
         if let Some(mut placement) = self.placements.get(base.id()).cloned() {
             if let Some(part) = part {
-                placement.identity = format!("{}#{}", placement.identity, part_text(&part));
+                placement.identity = format!("{}#{}", placement.identity, part);
                 placement.part = Some(part);
             }
             self.placements.entry(handle.id().to_owned()).or_insert(placement);
@@ -344,12 +344,5 @@ impl HostState {
         self.placements
             .get(handle.id())
             .map_or(handle.id(), |placed| &placed.identity)
-    }
-}
-
-fn part_text(part: &Part) -> String {
-    match part {
-        Part::Json(pointer) => pointer.to_string(),
-        Part::Other { format, key } => format!("{format}:{key}"),
     }
 }

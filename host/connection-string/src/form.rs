@@ -9,6 +9,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use crate::quote::percent;
 use crate::{Error, Pair};
 
 /// How a connection string is written.
@@ -133,7 +134,7 @@ impl Quoting {
         match self {
             Self::Percent => url::decoded(raw, false),
             Self::Query => url::decoded(raw, true),
-            Self::AdoNet | Self::Braces => Some(semicolons::unquoted(raw)),
+            Self::AdoNet | Self::Braces => Some(semicolons::unquoted(raw, self)),
             Self::Libpq => Some(libpq::unquoted(raw)),
             Self::Plain => Some(Zeroizing::new(raw.to_owned())),
         }
@@ -145,7 +146,7 @@ impl Quoting {
             return None;
         }
         Some(match self {
-            Self::Percent | Self::Query => url::encoded(value),
+            Self::Percent | Self::Query => percent(value.as_bytes(), "%20"),
             Self::AdoNet => semicolons::quoted(value),
             Self::Braces => semicolons::braced(value),
             Self::Libpq => libpq::quoted(value),

@@ -7,6 +7,7 @@
 mod error;
 mod form;
 mod key;
+pub mod quote;
 
 use std::ops::Range;
 

@@ -145,6 +145,19 @@ fn parts_have_one_name_whatever_the_form_calls_them() {
     }
 }
 
+/// A brace is a letter of a password in ADO.NET, and a quote is one in ODBC.
+#[test]
+fn what_quotes_in_one_form_is_a_letter_in_the_other() {
+    for (text, password) in [
+        ("Server=db;Password={a}", "{a}"),
+        ("Driver=x;Server=db;PWD=\"a\"", "\"a\""),
+        ("Driver=x;Server=db;PWD='", "'"),
+    ] {
+        let whole = ConnectionString::parse(text).unwrap();
+        assert_eq!(whole.part("password").unwrap().as_str(), password, "{text}");
+    }
+}
+
 #[test]
 fn what_is_wrong_is_named_by_its_place_and_shows_no_value() {
     let of = |text: &str| ConnectionString::parse(text).err();

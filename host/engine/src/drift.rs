@@ -175,11 +175,15 @@ impl Engine {
         if !was_asked || !inner.missing_inputs(rotation).await?.is_empty() {
             return Ok(view);
         }
-        let glance = Glance::new(inner, rotation, plugin).await?;
-        let asked = glance.ask(inner, StepName::Plan, None).await?;
-        let warnings = match asked.result {
-            Ok(StepValue::Plan(plan)) => advice(&plan, false).collect(),
-            _ => Vec::new(),
+        let asked = match Glance::new(inner, rotation, plugin).await {
+            Ok(glance) => glance.ask(inner, StepName::Plan, None).await,
+            Err(error) => Err(error),
+        };
+        // What was found and mended is told whatever becomes of this.
+        let warnings = match asked.map(|asked| asked.result) {
+            Ok(Ok(StepValue::Plan(plan))) => advice(&plan, false).collect(),
+            Ok(_) => Vec::new(),
+            Err(error) => vec![format!("{}: {error}", error.code())],
         };
         Ok(DriftView { warnings, ..view })
     }

@@ -33,20 +33,6 @@ impl fmt::Display for SecretRole {
     }
 }
 
-/// Which piece of a structured secret: the `format` and `key` of `secret.part`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
-    /// The value at a JSON pointer: `{pending/password}`.
-    Json(Pointer),
-    /// A key of another format: never named by a shape, so it matches none.
-    Other {
-        /// `connection-string`, `url`.
-        format: String,
-        /// The key.
-        key: String,
-    },
-}
-
 /// One use of a secret in a call: what it is, and the form in which it is sent. Holds nothing of the value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct SecretUse {
@@ -54,7 +40,7 @@ pub struct SecretUse {
     /// composed secret, or of one that was generated and not stored; such a use matches no shape.
     pub roles: Vec<SecretRole>,
     /// The piece of it that is used; `None` is the whole.
-    pub part: Option<Part>,
+    pub part: Option<Pointer>,
     /// The derivation that was applied last: `postgres.scram-sha-256`.
     pub derivation: Option<String>,
     /// The encoding or literal form, where it is not the plain one: `hex`, `utf-16le`, `national`.
@@ -80,7 +66,7 @@ impl SecretUse {
     /// The same, of the value at a JSON pointer.
     #[must_use]
     pub fn part(mut self, pointer: Pointer) -> Self {
-        self.part = Some(Part::Json(pointer));
+        self.part = Some(pointer);
         self
     }
 

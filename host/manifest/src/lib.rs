@@ -21,7 +21,7 @@ mod shape;
 mod template;
 
 pub use address::canonical as canonical_address;
-pub use call::{Call, FrameToken, Part, Piece, Position, Request, SecretRole, SecretUse};
+pub use call::{Call, FrameToken, Piece, Position, Request, SecretRole, SecretUse};
 pub use canonical::canonical_json;
 pub use error::Error;
 pub use manifest::{Capability, FORMAT, HOST_FORMAT, Manifest, Mode, Principal};

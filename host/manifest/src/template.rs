@@ -1,4 +1,4 @@
-use crate::call::{Part, SecretRole, SecretUse};
+use crate::call::{SecretRole, SecretUse};
 use crate::pointer::Pointer;
 use keywheel_model::Role;
 
@@ -33,7 +33,7 @@ impl Pattern {
     pub(crate) fn fits(&self, used: &SecretUse) -> bool {
         let part = match (&self.part, &used.part) {
             (None, None) => true,
-            (Some(declared), Some(Part::Json(pointer))) => declared == pointer,
+            (Some(declared), Some(pointer)) => declared == pointer,
             _ => false,
         };
         part && used.roles.contains(&self.role)

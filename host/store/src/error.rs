@@ -59,7 +59,7 @@ pub enum Error {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// What SQLite says, or which object is not the host's.
         detail: String,
     },
     /// A setting that durability depends on did not take.
@@ -246,7 +246,7 @@ impl Error {
                 "use the newer keywheel; to go back to this one, `keywheel vault restore --force` the backup from before the upgrade".to_owned()
             }
             Self::NotOurs { .. } => "give another state directory".to_owned(),
-            Self::Damaged { .. } => "keep the file, and restore the newest backup".to_owned(),
+            Self::Damaged { .. } => "keep the file, and restore the newest backup; where a table, trigger, view or index is named, somebody has changed the database: take that out in a copy, and hold `audit verify` against a checkpoint that was shipped away".to_owned(),
             Self::Full(_) => FULL.to_owned(),
             Self::ReadOnly(_) => READ_ONLY.to_owned(),
             Self::File { source, .. } if is_read_only(source) => READ_ONLY.to_owned(),

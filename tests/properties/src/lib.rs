@@ -47,3 +47,21 @@ fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().expect("a number of cases, or a seed"))
 }
+
+/// The encodings of the contract, by their names.
+pub const ENCODINGS: [&str; 14] = [
+    "raw",
+    "json",
+    "percent",
+    "form",
+    "xml",
+    "base64",
+    "base64url",
+    "hex",
+    "utf-16le",
+    "connection-string",
+    "libpq",
+    "jdbc",
+    "userinfo",
+    "shell",
+];

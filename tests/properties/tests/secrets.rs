@@ -5,27 +5,10 @@
 use keywheel_capability::Encoding;
 use keywheel_capability::json::{self, MAX_POINTER_BYTES, MAX_VALUES};
 use keywheel_model::SecretBytes;
-use keywheel_properties::{any_text, budget, edited_bytes, json_text};
+use keywheel_properties::{ENCODINGS, any_text, budget, edited_bytes, json_text};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
-
-const NAMES: [&str; 14] = [
-    "raw",
-    "json",
-    "percent",
-    "form",
-    "xml",
-    "base64",
-    "base64url",
-    "hex",
-    "utf-16le",
-    "connection-string",
-    "libpq",
-    "jdbc",
-    "userinfo",
-    "shell",
-];
 
 fn count(value: &Value) -> usize {
     match value {
@@ -145,7 +128,7 @@ proptest! {
     #[test]
     fn every_encoding_is_within_its_size_and_says_the_same(text in any_text()) {
         let value = text.as_bytes();
-        for name in NAMES {
+        for name in ENCODINGS {
             let most = Encoding::named(name).expect("known").most(value.len());
             let written = written(name, value);
             prop_assert!(written.len() <= most, "{}: {} bytes of {}", name, written.len(), most);
@@ -183,8 +166,8 @@ proptest! {
 
     #[test]
     fn no_other_name_is_an_encoding(name in any_text()) {
-        prop_assert_eq!(Encoding::named(&name).is_ok(), NAMES.contains(&name.as_str()));
-        for known in NAMES {
+        prop_assert_eq!(Encoding::named(&name).is_ok(), ENCODINGS.contains(&name.as_str()));
+        for known in ENCODINGS {
             prop_assert_eq!(Encoding::named(known).expect("known").name(), known);
         }
     }

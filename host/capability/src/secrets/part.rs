@@ -1,4 +1,3 @@
-use keywheel_manifest::Part as UsedPart;
 use keywheel_manifest::SecretRole;
 use keywheel_model::SecretBytes;
 
@@ -23,25 +22,14 @@ enum Found {
 }
 
 /// The documents whose parts this host takes and gives.
-fn check_format(whole: &Handle, format: &str) -> Result<Format, Error> {
-    let Some(known) = Format::named(format) else {
+fn named(format: &str) -> Result<Format, Error> {
+    Format::named(format).ok_or_else(|| {
         let format = format.escape_debug();
-        return Err(Error::invalid(
+        Error::invalid(
             "secret.part",
             format!("`{format}` is no format; there are `json`, `connection-string` and `url`"),
-        ));
-    };
-    if known.fits(whole.labels()) {
-        return Ok(known);
-    }
-    let what = match known {
-        Format::Json => "JSON document",
-        Format::ConnectionString => "connection string",
-    };
-    Err(Error::invalid(
-        "secret.part",
-        format!("this secret is no {what} by its media type"),
-    ))
+        )
+    })
 }
 
 /// Labels of a string that the host parsed out of a document.
@@ -71,10 +59,24 @@ fn find(labels: &Labels, format: Format, key: &str) -> Found {
 }
 
 impl HostState {
+    /// What a secret may be taken for. Of text the rotated one alone: whether another one reads as a connection string, and as which, tells of it.
+    fn format_of(&self, whole: &Handle, format: &str) -> Result<Format, Error> {
+        let known = named(format)?;
+        let labels = whole.labels();
+        if Format::of(labels) == Some(known) || known.may_be(labels) && self.is_rotated(whole) {
+            return Ok(known);
+        }
+        let what = match known {
+            Format::Json => "no JSON document by its media type",
+            Format::ConnectionString => "no connection string by its media type, and not the rotated one",
+        };
+        Err(Error::invalid("secret.part", format!("this secret is {what}")))
+    }
+
     /// A piece that was inserted whole, or that the host parsed from a document that no plugin made, as the secret that it was
     /// (rule H3).
     pub(super) async fn part_of(&mut self, whole: &Handle, format: &str, key: &str) -> Result<Handle, Error> {
-        let format = check_format(whole, format)?;
+        let format = self.format_of(whole, format)?;
         let pointer = format.pointer(key)?;
         let key = pointer.as_str();
         let labels = match find(whole.labels(), format, key) {
@@ -102,7 +104,7 @@ impl HostState {
             }
             part
         };
-        self.place_like(&part, whole, Some(UsedPart::Json(pointer)));
+        self.place_like(&part, whole, Some(pointer));
         Ok(part)
     }
 
@@ -114,7 +116,7 @@ impl HostState {
         format: &str,
         key: &str,
     ) -> Result<String, Error> {
-        let format = check_format(whole, format)?;
+        let format = self.format_of(whole, format)?;
         let pointer = format.pointer(key)?;
         let key = pointer.as_str();
         let mut public = self.step.public_parts.iter();
@@ -143,12 +145,13 @@ impl HostState {
     }
 
     pub(super) fn with_part_of(
+        &self,
         whole: &Handle,
         format: &str,
         key: &str,
         value: &Handle,
     ) -> Result<Handle, Error> {
-        let format = check_format(whole, format)?;
+        let format = self.format_of(whole, format)?;
         let alphabet = &value.labels().alphabet;
         // Whether it can be written is decided by what it may hold, never by what it holds (rule H10).
         let (is_writable, wanted) = match format {
@@ -167,8 +170,14 @@ impl HostState {
         replaced(whole, format, key, value.value(), Some(value))
     }
 
-    pub(super) fn with_text_of(whole: &Handle, format: &str, key: &str, text: &str) -> Result<Handle, Error> {
-        let format = check_format(whole, format)?;
+    pub(super) fn with_text_of(
+        &self,
+        whole: &Handle,
+        format: &str,
+        key: &str,
+        text: &str,
+    ) -> Result<Handle, Error> {
+        let format = self.format_of(whole, format)?;
         if text.len() > MAX_TEXT_BYTES || !Alphabet::of_foreign(text.as_bytes()).is_text() {
             return Err(Error::invalid(
                 "secret.part",

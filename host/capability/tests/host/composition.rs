@@ -50,7 +50,7 @@ async fn a_piece_that_was_inserted_whole_comes_back_as_the_secret_that_it_was() 
     let used = world.state.secret_use(&part);
     assert_eq!(
         format!("{} {:?}", used.roles[0], used.part),
-        "pending Some(Json(Pointer(\"/password\")))"
+        "pending Some(Pointer(\"/password\"))"
     );
 }
 

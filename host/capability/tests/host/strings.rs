@@ -93,7 +93,7 @@ async fn the_new_password_is_the_secret_that_it_was_under_each_of_its_names_and_
         let used = world.state.secret_use(&after);
         assert_eq!(
             format!("{} {:?}", used.roles[0], used.part),
-            "pending Some(Json(Pointer(\"/password\")))"
+            "pending Some(Pointer(\"/password\"))"
         );
     }
     // Text of a plugin stays text by every name, and what was not replaced is a part of the import.
@@ -136,10 +136,36 @@ async fn a_part_is_found_as_it_is_and_as_it_stands_in_the_string() {
     );
 }
 
+/// Whatever an input reads as: it is told nothing of what it is.
+#[tokio::test]
+async fn text_that_is_not_the_rotated_secret_is_not_looked_at() {
+    let mut said = Vec::new();
+    for text in ["postgres://app:planted-7f3@db/shop", "planted=7f3", "planted-7f3"] {
+        let mut world = world(StepName::Create);
+        let wanted = Wanted::Input("admin".to_owned());
+        let labels = Labels::imported("text/plain", Alphabet::Text);
+        world.memory.keep(wanted, "ver-adm", text, labels);
+        let run = world.run();
+        let admin = world.state.input(run, "admin".to_owned()).await.unwrap();
+        for refused in [
+            part(&mut world, &admin, "password").await.map(drop),
+            public(&mut world, &admin, "user").await.map(drop),
+            with_text(&mut world, &admin, "user", "x").await.map(drop),
+        ] {
+            let Err(Error::Answer(refused)) = refused else {
+                panic!("{text}: it was taken for a connection string");
+            };
+            said.push(refused.message);
+        }
+    }
+    said.dedup();
+    assert_eq!(said.len(), 1, "it tells what it is: {said:?}");
+}
+
 #[tokio::test]
 async fn a_string_that_no_person_wrote_has_no_parts() {
     // Of a plugin: by the label that says what it is, and as text.
-    for media_type in [MEDIA_TYPE, "text/plain"] {
+    for (media_type, as_public) in [(MEDIA_TYPE, "secret.public-part"), ("text/plain", "secret.part")] {
         let mut world = world(StepName::Create);
         let (password, other) = (world.password().await, world.password().await);
         let composed = world
@@ -158,11 +184,7 @@ async fn a_string_that_no_person_wrote_has_no_parts() {
                 "secret.part",
                 "{key}"
             );
-            assert_eq!(
-                code(public(&mut world, &composed, key).await),
-                "secret.public-part",
-                "{key}"
-            );
+            assert_eq!(code(public(&mut world, &composed, key).await), as_public, "{key}");
             let refused = with(&mut world, &composed, key, &other).await;
             assert_eq!(code(refused), "secret.part", "{key}");
             assert_eq!(

@@ -216,6 +216,27 @@ fn a_plugin_that_nobody_added_does_not_run() {
     assert!(!place.path().join("plugins.lock").exists());
 }
 
+/// What a plugin used for it is told in the plugin's name: who had it look stands beside it, under the same id.
+#[test]
+fn who_had_a_plugin_look_at_a_target_stands_in_the_trail() {
+    let place = ready("cli_look");
+    let ran = place.run("plan app-db");
+    assert_eq!(ran.exit, 24, "nothing is adopted: {}", ran.err);
+    let rows = |action: &str| {
+        let ran = place.run(&format!("-o json audit search --action {action}"));
+        serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()
+    };
+    let asked = rows("plugin.ask");
+    let [row] = asked.as_array().unwrap().as_slice() else {
+        panic!("{asked:#}")
+    };
+    assert!(row["actor"].as_str().unwrap().starts_with("uid:"), "{row:#}");
+    assert!(row["details"].to_string().contains("plan"), "{row:#}");
+    let used = rows("secret.use");
+    let mut used = used.as_array().unwrap().iter();
+    assert!(used.any(|other| other["run"] == row["run"]), "{row:#}");
+}
+
 /// A grant that is there belongs to the operator: it is not widened by the way.
 #[test]
 fn a_host_for_a_plugin_that_has_its_grant_is_said_to_be_left_out() {

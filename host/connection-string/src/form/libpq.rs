@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::Quoting;
 use crate::Pair;
+use crate::quote::backslashed;
 
 /// Keys of libpq 18 (PostgreSQL documentation, 32.1.2). Another one is refused by libpq itself, and tells this form from others here.
 const KEYS: &[&str] = &[
@@ -139,14 +140,5 @@ pub(super) fn quoted(value: &str) -> Zeroizing<String> {
     if !value.is_empty() && value.chars().all(is_plain) {
         return Zeroizing::new(value.to_owned());
     }
-    let mut text = Zeroizing::new(String::with_capacity(value.len() * 2 + 2));
-    text.push('\'');
-    for char in value.chars() {
-        if ['\'', '\\'].contains(&char) {
-            text.push('\\');
-        }
-        text.push(char);
-    }
-    text.push('\'');
-    text
+    backslashed(value)
 }

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use super::{JDBC, Quoting};
 use crate::Pair;
+use crate::quote::within;
 
 /// What follows `jdbc:` in a URL of SQL Server.
 pub(super) const SQL_SERVER: &str = "sqlserver://";
@@ -94,25 +95,23 @@ fn value_at(text: &str, from: usize, quoting: Quoting) -> Option<Range<usize>> {
     }
 }
 
-/// The value of what [`value_at`] found.
-pub(super) fn unquoted(raw: &str) -> Zeroizing<String> {
-    let inside = |closing: char| {
-        let inner = raw.get(1..raw.len() - 1).unwrap_or_default();
-        let mut text = Zeroizing::new(String::with_capacity(inner.len()));
-        let mut rest = inner.chars();
-        while let Some(char) = rest.next() {
-            text.push(char);
-            if char == closing {
-                let _ = rest.next();
-            }
-        }
-        text
+/// The value of what [`value_at`] found. What quotes in one form is a letter like any other in the other.
+pub(super) fn unquoted(raw: &str, quoting: Quoting) -> Zeroizing<String> {
+    let closing = match raw.chars().next() {
+        Some('{') if quoting == Quoting::Braces => '}',
+        Some(quote @ ('"' | '\'')) if quoting == Quoting::AdoNet => quote,
+        _ => return Zeroizing::new(raw.to_owned()),
     };
-    match raw.chars().next() {
-        Some('{') if raw.ends_with('}') => inside('}'),
-        Some(quote @ ('"' | '\'')) if raw.len() > 1 && raw.ends_with(quote) => inside(quote),
-        _ => Zeroizing::new(raw.to_owned()),
+    let inner = raw.get(1..raw.len() - 1).unwrap_or_default();
+    let mut text = Zeroizing::new(String::with_capacity(inner.len()));
+    let mut rest = inner.chars();
+    while let Some(char) = rest.next() {
+        text.push(char);
+        if char == closing {
+            let _ = rest.next();
+        }
     }
+    text
 }
 
 /// As `DbConnectionStringBuilder` writes it.
@@ -136,17 +135,4 @@ pub(super) fn braced(value: &str) -> Zeroizing<String> {
         return Zeroizing::new(value.to_owned());
     }
     within(value, '{', '}')
-}
-
-fn within(value: &str, opening: char, closing: char) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::with_capacity(value.len() * 2 + 2));
-    text.push(opening);
-    for char in value.chars() {
-        text.push(char);
-        if char == closing {
-            text.push(char);
-        }
-    }
-    text.push(closing);
-    text
 }

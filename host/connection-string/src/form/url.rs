@@ -1,6 +1,5 @@
 //! URLs (RFC 3986): what is in the authority, the path and the query.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use zeroize::Zeroizing;
@@ -107,17 +106,4 @@ pub(super) fn decoded(raw: &str, plus_is_space: bool) -> Option<Zeroizing<String
     }
     let text = std::str::from_utf8(&bytes).ok()?;
     Some(Zeroizing::new(text.to_owned()))
-}
-
-/// All but what RFC 3986 calls unreserved: right in each place of a URL.
-pub(super) fn encoded(value: &str) -> Zeroizing<String> {
-    let mut text = Zeroizing::new(String::with_capacity(value.len() * 3));
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
-    text
 }

@@ -1,7 +1,7 @@
 use keywheel_model::Role;
 use serde_json::Value;
 
-use crate::call::{Call, FrameToken, Part, Piece, Position, Request, SecretRole, SecretUse};
+use crate::call::{Call, FrameToken, Piece, Position, Request, SecretRole, SecretUse};
 use crate::manifest::Manifest;
 use crate::pointer::scalar_text;
 use crate::reader::{Problems, toml_to_json};
@@ -101,7 +101,7 @@ impl Writer<'_> {
         vec![
             line("driver", driver),
             line("user", &format!("{{{place}}}")),
-            line("password", &self.secret(password)),
+            line("password", &Self::secret(password)),
             line("effect", effect_of(&[password], ShapeEffect::Login).as_str()),
         ]
     }
@@ -127,7 +127,7 @@ impl Writer<'_> {
                     .push("a declared statement takes literals, not parameters".to_owned());
                 "{text}".to_owned()
             }
-            Piece::Secret(used) => self.secret(used),
+            Piece::Secret(used) => Self::secret(used),
         }
     }
 
@@ -264,7 +264,7 @@ impl Writer<'_> {
         format!("{} = {}", quoted(&position.to_string()), quoted(&text))
     }
 
-    fn secret(&mut self, used: &SecretUse) -> String {
+    fn secret(used: &SecretUse) -> String {
         let subject = SecretRole::Run(Role::Subject);
         let role = if used.roles.contains(&subject) {
             Some(&subject)
@@ -272,16 +272,7 @@ impl Writer<'_> {
             used.roles.first()
         };
         let role = role.map(ToString::to_string).unwrap_or_default();
-        let part = match &used.part {
-            None => String::new(),
-            Some(Part::Json(pointer)) => pointer.to_string(),
-            Some(Part::Other { format, key }) => {
-                self.notes.push(format!(
-                    "a part of the format {format} (`{key}`) cannot be declared"
-                ));
-                String::new()
-            }
-        };
+        let part = used.part.as_ref().map(ToString::to_string).unwrap_or_default();
         let derivation = used
             .derivation
             .as_ref()

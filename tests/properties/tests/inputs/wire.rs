@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
+use keywheel_model::SecretBytes;
 use keywheel_properties::edited_bytes;
+use keywheel_target::dial::{Allow, Dialer};
+use keywheel_target::postgres::{ConnectOptions, Security, Session};
+use keywheel_target::tls::TrustStore;
+use keywheel_target::{Deadline, Outbound};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -189,4 +194,29 @@ pub(crate) fn answers() -> impl Strategy<Value = Vec<Vec<u8>>> {
         answers[at] = changed;
         answers
     })
+}
+
+/// Long enough that no answer here comes to it.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
+
+/// The way to a server of this program.
+pub(crate) fn way(port: u16) -> (Outbound, Vec<Allow>) {
+    let rule = format!("127.0.0.1:{port} plaintext").parse().expect("rule");
+    (Outbound::new(Dialer::system(), TrustStore::new()), vec![rule])
+}
+
+/// A session with a server that takes any password.
+pub(crate) async fn log_in(port: u16) -> Result<Session, keywheel_target::Error> {
+    let (outbound, rules) = way(port);
+    let options = ConnectOptions {
+        security: Security::Plaintext,
+        ..ConnectOptions::new(
+            "127.0.0.1",
+            port,
+            "db",
+            "user",
+            Some(SecretBytes::copy_of(b"password")),
+        )
+    };
+    Session::open(&outbound, &rules, &options, Deadline::after(DEADLINE)).await
 }

@@ -10,7 +10,7 @@ use keywheel_model::address::Host;
 use keywheel_model::{PluginName, RunId, SecretName};
 use keywheel_policy::table::Table;
 use keywheel_policy::{Grant, Lock};
-use keywheel_properties::{any_text, edited, edited_bytes, json_text, toml_text};
+use keywheel_properties::{ENCODINGS, any_text, edited, edited_bytes, json_text, toml_text};
 use keywheel_target::frame::{FRAME_LIMIT, Frame, Framing, PART_LIMIT};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -220,22 +220,7 @@ fn places_in_a_json_document() {
 #[test]
 fn the_forms_of_a_secret() {
     let _turn = turn();
-    let names = vec![
-        "raw",
-        "json",
-        "percent",
-        "form",
-        "xml",
-        "base64",
-        "base64url",
-        "hex",
-        "utf-16le",
-        "connection-string",
-        "libpq",
-        "jdbc",
-        "userinfo",
-        "shell",
-    ];
+    let names = ENCODINGS.to_vec();
     let values = prop_oneof![
         vec(any::<u8>(), 0..300),
         (any::<u8>(), 1..70_000_usize).prop_map(|(byte, times)| vec![byte; times])

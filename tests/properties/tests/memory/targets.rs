@@ -3,15 +3,12 @@
 use std::future::Future;
 use std::time::Duration;
 
-use keywheel_model::SecretBytes;
 use keywheel_properties::edited_bytes;
+use keywheel_target::Deadline;
 use keywheel_target::channel::Channel;
-use keywheel_target::dial::{Allow, Dialer};
-use keywheel_target::postgres::{Access, ConnectOptions, RowLimits, Security, Session};
+use keywheel_target::postgres::{Access, RowLimits};
 use keywheel_target::resp::{Bounds, Reply, read_reply};
 use keywheel_target::statement::{Dialect, Statement};
-use keywheel_target::tls::TrustStore;
-use keywheel_target::{Deadline, Outbound};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -21,11 +18,9 @@ use super::{Held, KIB, MIB, Watch, holds, turn};
 mod wire;
 
 use wire::{
-    PATIENCE, answers, conversation, done, field, garbled_replies, message, postgres_messages, server, sound,
+    DEADLINE, PATIENCE, answers, conversation, done, field, garbled_replies, log_in, message,
+    postgres_messages, server, sound, way,
 };
-
-/// Long enough that no answer here comes to it.
-const DEADLINE: Duration = Duration::from_mins(1);
 
 fn run<T>(work: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -33,11 +28,6 @@ fn run<T>(work: impl Future<Output = T>) -> T {
         .build()
         .expect("runtime");
     runtime.block_on(work)
-}
-
-fn way(port: u16) -> (Outbound, Vec<Allow>) {
-    let rule = format!("127.0.0.1:{port} plaintext").parse().expect("rule");
-    (Outbound::new(Dialer::system(), TrustStore::new()), vec![rule])
 }
 
 /// What the channel holds for itself, and this program's server and its runtime meanwhile.
@@ -111,28 +101,13 @@ fn of_answer(said: usize, limits: RowLimits) -> usize {
     256 * KIB + 4 * said.min(ANSWER) + 4 * limits.bytes + KIB * limits.rows
 }
 
-async fn session(port: u16) -> Result<Session, keywheel_target::Error> {
-    let (outbound, rules) = way(port);
-    let options = ConnectOptions {
-        security: Security::Plaintext,
-        ..ConnectOptions::new(
-            "127.0.0.1",
-            port,
-            "db",
-            "user",
-            Some(SecretBytes::copy_of(b"password")),
-        )
-    };
-    Session::open(&outbound, &rules, &options, Deadline::after(DEADLINE)).await
-}
-
 /// With the login before it; what the server has to say is there before.
 async fn ask(says: Vec<Vec<u8>>, limits: RowLimits, patience: Duration) -> Held {
     let said = says.iter().map(Vec::len).sum();
     let port = conversation(says, patience).await;
     let watch = Watch::begin();
     let asked = async {
-        let mut session = session(port).await?;
+        let mut session = log_in(port).await?;
         let mut statement = Statement::new(Dialect::Postgres);
         statement.text("SELECT name, count FROM t")?;
         let deadline = Deadline::after(DEADLINE);

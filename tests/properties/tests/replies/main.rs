@@ -15,21 +15,19 @@ use std::time::Duration;
 use keywheel_model::{Effect, SecretBytes};
 use keywheel_properties::{any_text, budget, edited_bytes};
 use keywheel_target::channel::Channel;
-use keywheel_target::dial::{Allow, Dialer};
 use keywheel_target::frame::{DEPTH_LIMIT, FRAME_LIMIT, Frame, Framing, PART_LIMIT};
-use keywheel_target::postgres::{Access, ConnectOptions, RowLimits, Rows, Security, Session};
+use keywheel_target::postgres::{Access, RowLimits, Rows};
 use keywheel_target::resp::{Bounds, Reply, Status, read_reply};
 use keywheel_target::scram::{DEFAULT_ROUNDS, check_verifier, verifier};
 use keywheel_target::statement::{Dialect, Statement};
-use keywheel_target::tls::TrustStore;
-use keywheel_target::{Deadline, Error, Outbound};
+use keywheel_target::{Deadline, Error};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::wire::{PATIENCE, answers, conversation, done, garbled_replies, postgres_messages, server, sound};
-
-/// Long enough that no answer here comes to it.
-const DEADLINE: Duration = Duration::from_mins(1);
+use crate::wire::{
+    DEADLINE, PATIENCE, answers, conversation, done, garbled_replies, log_in, postgres_messages, server,
+    sound, way,
+};
 
 thread_local! {
     static PANICS: Cell<u32> = const { Cell::new(0) };
@@ -54,11 +52,6 @@ fn run<T>(work: impl Future<Output = T>) -> T {
     drop(runtime);
     assert_eq!(PANICS.get(), before, "a task of the connection panicked");
     done
-}
-
-fn way(port: u16) -> (Outbound, Vec<Allow>) {
-    let rule = format!("127.0.0.1:{port} plaintext").parse().expect("rule");
-    (Outbound::new(Dialer::system(), TrustStore::new()), vec![rule])
 }
 
 async fn reply(says: Vec<u8>, bounds: Bounds) -> (Result<Reply, Error>, Effect) {
@@ -243,21 +236,6 @@ proptest! {
             Err(error) => prop_assert_eq!(error.effect(), Effect::None),
         }
     }
-}
-
-async fn log_in(port: u16) -> Result<Session, Error> {
-    let (outbound, rules) = way(port);
-    let options = ConnectOptions {
-        security: Security::Plaintext,
-        ..ConnectOptions::new(
-            "127.0.0.1",
-            port,
-            "db",
-            "user",
-            Some(SecretBytes::copy_of(b"password")),
-        )
-    };
-    Session::open(&outbound, &rules, &options, Deadline::after(DEADLINE)).await
 }
 
 async fn ask(says: Vec<Vec<u8>>, limits: RowLimits, patience: Duration) -> Result<Rows, Error> {
