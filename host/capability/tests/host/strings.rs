@@ -1,6 +1,7 @@
 //! Parts of connection strings: the same rules as for documents, where the text says less of what it is.
 
 use keywheel_capability::bindings::keywheel::core::secrets::HostSecret as _;
+use keywheel_capability::bindings::keywheel::plugin::runs::HostRun as _;
 use keywheel_capability::handle::{Alphabet, Labels};
 use keywheel_capability::port::Wanted;
 use keywheel_capability::{Error, Handle};
