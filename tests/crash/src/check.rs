@@ -109,9 +109,14 @@ impl Checker {
         // A host whose clock stands a day behind keeps its logins as yesterday's: docs/operators.md tells that limit.
         let behind = crate::points::Point::Clock(crate::points::Day::Behind).name();
         let is_behind = |entry: &Entry| matches!(&entry.fact, Fact::Begun { point, .. } if *point == behind);
-        if entries.iter().any(is_behind) {
-            return;
+        if !entries.iter().any(is_behind) {
+            found.extend(self.count(entries));
         }
+    }
+
+    /// Counts failed logins: those of undisturbed runs use the same budget up.
+    pub(crate) fn count(&mut self, entries: &[Entry]) -> Vec<Violation> {
+        let mut found = Vec::new();
         for entry in entries {
             let Fact::HostLogin {
                 account,
@@ -134,6 +139,7 @@ impl Checker {
                 found.push(violation(Kind::Budget, entry.at, words));
             }
         }
+        found
     }
 
     fn recovery_is_timely(&self, entries: &[Entry], found: &mut Vec<Violation>) {

@@ -94,7 +94,6 @@ impl Scene {
             places: self.places_on(path)?,
         };
         self.baselines.insert(path, taken);
-        let _ = self.record.take();
         Ok(())
     }
 

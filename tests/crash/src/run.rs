@@ -245,6 +245,8 @@ fn on_each(
                         .with_context(|| format!("{}, undisturbed", path.name()))?;
                 }
                 let mut session = Session::new(scene, options, seed, at);
+                // Of them only those that count against what comes next.
+                let _ = session.checker.count(&session.scene.record.take());
                 session.kill(kills, all, &mut |line| {
                     let _ = said.send(line);
                 });

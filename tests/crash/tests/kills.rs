@@ -8,6 +8,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use keywheel_crash::{Control, Options, Programs, run};
 
@@ -64,8 +65,15 @@ fn binaries() -> (PathBuf, PathBuf) {
     (profile.join("keywheel"), profile.join("keywheel-failpoints"))
 }
 
+/// One run at a time: each has a server and a host on every target, and their steps have two seconds.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn nobody_is_locked_out_wherever_the_host_is_killed() {
+    let _turn = turn();
     let mut last = String::new();
     let clean = run(&options(), &programs(), &mut |line| {
         println!("{line}");
@@ -81,6 +89,7 @@ fn nobody_is_locked_out_wherever_the_host_is_killed() {
 /// The control: what the suite is for is found, on each target.
 #[test]
 fn an_account_that_takes_a_password_that_nobody_holds_is_found() {
+    let _turn = turn();
     for target in ["postgres", "postgres-pair", "redis"] {
         let options = Options {
             targets: vec![target.to_owned()],
@@ -105,6 +114,7 @@ fn an_account_that_takes_a_password_that_nobody_holds_is_found() {
 
 /// The last line of a run that finds something.
 fn last_of_a_dirty_run(options: &Options) -> String {
+    let _turn = turn();
     let programs = Programs {
         evidence: tempfile::tempdir().unwrap().keep(),
         ..programs()

@@ -118,14 +118,15 @@ impl Queue {
                 continue;
             };
             let targets = targets(engine, rotation);
-            if standing.is_held(&rotation.name)
-                || !self.has_room(&targets, pace.at_once_per_target)
-                || !standing.breaker().admits(&targets, now)
-            {
+            if standing.is_held(&rotation.name) || !standing.breaker().admits(&targets, now) {
                 continue;
             }
+            // Also on a target that has no room: else a busy one would hide that they are held back.
             if !self.brake.admits(&rotation.name, most, now) {
                 braked += 1;
+                continue;
+            }
+            if !self.has_room(&targets, pace.at_once_per_target) {
                 continue;
             }
             // What was known may be an hour old.
