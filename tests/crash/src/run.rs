@@ -25,6 +25,9 @@ const VAULTS: [&str; 1] = ["embedded"];
 
 const BUILD_FAILPOINTS: &str = "cargo build -p keywheel-cli --features failpoints --bin keywheel-failpoints";
 
+/// An undisturbed run that fails so often fails because of the host.
+const MEASURED_MOST: u32 = 3;
+
 /// From the first fault to the end of the recovery.
 const RECOVERY_SECONDS: u64 = 60;
 
@@ -240,9 +243,7 @@ fn on_each(
                 let target = start().with_context(|| format!("{name} cannot be started"))?;
                 let mut scene = Scene::start(target, places)?;
                 for path in scene.paths() {
-                    scene
-                        .measure(path)
-                        .with_context(|| format!("{}, undisturbed", path.name()))?;
+                    measure(&mut scene, path)?;
                 }
                 let mut session = Session::new(scene, options, seed, at);
                 // Of them only those that count against what comes next.
@@ -266,6 +267,18 @@ fn on_each(
         };
         threads.into_iter().map(join).collect()
     })
+}
+
+/// On a machine that is busy with something else a run may not get through in the time that its steps have: that it does is not what is measured.
+fn measure(scene: &mut Scene, path: Path) -> Result<()> {
+    let mut tried = scene.measure(path);
+    for _ in 1..MEASURED_MOST {
+        if tried.is_ok() {
+            break;
+        }
+        tried = scene.measure(path);
+    }
+    tried.with_context(|| format!("{}, undisturbed, {MEASURED_MOST} times", path.name()))
 }
 
 /// Of all targets together.

@@ -18,6 +18,8 @@ const LONGEST: [&str; 16] = [
     "search", "kills", "refusals", "planted", "crashes", "backups", "hostile", "grants", "drift", "adopts",
     "imports", "rekeys", "waits", "takeover", "cli", "mutants",
 ];
+/// They only compute: the processor is theirs when nobody else wants it, whose servers and deadlines do not wait.
+const PATIENT: [&str; 2] = ["search", "mutants"];
 /// How many of the longest are named at the end.
 const NAMED: usize = 5;
 
@@ -72,7 +74,13 @@ impl Suite {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = if PATIENT.contains(&self.target.as_str()) {
+            let mut nice = Command::new("nice");
+            nice.args(["-n", "19"]).arg(&self.program);
+            nice
+        } else {
+            Command::new(&self.program)
+        };
         command
             .current_dir(&self.folder)
             .env("CARGO_MANIFEST_DIR", &self.folder);
