@@ -240,6 +240,8 @@ pub struct Rotation {
     pub config: serde_json::Value,
     /// Parts of the secret's document that the plugin may read as text: JSON pointers.
     pub public: BTreeSet<String>,
+    /// What it belongs to, by name.
+    pub labels: BTreeMap<String, String>,
     /// The stem of a grant file for this rotation alone, which narrows the plugin's own grant.
     pub policy: Option<String>,
     /// When it runs.

@@ -180,6 +180,7 @@ impl List<'_> {
         add("outputs", json!(rotation.outputs));
         add("config", rotation.config.clone());
         add("public", json!(rotation.public));
+        add("labels", json!(rotation.labels));
         add("policy", json!(rotation.policy));
         let schedule = if rotation.schedule.is_manual() {
             json!("manual")

@@ -22,7 +22,7 @@ pub(crate) struct Wrong {
 type Check = fn(&str) -> Result<(), Wrong>;
 
 /// Every format of the configuration's own schema.
-pub(crate) const FORMATS: [(&str, Check); 7] = [
+pub(crate) const FORMATS: [(&str, Check); 8] = [
     ("keywheel-duration", |text| {
         parse_duration(text).map(drop).map_err(|error| unit(&error))
     }),
@@ -35,6 +35,7 @@ pub(crate) const FORMATS: [(&str, Check); 7] = [
     ("keywheel-secret-name", |text| {
         text.parse::<SecretName>().map(drop).map_err(|error| name(&error))
     }),
+    ("keywheel-label", label),
     ("keywheel-path", path),
     ("keywheel-pointer", pointer),
     ("keywheel-zone", zone),
@@ -90,6 +91,18 @@ fn pointer(text: &str) -> Result<(), Wrong> {
         code: "config.pointer",
         message: "this is no place in a document".to_owned(),
         hint: Some("write a JSON pointer, like \"/username\"".to_owned()),
+    })
+}
+
+fn label(text: &str) -> Result<(), Wrong> {
+    const LABEL_CHARS_MAX: usize = 63;
+    if !text.is_empty() && text.chars().count() <= LABEL_CHARS_MAX && !text.contains(char::is_control) {
+        return Ok(());
+    }
+    Err(Wrong {
+        code: "config.value",
+        message: format!("a label has 1 to {LABEL_CHARS_MAX} characters, none of them a control character"),
+        hint: None,
     })
 }
 

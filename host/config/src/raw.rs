@@ -189,6 +189,10 @@ pub(crate) struct Rotation {
     /// Parts of the secret that are no secret, as JSON pointers into its document: the plugin may read these as text, and only
     /// these. Default: `["/username"]`.
     pub(crate) public: Option<Vec<Pointer>>,
+    /// What it belongs to, for commands that take many rotations (`rotate -l server=db1`): names with a text of at most 63 characters.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = { "format": "keywheel-name" }))]
+    pub(crate) labels: BTreeMap<String, LabelText>,
     /// A grant for this rotation alone: the file `NAME.toml` in the policies' folder, which names this rotation. It
     /// narrows the plugin's own grant, which always counts.
     #[schemars(extend("format" = "keywheel-name"))]
@@ -224,6 +228,12 @@ pub(crate) struct Rotation {
 #[serde(transparent)]
 #[schemars(inline, extend("format" = "keywheel-path"))]
 pub(crate) struct PathText(pub(crate) String);
+
+/// The text of a label.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, extend("format" = "keywheel-label"))]
+pub(crate) struct LabelText(pub(crate) String);
 
 /// A place in a JSON document, like "/username".
 #[derive(Debug, Deserialize, JsonSchema)]

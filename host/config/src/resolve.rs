@@ -345,6 +345,11 @@ impl Resolver {
                 Some(parts) => parts.into_iter().map(|part| part.0).collect(),
                 None => BTreeSet::from(["/username".to_owned()]),
             },
+            labels: raw
+                .labels
+                .into_iter()
+                .map(|(name, text)| (name, text.0))
+                .collect(),
             policy: raw.policy,
             schedule: self.schedule(&at("schedule"), raw.schedule, schedule),
             grace,

@@ -114,6 +114,9 @@ impl Engine {
         let rotation = inner.rotation(rotation)?;
         let plugin = inner.plugin(&rotation.plugin)?;
         inner.check_settings(rotation, &plugin).await?;
+        if order.trigger == Trigger::Compromise {
+            Box::pin(self.end_grace_of(&rotation.secret, &order)).await?;
+        }
         if self.open_run_of(&rotation.secret).await?.is_none() {
             inner.check_fitness(rotation, &plugin).await?;
             inner.check_untried(rotation).await?;

@@ -49,6 +49,12 @@ pub(crate) fn pin(
         .map(|consumer| consumer.staleness)
         .max()
         .unwrap_or_default();
+    // What others know is not kept alive for anybody's comfort, only for consumers that cannot have read the new one yet.
+    let grace = if trigger == Trigger::Compromise {
+        staleness
+    } else {
+        rotation.grace
+    };
     Ok(Settings {
         rotation: rotation.name.clone(),
         secret: rotation.secret.clone(),
@@ -78,7 +84,7 @@ pub(crate) fn pin(
                 announce: false,
             })
             .collect(),
-        grace_ms: ms(rotation.grace.saturating_sub(staleness)),
+        grace_ms: ms(grace.saturating_sub(staleness)),
         belief_delay_ms: ms(mode.belief),
         effect_deadline_ms: ms(rotation.deadlines.step + EFFECT_SLACK),
         horizon_ms: ms(HORIZON),

@@ -10,7 +10,7 @@ pub(crate) struct Options {
     /// More rounds with more roles: about an hour instead of some minutes.
     #[arg(long)]
     long: bool,
-    /// One part alone: step, load, sandbox, deferred, login, facts.
+    /// One part alone: step, load, sandbox, deferred, login, due, idle, facts.
     #[arg(long)]
     only: Option<String>,
 }

@@ -7,7 +7,9 @@
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 mod bare;
+mod due;
 mod facts;
+mod idle;
 mod plugin;
 mod port;
 mod rotations;
@@ -52,6 +54,10 @@ enum Part {
     Deferred,
     /// Rotations a second, proved by a login.
     Login,
+    /// How late rotations are started that are due by themselves.
+    Due,
+    /// A host that has nothing to do.
+    Idle,
     /// Sizes and memory.
     Facts,
 }
@@ -68,6 +74,8 @@ pub(crate) struct Scale {
     pub(crate) wholes: usize,
     /// Roles a round, for each number in flight.
     pub(crate) roles: usize,
+    /// Minutes in which due times are watched, and a host that is idle.
+    pub(crate) minutes: u32,
 }
 
 const SHORT: Scale = Scale {
@@ -76,6 +84,7 @@ const SHORT: Scale = Scale {
     loads: 50,
     wholes: 20,
     roles: 64,
+    minutes: 2,
 };
 
 const LONG: Scale = Scale {
@@ -84,6 +93,7 @@ const LONG: Scale = Scale {
     loads: 200,
     wholes: 80,
     roles: 192,
+    minutes: 10,
 };
 
 fn main() -> Result<()> {
@@ -122,7 +132,11 @@ async fn measure(options: &Options, plugin: &Path, computed: &Computed) -> Resul
     if wanted(Part::Load) {
         rows.add(plugin::load(plugin, scale)?);
     }
-    if wanted(Part::Sandbox) || wanted(Part::Deferred) || wanted(Part::Login) {
+    if wanted(Part::Idle) {
+        let binary = std::env::current_exe()?.with_file_name("keywheel");
+        rows.add(idle::run(&binary, plugin, scale)?);
+    }
+    if [Part::Sandbox, Part::Deferred, Part::Login, Part::Due].into_iter().any(wanted) {
         let server = tokio::task::spawn_blocking(scene::server).await??;
         if wanted(Part::Sandbox) {
             rows.add(sandbox::run(&server, plugin, scale, computed).await?);
@@ -131,6 +145,9 @@ async fn measure(options: &Options, plugin: &Path, computed: &Computed) -> Resul
             if wanted(part) {
                 rows.add(Box::pin(rotations::run(&server, plugin, scale, proof)).await?);
             }
+        }
+        if wanted(Part::Due) {
+            rows.add(Box::pin(due::run(&server, plugin, scale)).await?);
         }
     }
     Ok(rows.0)

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use keywheel_engine::{
-    Engine, Import, Left, Order, RecoveryIdentity, Setup, Silent, Stop, SystemClock, Wait, Wish,
+    Engine, Import, Keeper, Left, Order, RecoveryIdentity, Setup, Silent, Stop, Stopper, SystemClock, Wait, Wish,
 };
 use keywheel_kit::{Postgres, PostgresOptions};
 use keywheel_model::{RotationName, RunId, SecretBytes, Trigger};
 use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// What has to be seen before a rotation promotes, in the words of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +67,15 @@ impl Host {
         proof: Proof,
         grace: &str,
     ) -> Result<Self> {
+        let rotations: String = roles
+            .iter()
+            .map(|role| rotation(server, role, proof, grace, ""))
+            .collect();
+        Self::of(server, plugin, "", &rotations).await
+    }
+
+    /// With these rotations, and lines that come before them.
+    pub(crate) async fn of(server: &Postgres, plugin: &Path, first: &str, rotations: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let setup = Setup {
             folder: folder.path().to_owned(),
@@ -76,14 +87,13 @@ impl Host {
         let done = setup.run().await?;
         std::fs::copy(plugin, folder.path().join("plugins/postgres.wasm"))?;
         let mut text = std::fs::read_to_string(&done.config)?;
+        text.insert_str(0, first);
         let _ = write!(
             text,
             "\n[trust.bench]\npem = [\"{}\"]\n",
             server.ca_file().display()
         );
-        for role in roles {
-            text += &rotation(server, role, proof, grace);
-        }
+        text += rotations;
         std::fs::write(&done.config, text)?;
         let config = match keywheel_config::load(&done.config) {
             Ok(config) => config,
@@ -105,6 +115,17 @@ impl Host {
             engine,
             _folder: folder,
         })
+    }
+
+    /// The part that needs nobody, as `serve` has it, until it is stopped.
+    pub(crate) fn keep(&self) -> Kept {
+        let (engine, watched) = watch::channel(self.engine.clone());
+        let (stopper, stop) = Stop::pair();
+        Kept {
+            keeper: tokio::spawn(Keeper::new(watched, stop).run()),
+            stopper,
+            _engine: engine,
+        }
     }
 
     /// Rotates up to the point where it only waits for the grace period: promoted, durable, told.
@@ -145,6 +166,21 @@ impl Host {
     }
 }
 
+/// A keeper at work.
+pub(crate) struct Kept {
+    keeper: JoinHandle<()>,
+    stopper: Stopper,
+    _engine: watch::Sender<Engine>,
+}
+
+impl Kept {
+    /// Lets it bring what is under way to a journalled point.
+    pub(crate) async fn ends(self) -> Result<()> {
+        self.stopper.stop();
+        Ok(self.keeper.await?)
+    }
+}
+
 fn order(wait: Wait, stop: Stop) -> Order<'static> {
     Order {
         trigger: Trigger::Manual,
@@ -155,7 +191,8 @@ fn order(wait: Wait, stop: Stop) -> Order<'static> {
     }
 }
 
-fn rotation(server: &Postgres, role: &str, proof: Proof, grace: &str) -> String {
+/// A rotation of a role, named like it, with lines of its own.
+pub(crate) fn rotation(server: &Postgres, role: &str, proof: Proof, grace: &str, more: &str) -> String {
     format!(
         r#"
 [[rotation]]
@@ -169,6 +206,7 @@ first = "set"
 proof = "{}"
 deadlines = {{ step = "3s" }}
 probes = {{ logins = 100, per = "1m" }}
+{more}
 
 [rotation.config]
 mode = "role"

@@ -1,15 +1,19 @@
 //! `keywheel rotate`.
 
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+
 use clap::Args;
-use keywheel_config::Config;
+use keywheel_config::{Config, Rotation};
 use keywheel_engine::view::RunView;
-use keywheel_engine::{Engine, Left, Order};
+use keywheel_engine::{Engine, Fleet, Left, Stop};
 use keywheel_model::{RotationName, Trigger};
 
 use crate::cmd::run::{Waiting, exit_of, order, refused, show};
 use crate::cmd::{Context, host, no_such_rotation, plan};
 use crate::errors::{Failure, counted};
 use crate::exit_code::ExitCode;
+use crate::output::word_of;
 use crate::progress::Progress;
 
 /// Rotates.
@@ -23,6 +27,13 @@ pub(crate) struct Arguments {
     /// Why, for the audit trail
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Others know the credential: the old one is kept alive only for consumers that cannot have read the new one yet, and so is what an
+    /// earlier run still keeps
+    #[arg(long, requires = "reason", conflicts_with = "plan")]
+    compromised: bool,
+    /// So many at once
+    #[arg(long, value_name = "N", default_value = "1", conflicts_with = "plan", value_parser = parse_at_once)]
+    at_once: NonZeroUsize,
     /// Do not ask before all of them are rotated
     #[arg(long)]
     yes: bool,
@@ -30,37 +41,99 @@ pub(crate) struct Arguments {
     waiting: Waiting,
 }
 
+/// More would wait for the disk and for each other.
+const AT_ONCE_MAX: usize = 256;
+
+fn parse_at_once(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse::<NonZeroUsize>().ok();
+    number
+        .filter(|number| number.get() <= AT_ONCE_MAX)
+        .ok_or_else(|| format!("expected a number from 1 to {AT_ONCE_MAX}"))
+}
+
 /// Which rotations.
 #[derive(Clone, Debug, Args)]
-#[group(required = true, multiple = false)]
 pub(crate) struct Which {
     /// The rotations
-    #[arg(value_name = "ROTATION")]
+    #[arg(value_name = "ROTATION", required_unless_present_any = ["all", "labels"], conflicts_with_all = ["all", "labels"])]
     names: Vec<RotationName>,
     /// All rotations of the configuration
     #[arg(long)]
     all: bool,
+    /// Those with this label; given several times: with all of them
+    #[arg(short = 'l', long = "label", value_name = "NAME=TEXT", value_parser = parse_label)]
+    labels: Vec<Label>,
+}
+
+/// A label that is wanted.
+#[derive(Clone, Debug)]
+struct Label {
+    name: String,
+    text: String,
+}
+
+fn parse_label(text: &str) -> Result<Label, String> {
+    match text.split_once('=') {
+        Some((name, text)) if !name.is_empty() && !text.is_empty() => Ok(Label {
+            name: name.to_owned(),
+            text: text.to_owned(),
+        }),
+        _ => Err("expected NAME=TEXT, as under `labels` of a rotation".to_owned()),
+    }
 }
 
 impl Which {
+    /// Whether they are not named one by one.
+    fn is_by_rule(&self) -> bool {
+        self.all || !self.labels.is_empty()
+    }
+
     /// The names, all of which the configuration has.
     ///
     /// # Errors
-    /// One that it does not have.
+    /// One that it does not have; labels that no rotation has.
     pub(crate) fn of(&self, config: &Config) -> Result<Vec<RotationName>, Failure> {
-        if self.all {
-            return Ok(config
-                .rotations
-                .iter()
-                .map(|rotation| rotation.name.clone())
-                .collect());
+        if !self.is_by_rule() {
+            return match self.names.iter().find(|name| config.rotation(name).is_none()) {
+                Some(name) => Err(no_such_rotation(config, name.as_str())),
+                None => Ok(self.names.clone()),
+            };
         }
-        match self.names.iter().find(|name| config.rotation(name).is_none()) {
-            Some(name) => Err(no_such_rotation(config, name.as_str())),
-            None => Ok(self.names.clone()),
+        let has = |rotation: &Rotation, label: &Label| rotation.labels.get(&label.name) == Some(&label.text);
+        let wanted = config
+            .rotations
+            .iter()
+            .filter(|rotation| self.labels.iter().all(|label| has(rotation, label)));
+        let names: Vec<RotationName> = wanted.map(|rotation| rotation.name.clone()).collect();
+        if names.is_empty() && !self.labels.is_empty() {
+            return Err(self.nobody_has_them(config));
         }
+        Ok(names)
+    }
+
+    fn nobody_has_them(&self, config: &Config) -> Failure {
+        let shown = |name: &str, text: &str| format!("`{name}={text}`");
+        let wanted: Vec<_> = self
+            .labels
+            .iter()
+            .map(|label| shown(&label.name, &label.text))
+            .collect();
+        let message = format!("no rotation has {}", wanted.join(" and "));
+        let labels = config.rotations.iter().flat_map(|rotation| &rotation.labels);
+        let known: BTreeSet<String> = labels.map(|(name, text)| shown(name, text)).collect();
+        let hint = if known.is_empty() {
+            "no rotation has labels: `labels = { server = \"db1\" }` in the configuration gives it one"
+                .to_owned()
+        } else {
+            let some: Vec<String> = known.into_iter().take(LABELS_SHOWN_MAX).collect();
+            format!("there are {}", some.join(", "))
+        };
+        Failure::new(ExitCode::NotFound, "rotation.not-found", message).hint(hint)
     }
 }
+
+/// So many labels are told when none fits.
+const LABELS_SHOWN_MAX: usize = 20;
 
 /// # Errors
 /// The configuration is not valid, or the state cannot be opened.
@@ -70,35 +143,61 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     }
     let engine = host::open_checked(context).await?;
     let names = arguments.which.of(engine.config())?;
-    if arguments.which.all && !arguments.yes {
+    if arguments.which.is_by_rule() && !arguments.yes {
         context
             .output
             .confirm(&format!("rotate {}?", counted(names.len(), "credential")))?;
     }
     let stop = context.stop()?;
+    if arguments.at_once.get() > 1 && names.len() > 1 {
+        return rotate_at_once(arguments, context, &engine, names, stop).await;
+    }
+    rotate_in_turn(arguments, context, &engine, &names, &stop).await
+}
+
+impl Arguments {
+    fn trigger(&self) -> Trigger {
+        if self.compromised {
+            Trigger::Compromise
+        } else {
+            Trigger::Manual
+        }
+    }
+}
+
+async fn rotate_in_turn(
+    arguments: &Arguments,
+    context: &Context,
+    engine: &Engine,
+    names: &[RotationName],
+    stop: &Stop,
+) -> Result<ExitCode, Failure> {
     let wait = arguments.waiting.whole();
     let (mut went, mut worst) = (Vec::new(), ExitCode::Ok);
-    for name in &names {
+    for name in names {
         let progress = Progress::new(&context.output);
         let order = order(
-            Trigger::Manual,
+            arguments.trigger(),
             arguments.reason.clone(),
             wait.clone(),
-            &stop,
+            stop,
             &progress,
         );
-        let end = rotate(&engine, name, order).await;
+        let end = engine.rotate(name, order).await;
         drop(progress);
         match end {
             Ok((view, left)) => {
                 worst = worse(worst, exit_of(&view, left));
                 went.push((view, left));
             }
-            Err(failure) if names.len() > 1 => {
+            Err(error) => {
+                let failure = refused(engine, error).await?;
+                if names.len() == 1 {
+                    return Err(failure);
+                }
                 context.output.fail(&failure);
                 worst = worse(worst, failure.exit());
             }
-            Err(failure) => return Err(failure),
         }
         if stop.is_requested() {
             break;
@@ -108,11 +207,47 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     Ok(worst)
 }
 
-async fn rotate(engine: &Engine, name: &RotationName, order: Order<'_>) -> Result<(RunView, Left), Failure> {
-    match engine.rotate(name, order).await {
-        Ok(went) => Ok(went),
-        Err(error) => Err(refused(engine, error).await?),
+/// One line for each as it comes to where it is left, in place of its steps.
+async fn rotate_at_once(
+    arguments: &Arguments,
+    context: &Context,
+    engine: &Engine,
+    names: Vec<RotationName>,
+    stop: Stop,
+) -> Result<ExitCode, Failure> {
+    let fleet = Fleet {
+        rotations: names,
+        at_once: arguments.at_once,
+        trigger: arguments.trigger(),
+        reason: arguments.reason.clone(),
+        wait: arguments.waiting.whole(),
+        stop,
+    };
+    let (mut went, mut failed): (Vec<(RunView, Left)>, _) = (Vec::new(), Vec::new());
+    engine
+        .rotate_many(fleet, |rotation, end| match end {
+            Ok((view, left)) => {
+                let word = word_of(&view.state);
+                context.output.say(&format!("{rotation} {}: {word}", view.run));
+                went.push((view, left));
+            }
+            Err(error) => {
+                context.output.say(&format!("{rotation}: {}", error.code()));
+                failed.push(error);
+            }
+        })
+        .await;
+    let mut worst = ExitCode::Ok;
+    for (view, left) in &went {
+        worst = worse(worst, exit_of(view, *left));
     }
+    for error in failed {
+        let failure = refused(engine, error).await?;
+        context.output.fail(&failure);
+        worst = worse(worst, failure.exit());
+    }
+    show::all(&went, context)?;
+    Ok(worst)
 }
 
 /// The one of two codes that a person should know of first.

@@ -1,0 +1,129 @@
+//! How late rotations are started that are due by themselves, on a host that is otherwise idle and beside a target that answers nothing.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use keywheel_engine::SystemClock;
+use keywheel_kit::Postgres;
+use keywheel_model::{Clock as _, RotationName, Timestamp, Trigger};
+
+use crate::Scale;
+use crate::scene::{self, Host, Proof};
+use crate::table::Row;
+
+/// As many as are due within a minute.
+const ROLES: u32 = 200;
+
+const MINUTE: Duration = Duration::from_mins(1);
+
+/// Of the silent target: so many, each a run that waits for its deadline.
+const SILENT: u32 = 20;
+
+/// More than is ever under way on the one server: what is measured is the host, not the limit.
+const PACE: &str = "[schedule]\nat_once = 32\nat_once_per_target = 16\n\n";
+
+/// Both rows.
+pub(crate) async fn run(server: &Postgres, plugin: &Path, scale: Scale) -> Result<Vec<Row>> {
+    let alone = lateness(server, plugin, scale, None).await?;
+    let silent = TcpListener::bind(("127.0.0.1", 0))?;
+    let beside = lateness(server, plugin, scale, Some(silent.local_addr()?.port())).await?;
+    Ok(vec![
+        alone.row(format!("late, {ROLES} rotations due a minute: p50; p99; most"), 20),
+        beside.row(
+            format!("  beside {SILENT} rotations of a target that takes connections and answers nothing"),
+            20,
+        ),
+    ])
+}
+
+/// How late each start was, in milliseconds.
+struct Late(Vec<u64>);
+
+impl Late {
+    /// The least that so many percent do not exceed.
+    fn percentile(&self, percent: usize) -> u64 {
+        let at = (self.0.len() * percent).div_ceil(100).saturating_sub(1);
+        self.0.get(at).copied().unwrap_or_default()
+    }
+
+    fn row(&self, what: String, goal_ms: u64) -> Row {
+        let (half, most) = (self.percentile(50), self.percentile(100));
+        let tail = self.percentile(99);
+        Row::new(
+            what,
+            format!("{half} ms; {tail} ms; {most} ms, of {}", self.0.len()),
+        )
+        .target(format!("p99 <= {goal_ms} ms"), tail <= goal_ms)
+    }
+}
+
+/// Each role is rotated by hand first, one after the other over a minute, so that they are due evenly; then the keeper has them.
+async fn lateness(server: &Postgres, plugin: &Path, scale: Scale, silent: Option<u16>) -> Result<Late> {
+    let word = if silent.is_some() { "beside" } else { "alone" };
+    let roles: Vec<String> = (0..ROLES).map(|at| format!("due-{word}-{at}")).collect();
+    scene::make_roles(server, roles.iter().cloned())?;
+    let every = "schedule = \"@every 1m\"";
+    let mut rotations: String = roles
+        .iter()
+        .map(|role| scene::rotation(server, role, Proof::Login, "1s", every))
+        .collect();
+    for at in silent.iter().flat_map(|_| 0..SILENT) {
+        let role = format!("silent-{at}");
+        rotations += &scene::rotation(server, &role, Proof::Login, "1s", "schedule = \"@every 1s\"").replace(
+            &format!("port = {}", server.port()),
+            &format!("port = {}", silent.unwrap_or_default()),
+        );
+    }
+    let host = Host::of(server, plugin, PACE, &rotations).await?;
+    let mut pace = tokio::time::interval(MINUTE / ROLES);
+    for role in &roles {
+        pace.tick().await;
+        host.rotate(role).await?;
+    }
+    let began = SystemClock.now();
+    let kept = host.keep();
+    tokio::time::sleep(MINUTE * scale.minutes).await;
+    kept.ends().await?;
+    let mut late = Vec::new();
+    for role in &roles {
+        late.extend(starts_late(&host, role, began).await?);
+    }
+    ensure!(
+        late.len() >= roles.len() * usize::try_from(scale.minutes)? * 9 / 10,
+        "only {} of {ROLES} a minute were started in {} min",
+        late.len(),
+        scale.minutes
+    );
+    late.sort_unstable();
+    Ok(Late(late))
+}
+
+/// Between the start of a run and the time that was a minute after the start before, by the journal.
+async fn starts_late(host: &Host, role: &str, began: Timestamp) -> Result<Vec<u64>> {
+    let rotation: RotationName = role.parse()?;
+    let runs = host.engine.runs(Some(&rotation), 1_000).await?;
+    let pairs = runs.windows(2).filter(|pair| pair[0].trigger == Trigger::Schedule);
+    let late = pairs.filter(|pair| pair[0].started_at >= began).map(|pair| {
+        let due = pair[1].started_at + MINUTE;
+        let late = pair[0].started_at.saturating_since(due);
+        u64::try_from(late.as_millis()).unwrap_or(u64::MAX)
+    });
+    Ok(late.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_one_of_the_measured() {
+        let late = Late((1..=200).collect());
+        assert_eq!(
+            [50, 99, 100].map(|percent| late.percentile(percent)),
+            [100, 198, 200]
+        );
+        assert_eq!(Late(Vec::new()).percentile(99), 0);
+    }
+}

@@ -1,0 +1,122 @@
+//! A host that has nothing to do: its memory and its processor time.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::Scale;
+use crate::table::Row;
+
+const PLUGINS: usize = 10;
+
+/// After its start it compiles and opens: that is over then.
+const SETTLES: Duration = Duration::from_secs(20);
+
+/// Memory and processor time of `keywheel serve` with ten plugins and no rotation that is due.
+pub(crate) fn run(binary: &Path, plugin: &Path, scale: Scale) -> Result<Vec<Row>> {
+    let folder = tempfile::tempdir()?;
+    let host = folder.path().join("host");
+    let recovery = folder.path().join("recovery");
+    let words = ["init", &text(&host)?, "--recovery-to", &text(&recovery)?];
+    command(binary, folder.path(), &words)?;
+    let packed = fs::read(plugin)?;
+    for number in 0..PLUGINS {
+        let name = format!("idle{number}");
+        fs::write(host.join(format!("plugins/{name}.wasm")), renamed(&packed, &name)?)?;
+        command(
+            binary,
+            &host,
+            &["plugin", "add", &name, "--yes", "--host", "127.0.0.1:1 tls"],
+        )?;
+    }
+    let mut serving = Serving::start(binary, &host)?;
+    thread::sleep(SETTLES);
+    let (before, began) = (serving.used()?, Instant::now());
+    thread::sleep(Duration::from_mins(1) * scale.minutes);
+    let share = (serving.used()? - before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
+    let resident = serving.status("VmRSS:")? / 1024;
+    serving.ends()?;
+    Ok(vec![
+        Row::new(
+            format!("idle `keywheel serve` with {PLUGINS} plugins: resident memory"),
+            format!("{resident} MB"),
+        )
+        .target("<= 60 MB", resident <= 60),
+        Row::new(
+            format!("  and processor time over {} min", scale.minutes),
+            format!("{share:.2} % of one"),
+        )
+        .target("~ 0 %", share < 0.5),
+    ])
+}
+
+/// The same component by another name.
+fn renamed(packed: &[u8], name: &str) -> Result<Vec<u8>> {
+    let mut manifest = keywheel_manifest::read(packed)?;
+    // Its manifest is the last section: an id, a length, a name with its length, the content.
+    let body = 1 + keywheel_manifest::SECTION.len() + manifest.to_canonical().len();
+    let length = (1..).find(|bytes| body >> (7 * bytes) == 0).unwrap_or(1);
+    let bare = &packed[..packed.len().saturating_sub(1 + length + body)];
+    manifest.name = name.parse()?;
+    Ok(keywheel_manifest::pack(bare, &manifest)?)
+}
+
+fn text(path: &Path) -> Result<String> {
+    Ok(path.to_str().context("a path that is no text")?.to_owned())
+}
+
+fn command(binary: &Path, folder: &Path, words: &[&str]) -> Result<()> {
+    let done = Command::new(binary).args(words).current_dir(folder).output()?;
+    if !done.status.success() {
+        bail!("`keywheel {}`: {}", words.join(" "), String::from_utf8_lossy(&done.stderr));
+    }
+    Ok(())
+}
+
+/// A host that runs; killed where something fails.
+struct Serving(Child);
+
+impl Serving {
+    fn start(binary: &Path, host: &Path) -> Result<Self> {
+        let mut serve = Command::new(binary);
+        serve.arg("serve").current_dir(host);
+        serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Self(serve.spawn()?))
+    }
+
+    /// A figure of the kernel's, in KiB.
+    fn status(&mut self, name: &str) -> Result<u64> {
+        ensure!(self.0.try_wait()?.is_none(), "`keywheel serve` has ended");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        number.with_context(|| format!("no `{name}` of the process"))
+    }
+
+    /// The time that all its threads have computed, in the ticks of a hundredth of a second that the kernel tells.
+    fn used(&mut self) -> Result<Duration> {
+        const TICK: Duration = Duration::from_millis(10);
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+        // The name of the program comes before, in brackets, and may hold anything.
+        let (_, fields) = stat.rsplit_once(')').context("a process without a name")?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
+        let ticks = ticks.sum::<Result<u32, _>>()?;
+        Ok(TICK * ticks)
+    }
+
+    fn ends(mut self) -> Result<()> {
+        ensure!(self.0.try_wait()?.is_none(), "`keywheel serve` has ended");
+        Ok(self.0.kill()?)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
