@@ -30,7 +30,10 @@ pub(crate) async fn run(server: &Postgres, plugin: &Path, scale: Scale) -> Resul
     let silent = TcpListener::bind(("127.0.0.1", 0))?;
     let beside = lateness(server, plugin, scale, Some(silent.local_addr()?.port())).await?;
     Ok(vec![
-        alone.row(format!("late, {ROLES} rotations due a minute: p50; p99; most"), 20),
+        alone.row(
+            format!("late, {ROLES} rotations due a minute: p50; p99; most"),
+            20,
+        ),
         beside.row(
             format!("  beside {SILENT} rotations of a target that takes connections and answers nothing"),
             20,
@@ -104,7 +107,9 @@ async fn lateness(server: &Postgres, plugin: &Path, scale: Scale, silent: Option
 async fn starts_late(host: &Host, role: &str, began: Timestamp) -> Result<Vec<u64>> {
     let rotation: RotationName = role.parse()?;
     let runs = host.engine.runs(Some(&rotation), 1_000).await?;
-    let pairs = runs.windows(2).filter(|pair| pair[0].trigger == Trigger::Schedule);
+    let pairs = runs
+        .windows(2)
+        .filter(|pair| pair[0].trigger == Trigger::Schedule);
     let late = pairs.filter(|pair| pair[0].started_at >= began).map(|pair| {
         let due = pair[1].started_at + MINUTE;
         let late = pair[0].started_at.saturating_since(due);

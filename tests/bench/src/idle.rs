@@ -26,7 +26,10 @@ pub(crate) fn run(binary: &Path, plugin: &Path, scale: Scale) -> Result<Vec<Row>
     let packed = fs::read(plugin)?;
     for number in 0..PLUGINS {
         let name = format!("idle{number}");
-        fs::write(host.join(format!("plugins/{name}.wasm")), renamed(&packed, &name)?)?;
+        fs::write(
+            host.join(format!("plugins/{name}.wasm")),
+            renamed(&packed, &name)?,
+        )?;
         command(
             binary,
             &host,
@@ -72,7 +75,11 @@ fn text(path: &Path) -> Result<String> {
 fn command(binary: &Path, folder: &Path, words: &[&str]) -> Result<()> {
     let done = Command::new(binary).args(words).current_dir(folder).output()?;
     if !done.status.success() {
-        bail!("`keywheel {}`: {}", words.join(" "), String::from_utf8_lossy(&done.stderr));
+        bail!(
+            "`keywheel {}`: {}",
+            words.join(" "),
+            String::from_utf8_lossy(&done.stderr)
+        );
     }
     Ok(())
 }
@@ -84,7 +91,10 @@ impl Serving {
     fn start(binary: &Path, host: &Path) -> Result<Self> {
         let mut serve = Command::new(binary);
         serve.arg("serve").current_dir(host);
-        serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        serve
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         Ok(Self(serve.spawn()?))
     }
 

@@ -136,7 +136,10 @@ async fn measure(options: &Options, plugin: &Path, computed: &Computed) -> Resul
         let binary = std::env::current_exe()?.with_file_name("keywheel");
         rows.add(idle::run(&binary, plugin, scale)?);
     }
-    if [Part::Sandbox, Part::Deferred, Part::Login, Part::Due].into_iter().any(wanted) {
+    if [Part::Sandbox, Part::Deferred, Part::Login, Part::Due]
+        .into_iter()
+        .any(wanted)
+    {
         let server = tokio::task::spawn_blocking(scene::server).await??;
         if wanted(Part::Sandbox) {
             rows.add(sandbox::run(&server, plugin, scale, computed).await?);

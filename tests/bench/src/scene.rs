@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use keywheel_engine::{
-    Engine, Import, Keeper, Left, Order, RecoveryIdentity, Setup, Silent, Stop, Stopper, SystemClock, Wait, Wish,
+    Engine, Import, Keeper, Left, Order, RecoveryIdentity, Setup, Silent, Stop, Stopper, SystemClock, Wait,
+    Wish,
 };
 use keywheel_kit::{Postgres, PostgresOptions};
 use keywheel_model::{RotationName, RunId, SecretBytes, Trigger};

@@ -7,10 +7,8 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
-use std::net::TcpListener;
-
 use keywheel_e2e::{Host, Output, redis_user};
-use keywheel_kit::{Redis, RedisOptions, random_password};
+use keywheel_kit::{Proxy, Redis, RedisOptions, random_password};
 use serde_json::Value;
 
 /// So many users of one server. The last one is of another team.
@@ -19,6 +17,8 @@ const MANY: usize = 6;
 /// Users of a Redis, all adopted, as rotations `r0` and so on.
 struct Fleet {
     server: Redis,
+    /// To the first one's server.
+    way: Proxy,
     host: Host,
     old: Vec<String>,
 }
@@ -26,6 +26,7 @@ struct Fleet {
 impl Fleet {
     fn new(grace: &str, staleness: &str) -> Self {
         let server = Redis::start(RedisOptions::default()).unwrap();
+        let way = Proxy::start(server.port()).unwrap();
         let host = Host::init();
         let mut old = Vec::new();
         for number in 0..MANY {
@@ -41,15 +42,30 @@ impl Fleet {
                     "\n[rotation.config]",
                     &format!("\nlabels = {{ server = \"cache 1\", team = \"{team}\" }}\n[rotation.config]"),
                 );
+            let lines = if number == 0 {
+                lines
+                    .replace(
+                        &format!("port = {}", server.port()),
+                        &format!("port = {}", way.port()),
+                    )
+                    .replace("{ step = \"3s\" }", "{ step = \"10m\", run = \"1s\" }")
+            } else {
+                lines
+            };
             assert!(lines.contains("labels") && lines.contains(staleness), "{lines}");
             host.configure(&lines);
             if number == 0 {
-                host.add_plugin("redis", &[server.port()]);
+                host.add_plugin("redis", &[server.port(), way.port()]);
                 let _ = host.import("admin/redis", server.admin_password()).ends(0);
             }
             let _ = host.import(&secret(number), &old[number]).ends(0);
         }
-        Self { server, host, old }
+        Self {
+            server,
+            way,
+            host,
+            old,
+        }
     }
 
     fn run(&self, words: &[&str]) -> Output {
@@ -87,9 +103,8 @@ fn secret(number: usize) -> String {
 #[test]
 fn labels_choose_and_labels_that_nobody_has_are_refused_with_those_that_there_are() {
     let fleet = Fleet::new("1s", "1s");
-    let plans = fleet
-        .host
-        .json(&["plan", "-l", "server=cache 1", "-l", "team=bank"]);
+    let plan = ["plan", "-l", "server=cache 1", "-l", "team=bank", "-o", "json"];
+    let plans = fleet.run(&plan).ends(10).json();
     assert_eq!(plans.as_array().unwrap().len(), 1, "{plans:#}");
     assert_eq!(plans[0]["rotation"], "r5");
     let _ = fleet
@@ -153,23 +168,11 @@ fn a_label_that_is_none_is_refused_with_its_place() {
     }
 }
 
-/// The one whose target says nothing comes first, and is still under way when all others are rotated.
+/// The one whose target falls silent comes first, and is still under way when all others are rotated.
 #[test]
 fn several_are_under_way_at_once_and_one_that_hangs_delays_nobody() {
     let fleet = Fleet::new("1s", "1s");
-    let silent = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = silent.local_addr().unwrap().port();
-    let file = fleet.host.file("keywheel.toml");
-    let text = std::fs::read_to_string(&file).unwrap();
-    let text = text
-        .replacen(
-            &format!("port = {}", fleet.server.port()),
-            &format!("port = {port}"),
-            1,
-        )
-        .replacen("{ step = \"3s\" }", "{ step = \"10m\", run = \"1s\" }", 1);
-    std::fs::write(&file, text).unwrap();
-    fleet.host.add_plugin("redis", &[fleet.server.port(), port]);
+    fleet.way.fall_silent();
     let words = ["rotate", "--all", "--yes", "--at-once", "2", "--wait", "0s"];
     let mut rotating = fleet.host.start(&mut fleet.host.command(&words));
     for number in 1..MANY {
@@ -180,7 +183,7 @@ fn several_are_under_way_at_once_and_one_that_hangs_delays_nobody() {
         );
     }
     assert!(!rotating.stderr().contains("r0"), "{}", rotating.stderr());
-    drop(silent);
+    fleet.way.cut();
     let went = fleet.host.wait(rotating);
     assert_ne!(went.code, 0, "{went:?}");
     assert!(went.stderr.contains("r0"), "{went:?}");
