@@ -159,7 +159,7 @@ impl Scene {
         if let Some((file, bytes)) = plugin.as_deref().zip(kept) {
             std::fs::write(file, bytes)?;
         }
-        let others: Vec<&Subject> = self.own(&task).into_iter().collect();
+        let others: Vec<&Subject> = self.own(&task.subject).into_iter().collect();
         self.configure(&others, "")?;
         self.recover(&task, point)?;
         match control {
@@ -179,8 +179,7 @@ impl Scene {
     }
 
     /// The subject, where it is none of the two that are always there.
-    fn own<'a>(&self, task: &'a Task) -> Option<&'a Subject> {
-        let subject = &task.subject;
+    fn own<'a>(&self, subject: &'a Subject) -> Option<&'a Subject> {
         (*subject != self.app && *subject != self.admin).then_some(subject)
     }
 
@@ -337,11 +336,15 @@ impl Scene {
         })
     }
 
-    /// Current logs in, what is revoked does not. From now on nobody has a value by hand.
     fn prove(&mut self, task: &Task) -> Result<()> {
         self.record.add(Fact::Recovered);
+        self.proves(&task.subject, &task.value)
+    }
+
+    /// Current logs in, what is revoked does not. From now on nobody has a value by hand.
+    pub(crate) fn proves(&mut self, subject: &Subject, value: &str) -> Result<()> {
         let mut watched = self.watched(None);
-        if let Some(own) = self.own(task) {
+        if let Some(own) = self.own(subject) {
             let more = self.watched(Some((own, "")));
             watched.extend(more.into_iter().filter(|watched| watched.subject == *own));
         }
@@ -352,11 +355,7 @@ impl Scene {
         let mut watches = Vec::new();
         for (watched, held) in self.tap.learn()? {
             watches.extend(self.tap.watches(&watched, &held, DEAD)?);
-            let by_hand = if watched.subject == task.subject {
-                &task.value
-            } else {
-                ""
-            };
+            let by_hand = if watched.subject == *subject { value } else { "" };
             self.tap.read_books(&watched.subject, &held, by_hand)?;
         }
         self.tap.witness.prove(&watches);

@@ -191,6 +191,16 @@ pub(crate) struct Started {
 }
 
 impl Started {
+    /// Resident memory in MiB, and open descriptors.
+    pub(crate) fn size(&self) -> Result<(u64, usize)> {
+        let process = Path::new("/proc").join(self.child.id().to_string());
+        let status = fs::read_to_string(process.join("status"))?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = resident.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        let descriptors = fs::read_dir(process.join("fd"))?.count();
+        Ok((kib.context("a process without memory")? / 1024, descriptors))
+    }
+
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         kill_process(Pid::from_child(&self.child), signal)?;
         Ok(())

@@ -18,6 +18,7 @@ mod record;
 mod report;
 mod run;
 mod scene;
+mod soak;
 mod tap;
 mod target;
 mod vault;

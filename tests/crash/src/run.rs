@@ -18,6 +18,7 @@ use crate::hit::Dice;
 use crate::points::{Path, Point};
 use crate::report::{Counts, Matrix, timeline};
 use crate::scene::{LOGINS, PER_SECONDS, Places, Scene};
+use crate::soak::Soak;
 use crate::target::{Target, postgres, redis};
 
 /// The vaults there are.
@@ -78,6 +79,9 @@ pub struct Options {
     /// Only this path: rotate, first, adopt, rollback, put-back, admin, scheduled
     #[arg(long, value_name = "NAME")]
     pub path: Option<String>,
+    /// In place of that many kills at every point: serve for so many minutes, with a rotation every few seconds, and kill that host about once a minute
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["kills", "point", "path", "control"])]
+    pub soak: Option<u32>,
     /// Keeps what was seen, also where nothing was found
     #[arg(long)]
     pub keep: bool,
@@ -189,8 +193,10 @@ pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) ->
         matrix.sum() > 0 || !counts.is_clean(),
         "no point was met: does one of that name lie on that path?"
     );
-    say(&matrix.table());
-    if counts.is_clean() && matrix.sum() < options.kills {
+    if options.soak.is_none() {
+        say(&matrix.table());
+    }
+    if counts.is_clean() && options.soak.is_none() && matrix.sum() < options.kills {
         say(&format!(
             "crash: {} of the {} kills that were asked for fell: the others' points were not met",
             matrix.sum(),
@@ -242,6 +248,19 @@ fn on_each(
             threads.push(scope.spawn(move || {
                 let target = start().with_context(|| format!("{name} cannot be started"))?;
                 let mut scene = Scene::start(target, places)?;
+                let bounds = bounds(options);
+                if let Some(minutes) = options.soak {
+                    let soak = Soak {
+                        scene,
+                        checker: Checker::new(bounds),
+                        choices: Choices::new(seed.wrapping_add(u64::from(at))),
+                        seed,
+                        all,
+                    };
+                    return soak.run(Duration::from_mins(1) * minutes, &mut |line| {
+                        let _ = said.send(line);
+                    });
+                }
                 for path in scene.paths() {
                     measure(&mut scene, path)?;
                 }
@@ -283,10 +302,10 @@ fn measure(scene: &mut Scene, path: Path) -> Result<()> {
 
 /// Of all targets together.
 #[derive(Default)]
-struct Progress {
-    kills: AtomicU32,
+pub(crate) struct Progress {
+    pub(crate) kills: AtomicU32,
     /// Something was found: nobody goes on.
-    over: AtomicBool,
+    pub(crate) over: AtomicBool,
 }
 
 fn chosen(options: &Options) -> Result<Vec<Known>> {
@@ -325,6 +344,18 @@ fn chosen(options: &Options) -> Result<Vec<Known>> {
     Ok(TARGETS.into_iter().filter(wanted).collect())
 }
 
+fn bounds(options: &Options) -> Bounds {
+    Bounds {
+        logins: if options.control == Some(Control::Logins) {
+            1
+        } else {
+            LOGINS as usize
+        },
+        per: PER_SECONDS * 1_000_000,
+        recovery: RECOVERY_SECONDS * 1_000_000,
+    }
+}
+
 struct Session {
     scene: Scene,
     checker: Checker,
@@ -361,18 +392,9 @@ impl Session {
                 }
             }
         }
-        let bounds = Bounds {
-            logins: if options.control == Some(Control::Logins) {
-                1
-            } else {
-                LOGINS as usize
-            },
-            per: PER_SECONDS * 1_000_000,
-            recovery: RECOVERY_SECONDS * 1_000_000,
-        };
         Self {
             scene,
-            checker: Checker::new(bounds),
+            checker: Checker::new(bounds(options)),
             cells,
             choices: Choices::new(seed.wrapping_add(u64::from(at))),
             seed,

@@ -215,6 +215,17 @@ impl Scene {
         fs::write(self.host.file("keywheel.toml"), text).context("cannot write keywheel.toml")
     }
 
+    /// The same, with a rotation of the application that is due every few seconds.
+    pub(crate) fn configure_often(&self) -> Result<()> {
+        let schedule = format!(
+            "schedule = {{ every = \"{}\", jitter = \"0s\" }}\n",
+            crate::soak::EVERY
+        );
+        let app = self.rotation(&self.app, &schedule);
+        let text = format!("{}\n{app}\n{}", self.bare, self.rotation(&self.admin, ""));
+        fs::write(self.host.file("keywheel.toml"), text).context("cannot write keywheel.toml")
+    }
+
     fn rotation(&self, subject: &Subject, more: &str) -> String {
         let target = lock(&self.target);
         let Subject {

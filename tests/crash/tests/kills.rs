@@ -20,6 +20,7 @@ fn options() -> Options {
         seed: None,
         point: None,
         path: None,
+        soak: None,
         keep: false,
         control: None,
     }
@@ -84,6 +85,27 @@ fn nobody_is_locked_out_wherever_the_host_is_killed() {
         last,
         "crash: kills=60 targets=postgres,postgres-pair,redis lockouts=0 lost=0 stale=0"
     );
+}
+
+/// What serves for a minute is killed, and the next one goes on; an hour of it is `cargo xtask crash --soak 60`.
+#[test]
+fn a_service_goes_on_by_itself_after_each_kill() {
+    let _turn = turn();
+    let options = Options {
+        soak: Some(1),
+        ..options()
+    };
+    let mut last = String::new();
+    let clean = run(&options, &programs(), &mut |line| {
+        println!("{line}");
+        line.clone_into(&mut last);
+    });
+    assert!(clean.unwrap(), "{last}");
+    let kills = last
+        .strip_prefix("crash: kills=")
+        .and_then(|rest| rest.split(' ').next());
+    assert!(kills.unwrap().parse::<u32>().unwrap() >= 3, "{last}");
+    assert!(last.contains("lockouts=0 lost=0 stale=0"), "{last}");
 }
 
 /// The control: what the suite is for is found, on each target.
