@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// Why, for the audit trail
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// Also within the offset of a linked group; never while another of the group is open
+    #[arg(long, requires = "reason")]
+    ignore_offset: bool,
     /// Do not ask before all of them are rotated
     #[arg(long)]
     yes: bool,
@@ -87,6 +90,10 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
             &stop,
             &progress,
         );
+        let order = Order {
+            ignores_offset: arguments.ignore_offset,
+            ..order
+        };
         let end = rotate(&engine, name, order).await;
         drop(progress);
         match end {
