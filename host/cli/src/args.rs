@@ -134,6 +134,15 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether somebody may give it who may approve runs, and no more.
+    pub(crate) fn is_of_approvers(&self) -> bool {
+        use cmd::run::Verb;
+        matches!(
+            self,
+            Self::Run(Verb::List(_) | Verb::Show(_) | Verb::Approve(_) | Verb::Deny(_))
+        )
+    }
+
     /// Whether the state is looked at or changed: then the host that has it does it, if one is running. What must have the state to itself is refused
     /// by the state's lock.
     pub(crate) fn needs_state(&self) -> bool {

@@ -8,9 +8,9 @@ use crate::problem::Problem;
 use crate::show_duration;
 
 /// No two rotations with one name, none on one secret; no output on a rotated secret; no input that is its own secret's
-/// name; a grace that outlasts every consumer.
+/// name; a grace that outlasts every consumer; no group with a rotation that is not there.
 pub(crate) fn uniqueness(config: &Config) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let mut problems = unknown_in_groups(config);
     let mut names = BTreeMap::new();
     let mut secrets = BTreeMap::new();
     for rotation in &config.rotations {
@@ -65,6 +65,24 @@ pub(crate) fn uniqueness(config: &Config) -> Vec<Problem> {
         }
     }
     problems
+}
+
+fn unknown_in_groups(config: &Config) -> Vec<Problem> {
+    let groups = config.linked.iter().enumerate();
+    let named = groups.flat_map(|(group, linked)| {
+        let named = linked.rotations.iter().enumerate();
+        named.map(move |(place, rotation)| (format!("/linked/{group}/rotations/{place}"), rotation))
+    });
+    named
+        .filter(|(_, rotation)| config.rotation(rotation).is_none())
+        .map(|(pointer, rotation)| {
+            let message = format!("there is no rotation `{rotation}`");
+            let hint = "a group names rotations of this file".to_owned();
+            config
+                .document
+                .problem(At::Value(&pointer), "config.value", message, Some(hint))
+        })
+        .collect()
 }
 
 fn also(config: &Config, pointer: &str) -> Option<String> {

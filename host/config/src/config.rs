@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_model::{PluginName, RotationName, SecretName};
-use keywheel_schedule::{Blackout, Expression, Schedule, Trigger};
+use keywheel_schedule::{Blackout, Expression, Retry, Schedule, Trigger};
 
 use crate::document::{At, Document};
 use crate::problem::{Place, Problem, Problems};
@@ -43,6 +43,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// The rotations, in the order of the file; names are unique, and so are secrets.
     pub rotations: Vec<Rotation>,
+    /// Groups of rotations that are kept apart; no rotation stands in two.
+    pub linked: Vec<Linked>,
     pub(crate) document: Arc<Document>,
     /// What stops single rotations: see [`crate::Draft::check_apart`].
     pub(crate) apart: BTreeMap<RotationName, Vec<Problem>>,
@@ -72,6 +74,13 @@ impl Config {
     /// The rotation that rotates that secret.
     pub fn rotation_of(&self, secret: &SecretName) -> Option<&Rotation> {
         self.rotations.iter().find(|rotation| rotation.secret == *secret)
+    }
+
+    /// The group that the rotation is linked in.
+    pub fn linked(&self, rotation: &RotationName) -> Option<&Linked> {
+        self.linked
+            .iter()
+            .find(|group| group.rotations.contains(rotation))
     }
 
     /// What is right in the schedules and often not what was meant, each with its place.
@@ -179,8 +188,23 @@ pub struct Pace {
     pub at_once: usize,
     /// Rotations that are started on one target at once.
     pub at_once_per_target: usize,
+    /// Rotations of one plugin that are started at once; `None`: no limit.
+    pub at_once_per_plugin: Option<usize>,
+    /// How failed ones are tried again.
+    pub retry: Retry,
     /// The share of all rotations that are started within an hour, in thousandths; `None`: no limit.
     pub brake: Option<u16>,
+}
+
+/// Rotations of which never two are open at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Linked {
+    /// Its name.
+    pub name: String,
+    /// Which: two at least.
+    pub rotations: Vec<RotationName>,
+    /// The least time between the end of a run of one and the start of a run of another.
+    pub offset: Duration,
 }
 
 /// Somebody who is told.
@@ -246,6 +270,8 @@ pub struct Rotation {
     pub policy: Option<String>,
     /// When it runs.
     pub schedule: Schedule,
+    /// That a person has to approve each run; `None`: nobody is asked.
+    pub approval: Option<Approval>,
     /// How long the previous version is kept alive at least after the promotion.
     pub grace: Duration,
     /// Who reads the secret.
@@ -284,6 +310,15 @@ impl Rotation {
             .flat_map(Expression::warnings)
             .collect()
     }
+}
+
+/// Who may approve a run, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// So long after it was asked for.
+    pub expires: Duration,
+    /// The numbers of the users who may; `None`: the host's own and root.
+    pub by: Option<BTreeSet<u32>>,
 }
 
 /// Somebody who reads the secret.

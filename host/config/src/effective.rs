@@ -86,6 +86,16 @@ impl Config {
                 list.add(&format!("schedule.{name}"), &format!("/schedule/{name}"), value);
             }
         }
+        for (at, group) in self.linked.iter().enumerate() {
+            let (key, pointer) = (format!("linked.{}", group.name), format!("/linked/{at}"));
+            list.add(
+                &format!("{key}.rotations"),
+                &format!("{pointer}/rotations"),
+                json!(group.rotations),
+            );
+            let offset = json!(show_duration(group.offset));
+            list.add(&format!("{key}.offset"), &format!("{pointer}/offset"), offset);
+        }
         for rotation in &self.rotations {
             list.rotation(rotation);
         }
@@ -108,6 +118,12 @@ impl Config {
             "/schedule/at_once_per_target",
             json!(pace.at_once_per_target),
         );
+        list.add(
+            "schedule.at_once_per_plugin",
+            "/schedule/at_once_per_plugin",
+            json!(pace.at_once_per_plugin),
+        );
+        list.add("schedule.tries", "/schedule/tries", json!(pace.retry.tries));
         let brake = pace.brake.map(|share| f64::from(share) / 1000.0);
         list.add("schedule.brake", "/schedule/brake", json!(brake));
     }
@@ -192,6 +208,10 @@ impl List<'_> {
             )
         };
         add("schedule", schedule);
+        let approval = rotation.approval.as_ref();
+        let approval =
+            approval.map(|approval| json!({ "expires": show_duration(approval.expires), "by": approval.by }));
+        add("approval", json!(approval));
         add("grace", json!(show_duration(rotation.grace)));
         let consumers = rotation.consumers.iter();
         let consumers = consumers.map(|c| json!({ "name": c.name, "staleness": show_duration(c.staleness) }));

@@ -1,6 +1,7 @@
 //! The file as it is written. These types are the format: the JSON Schema is made from them, the structure of a file
 //! is checked against that schema, and then they are filled in. Their comments are the schema's descriptions.
 
+pub(crate) mod linked;
 pub(crate) mod notify;
 pub(crate) mod schedule;
 
@@ -37,6 +38,8 @@ pub(crate) struct File {
     pub(crate) notify: Vec<notify::Notify>,
     /// When rotations run, where they do not say otherwise.
     pub(crate) schedule: schedule::Defaults,
+    /// Groups of rotations of which never two are open at once.
+    pub(crate) linked: Vec<linked::Linked>,
     /// What is rotated.
     pub(crate) rotation: Vec<Rotation>,
 }
@@ -199,6 +202,8 @@ pub(crate) struct Rotation {
     pub(crate) policy: Option<String>,
     /// When it runs: an expression, or a table. Default: by hand alone.
     pub(crate) schedule: Option<schedule::Written>,
+    /// That a person has to approve each run before anything is made or written: `{}`, or with `expires` and `by`. Default: nobody is asked.
+    pub(crate) approval: Option<Approval>,
     /// How long the previous version stays alive at least after the new one was promoted, like "24h". Default: 24h, or
     /// the longest staleness of a consumer if that is longer.
     #[schemars(extend("format" = "keywheel-duration"))]
@@ -221,6 +226,18 @@ pub(crate) struct Rotation {
     /// How many failed logins may be spent on finding out which credential lives.
     #[serde(default)]
     pub(crate) probes: Probes,
+}
+
+/// That a person has to approve each run, whoever has started it but not that one.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Approval {
+    /// How long a run waits for that, like "24h". Then it ends without having touched anything. Default: 24h.
+    #[schemars(extend("format" = "keywheel-duration"))]
+    pub(crate) expires: Option<String>,
+    /// The numbers of the users (`id -u`) who may approve, and only they. Others than the host's own and root reach the running host for that, and to look at
+    /// runs, where its socket stands in a folder that lets them through. Default: the host's user and root.
+    pub(crate) by: Option<Vec<u32>>,
 }
 
 /// A path, relative to the folder of the file.

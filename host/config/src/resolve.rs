@@ -1,5 +1,6 @@
 //! From the raw file to the typed configuration: names, units, paths, and what must be unique.
 
+mod linked;
 mod notify;
 pub(crate) mod schedule;
 mod serve;
@@ -213,6 +214,7 @@ impl Resolver {
             trust: self.trust(),
             limits,
             rotations: self.rotations(limits.step, &schedule),
+            linked: self.linked(),
             schedule,
             document,
             apart: BTreeMap::new(),
@@ -326,6 +328,9 @@ impl Resolver {
             .max()
             .unwrap_or_default();
         let grace = self.grace(&at("grace"), raw.grace.as_deref(), longest);
+        let approval = raw
+            .approval
+            .map(|approval| self.approval(&at("approval"), approval));
         let deadlines = self.deadlines(&at("deadlines"), &raw.deadlines, step);
         let hour = Duration::from_hours(1);
         let per = self.duration(
@@ -352,6 +357,7 @@ impl Resolver {
                 .collect(),
             policy: raw.policy,
             schedule: self.schedule(&at("schedule"), raw.schedule, schedule),
+            approval,
             grace,
             consumers,
             gap: match raw.gap {

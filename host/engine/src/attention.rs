@@ -25,6 +25,9 @@ pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
             )
         });
     }
+    if let Some(waits) = attention_of_approval(run, &subject) {
+        return Some(waits);
+    }
     let mut entry = match (&run.parked, run.state) {
         (Some(parked), _) => attention(
             "run-parked",
@@ -80,6 +83,17 @@ pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
         entry.what = format!("{}; {words}", entry.what);
     }
     Some(entry)
+}
+
+/// One that waits for somebody to approve it.
+fn attention_of_approval(run: &RunView, subject: &str) -> Option<Attention> {
+    let (approval, parked) = (run.awaits_approval()?, run.parked.as_ref()?);
+    let by = approval.requested_by.as_deref().unwrap_or("somebody");
+    let what = format!("run {} of {by}: {}", run.run, parked.detail);
+    Some(Attention {
+        harm_at: approval.until,
+        ..attention("run-awaits-approval", subject, &what, &approval.way_out)
+    })
 }
 
 /// One that is driven and in trouble, or that nobody drives.

@@ -153,6 +153,7 @@ impl Engine {
             trigger: Trigger::Drift,
             reason,
             wait: Wait::at_most(std::time::Duration::ZERO),
+            ignores_offset: false,
             stop,
             observer,
         };

@@ -195,6 +195,9 @@ impl Driver<'_> {
                 {
                     return Ok(Reaction::Event(Event::Withdrawn { what }));
                 }
+                if let Some(what) = self.performer.is_held(self.inner, effect, state).await? {
+                    return Ok(Reaction::Event(Event::Withdrawn { what }));
+                }
                 let Some(report) = self.guarded(effect, state, *held).await? else {
                     *held = None;
                     return Ok(Reaction::Event(Event::FenceLost));

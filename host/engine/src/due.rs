@@ -100,6 +100,9 @@ impl Engine {
         if let Some(held) = self.attention_of_pause(rotation).await? {
             return Ok(Some(held));
         }
+        if let Some(parked) = self.attention_of_parked(rotation).await? {
+            return Ok(Some(parked));
+        }
         let blocked = match self.planned(rotation).await? {
             Planned::Due(next) => return self.overdue(rotation, next).await,
             Planned::Idle(_) => return Ok(None),
@@ -124,10 +127,38 @@ impl Engine {
         }))
     }
 
-    /// An open run is in the list by itself.
+    /// An open run is in the list by itself. That it waits for one that it is linked with is told at once.
     async fn overdue(&self, rotation: &Rotation, next: Next) -> Result<Option<Attention>, Error> {
-        let late = self.inner.clock.now().saturating_since(next.due);
-        if late < OVERDUE || self.open_run_of(&rotation.secret).await?.is_some() {
+        let now = self.inner.clock.now();
+        if next.due > now || self.open_run_of(&rotation.secret).await?.is_some() {
+            return Ok(None);
+        }
+        if let Some(apart) = self.inner.apart(rotation).await? {
+            let what = format!(
+                "it was due {} and waits: {}",
+                rotation.schedule.zone.show(next.due),
+                apart.words()
+            );
+            let way_out = match &apart.open {
+                Some(run) => format!("`keywheel run show {run}`; it is started by itself after that"),
+                None => {
+                    "it is started by itself then; `keywheel rotate --ignore-offset` does not wait".to_owned()
+                }
+            };
+            let subject = format!("rotation {}", rotation.name);
+            return Ok(Some(Attention {
+                harm_at: self.facts(&rotation.name).await?.expires,
+                ..attention("schedule-linked", &subject, &what, &way_out)
+            }));
+        }
+        // What its target's maintenance holds back is told there.
+        let maintained = self.inner.maintained().await?;
+        let is_maintained = self
+            .inner
+            .targets_of(rotation)
+            .iter()
+            .any(|target| maintained.contains_key(target));
+        if now.saturating_since(next.due) < OVERDUE || is_maintained {
             return Ok(None);
         }
         let what = format!(
@@ -141,6 +172,24 @@ impl Engine {
             &what,
             &way_out,
         )))
+    }
+
+    /// Why a rotation that is due is not started, beside what its schedule says.
+    ///
+    /// # Errors
+    /// As [`Self::facts`].
+    pub async fn waits_for(&self, rotation: &RotationName) -> Result<Option<String>, Error> {
+        let rotation = self.inner.rotation(rotation)?;
+        let facts = self.facts(&rotation.name).await?;
+        if let Some(parked) = self.parked(&rotation.name, &facts).await? {
+            return Ok(Some(parked.words()));
+        }
+        let targets: Vec<String> = self.inner.targets_of(rotation).into_iter().collect();
+        if let Some(until) = self.inner.maintained_until(&targets.join(" ")).await? {
+            let until = rotation.schedule.zone.show(until);
+            return Ok(Some(format!("its target is left alone until {until}")));
+        }
+        Ok(self.inner.apart(rotation).await?.map(|apart| apart.words()))
     }
 
     pub(crate) async fn planned(&self, rotation: &Rotation) -> Result<Planned, Error> {

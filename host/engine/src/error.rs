@@ -1,9 +1,15 @@
-use std::io::ErrorKind;
+mod hints;
+
 use std::path::PathBuf;
 
 use keywheel_config::Rotation;
 use keywheel_model::{PluginName, RotationName, RunId, SecretName, StepError, VersionId};
 
+use crate::approval::Unapproved;
+use crate::error::hints::{
+    file_hint, linked_hint, named_inputs, open_run_hint, removed_words, targets_hint, unfit,
+};
+use crate::linked::Apart;
 use crate::view::RunView;
 use crate::words::way_past;
 
@@ -152,6 +158,30 @@ pub enum Error {
         parked: bool,
         /// What was asked for.
         option: &'static str,
+    },
+    /// An approval, or its refusal, that does not count.
+    #[error("run {run} is not approved: {why}")]
+    Approval {
+        /// The run.
+        run: RunId,
+        /// Why not.
+        why: Unapproved,
+    },
+    /// Another rotation of its group is open, or ended a short while ago.
+    #[error("rotation {rotation} cannot begin now: {}", apart.words())]
+    Linked {
+        /// The rotation that would begin.
+        rotation: RotationName,
+        /// What it waits for.
+        apart: Apart,
+    },
+    /// No rotation of the configuration works on a target of that name.
+    #[error("there is no target {name:?}")]
+    NoTarget {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: Vec<String>,
     },
     /// The rotations of open runs stand in the configuration no more.
     #[error("{}", removed_words(runs))]
@@ -333,6 +363,9 @@ impl Error {
             Self::Over { .. } => "run.over",
             Self::PastNoReturn { .. } => "run.past-no-return",
             Self::Choice { .. } => "run.choice",
+            Self::Approval { why, .. } => why.code(),
+            Self::Linked { .. } => "rotation.linked",
+            Self::NoTarget { .. } => "target.not-found",
             Self::RotationGone { .. } => "run.rotation-gone",
             Self::Mode { .. } => "rotation.mode",
             Self::Refused { .. } | Self::NotBack { .. } => "plan.refused",
@@ -383,6 +416,9 @@ impl Error {
             }
             Self::Choice { run, parked: true, .. } => format!("`keywheel run show {run}` says what to do"),
             Self::Choice { run, option, .. } => unfit(option, run),
+            Self::Approval { run, why } => why.hint(run),
+            Self::Linked { rotation, apart } => linked_hint(rotation, apart),
+            Self::NoTarget { known, .. } => targets_hint(known),
             Self::RotationGone { runs } => {
                 let ways: Vec<_> = runs.iter().map(RunView::removed_way_out).collect();
                 ways.join("\n")
@@ -424,65 +460,8 @@ impl Error {
                 "nothing was touched; `--force` puts the backup in its place and keeps it beside".to_owned()
             }
             Self::InitAtWork { .. } => "wait until it has ended, or use another folder".to_owned(),
-            Self::File { source, .. } => match source.kind() {
-                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                    "the folder it is in must be writable for the user who runs this"
-                }
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => "free some space",
-                _ => "look at the path, its owner and its mode",
-            }
-            .to_owned(),
+            Self::File { source, .. } => file_hint(source.kind()).to_owned(),
             _ => return None,
         })
     }
-}
-
-fn named_inputs(inputs: &[(String, SecretName)]) -> String {
-    let words: Vec<_> = inputs
-        .iter()
-        .map(|(input, secret)| format!("input `{input}` (secret {secret})"))
-        .collect();
-    words.join(" and ")
-}
-
-fn removed_words(runs: &[RunView]) -> String {
-    let words: Vec<_> = runs.iter().map(RunView::removed_words).collect();
-    words.join("; ")
-}
-
-/// What to do where an answer does not fit that a run does not wait for.
-fn unfit(option: &str, run: &RunId) -> String {
-    format!(
-        "nothing was done; {}: `keywheel run resume {run}` goes on with this one, and parks it if its target keeps refusing; \
-         `keywheel run show {run}` says where it stands",
-        fits(option)
-    )
-}
-
-/// Where an answer fits that does not fit everywhere.
-fn fits(option: &str) -> String {
-    let place = match option {
-        "--end-grace" | "--revoke-now" => {
-            "one whose new credential is current, and that waits for consumers (--revoke-now: if a login can prove that one)"
-        }
-        "--apply-current" => {
-            "a run that is parked, or whose new credential is current and that waits for consumers"
-        }
-        _ => "a run that is parked",
-    };
-    format!("{option} is for {place}")
-}
-
-/// What can be done about a run that is in the way.
-fn open_run_hint(run: &RunId, forward: bool) -> String {
-    let rest = if forward {
-        format!(
-            "it can only go forward: `keywheel run resume {run}` brings it to its end, once it has waited for consumers that may still use the old \
-             credential (--end-grace ends its grace, --revoke-now all of that wait); if its target is gone for good, \
-             `keywheel run cancel {run} --give-up --reason TEXT` ends it as it stands"
-        )
-    } else {
-        format!("`keywheel run resume {run}` goes on with it, `keywheel run cancel {run}` gives it up")
-    };
-    format!("`keywheel run show {run}` tells where it stands; {rest}")
 }

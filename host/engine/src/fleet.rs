@@ -22,6 +22,8 @@ pub struct Fleet {
     pub reason: Option<String>,
     /// How long to wait for runs that sleep, all together.
     pub wait: Wait,
+    /// A person answers for those that begin within the offset of their linked group.
+    pub ignores_offset: bool,
     /// Asks each to stop at its next journalled point, and none is begun any more.
     pub stop: Stop,
 }
@@ -39,6 +41,7 @@ impl Engine {
             trigger: order.trigger,
             reason: order.reason.clone(),
             wait: order.wait.clone(),
+            ignores_offset: order.ignores_offset,
             stop: order.stop.clone(),
             observer: order.observer,
         };
@@ -61,11 +64,13 @@ impl Engine {
                 let Some(rotation) = waiting.next() else { break };
                 let (engine, reason) = (self.clone(), fleet.reason.clone());
                 let (trigger, wait, stop) = (fleet.trigger, fleet.wait.clone(), fleet.stop.clone());
+                let ignores_offset = fleet.ignores_offset;
                 under_way.spawn(acting_as(actor(), async move {
                     let order = Order {
                         trigger,
                         reason,
                         wait,
+                        ignores_offset,
                         stop,
                         observer: &Silent,
                     };

@@ -42,6 +42,8 @@ impl Engine {
             ));
         }
         list.extend(self.attention_of_standing());
+        list.extend(self.attention_of_clock().await?);
+        list.extend(self.attention_of_maintenance().await?);
         for run in self.open_runs().await? {
             list.extend(attention_of_run(&run));
         }
@@ -211,6 +213,7 @@ impl Engine {
     async fn attention_of_secrets(&self, list: &mut Vec<Attention>) -> Result<(), Error> {
         for rotation in &self.inner.config.rotations {
             list.extend(self.attention_of_schedule(rotation).await?);
+            list.extend(self.attention_of_life(rotation).await?);
             let head = self.inner.vault.head(&rotation.secret).await?;
             let subject = format!("secret {}", rotation.secret);
             match head.current() {

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use keywheel_audit::Entry;
 use keywheel_failpoint::{Point, reach};
-use keywheel_model::{Fence, RunId, Safety, StepName, Timestamp, VersionId};
+use keywheel_model::{Fence, RotationName, RunId, Safety, SecretName, StepName, Timestamp, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest, NewRun, Run, Store, Transaction};
 use keywheel_workflow::{Effect, Ending, FORMAT, Lease, Next, Note, NoteKind, Pinned, State};
 use serde_json::json;
 
 use crate::Error;
+use crate::approval::REQUESTED_BY;
 use crate::given_up::note_given_up;
+use crate::linked::Apart;
 use crate::pinned::Pinned as PinnedRotation;
 use crate::removed::refused_by;
 use crate::restore::note_verified;
@@ -24,6 +26,18 @@ pub(crate) const LEASE: Duration = Duration::from_secs(30);
 pub(crate) struct Saved {
     pub(crate) state: State,
     pub(crate) version: u64,
+}
+
+/// A run that is to begin, beside its state.
+pub(crate) struct Beginning {
+    pub(crate) principal: String,
+    pub(crate) actor: String,
+    pub(crate) reason: Option<String>,
+    /// Rotations, and their secrets, of which no run may be open.
+    pub(crate) apart: Vec<(RotationName, SecretName)>,
+    /// The group that it is linked in.
+    pub(crate) group: Option<String>,
+    pub(crate) ignores_offset: bool,
 }
 
 /// A fact of the machine's, and how it stood when that was noted: the state that it is committed with may be a later one.
@@ -66,14 +80,12 @@ impl Journal {
         Self { store, holder }
     }
 
-    /// Begins a run, with its first audit row; refused while another run of the secret is open.
+    /// Begins a run, with its first audit row; refused while another run of the secret, or of one that it is linked with, is open.
     pub(crate) async fn begin(
         &self,
         state: State,
-        principal: String,
         pinned: &PinnedRotation,
-        actor: &str,
-        reason: Option<&str>,
+        beginning: Beginning,
     ) -> Result<Saved, Error> {
         let pinned = serde_json::to_vec(pinned).map_err(|source| Error::State {
             run: state.run.clone(),
@@ -83,23 +95,41 @@ impl Journal {
             id: state.run.clone(),
             rotation: state.settings.rotation.clone(),
             secret: state.settings.secret.clone(),
-            principal,
+            principal: beginning.principal,
             state: write_state(&state)?,
         };
+        let mut details = json!({
+            "secret": new.secret.as_str(), "trigger": state.settings.trigger, "reason": beginning.reason,
+        });
+        if beginning.ignores_offset {
+            details["ignores-offset-of"] = json!(beginning.group);
+        }
         let entry = Entry::of_host("run.begin", new.rotation.as_str(), "ok")
-            .by(actor)
+            .by(&beginning.actor)
             .in_run(&new.id)
-            .with(
-                json!({"secret": new.secret.as_str(), "trigger": state.settings.trigger, "reason": reason}),
-            );
+            .with(details);
         reach(Point::BeginBefore);
         self.store
             .write(move |tx| {
                 if let Some(run) = tx.open_run_of(&new.secret)? {
                     return Err(refused_by(tx, &new.secret, run)?);
                 }
+                for (other, secret) in beginning.apart {
+                    if let Some(run) = tx.open_run_of(&secret)? {
+                        return Err(Error::Linked {
+                            rotation: new.rotation,
+                            apart: Apart {
+                                group: beginning.group.unwrap_or_default(),
+                                other,
+                                open: Some(run),
+                                until: None,
+                            },
+                        });
+                    }
+                }
                 tx.begin_run(&new)?;
                 tx.record(&new.id, PinnedRotation::LABEL, &pinned)?;
+                tx.record(&new.id, REQUESTED_BY, beginning.actor.as_bytes())?;
                 tx.audit(&entry)?;
                 Ok(())
             })

@@ -1,5 +1,6 @@
 //! The part of a host that needs nobody: it goes on with what waits, and starts what is due.
 
+mod looks;
 mod queue;
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::actor::acting_as;
+use crate::alarm::Jump;
 use crate::keeper::queue::{Outcome, Queue, Suspicion, Turn};
 use crate::view::RunView;
 use crate::{Engine, Error, Left, Order, RunWord, Silent, Stop, Wait, Wish};
@@ -19,9 +21,6 @@ const ACTOR: &str = "keeper";
 
 /// It is looked at least so often: the wall clock may be set while it is waited.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-
-/// The wall clock has jumped when it is ahead of the time that has passed by more than this.
-const JUMP: Duration = Duration::from_mins(5);
 
 /// After an error that is not the run's own it is tried again after this.
 const AFTER_ERROR: Duration = Duration::from_secs(30);
@@ -45,12 +44,16 @@ enum Doing {
     Run(RunId),
     /// A rotation that was due was started.
     Rotation(RotationName),
+    /// The target of a rotation that is parked is looked at.
+    Look(RotationName),
 }
 
 /// How that came to its end.
 enum Ended {
     WentOn(Result<(RunView, Left), Error>),
     Started(Result<RunView, Error>),
+    /// Whether it still cannot be reached.
+    Looked(bool),
 }
 
 impl Keeper {
@@ -83,9 +86,17 @@ impl Keeper {
                 self.queue.forget();
             }
             let (here, there) = (Instant::now(), engine.inner.clock.now());
-            if looked.is_some_and(|(then, at)| there > at + here.duration_since(then) + JUMP) {
-                tracing::warn!("the clock has jumped ahead");
-                self.queue.suspect(Suspicion::Jumped);
+            let jump = looked.and_then(|(then, at)| Jump::between(at, here.duration_since(then), there));
+            if let Some(jump) = jump {
+                tracing::warn!(
+                    ahead = jump.ahead,
+                    by_s = jump.by.as_secs(),
+                    "the clock has jumped"
+                );
+                engine.inner.standing.set_jump(jump);
+                if jump.ahead {
+                    self.queue.suspect(Suspicion::Jumped);
+                }
             }
             looked = Some((here, there));
             let wake = self.look(&engine).await.unwrap_or_else(|error| {
@@ -132,6 +143,9 @@ impl Keeper {
             };
             self.start(engine, turn);
         }
+        for rotation in self.queue.looks_due(now) {
+            self.look_at_target(engine, rotation);
+        }
         wakes.extend(self.queue.wake(engine, now));
         Ok(wakes.into_iter().min())
     }
@@ -139,11 +153,16 @@ impl Keeper {
     /// When it is to be gone on with; none: somebody does, or a person has to.
     fn time_of(&self, engine: &Engine, run: &RunView) -> Option<Timestamp> {
         let is_ours = |doing: &Doing| matches!(doing, Doing::Run(ours) if *ours == run.run);
-        if run.parked.is_some() || engine.inner.is_driven(&run.run) || self.doing.values().any(is_ours) {
+        if engine.inner.is_driven(&run.run) || self.doing.values().any(is_ours) {
             return None;
         }
         let not_before = self.not_before.get(&run.run).copied().unwrap_or_default();
-        Some(run.waits_until.unwrap_or_default().max(not_before))
+        if run.parked.is_some() && !run.is_decided() {
+            // At the latest the time that it may wait for its approval ends it.
+            return run.awaits_approval()?.until.map(|until| until.max(not_before));
+        }
+        let waits = run.waits_until.max(run.maintained_until).unwrap_or_default();
+        Some(waits.max(not_before))
     }
 
     fn go_on(&mut self, engine: &Engine, run: RunId) {
@@ -173,6 +192,16 @@ impl Keeper {
         self.doing.insert(task.id(), doing);
     }
 
+    /// Asks what is parked for a target that cannot be reached whether that answers: nothing is begun, and nothing is changed.
+    fn look_at_target(&mut self, engine: &Engine, rotation: RotationName) {
+        let (engine, doing) = (engine.clone(), Doing::Look(rotation.clone()));
+        let task = self.tasks.spawn(acting_as(ACTOR.to_owned(), async move {
+            let planned = engine.plan(&rotation).await;
+            Ended::Looked(matches!(planned, Err(Error::Plan { code, .. }) if means_away(&code)))
+        }));
+        self.doing.insert(task.id(), doing);
+    }
+
     async fn ended(&mut self, engine: &Engine, ended: Result<(Id, Ended), JoinError>) {
         let now = engine.inner.clock.now();
         let (id, ended) = match ended {
@@ -183,30 +212,53 @@ impl Keeper {
             }
         };
         match (self.doing.remove(&id), ended) {
-            (Some(Doing::Run(run)), Some(Ended::WentOn(end))) => self.went_on(engine, run, end, now),
+            (Some(Doing::Run(run)), Some(Ended::WentOn(end))) => self.went_on(engine, run, end, now).await,
             (Some(Doing::Run(run)), _) => {
                 self.not_before.insert(run, now + AFTER_ERROR);
             }
             (Some(Doing::Rotation(rotation)), Some(Ended::Started(end))) => {
-                let outcome = outcome_of(&rotation, &end);
-                self.queue.met(engine, &rotation, outcome == Outcome::Away, now);
-                self.queue.ended(engine, &rotation, outcome, now).await;
+                let (outcome, code) = outcome_of(&rotation, &end);
+                // Else nothing was asked of it.
+                if matches!(end, Ok(_) | Err(Error::Plan { .. })) {
+                    let is_away = outcome == Outcome::Away;
+                    self.queue.met(engine, &rotation, is_away, now).await;
+                }
+                self.queue.ended(engine, &rotation, outcome, &code, now).await;
             }
             (Some(Doing::Rotation(rotation)), _) => {
-                self.queue.ended(engine, &rotation, Outcome::Failed, now).await;
+                let code = "host.defect";
+                self.queue
+                    .ended(engine, &rotation, Outcome::Failed, code, now)
+                    .await;
+            }
+            (Some(Doing::Look(rotation)), ended) => {
+                let is_away = !matches!(ended, Some(Ended::Looked(false)));
+                self.queue.looked(engine, &rotation, is_away, now).await;
             }
             (None, _) => {}
         }
     }
 
-    fn went_on(&mut self, engine: &Engine, run: RunId, end: Result<(RunView, Left), Error>, now: Timestamp) {
+    async fn went_on(
+        &mut self,
+        engine: &Engine,
+        run: RunId,
+        end: Result<(RunView, Left), Error>,
+        now: Timestamp,
+    ) {
         self.not_before.remove(&run);
         match end {
             // Somebody else has it, or has ended it.
             Ok((_, Left::Stopped)) | Err(Error::Over { .. }) => {}
             Ok((view, left)) => {
                 tracing::info!(%run, ?left, "went on");
-                self.queue.met(engine, &view.rotation, is_away(&view), now);
+                self.queue.met(engine, &view.rotation, is_away(&view), now).await;
+                let is_by_itself = matches!(view.trigger, Trigger::Schedule | Trigger::Expiry);
+                if left == Left::Ended && is_by_itself {
+                    let rotation = view.rotation.clone();
+                    let (outcome, code) = outcome_of(&rotation, &Ok(view));
+                    self.queue.ended(engine, &rotation, outcome, &code, now).await;
+                }
             }
             Err(error) => {
                 tracing::error!(%run, code = error.code(), "a run cannot be gone on with");
@@ -216,8 +268,14 @@ impl Keeper {
     }
 }
 
-fn outcome_of(rotation: &RotationName, end: &Result<RunView, Error>) -> Outcome {
-    match end {
+/// How it ended, and the code of what it met.
+fn outcome_of(rotation: &RotationName, end: &Result<RunView, Error>) -> (Outcome, String) {
+    let code = match end {
+        Ok(view) => view.last_failure().map(|failure| failure.code),
+        Err(Error::Plan { code, .. }) => Some(code.clone()),
+        Err(error) => Some(error.code().to_owned()),
+    };
+    let outcome = match end {
         Ok(view) if is_away(view) => Outcome::Away,
         Ok(view) if matches!(view.state, RunWord::Failed | RunWord::RolledBack) => Outcome::Failed,
         Ok(_) => Outcome::Well,
@@ -226,11 +284,12 @@ fn outcome_of(rotation: &RotationName, end: &Result<RunView, Error>) -> Outcome 
             tracing::error!(%rotation, code = error.code(), "what is due was not started");
             match error {
                 // Its run is under way already: its end is waited for.
-                Error::OpenRun { .. } => Outcome::Well,
+                Error::OpenRun { .. } | Error::Linked { .. } => Outcome::Well,
                 _ => Outcome::Failed,
             }
         }
-    }
+    };
+    (outcome, code.unwrap_or_default())
 }
 
 /// Whether the last thing that a run met was that its target cannot be reached.
@@ -253,6 +312,7 @@ fn order(trigger: Trigger, stop: Stop) -> Order<'static> {
         trigger,
         reason: None,
         wait: Wait::at_most(Duration::ZERO),
+        ignores_offset: false,
         stop,
         observer: &Silent,
     }

@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod actor;
+mod alarm;
+mod approval;
 mod attention;
 mod back;
 mod backed_up;
@@ -29,9 +31,12 @@ mod interrupted;
 mod journal;
 mod keeper;
 mod labels;
+mod linked;
+mod maintenance;
 mod measured;
 mod observe;
 mod ours;
+mod parked;
 mod paused;
 mod perform;
 mod pinned;
@@ -59,6 +64,7 @@ pub mod view;
 mod words;
 
 pub use actor::{acting_as, of_user};
+pub use approval::Unapproved;
 pub use back::RolledBack;
 pub use backup::{BackupView, Restore, RestoredView};
 pub use check::check_settings;
@@ -76,8 +82,10 @@ pub use keywheel_metrics::{MEDIA_TYPE, Metrics, Snapshot};
 pub use keywheel_plugin::{Addition, Listed, Status};
 pub use keywheel_vault::{NewSlot, RecoveryIdentity, Unlock};
 pub use keywheel_workflow::{DescribedStep, Description, RunWord, State, Trouble, describe};
+pub use linked::Apart;
 pub use observe::{Observer, Patience, Silent, Wait};
 pub use ours::open_to_others;
+pub use parked::ParkedRotation;
 pub use paused::Paused;
 pub use removed::runs_without_rotation;
 pub use runs::{Order, Wish};

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use keywheel_capability::Cancel;
 use keywheel_failpoint::{Point, reach};
 use keywheel_model::{
-    Effect as Reach, ErrorKind, Fence, SecretName, Stage, StepError, StepName, Verdict, VersionId,
+    Effect as Reach, ErrorKind, Fence, Outcome, SecretName, Stage, StepError, StepName, Verdict, VersionId,
 };
 use keywheel_plugin::{Plugin, StepEnd, StepValue};
 use keywheel_policy::Binding;
@@ -16,6 +16,7 @@ use keywheel_workflow::{Call, Effect, Head, Kept, NoteKind, Phase, Report, State
 use serde_json::json;
 
 use crate::Error;
+use crate::approval::Gate;
 use crate::engine::Inner;
 use crate::journal::vault_row;
 use crate::pinned::Pinned;
@@ -182,6 +183,14 @@ impl Performer {
         {
             return Ok(Report::OverBudget { until });
         }
+        if call.step == StepName::Plan
+            && let Some(denied) = self.is_denied(inner, state).await?
+        {
+            return Ok(Report::Step(Ok(StepOk {
+                problems: vec![denied],
+                ..StepOk::done()
+            })));
+        }
         let port = Arc::new(Port::new(
             Arc::clone(inner),
             Arc::clone(&self.pinned),
@@ -203,6 +212,22 @@ impl Performer {
                 self.give_login_back(inner, state).await?;
             }
             return Ok(Report::Verdict(verdict(end)));
+        }
+        if let Ok(StepValue::Plan(plan)) = &end.result
+            && plan.problems.is_empty()
+        {
+            let gated = match self.gate(inner, state, plan).await? {
+                Gate::Open => StepOk::done(),
+                Gate::Shut(what) => StepOk {
+                    outcome: Outcome::Blocked(what),
+                    ..StepOk::done()
+                },
+                Gate::Over(what) => StepOk {
+                    problems: vec![what],
+                    ..StepOk::done()
+                },
+            };
+            return Ok(Report::Step(Ok(gated)));
         }
         let pending = port.pending();
         let current_valid_until = port.current_valid_until();

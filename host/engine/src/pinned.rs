@@ -19,6 +19,9 @@ pub(crate) struct Pinned {
     pub(crate) public: BTreeSet<String>,
     /// Whether a grant for this rotation alone must be there: without it the plugin's own would allow more.
     pub(crate) narrowed: bool,
+    /// A person has to approve the run within so long, in milliseconds. Runs of older versions ask nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) approval_ms: Option<u64>,
 }
 
 impl Pinned {
@@ -34,6 +37,10 @@ impl Pinned {
             outputs: rotation.outputs.clone(),
             public: rotation.public.clone(),
             narrowed: rotation.policy.is_some(),
+            approval_ms: rotation
+                .approval
+                .as_ref()
+                .map(|approval| u64::try_from(approval.expires.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 }

@@ -308,7 +308,11 @@ fn gap(settings: &Settings, answer: &Plan) -> Option<String> {
 }
 
 /// The steps in the order in which the machine takes them, with the safety when each is over, as a run shows it.
-fn planned_steps(settings: &Settings, answer: &Plan, inherited: Option<&VersionId>) -> Vec<PlannedStep> {
+pub(crate) fn planned_steps(
+    settings: &Settings,
+    answer: &Plan,
+    inherited: Option<&VersionId>,
+) -> Vec<PlannedStep> {
     use StepName::{Announce, Apply, Create, Plan, Promote, Propagate, Revoke, Test};
     let all = [Plan, Create, Announce, Apply, Test, Promote, Propagate, Revoke];
     let taken = all

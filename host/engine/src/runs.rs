@@ -14,7 +14,7 @@ use keywheel_workflow::{Cause, Choice, Event, State};
 use crate::actor::actor;
 use crate::driver::{Driver, Left, Stop};
 use crate::engine::{Engine, Inner};
-use crate::journal::{Noted, Saved, ending_word, lease_keys};
+use crate::journal::{Beginning, Noted, Saved, ending_word, lease_keys};
 use crate::perform::Performer;
 use crate::pinned::Pinned;
 use crate::settings::Probes;
@@ -30,6 +30,8 @@ pub struct Order<'o> {
     pub reason: Option<String>,
     /// How long to wait for a run that sleeps.
     pub wait: Wait,
+    /// A person answers for that it begins within the offset of its linked group.
+    pub ignores_offset: bool,
     /// Asks to stop at the next journalled point.
     pub stop: Stop,
     /// Is told of every new state.
@@ -105,7 +107,7 @@ impl Engine {
     /// Starts a run of a rotation and drives it.
     ///
     /// # Errors
-    /// [`Error::Config`] when the plugin's own check refuses the configuration, [`Error::Refused`] when something is missing that no
+    /// [`Error::Linked`] while another of its group is in its way; [`Error::Config`] when the plugin's own check refuses the configuration, [`Error::Refused`] when something is missing that no
     /// target has to be asked about; [`Error::OpenRun`] while another run of the secret is
     /// not over; [`Error::PluginUnusable`]; the store and the vault.
     pub async fn rotate(&self, rotation: &RotationName, order: Order<'_>) -> Result<(RunView, Left), Error> {
@@ -113,6 +115,7 @@ impl Engine {
         inner.vault.sub_key("plugin-derivations")?;
         let rotation = inner.rotation(rotation)?;
         let plugin = inner.plugin(&rotation.plugin)?;
+        inner.check_apart(rotation, order.ignores_offset).await?;
         inner.check_settings(rotation, &plugin).await?;
         if order.trigger == Trigger::Compromise {
             Box::pin(self.end_grace_of(&rotation.secret, &order)).await?;
@@ -144,6 +147,11 @@ impl Engine {
             _ => inner.turns.take(run).await,
         };
         let (row, saved) = inner.journal.load(run).await?;
+        // What somebody has decided for it needs no further wish.
+        let wish = match wish {
+            Wish::GoOn if inner.view(&row).await?.is_decided() => Wish::Resume,
+            wish => wish,
+        };
         if let Some(ended) = &saved.state.ended {
             return Err(Error::Over {
                 run: run.clone(),
@@ -306,16 +314,15 @@ impl Inner {
         let principals = settings::principals(rotation, plugin.manifest());
         let pinned = Pinned::of(rotation);
         let keys = lease_keys(&state.settings, &principals);
-        let saved = self
-            .journal
-            .begin(
-                state,
-                principals.join("\n"),
-                &pinned,
-                &actor(),
-                order.reason.as_deref(),
-            )
-            .await?;
+        let beginning = Beginning {
+            principal: principals.join("\n"),
+            actor: actor(),
+            reason: order.reason.clone(),
+            apart: self.kept_apart(rotation, order.trigger),
+            group: self.config.linked(&rotation.name).map(|group| group.name.clone()),
+            ignores_offset: order.ignores_offset,
+        };
+        let saved = self.journal.begin(state, &pinned, beginning).await?;
         let performer = Performer {
             pinned: Arc::new(pinned),
             plugin: Some(Arc::clone(plugin)),

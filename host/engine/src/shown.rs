@@ -47,8 +47,27 @@ impl Inner {
                 ..parked
             }
         });
+        let approval = if state.is_over() {
+            None
+        } else {
+            self.approval_of(row, &state).await?
+        };
+        let parked = match (parked, &approval) {
+            (Some(parked), Some(approval)) if approval.waits && !approval.decided => Some(ParkedView {
+                way_out: approval.way_out.clone(),
+                ..parked
+            }),
+            (parked, _) => parked,
+        };
+        let maintained_until = if state.is_over() {
+            None
+        } else {
+            self.maintained_until(&state.settings.principal.target).await?
+        };
         let now = self.clock.now();
         Ok(RunView {
+            maintained_until,
+            approval,
             due: view.waits_until.is_some_and(|until| until <= now),
             parked,
             removed: !state.is_over() && self.config.rotation(&row.rotation).is_none(),
@@ -139,6 +158,8 @@ pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> Ru
                 (cause, _) => way_out(cause, &row.id),
             },
         }),
+        approval: None,
+        maintained_until: None,
         detail: state
             .ended
             .as_ref()

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::actor::actor;
+use crate::alarm::Jump;
 use crate::attention::attention;
 use crate::engine::Engine;
 use crate::view::Attention;
@@ -41,6 +42,9 @@ pub(crate) struct Standing {
     held: Mutex<Option<Held>>,
     /// How many rotations are due and wait for the brake.
     braked: AtomicUsize,
+    /// How many tries have failed, one after the other.
+    failed: Mutex<BTreeMap<RotationName, u32>>,
+    jump: Mutex<Option<Jump>>,
 }
 
 /// Rotations that were late together: the host was away, or its clock jumped. None is started before a person says so.
@@ -102,6 +106,29 @@ impl Standing {
 
     pub(crate) fn set_braked(&self, rotations: usize) {
         self.braked.store(rotations, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_failed(&self, rotation: &RotationName, tries: u32) {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        match tries {
+            0 => drop(failed.remove(rotation)),
+            tries => drop(failed.insert(rotation.clone(), tries)),
+        }
+    }
+
+    /// How many tries of it have failed, one after the other, since the host was started.
+    pub(crate) fn failed(&self, rotation: &RotationName) -> u32 {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.get(rotation).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn set_jump(&self, jump: Jump) {
+        *self.jump.lock().unwrap_or_else(PoisonError::into_inner) = Some(jump);
+    }
+
+    /// The last time that the clock jumped, if it did since the host was started.
+    pub(crate) fn jump(&self) -> Option<Jump> {
+        *self.jump.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A sink has taken a notice; or has not, for what has this code.

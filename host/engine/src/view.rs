@@ -10,6 +10,7 @@ use keywheel_workflow::{Cause, RunWord, Trouble};
 use serde::Serialize;
 
 use crate::backed_up;
+use crate::paused::Paused;
 
 /// A run, as a person sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -61,8 +62,12 @@ pub struct RunView {
     pub asked: Option<&'static str>,
     /// Why it waits for a person, and the way out.
     pub parked: Option<ParkedView>,
+    /// What it waits with for somebody to approve it, or did.
+    pub approval: Option<ApprovalView>,
     /// How it ended, for people.
     pub detail: String,
+    /// Its target is left alone until then: it does not go on by itself.
+    pub maintained_until: Option<Timestamp>,
     /// The steps so far.
     pub steps: Vec<StepView>,
     /// The versions it works on.
@@ -170,6 +175,44 @@ pub struct ParkedView {
     pub detail: String,
     /// What the person can do.
     pub way_out: String,
+}
+
+/// A run that has to be approved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ApprovalView {
+    /// What it would do.
+    pub plan: serde_json::Value,
+    /// SHA-256 of that, in hex: what is approved.
+    pub digest: String,
+    /// Since when it waits.
+    pub since: Timestamp,
+    /// Until when, where that is limited.
+    pub until: Option<Timestamp>,
+    /// Who has asked for the run.
+    pub requested_by: Option<String>,
+    /// Who has approved it.
+    pub approved_by: Option<String>,
+    /// It is parked for that, and for nothing else.
+    pub waits: bool,
+    /// Nothing is left to wait for: it goes on, or ends.
+    pub decided: bool,
+    /// What somebody can do.
+    pub way_out: String,
+}
+
+impl RunView {
+    /// Whether it stands, and needs nobody any more: it was approved, or that is over.
+    pub fn is_decided(&self) -> bool {
+        let approval = self.approval.as_ref();
+        approval.is_some_and(|approval| approval.waits && approval.decided)
+    }
+
+    /// What it waits with, where it waits for somebody to approve it.
+    pub fn awaits_approval(&self) -> Option<&ApprovalView> {
+        let approval = self.approval.as_ref();
+        approval.filter(|approval| approval.waits && !approval.decided)
+    }
 }
 
 /// How the last try of a step ended.
@@ -320,6 +363,16 @@ pub struct SameValue {
     pub version: VersionId,
     /// Its stage.
     pub stage: Stage,
+}
+
+/// A target that is left alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct MaintenanceView {
+    /// The target, as people name it.
+    pub target: String,
+    /// Since when, until when, by whom and why.
+    pub paused: Paused,
 }
 
 /// Something that needs attention. The list is sorted by the time to harm.

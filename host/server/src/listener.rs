@@ -17,6 +17,13 @@ pub struct Peer {
     pub uid: u32,
 }
 
+impl Peer {
+    /// Whether it is this process's user or root.
+    pub fn is_trusted(self) -> bool {
+        self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
+    }
+}
+
 /// The host's socket. Removed when dropped.
 #[derive(Debug)]
 pub struct Listener {
@@ -50,8 +57,20 @@ impl Listener {
         })
     }
 
-    /// The next command; errors of one peer are told to that peer and logged.
-    pub async fn accept(&self) -> (Session, Peer) {
+    /// Lets every user connect (0666), or its own and root alone (0600). Who is heard is decided by [`Self::accept`].
+    ///
+    /// # Errors
+    /// [`Error::Listen`].
+    pub fn admit_others(&self, admits: bool) -> Result<(), Error> {
+        let mode = if admits { 0o666 } else { 0o600 };
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode)).map_err(|source| Error::Listen {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// The next command of this process's user, of root, or of whom the caller knows; errors of one peer are told to that peer and logged.
+    pub async fn accept(&self, is_known: impl Fn(Peer) -> bool) -> (Session, Peer) {
         loop {
             let stream = match self.socket.accept().await {
                 Ok((stream, _)) => stream,
@@ -76,7 +95,7 @@ impl Listener {
                 }
             };
             match Session::of(stream) {
-                Ok(session) if is_trusted(peer) => return (session, peer),
+                Ok(session) if peer.is_trusted() || is_known(peer) => return (session, peer),
                 Ok(session) => {
                     let error = Error::Peer { uid: peer.uid };
                     tracing::warn!(uid = peer.uid, "refused a connection of another user");
@@ -108,10 +127,6 @@ fn clear(path: &Path) -> Result<(), Error> {
         return Err(Error::InUse { path });
     }
     fs::remove_file(&path).map_err(|source| Error::Listen { path, source })
-}
-
-fn is_trusted(peer: Peer) -> bool {
-    peer.uid == 0 || peer.uid == rustix::process::geteuid().as_raw()
 }
 
 /// # Errors

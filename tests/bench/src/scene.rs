@@ -187,6 +187,7 @@ fn order(wait: Wait, stop: Stop) -> Order<'static> {
         trigger: Trigger::Manual,
         reason: None,
         wait,
+        ignores_offset: false,
         stop,
         observer: &Silent,
     }

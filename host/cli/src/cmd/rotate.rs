@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use keywheel_config::{Config, Rotation};
 use keywheel_engine::view::RunView;
-use keywheel_engine::{Engine, Fleet, Left, Stop};
+use keywheel_engine::{Engine, Fleet, Left, Order, Stop};
 use keywheel_model::{RotationName, Trigger};
 
 use crate::cmd::run::{Waiting, exit_of, order, refused, show};
@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// So many at once
     #[arg(long, value_name = "N", default_value = "1", conflicts_with = "plan", value_parser = parse_at_once)]
     at_once: NonZeroUsize,
+    /// Also within the offset of a linked group; never while another of the group is open
+    #[arg(long, requires = "reason")]
+    ignore_offset: bool,
     /// Do not ask before all of them are rotated
     #[arg(long)]
     yes: bool,
@@ -163,6 +166,10 @@ impl Arguments {
             Trigger::Manual
         }
     }
+
+    fn ignores_offset(&self) -> bool {
+        self.ignore_offset || self.compromised
+    }
 }
 
 async fn rotate_in_turn(
@@ -183,6 +190,10 @@ async fn rotate_in_turn(
             stop,
             &progress,
         );
+        let order = Order {
+            ignores_offset: arguments.ignores_offset(),
+            ..order
+        };
         let end = engine.rotate(name, order).await;
         drop(progress);
         match end {
@@ -221,6 +232,7 @@ async fn rotate_at_once(
         trigger: arguments.trigger(),
         reason: arguments.reason.clone(),
         wait: arguments.waiting.whole(),
+        ignores_offset: arguments.ignores_offset(),
         stop,
     };
     let (mut went, mut failed): (Vec<(RunView, Left)>, _) = (Vec::new(), Vec::new());

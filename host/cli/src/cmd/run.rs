@@ -1,5 +1,6 @@
 //! `keywheel run`: list and show runs, go on with one, take one back.
 
+pub(crate) mod approve;
 pub(crate) mod list;
 pub(crate) mod show;
 pub(crate) mod steer;
@@ -24,6 +25,10 @@ pub(crate) enum Verb {
     List(list::Arguments),
     /// Print where a run stands, step by step
     Show(show::Arguments),
+    /// Let a run go on that waits for somebody to approve it
+    Approve(approve::Approve),
+    /// Let a run end that waits for somebody to approve it; nothing is touched
+    Deny(approve::Deny),
     /// Go on with a run that stands: after a crash, a stop, a long wait, or parked
     Resume(steer::Resume),
     /// Take a run back to the old credential; possible until the new one was promoted
@@ -53,6 +58,11 @@ fn parse_wait(text: &str) -> Result<WaitSpan, String> {
 }
 
 impl Waiting {
+    /// For a run that does not sleep.
+    pub(crate) fn none() -> Wait {
+        Wait::at_most(Duration::ZERO)
+    }
+
     /// What a command may wait, all its runs together.
     pub(crate) fn whole(self) -> Wait {
         self.wait.0.map_or(Wait::ToTheEnd, Wait::at_most)
@@ -65,6 +75,8 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
     match verb {
         Verb::List(arguments) => list::run(&arguments, context).await,
         Verb::Show(arguments) => show::run(&arguments, context).await,
+        Verb::Approve(arguments) => approve::approve(&arguments, context).await,
+        Verb::Deny(arguments) => approve::deny(&arguments, context).await,
         Verb::Resume(arguments) => steer::resume(&arguments, context).await,
         Verb::Rollback(arguments) => steer::steer(&arguments, Wish::RollBack, context).await,
         Verb::Cancel(arguments) => steer::cancel(&arguments, context).await,
@@ -83,6 +95,7 @@ pub(crate) fn order<'p>(
         trigger,
         reason,
         wait,
+        ignores_offset: false,
         stop: stop.clone(),
         observer: progress,
     }

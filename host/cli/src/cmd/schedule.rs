@@ -34,13 +34,16 @@ pub(crate) enum Verb {
     Pause(Pause),
     /// Let its schedule count again; what was held back is due once
     Unpause(Unpause),
-    /// Start what was late together after the host was away or its clock jumped, and was held back
+    /// Start what was late together after the host was away or its clock jumped, and was held back; or let go of rotations that are parked
     Release(Release),
 }
 
 /// Releases.
 #[derive(Debug, Args)]
 pub(crate) struct Release {
+    /// Rotations that are parked; left out: what was held back together
+    #[arg(value_name = "ROTATION")]
+    names: Vec<RotationName>,
     /// Why, for the audit trail
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -50,10 +53,13 @@ pub(crate) struct Release {
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
     /// The rotations
-    #[arg(value_name = "ROTATION", required = true)]
+    #[arg(value_name = "ROTATION", required_unless_present = "target")]
     names: Vec<RotationName>,
+    /// A target instead, like db.internal:5432: nothing is started on it, and open runs on it are not gone on with, by themselves
+    #[arg(long, value_name = "NAME", conflicts_with = "names", requires = "until")]
+    target: Option<String>,
     /// How long: a span like 8h, or a time; left out: until `unpause`
-    #[arg(long, value_name = "WHEN", value_parser = until)]
+    #[arg(long, visible_alias = "for", value_name = "WHEN", value_parser = until)]
     until: Option<Until>,
     /// Why, for the audit trail and for whoever wonders
     #[arg(long, value_name = "TEXT")]
@@ -64,8 +70,11 @@ pub(crate) struct Pause {
 #[derive(Debug, Args)]
 pub(crate) struct Unpause {
     /// The rotations
-    #[arg(value_name = "ROTATION", required = true)]
+    #[arg(value_name = "ROTATION", required_unless_present = "target")]
     names: Vec<RotationName>,
+    /// A target instead
+    #[arg(long, value_name = "NAME", conflicts_with = "names")]
+    target: Option<String>,
     /// Why, for the audit trail
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
@@ -122,6 +131,8 @@ struct Listed {
     next: Option<Time>,
     /// Why there is none.
     none: Option<String>,
+    /// What it waits for beside its time.
+    waits: Option<String>,
     warnings: Vec<String>,
 }
 
@@ -132,6 +143,8 @@ struct Upcoming {
     rotation: RotationName,
     zone: String,
     times: Vec<Time>,
+    /// What it waits for beside its time.
+    waits: Option<String>,
     /// Why there are no more, where there are fewer than were asked for.
     ends: Option<String>,
     warnings: Vec<String>,
@@ -212,6 +225,15 @@ impl Known {
     }
 }
 
+impl Known {
+    async fn waits_for(&self, rotation: &Rotation) -> Result<Option<String>, Failure> {
+        match &self.engine {
+            Some(engine) => Ok(engine.waits_for(&rotation.name).await?),
+            None => Ok(None),
+        }
+    }
+}
+
 type Told = (ExitCode, Vec<String>);
 
 async fn list(known: &Known, now: Timestamp, context: &Context) -> Result<Told, Failure> {
@@ -236,6 +258,7 @@ async fn list(known: &Known, now: Timestamp, context: &Context) -> Result<Told, 
             zone: rotation.schedule.zone.name().to_owned(),
             none: due.is_none().then(|| shown.ends(planned)),
             next: due,
+            waits: known.waits_for(rotation).await?,
             warnings: rotation.schedule_warnings(),
         });
     }
@@ -276,6 +299,7 @@ async fn next(arguments: &Next, known: &Known, now: Timestamp, context: &Context
             rotation: rotation.name.clone(),
             zone: rotation.schedule.zone.name().to_owned(),
             times,
+            waits: known.waits_for(rotation).await?,
             ends: upcoming.ended().map(|planned| shown.ends(planned)),
             warnings: rotation.schedule_warnings(),
         });

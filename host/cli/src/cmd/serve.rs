@@ -51,6 +51,7 @@ const DRAIN_SLACK: Duration = Duration::from_secs(5);
 pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let engine = open(context).await?;
     let listener = Listener::bind(&engine.config().socket)?;
+    listener.admit_others(engine.has_approvers())?;
     let http = match engine.config().http {
         Some(address) => Some(Http::bind(address).await?),
         None => None,
@@ -122,14 +123,17 @@ impl Service<'_> {
         let mut alive = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
         self.notify.ready(&self.words());
         self.context.output.say(&self.words());
+        let engine = self.engine.subscribe();
         let mut watch = self.watch();
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                (session, peer) = listener.accept() => self.commands.take(session, peer),
-                _ = signals.hang_up.recv() => watch = self.reload().await,
-                _ = look.tick() => if has_changed(&mut watch) { watch = self.reload().await },
+                (session, peer) = listener.accept(|peer| engine.borrow().lets_approve(peer.uid)) => {
+                    self.commands.take(session, peer);
+                }
+                _ = signals.hang_up.recv() => watch = self.reload(&listener).await,
+                _ = look.tick() => if has_changed(&mut watch) { watch = self.reload(&listener).await },
                 _ = alive.tick() => if every.is_some() && self.health.alive().is_ok() { self.notify.alive() },
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
@@ -179,7 +183,7 @@ impl Service<'_> {
     }
 
     /// What cannot be taken leaves everything as it was, and is told. What was read is what is not to be told again.
-    async fn reload(&self) -> Option<Watch> {
+    async fn reload(&self, listener: &Listener) -> Option<Watch> {
         self.notify.reloading();
         let watch = self.watch();
         let engine = self.engine.borrow().clone();
@@ -193,6 +197,9 @@ impl Service<'_> {
         match read.await {
             Ok(engine) => {
                 engine.configuration_taken();
+                if let Err(error) = listener.admit_others(engine.has_approvers()) {
+                    output.warn(&error.to_string());
+                }
                 self.engine.send_replace(engine);
                 output.say(&format!("read the configuration again; {}", self.words()));
             }

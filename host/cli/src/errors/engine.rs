@@ -62,6 +62,8 @@ const CODES: [(ExitCode, &[&str]); 10] = [
         ExitCode::Denied,
         &[
             "policy.denied",
+            "run.own-approval",
+            "run.not-approver",
             "plugin.more-than-granted",
             "plugin.not-pinned",
             "net.not-allowed",
@@ -83,6 +85,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
         ExitCode::NotFound,
         &[
             "rotation.not-found",
+            "target.not-found",
             "secret.not-found",
             "secret.no-version",
             "run.not-found",
@@ -122,6 +125,11 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "run.over",
             "run.past-no-return",
             "run.choice",
+            "run.no-approval",
+            "run.approved",
+            "run.approval-late",
+            "run.other-plan",
+            "rotation.linked",
             "run.rotation-gone",
             "run.newer-state",
             "secret.already-current",

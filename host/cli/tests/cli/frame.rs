@@ -5,7 +5,7 @@ use crate::kit::{Place, same_as_file};
 /// Every command with its own help page.
 const PAGES: &str = "
     init | status | plan | rotate
-    run | run list | run show | run resume | run rollback | run cancel
+    run | run list | run show | run approve | run deny | run resume | run rollback | run cancel
     schedule | schedule list | schedule next
     secret | secret list | secret show | secret history | secret import | secret read | secret rollback
     target | target test | drift | drift check

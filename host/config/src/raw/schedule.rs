@@ -41,6 +41,12 @@ pub(crate) struct Defaults {
     /// How many rotations it starts on one target at once. Default: 1.
     #[schemars(range(min = 1, max = 1000))]
     pub(crate) at_once_per_target: Option<u16>,
+    /// How many rotations of one plugin it starts at once. Default: no limit.
+    #[schemars(range(min = 1, max = 1000))]
+    pub(crate) at_once_per_plugin: Option<u16>,
+    /// How often a rotation that failed is tried again before it is parked, and a person asked. Default: 8.
+    #[schemars(range(min = 0, max = 100))]
+    pub(crate) tries: Option<u32>,
     /// The share of all rotations that are started by themselves within an hour at most, but never fewer than twenty: 0.25 is a quarter. Default: no limit.
     #[schemars(range(min = 0.001, max = 1.0))]
     pub(crate) brake: Option<f64>,

@@ -4,7 +4,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use keywheel_model::Timestamp;
-use keywheel_schedule::{Blackout, CatchUp, Error, Expression, Schedule, Trigger, Window, Zone, Zones};
+use keywheel_schedule::{
+    Blackout, CatchUp, Error, Expression, Retry, Schedule, Trigger, Window, Zone, Zones,
+};
 
 use super::{Draft, Resolver};
 use crate::config::Pace;
@@ -106,6 +108,11 @@ impl Resolver {
         Pace {
             at_once: raw.at_once.unwrap_or(16).max(1).into(),
             at_once_per_target: raw.at_once_per_target.unwrap_or(1).max(1).into(),
+            at_once_per_plugin: raw.at_once_per_plugin.map(|most| most.max(1).into()),
+            retry: Retry {
+                tries: raw.tries.unwrap_or(Retry::default().tries),
+                ..Retry::default()
+            },
             brake: raw.brake.map(thousandths),
         }
     }

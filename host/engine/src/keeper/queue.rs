@@ -7,8 +7,10 @@ use keywheel_config::Rotation;
 use keywheel_model::{RotationName, Timestamp};
 use keywheel_schedule::{Because, Brake, Planned, Priority, Retry, Waiting, many};
 
+use crate::Error;
 use crate::engine::Engine;
-use crate::{Error, settings};
+use crate::keeper::looks::Looks;
+use crate::parked::ParkedRotation;
 
 /// What is known of a rotation is looked up anew after this: a person may have rotated it.
 const KNOWN_FOR: Duration = Duration::from_hours(1);
@@ -37,6 +39,10 @@ struct Known {
     due: Option<Due>,
     /// Failed tries one after the other.
     failed: u32,
+    /// Its tries are used up.
+    parked: Option<ParkedRotation>,
+    /// It was due then, and only another of its group keeps it waiting.
+    kept_apart: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy)]
@@ -54,6 +60,7 @@ pub(super) struct Queue {
     /// Those that are under way, and the targets that they are on: one at a time on each.
     busy: BTreeMap<RotationName, BTreeSet<String>>,
     brake: Brake,
+    looks: Looks,
     /// Why what is late may be a mass, until that was looked at.
     suspicion: Option<Suspicion>,
 }
@@ -110,6 +117,7 @@ impl Queue {
         let all = engine.config().rotations.len();
         let most = pace.brake.map_or(usize::MAX, |share| many(all, share));
         let standing = &engine.inner.standing;
+        let maintained = engine.inner.maintained().await?;
         let mut braked = 0;
         let mut due: Vec<(Waiting, Because)> = self.due(now).collect();
         due.sort_by_cached_key(|(waiting, _)| waiting.rank(now));
@@ -117,7 +125,12 @@ impl Queue {
             let Ok(rotation) = engine.inner.rotation(&waiting.rotation) else {
                 continue;
             };
-            let targets = targets(engine, rotation);
+            let targets = engine.inner.targets_of(rotation);
+            if self.is_parked(&rotation.name, now)
+                || targets.iter().any(|target| maintained.contains_key(target))
+            {
+                continue;
+            }
             if standing.is_held(&rotation.name) || !standing.breaker().admits(&targets, now) {
                 continue;
             }
@@ -126,17 +139,26 @@ impl Queue {
                 braked += 1;
                 continue;
             }
-            if !self.has_room(&targets, pace.at_once_per_target) {
+            if !self.has_room(&targets, pace.at_once_per_target)
+                || !self.has_room_of_plugin(engine, rotation, pace.at_once_per_plugin)
+                || self.is_behind_linked(engine, rotation, waiting.due)
+            {
                 continue;
             }
             // What was known may be an hour old.
+            let since = self.kept_apart(&rotation.name);
             let known = look(engine, rotation, now, self.failed(&rotation.name)).await?;
             let is_due = known.due.is_some_and(|due| due.at <= now);
             let is_open = engine.open_run_of(&rotation.secret).await?.is_some();
             self.known.insert(rotation.name.clone(), known);
             if is_open {
                 self.put_off(&rotation.name, now + LOOK_AGAIN);
-            } else if is_due {
+            } else if is_due && let Some(apart) = engine.inner.apart(rotation).await? {
+                self.put_off(&rotation.name, apart.until.unwrap_or(now + LOOK_AGAIN));
+                if let Some(known) = self.known.get_mut(&rotation.name) {
+                    known.kept_apart = Some(since.unwrap_or(waiting.due));
+                }
+            } else if is_due && !self.is_parked(&rotation.name, now) {
                 self.brake.started(&rotation.name, now);
                 self.busy.insert(rotation.name.clone(), targets);
                 return Ok(Some(Turn {
@@ -154,6 +176,43 @@ impl Queue {
         targets.iter().all(|target| {
             let on_it = self.busy.values().filter(|busy| busy.contains(target));
             on_it.count() < most
+        })
+    }
+
+    fn has_room_of_plugin(&self, engine: &Engine, rotation: &Rotation, most: Option<usize>) -> bool {
+        let is_of_it = |name: &&RotationName| {
+            let configured = engine.config().rotation(name);
+            configured.is_some_and(|other| other.plugin == rotation.plugin)
+        };
+        most.is_none_or(|most| self.busy.keys().filter(is_of_it).count() < most)
+    }
+
+    /// Whether another one of its group was started, and may not stand in the journal yet; or is due for longer, and waits for its turn: one that is due
+    /// again and again would keep it waiting for ever.
+    fn is_behind_linked(&self, engine: &Engine, rotation: &Rotation, due: Timestamp) -> bool {
+        let mut others = engine.inner.others(rotation);
+        let due = self.kept_apart(&rotation.name).unwrap_or(due);
+        others.any(|other| {
+            let waits = self.kept_apart(&other.name).is_some_and(|since| since < due);
+            self.busy.contains_key(&other.name) || waits
+        })
+    }
+
+    fn kept_apart(&self, rotation: &RotationName) -> Option<Timestamp> {
+        self.known.get(rotation).and_then(|known| known.kept_apart)
+    }
+
+    /// Whether its tries are used up. One whose credential is about to expire, with a tenth of its life left or less, is tried all the same.
+    fn is_parked(&self, rotation: &RotationName, now: Timestamp) -> bool {
+        self.known.get(rotation).is_some_and(|known| {
+            let due = known.due.as_ref();
+            let priority = Priority::of_due(
+                false,
+                due.and_then(|due| due.issued),
+                due.and_then(|due| due.expires),
+                now,
+            );
+            known.parked.is_some() && priority != Priority::NearExpiry
         })
     }
 
@@ -194,7 +253,7 @@ impl Queue {
         let due = waiting.filter_map(|(_, known)| known.due).map(|due| due.at);
         let down = engine.inner.standing.breaker().wake(now);
         let braked = engine.config().pace.brake.and_then(|_| self.brake.wake());
-        let held_up = [down, braked].into_iter().flatten();
+        let held_up = [down, braked, self.looks.wake()].into_iter().flatten();
         due.chain(held_up).filter(|at| *at > now).min()
     }
 
@@ -204,6 +263,7 @@ impl Queue {
         engine: &Engine,
         rotation: &RotationName,
         outcome: Outcome,
+        code: &str,
         now: Timestamp,
     ) {
         self.busy.remove(rotation);
@@ -217,10 +277,28 @@ impl Queue {
         } else {
             0
         };
+        engine.inner.standing.note_failed(rotation, tries);
+        let is_used_up = failed && tries > engine.config().pace.retry.tries;
+        let was_parked = self
+            .known
+            .get(rotation)
+            .is_some_and(|known| known.parked.is_some());
+        if is_used_up && !was_parked {
+            let parked = ParkedRotation {
+                since: now,
+                tries,
+                last: code.to_owned(),
+                away: outcome == Outcome::Away,
+            };
+            if let Err(error) = engine.park(rotation, parked).await {
+                tracing::error!(%rotation, code = error.code(), "that it is parked cannot be kept");
+            }
+        }
         match look(engine, configured, now, tries).await {
             Ok(mut known) => {
                 if failed {
-                    known.due = after_failure(configured, known.due, tries, now);
+                    let retry = engine.config().pace.retry;
+                    known.due = after_failure(configured, known.due, retry, tries, now);
                 } else if known.due.is_some_and(|due| due.at <= now) {
                     // Its run is open, and has not succeeded yet.
                     known.due = known.due.map(|due| Due {
@@ -239,17 +317,24 @@ impl Queue {
 
     /// What a run met of its target: one that cannot be reached is tried by one rotation at a time, and when it answers again all go on at once. Of several
     /// targets nobody knows which one it was.
-    pub(super) fn met(&mut self, engine: &Engine, rotation: &RotationName, is_away: bool, now: Timestamp) {
+    pub(super) async fn met(
+        &mut self,
+        engine: &Engine,
+        rotation: &RotationName,
+        is_away: bool,
+        now: Timestamp,
+    ) {
         let Ok(configured) = engine.inner.rotation(rotation) else {
             return;
         };
-        let met = targets(engine, configured);
+        let met = engine.inner.targets_of(configured);
         if is_away {
             if let (Some(target), 1) = (met.first(), met.len()) {
                 engine.inner.standing.breaker().failed(target, now);
             }
             return;
         }
+        self.release(engine, &met).await;
         if !engine.inner.standing.breaker().reached(&met) {
             return;
         }
@@ -257,11 +342,51 @@ impl Queue {
             let waits = known.failed > 0 && known.due.is_some_and(|due| due.at > now);
             if waits
                 && let Ok(configured) = engine.inner.rotation(name)
-                && !targets(engine, configured).is_disjoint(&met)
+                && !engine.inner.targets_of(configured).is_disjoint(&met)
                 && let Some(due) = known.due.as_mut()
             {
                 due.at = now;
             }
+        }
+    }
+
+    /// These targets answer: what is parked because they did not, goes by its schedule again.
+    async fn release(&mut self, engine: &Engine, targets: &BTreeSet<String>) {
+        let away = self.known.iter().filter(|(_, known)| is_away(known));
+        let away: Vec<RotationName> = away.map(|(name, _)| name.clone()).collect();
+        for name in away {
+            let is_theirs = engine
+                .inner
+                .rotation(&name)
+                .is_ok_and(|rotation| !engine.inner.targets_of(rotation).is_disjoint(targets));
+            if !is_theirs {
+                continue;
+            }
+            if let Err(error) = engine.unpark(&name, "its target answers again").await {
+                tracing::error!(rotation = %name, code = error.code(), "it cannot be released");
+                continue;
+            }
+            self.known.remove(&name);
+        }
+    }
+
+    /// What is parked for a target's sake whose time to look at that has come.
+    pub(super) fn looks_due(&mut self, now: Timestamp) -> Vec<RotationName> {
+        let away = self.known.iter().filter(|(_, known)| is_away(known));
+        let away: Vec<RotationName> = away.map(|(name, _)| name.clone()).collect();
+        self.looks.due(&away, now)
+    }
+
+    /// The target of what is parked was looked at.
+    pub(super) async fn looked(
+        &mut self,
+        engine: &Engine,
+        rotation: &RotationName,
+        is_away: bool,
+        now: Timestamp,
+    ) {
+        if !is_away {
+            self.met(engine, rotation, false, now).await;
         }
     }
 
@@ -337,24 +462,32 @@ async fn look(engine: &Engine, rotation: &Rotation, now: Timestamp, failed: u32)
         looked: now,
         due,
         failed,
+        parked: engine.parked(&rotation.name, &facts).await?,
+        kept_apart: None,
     })
 }
 
-/// After the last try it is still tried, at the longest pause: `status` has its failed run, and what is due is never dropped.
-fn after_failure(rotation: &Rotation, due: Option<Due>, failed: u32, now: Timestamp) -> Option<Due> {
+fn is_away(known: &Known) -> bool {
+    known.parked.as_ref().is_some_and(|parked| parked.away)
+}
+
+/// After the last try it is parked; where it is tried all the same, its credential is about to expire, and the pauses are those of more tries.
+fn after_failure(
+    rotation: &Rotation,
+    due: Option<Due>,
+    retry: Retry,
+    failed: u32,
+    now: Timestamp,
+) -> Option<Due> {
     let due = due?;
-    let retry = Retry::default();
+    let retry = Retry {
+        tries: u32::MAX,
+        ..retry
+    };
     let pause = retry.pause(&rotation.name, failed, now, due.expires);
     let at = pause.map_or_else(|| now + retry.longest, |pause| now + pause);
     Some(Due {
         at: at.max(due.at),
         ..due
     })
-}
-
-/// What it works on; of a plugin that is not there nobody knows.
-fn targets(engine: &Engine, rotation: &Rotation) -> BTreeSet<String> {
-    let plugin = engine.inner.plugin(&rotation.plugin);
-    let principals = plugin.map(|plugin| settings::targets(rotation, plugin.manifest()));
-    principals.unwrap_or_default().into_iter().collect()
 }

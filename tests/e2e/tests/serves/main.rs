@@ -8,7 +8,9 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
+mod approvals;
 mod brakes;
+mod fleet;
 mod http;
 mod notices;
 mod pauses;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -53,6 +53,14 @@ impl Scene {
             started: Some(self.host.start(command)),
         };
         until("it listens", || UnixStream::connect(self.socket()).is_ok());
+        serving
+    }
+
+    /// At a socket of its own place.
+    pub(crate) fn serve_at(&self, socket: &Path) -> Serving<'_> {
+        let started = Some(self.host.start(&mut self.host.command(&["serve"])));
+        let serving = Serving { scene: self, started };
+        until("it listens", || UnixStream::connect(socket).is_ok());
         serving
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use keywheel_engine::view::RunView;
+use keywheel_engine::view::{ApprovalView, RunView};
 use keywheel_engine::{Left, RunWord};
 use keywheel_model::Trigger;
 
@@ -65,6 +65,10 @@ pub(crate) fn text(run: &RunView, style: Style) -> String {
     }
     text.line("");
     text.lines(&steps(run, style));
+    if let Some(approval) = &run.approval {
+        text.line("");
+        text.lines(&approved(approval));
+    }
     ending(run, style, &mut text);
     text.finish()
 }
@@ -162,6 +166,30 @@ fn ending(run: &RunView, style: Style, text: &mut Text) {
         ));
         text.line(format_args!("{} {}", style.hint("hint:"), parked.way_out));
     }
+}
+
+/// What is approved, or was, and by whom.
+fn approved(approval: &ApprovalView) -> String {
+    let mut text = Text::default();
+    text.fact("plan", &approval.digest);
+    let steps = approval.plan["steps"].as_array().into_iter().flatten();
+    for step in steps {
+        let word = |key: &str| step[key].as_str().unwrap_or_default().to_owned();
+        text.line(format_args!("  {}: {}", word("step"), word("what")));
+    }
+    let warnings = approval.plan["warnings"].as_array().into_iter().flatten();
+    for warning in warnings.filter_map(serde_json::Value::as_str) {
+        text.line(format_args!("  {warning}"));
+    }
+    if let Some(by) = &approval.requested_by {
+        text.fact("asked for by", by);
+    }
+    match (&approval.approved_by, approval.until) {
+        (Some(by), _) => text.fact("approved by", by),
+        (None, Some(until)) => text.fact("approval", format_args!("waited for until {}", time::show(until))),
+        (None, None) => text.fact("approval", "waited for"),
+    }
+    text.finish()
 }
 
 /// What a failed run has left on its target. That the old credential is valid is not said where nobody has looked.

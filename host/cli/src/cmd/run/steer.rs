@@ -2,7 +2,7 @@
 
 use clap::Args;
 use keywheel_engine::view::RunView;
-use keywheel_engine::{Engine, Left, RunWord, Wish};
+use keywheel_engine::{Engine, Error, Left, RunWord, Wait, Wish};
 use keywheel_model::{RunId, Safety, Trigger};
 
 use crate::cmd::rotate::worse;
@@ -107,7 +107,9 @@ async fn resume_all(how: &How, context: &Context) -> Result<ExitCode, Failure> {
     let (mut went, mut worst) = (Vec::new(), ExitCode::Ok);
     let wait = how.waiting.whole();
     let runs = engine.open_runs().await?;
-    for run in runs.iter().filter(|run| run.parked.is_none()) {
+    let goes_on =
+        |run: &&RunView| (run.parked.is_none() || run.is_decided()) && run.maintained_until.is_none();
+    for run in runs.iter().filter(goes_on) {
         warn_of_configuration(&engine, &run.run, context).await?;
         let progress = Progress::new(&context.output);
         let order = order(
@@ -193,6 +195,27 @@ async fn go_on(run: &str, how: &How, wish: Wish, context: &Context) -> Result<Ex
     } else {
         exit_of(&view, left)
     })
+}
+
+/// Goes on with a run that somebody has decided about, and prints how it ended. The keeper may have been faster: then its run is left to it.
+pub(crate) async fn follow(
+    engine: &Engine,
+    run: &RunId,
+    wait: Wait,
+    context: &Context,
+) -> Result<(RunView, Left), Failure> {
+    let stop = context.stop()?;
+    let progress = Progress::new(&context.output);
+    let order = order(Trigger::Manual, None, wait, &stop, &progress);
+    let went = match engine.go_on(run, Wish::Resume, order).await {
+        Err(Error::Over { .. }) => (engine.run(run).await?, Left::Ended),
+        went => went?,
+    };
+    drop(progress);
+    context
+        .output
+        .data(&went.0, |style| show::summary(&went.0, style))?;
+    Ok(went)
 }
 
 /// What to do next about a run that was left. The way out of a parked one stands below its cause.

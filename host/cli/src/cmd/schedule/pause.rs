@@ -22,7 +22,11 @@ struct Stands {
 /// # Errors
 /// A rotation is not in the configuration: then none is paused. The time has passed.
 pub(super) async fn pause(arguments: &Pause, context: &Context) -> Result<ExitCode, Failure> {
-    let engine = host::open_vault_to_look(context).await?;
+    // What a target is called the plugins know.
+    let engine = match &arguments.target {
+        Some(_) => host::open(context).await?,
+        None => host::open_vault_to_look(context).await?,
+    };
     known(&arguments.names, engine.config())?;
     let now = keywheel_engine::SystemClock.now();
     let until = arguments.until.map(|until| until.from(now));
@@ -33,6 +37,20 @@ pub(super) async fn pause(arguments: &Pause, context: &Context) -> Result<ExitCo
             "that time has passed: nothing was paused",
         );
         return Err(failure.hint("give a time that is still to come, or a span like 8h"));
+    }
+    if let (Some(target), Some(until)) = (&arguments.target, until) {
+        let begun = engine.begin_maintenance(target, until, &arguments.reason).await?;
+        context.output.data(&begun, |_| {
+            let lines = begun.iter().map(|one| {
+                format!(
+                    "target {} is left alone until {}\n",
+                    one.target,
+                    time::show(until)
+                )
+            });
+            lines.collect()
+        })?;
+        return Ok(ExitCode::Ok);
     }
     let mut stand = Vec::new();
     for name in &arguments.names {
@@ -48,6 +66,13 @@ pub(super) async fn pause(arguments: &Pause, context: &Context) -> Result<ExitCo
 /// # Errors
 /// A rotation is not in the configuration: then nothing is changed.
 pub(super) async fn unpause(arguments: &Unpause, context: &Context) -> Result<ExitCode, Failure> {
+    if let Some(target) = &arguments.target {
+        let engine = host::open(context).await?;
+        if !engine.end_maintenance(target, &arguments.reason).await? {
+            context.output.say(&format!("target {target} was not left alone"));
+        }
+        return Ok(ExitCode::Ok);
+    }
     let engine = host::open_vault_to_look(context).await?;
     known(&arguments.names, engine.config())?;
     let mut stand = Vec::new();
@@ -66,6 +91,9 @@ pub(super) async fn unpause(arguments: &Unpause, context: &Context) -> Result<Ex
 /// # Errors
 /// No host is running: nothing is held back then.
 pub(super) async fn release(arguments: &Release, context: &Context) -> Result<ExitCode, Failure> {
+    if !arguments.names.is_empty() {
+        return unpark(arguments, context).await;
+    }
     let Some(host) = &context.host else {
         let failure = Failure::new(
             ExitCode::Conflict,
@@ -75,6 +103,23 @@ pub(super) async fn release(arguments: &Release, context: &Context) -> Result<Ex
         return Err(failure.hint("`keywheel serve` asks when it is started, if there is anything to ask"));
     };
     let released = host.engine.release(&arguments.reason).await?;
+    context.output.data(&Released { released }, |_| {
+        format!("{} released\n", counted(released, "rotation"))
+    })?;
+    Ok(ExitCode::Ok)
+}
+
+async fn unpark(arguments: &Release, context: &Context) -> Result<ExitCode, Failure> {
+    let engine = host::open_vault_to_look(context).await?;
+    known(&arguments.names, engine.config())?;
+    let mut released = 0;
+    for name in &arguments.names {
+        if engine.unpark(name, &arguments.reason).await? {
+            released += 1;
+        } else {
+            context.output.say(&format!("{name} was not parked"));
+        }
+    }
     context.output.data(&Released { released }, |_| {
         format!("{} released\n", counted(released, "rotation"))
     })?;

@@ -166,7 +166,14 @@ pub(super) fn list(listed: &[Listed], style: Style) -> String {
     let mut table = Table::new(["ROTATION", "SCHEDULE", "NEXT", "BECAUSE"]);
     for rotation in listed {
         let (next, because) = match &rotation.next {
-            Some(time) => (time.when(), time.because.to_owned()),
+            Some(time) => {
+                let waits = rotation.waits.as_ref();
+                let because = waits.map_or_else(
+                    || time.because.to_owned(),
+                    |waits| format!("{}; {waits}", time.because),
+                );
+                (time.when(), because)
+            }
             None => ("-".to_owned(), rotation.none.clone().unwrap_or_default()),
         };
         table.row([
@@ -192,6 +199,9 @@ pub(super) fn next(all: &[Upcoming], style: Style) -> String {
                 time.jitter(),
                 window.to_owned(),
             ]);
+        }
+        if let Some(waits) = &rotation.waits {
+            ends.line(format_args!("{}: {waits}", rotation.rotation));
         }
         if let Some(why) = &rotation.ends {
             let none = if rotation.times.is_empty() {

@@ -76,6 +76,11 @@ async fn answered(
         tokio::task::block_in_place(|| session.refuse(&error));
         return ExitCode::Unexpected;
     };
+    if !peer.is_trusted() && !command.is_of_approvers() {
+        let error = keywheel_server::Error::Peer { uid: peer.uid };
+        tokio::task::block_in_place(|| session.refuse(&error));
+        return ExitCode::Auth;
+    }
     global.config = hello.folder.join(global.config);
     let terminal = Remote {
         session: Arc::clone(session),
