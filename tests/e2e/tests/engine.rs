@@ -40,6 +40,7 @@ fn watched(observer: &dyn Observer) -> Order<'_> {
         trigger: Trigger::Manual,
         reason: None,
         wait: Wait::ToTheEnd,
+        ignores_offset: false,
         stop,
         observer,
     }

@@ -44,6 +44,7 @@ pub(crate) fn import(host: &Host, secrets: &[(String, &str)]) {
                 trigger: Trigger::Manual,
                 reason: None,
                 wait: Wait::ToTheEnd,
+                ignores_offset: false,
                 stop,
                 observer: &Silent,
             };
