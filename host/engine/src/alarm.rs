@@ -168,3 +168,22 @@ fn tries(count: u32) -> String {
         format!("{count} tries")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_is_told_and_one_that_is_slewed_is_not() {
+        let then = Timestamp::from_unix_ms(1_000_000_000);
+        let passed = Duration::from_secs(30);
+        let between = |now| Jump::between(then, passed, now).map(|jump| (jump.ahead, jump.by));
+        let right = then + passed;
+        assert_eq!(between(right), None);
+        assert_eq!(between(right + JUMP), None);
+        assert_eq!(between(right - JUMP), None);
+        let hour = Duration::from_hours(1);
+        assert_eq!(between(right + hour), Some((true, hour)));
+        assert_eq!(between(right - hour), Some((false, hour)));
+    }
+}

@@ -206,3 +206,16 @@ fn view(target: &str, paused: &Paused) -> MaintenanceView {
         paused: paused.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_found_among_several_and_not_in_the_name_of_another() {
+        let (one, two) = (r#"redis["a","1"]"#, r#"redis["b","2"]"#);
+        let both = format!("{one} {two}");
+        assert!(names(one, one) && names(&both, one) && names(&both, two));
+        assert!(!names(&format!("my{one}"), one) && !names(two, one));
+    }
+}
