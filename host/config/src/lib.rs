@@ -18,8 +18,8 @@ mod structure;
 mod units;
 
 pub use config::{
-    Config, Consumer, Deadlines, FirstRun, Gap, Limits, Notify, NotifyKind, Pace, Plugins, ProbeBudget,
-    ProofChoice, Rotation, TrustSet, Upgrades, Vault,
+    Config, Consumer, Deadlines, FirstRun, Gap, HOOK_NAMES, Hook, Limits, Notify, NotifyKind, Pace, Plugins,
+    ProbeBudget, ProofChoice, ReadGrant, Rotation, TrustSet, Upgrades, Vault,
 };
 pub use draft::GrantSubject;
 pub use effective::{Entry, Origin};

@@ -2,10 +2,14 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use keywheel_config::Rotation;
-use keywheel_model::{PluginName, RotationName, RunId, SecretName, StepError, VersionId};
+use keywheel_model::{PluginName, RotationName, RunId, SecretName, Stage, StepError, VersionId};
 
 use crate::view::RunView;
 use crate::words::way_past;
+
+mod hints;
+
+use hints::{named_inputs, of_wanted, open_run_hint, removed_words, unfit};
 
 /// Why the engine could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +102,40 @@ pub enum Error {
         secret: SecretName,
         /// The version.
         version: VersionId,
+    },
+    /// No version in a stage.
+    #[error("secret {secret} has no version that is {stage}")]
+    NoneInStage {
+        /// The secret.
+        secret: SecretName,
+        /// The stage.
+        stage: Stage,
+    },
+    /// A version that its stage does not give to a program.
+    #[error(
+        "version {version} of {secret} is {stage}, and a program gets what is current, pending or previous"
+    )]
+    NotReadable {
+        /// The secret.
+        secret: SecretName,
+        /// The version.
+        version: VersionId,
+        /// Its stage.
+        stage: Stage,
+    },
+    /// A user to whom no grant gives the secret.
+    #[error("user {uid} may not read {secret} by a program")]
+    NotGranted {
+        /// The secret.
+        secret: SecretName,
+        /// The user.
+        uid: u32,
+    },
+    /// The value has no such part.
+    #[error("the value of {secret} has no part that is called so")]
+    NoPart {
+        /// The secret.
+        secret: SecretName,
     },
     /// No run of that id.
     #[error("there is no run {run}")]
@@ -327,7 +365,10 @@ impl Error {
             Self::NeedsRestart { .. } => "config.needs-restart",
             Self::NoRotation { .. } => "rotation.not-found",
             Self::NoSecret { .. } => "secret.not-found",
-            Self::NoVersion { .. } => "secret.no-version",
+            Self::NoVersion { .. } | Self::NoneInStage { .. } => "secret.no-version",
+            Self::NotReadable { .. } => "secret.not-readable",
+            Self::NotGranted { .. } => "secret.not-granted",
+            Self::NoPart { .. } => "secret.no-part",
             Self::NoRun { .. } => "run.not-found",
             Self::OpenRun { .. } | Self::AccountInUse { .. } | Self::RekeyInRuns { .. } => "run.open",
             Self::Over { .. } => "run.over",
@@ -368,12 +409,12 @@ impl Error {
             Self::Policy(error) => return error.hint(),
             Self::NeedsRestart { .. } => "restart the host; until then it goes on with what it has".to_owned(),
             Self::NoRotation { .. } => "`keywheel config show` lists the rotations".to_owned(),
-            Self::NoSecret { .. } => {
-                "`keywheel secret list` lists the secrets; `keywheel secret import` adds one".to_owned()
-            }
-            Self::NoVersion { secret, .. } => {
-                format!("`keywheel secret history {secret}` lists its versions")
-            }
+            Self::NoSecret { .. }
+            | Self::NotGranted { .. }
+            | Self::NoPart { .. }
+            | Self::NoVersion { .. }
+            | Self::NoneInStage { .. }
+            | Self::NotReadable { .. } => return of_wanted(self),
             Self::NoRun { .. } => "`keywheel run list` lists the runs".to_owned(),
             Self::OpenRun { run, forward, .. } | Self::AccountInUse { run, forward, .. } => {
                 open_run_hint(run, *forward)
@@ -435,54 +476,4 @@ impl Error {
             _ => return None,
         })
     }
-}
-
-fn named_inputs(inputs: &[(String, SecretName)]) -> String {
-    let words: Vec<_> = inputs
-        .iter()
-        .map(|(input, secret)| format!("input `{input}` (secret {secret})"))
-        .collect();
-    words.join(" and ")
-}
-
-fn removed_words(runs: &[RunView]) -> String {
-    let words: Vec<_> = runs.iter().map(RunView::removed_words).collect();
-    words.join("; ")
-}
-
-/// What to do where an answer does not fit that a run does not wait for.
-fn unfit(option: &str, run: &RunId) -> String {
-    format!(
-        "nothing was done; {}: `keywheel run resume {run}` goes on with this one, and parks it if its target keeps refusing; \
-         `keywheel run show {run}` says where it stands",
-        fits(option)
-    )
-}
-
-/// Where an answer fits that does not fit everywhere.
-fn fits(option: &str) -> String {
-    let place = match option {
-        "--end-grace" | "--revoke-now" => {
-            "one whose new credential is current, and that waits for consumers (--revoke-now: if a login can prove that one)"
-        }
-        "--apply-current" => {
-            "a run that is parked, or whose new credential is current and that waits for consumers"
-        }
-        _ => "a run that is parked",
-    };
-    format!("{option} is for {place}")
-}
-
-/// What can be done about a run that is in the way.
-fn open_run_hint(run: &RunId, forward: bool) -> String {
-    let rest = if forward {
-        format!(
-            "it can only go forward: `keywheel run resume {run}` brings it to its end, once it has waited for consumers that may still use the old \
-             credential (--end-grace ends its grace, --revoke-now all of that wait); if its target is gone for good, \
-             `keywheel run cancel {run} --give-up --reason TEXT` ends it as it stands"
-        )
-    } else {
-        format!("`keywheel run resume {run}` goes on with it, `keywheel run cancel {run}` gives it up")
-    };
-    format!("`keywheel run show {run}` tells where it stands; {rest}")
 }

@@ -17,6 +17,13 @@ pub struct Peer {
     pub uid: u32,
 }
 
+impl Peer {
+    /// Whether it is this process's own user, or root.
+    pub fn is_trusted(self) -> bool {
+        self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
+    }
+}
+
 /// The host's socket. Removed when dropped.
 #[derive(Debug)]
 pub struct Listener {
@@ -50,8 +57,21 @@ impl Listener {
         })
     }
 
-    /// The next command; errors of one peer are told to that peer and logged.
-    pub async fn accept(&self) -> (Session, Peer) {
+    /// Whether users other than this process's own and root reach the socket, too. Which of them is heard, [`accept`](Self::accept) is told.
+    ///
+    /// # Errors
+    /// [`Error::Listen`]: its mode cannot be set.
+    pub fn open_to_others(&self, is_open: bool) -> Result<(), Error> {
+        let mode = if is_open { 0o666 } else { 0o600 };
+        let set = fs::set_permissions(&self.path, fs::Permissions::from_mode(mode));
+        set.map_err(|source| Error::Listen {
+            path: self.path.clone(),
+            source,
+        })
+    }
+
+    /// The next command, of this process's own user, of root, or of one who `may`; errors of one peer are told to that peer and logged.
+    pub async fn accept(&self, may: impl Fn(Peer) -> bool) -> (Session, Peer) {
         loop {
             let stream = match self.socket.accept().await {
                 Ok((stream, _)) => stream,
@@ -76,7 +96,7 @@ impl Listener {
                 }
             };
             match Session::of(stream) {
-                Ok(session) if is_trusted(peer) => return (session, peer),
+                Ok(session) if peer.is_trusted() || may(peer) => return (session, peer),
                 Ok(session) => {
                     let error = Error::Peer { uid: peer.uid };
                     tracing::warn!(uid = peer.uid, "refused a connection of another user");
@@ -108,10 +128,6 @@ fn clear(path: &Path) -> Result<(), Error> {
         return Err(Error::InUse { path });
     }
     fs::remove_file(&path).map_err(|source| Error::Listen { path, source })
-}
-
-fn is_trusted(peer: Peer) -> bool {
-    peer.uid == 0 || peer.uid == rustix::process::geteuid().as_raw()
 }
 
 /// # Errors

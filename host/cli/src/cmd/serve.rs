@@ -120,6 +120,7 @@ impl Service<'_> {
     async fn run(mut self, listener: Listener, mut signals: Signals) -> Result<ExitCode, Failure> {
         let every = self.notify.watchdog_every();
         let mut alive = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
+        self.admit(&listener);
         self.notify.ready(&self.words());
         self.context.output.say(&self.words());
         let mut watch = self.watch();
@@ -127,9 +128,9 @@ impl Service<'_> {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                (session, peer) = listener.accept() => self.commands.take(session, peer),
-                _ = signals.hang_up.recv() => watch = self.reload().await,
-                _ = look.tick() => if has_changed(&mut watch) { watch = self.reload().await },
+                (session, peer) = listener.accept(|peer| self.engine.borrow().grants_any_read(peer.uid)) => self.commands.take(session, peer),
+                _ = signals.hang_up.recv() => watch = self.reload(&listener).await,
+                _ = look.tick() => if has_changed(&mut watch) { watch = self.reload(&listener).await },
                 _ = alive.tick() => if every.is_some() && self.health.alive().is_ok() { self.notify.alive() },
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
@@ -148,7 +149,13 @@ impl Service<'_> {
             .output
             .say("stopping: steps that are under way come to their end");
         let config = self.engine.borrow().config().clone();
-        let steps = config.rotations.iter().map(|rotation| rotation.deadlines.step);
+        let steps = config.rotations.iter().flat_map(|rotation| {
+            let hooks = rotation
+                .consumers
+                .iter()
+                .filter_map(|consumer| consumer.hook.as_ref());
+            hooks.map(|hook| hook.timeout).chain([rotation.deadlines.step])
+        });
         let longest = steps.max().unwrap_or(config.limits.step) + DRAIN_SLACK;
         self.stopper.stop();
         let ended = tokio::time::timeout(longest, async {
@@ -179,7 +186,7 @@ impl Service<'_> {
     }
 
     /// What cannot be taken leaves everything as it was, and is told. What was read is what is not to be told again.
-    async fn reload(&self) -> Option<Watch> {
+    async fn reload(&self, listener: &Listener) -> Option<Watch> {
         self.notify.reloading();
         let watch = self.watch();
         let engine = self.engine.borrow().clone();
@@ -194,6 +201,7 @@ impl Service<'_> {
             Ok(engine) => {
                 engine.configuration_taken();
                 self.engine.send_replace(engine);
+                self.admit(listener);
                 output.say(&format!("read the configuration again; {}", self.words()));
             }
             Err(failure) => {
@@ -207,6 +215,19 @@ impl Service<'_> {
         match (watch, self.watch()) {
             (Some(before), Some(now)) if before.is_of_the_same(&now) => Some(before),
             (_, now) => now,
+        }
+    }
+
+    /// Other users reach the socket as long as one of them may read something.
+    fn admit(&self, listener: &Listener) {
+        let own = rustix::process::geteuid().as_raw();
+        let others = {
+            let engine = self.engine.borrow();
+            let grants = engine.config().grants.iter();
+            grants.filter(|grant| ![0, own].contains(&grant.uid)).count()
+        };
+        if let Err(error) = block_in_place(|| listener.open_to_others(others > 0)) {
+            self.context.output.fail(&error.into());
         }
     }
 

@@ -62,6 +62,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
         ExitCode::Denied,
         &[
             "policy.denied",
+            "secret.not-granted",
             "plugin.more-than-granted",
             "plugin.not-pinned",
             "net.not-allowed",
@@ -85,6 +86,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "rotation.not-found",
             "secret.not-found",
             "secret.no-version",
+            "secret.no-part",
             "run.not-found",
             "vault.no-version",
             "vault.no-slot",
@@ -125,6 +127,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "run.rotation-gone",
             "run.newer-state",
             "secret.already-current",
+            "secret.not-readable",
             "rotation.input-missing",
             "plan.refused",
             "plugin.downgrade",

@@ -63,7 +63,7 @@ fn values(scene: &mut Scene) {
     let _ = scene.run("secret import some/socket -", &value, 0);
     let _ = scene.run("secret import some/file @OUTSIDE/given -o json", "", 0);
     let _ = scene.run("secret read some/socket --reason test --to OUTSIDE/read", "", 0);
-    let _ = scene.run("secret read some/socket --reason test", "", 2);
+    let _ = scene.run("secret read some/socket --reason test", "", 21);
 }
 
 fn rotations(scene: &Scene) {

@@ -9,9 +9,11 @@
 )]
 
 mod brakes;
+mod hooks;
 mod http;
 mod notices;
 mod pauses;
+mod reads;
 mod scene;
 mod watches;
 
