@@ -233,6 +233,20 @@ fn replaced_in_json(document: &[u8], key: &str, value: &str) -> Result<SecretByt
     Ok(SecretBytes::copy_of(&made))
 }
 
+/// The part of a stored secret that a key names, for whoever may have the whole: a member of a JSON document by its name or its pointer, a part of a
+/// connection string by its key.
+pub fn part_of(labels: &Labels, whole: &[u8], key: &str) -> Option<SecretBytes> {
+    let connection_string = Format::ConnectionString;
+    let format =
+        Format::of(labels).or_else(|| connection_string.may_be(labels).then_some(connection_string))?;
+    let pointer = if key.starts_with('/') {
+        key.to_owned()
+    } else {
+        format!("/{}", key.replace('~', "~0").replace('/', "~1"))
+    };
+    format.value_at(whole, &pointer).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

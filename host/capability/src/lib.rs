@@ -38,6 +38,7 @@ pub mod sql;
 mod state;
 pub mod vault;
 
+pub use document::part_of;
 pub use encoding::Encoding;
 pub use error::{Error, Stop};
 pub use handle::Handle;

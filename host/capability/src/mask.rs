@@ -155,6 +155,18 @@ impl Mask {
         text
     }
 
+    /// The end of a text by somebody else, as it may be logged, journalled or shown: looked through whole, then cut; none of it where a live secret is in it.
+    pub fn shown(&self, text: &[u8], limit_bytes: usize) -> String {
+        if !self.find(text).is_empty() {
+            return WITHHELD.to_owned();
+        }
+        let text = printable(&self.redact(&String::from_utf8_lossy(text)));
+        let text = text.trim();
+        let least = text.len().saturating_sub(limit_bytes);
+        let start = (least..=text.len()).find(|at| text.is_char_boundary(*at));
+        text[start.unwrap_or(0)..].to_owned()
+    }
+
     /// The live secret that has a value.
     pub(crate) fn live(&self, value: &SecretBytes) -> Option<Handle> {
         self.handles

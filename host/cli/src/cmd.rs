@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use keywheel_config::Config;
 use keywheel_engine::{Engine, Stop};
+use keywheel_server::Peer;
 use tokio::sync::watch;
 
 use crate::args::{Command, Global};
@@ -47,6 +48,8 @@ pub(crate) struct Context {
 pub(crate) struct Host {
     /// Its engine, with the configuration that counts now.
     pub(crate) engine: Engine,
+    /// Who gave the command.
+    pub(crate) peer: Peer,
     /// Becomes true when the command is to stop.
     pub(crate) stop: watch::Receiver<bool>,
     /// Where the command was started: relative paths are from there.
@@ -72,6 +75,19 @@ impl Context {
             Some(host) => Ok(Stop::when(host.stop.clone())),
             None => host::stop_on_signal(&self.output),
         }
+    }
+
+    /// The user who gave the command.
+    pub(crate) fn uid(&self) -> u32 {
+        match &self.host {
+            Some(host) => host.peer.uid,
+            None => rustix::process::getuid().as_raw(),
+        }
+    }
+
+    /// Whether that is neither the host's own user nor root: such a one has what the configuration grants, and nothing else.
+    pub(crate) fn is_of_stranger(&self) -> bool {
+        self.host.as_ref().is_some_and(|host| !host.peer.is_trusted())
     }
 
     /// A path of the command line, from where the command was started.

@@ -1,6 +1,7 @@
 //! A command that the running host does: over its socket, with this terminal as its own.
 
 use std::io;
+use std::path::Path;
 
 use keywheel_config::Draft;
 use keywheel_server::client::{Client, Here};
@@ -14,16 +15,15 @@ use crate::exit_code::ExitCode;
 use crate::output::{Output, harmless};
 use crate::terminal::{Own, Terminal as _};
 
+/// Where a program that the host has started finds it.
+const SOCKET: &str = "KEYWHEEL_SOCKET";
+
 /// Has the running host do this process's command, and says how it ended; none: no host is running.
 ///
 /// # Errors
 /// The host refuses, or the connection breaks.
 pub(crate) async fn to_host(global: &Global, output: &Output) -> Result<Option<ExitCode>, Failure> {
-    // What is wrong with the configuration the command itself tells.
-    let Ok(draft) = Draft::open(&global.config) else {
-        return Ok(None);
-    };
-    let Some(client) = Client::connect(draft.socket())? else {
+    let Some(client) = connect(global)? else {
         return Ok(None);
     };
     let words: Option<Vec<String>> = std::env::args_os()
@@ -45,6 +45,20 @@ pub(crate) async fn to_host(global: &Global, output: &Output) -> Result<Option<E
     let hello = Hello::new(words, folder, Own.facts());
     let exit = follow(client, hello, output).await?;
     Ok(Some(ExitCode::of_number(exit).unwrap_or(ExitCode::Unexpected)))
+}
+
+/// To the socket that the environment names, as the host does for the programs that it starts; else to that of the configuration.
+fn connect(global: &Global) -> Result<Option<Client>, Failure> {
+    if let Some(named) = std::env::var_os(SOCKET).filter(|named| !named.is_empty())
+        && let Some(client) = Client::connect(Path::new(&named))?
+    {
+        return Ok(Some(client));
+    }
+    // What is wrong with the configuration the command itself tells.
+    let Ok(draft) = Draft::open(&global.config) else {
+        return Ok(None);
+    };
+    Ok(Client::connect(draft.socket())?)
 }
 
 async fn follow(mut client: Client, hello: Hello, output: &Output) -> Result<u8, Failure> {
@@ -90,7 +104,7 @@ impl Here for Terminal {
 impl From<keywheel_server::Error> for Failure {
     fn from(error: keywheel_server::Error) -> Self {
         let exit = match &error {
-            keywheel_server::Error::Peer { .. } => ExitCode::Auth,
+            keywheel_server::Error::Peer { .. } | keywheel_server::Error::OnlyReads { .. } => ExitCode::Auth,
             keywheel_server::Error::InUse { .. } => ExitCode::Conflict,
             keywheel_server::Error::TooLong { .. } | keywheel_server::Error::NotASocket { .. } => {
                 ExitCode::ConfigInvalid

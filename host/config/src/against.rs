@@ -243,7 +243,7 @@ impl Checker<'_> {
 
     /// Rule P8.
     fn gap(&mut self, rotation: &Rotation, manifest: &Manifest, mode: &Mode) {
-        if !mode.class.has_gap() || rotation.gap == Gap::Accept {
+        if !mode.class.has_gap() || rotation.gap == Gap::Accept || rotation.announces_to_all() {
             return;
         }
         let other = manifest.modes().iter().any(|mode| !mode.class.has_gap());
@@ -254,7 +254,9 @@ impl Checker<'_> {
         };
         let message =
             "the target keeps one credential: between apply and promote consumers hold a dead one".to_owned();
-        let hint = Some(format!("{other}say that this gap is known: `gap = \"accept\"`"));
+        let hint = Some(format!(
+            "{other}give every consumer that can hold two a hook with `announce = true`, or say that this gap is known: `gap = \"accept\"`"
+        ));
         self.report(rotation, "/gap", "config.gap", message, hint);
     }
 

@@ -25,6 +25,8 @@ pub struct Config {
     pub pace: Pace,
     /// Whom it tells what needs a person.
     pub notify: Vec<Notify>,
+    /// Which users of this machine may read which values by a program.
+    pub grants: Vec<ReadGrant>,
     /// Whether it takes changed files by itself.
     pub watch: bool,
     /// Whether its metrics name secrets.
@@ -236,6 +238,15 @@ pub enum NotifyKind {
     },
 }
 
+/// A user of this machine who may read values by a program (`read-plaintext`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadGrant {
+    /// The user's number.
+    pub uid: u32,
+    /// Names in the vault; `*` stands for any text within one part.
+    pub secrets: Vec<String>,
+}
+
 /// Limits of every step of every plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -291,6 +302,12 @@ pub struct Rotation {
 }
 
 impl Rotation {
+    /// Whether each of its consumers can hold two, and says so before a change that would leave one (rule P8).
+    pub fn announces_to_all(&self) -> bool {
+        let told = |consumer: &Consumer| consumer.hook.as_ref().is_some_and(|hook| hook.announce);
+        !self.consumers.is_empty() && self.consumers.iter().all(told)
+    }
+
     /// What is right in its schedule and often not what was meant.
     pub fn schedule_warnings(&self) -> Vec<String> {
         let schedule = &self.schedule;
@@ -328,7 +345,25 @@ pub struct Consumer {
     pub name: String,
     /// How long it may go on using a version after a newer one was promoted.
     pub staleness: Duration,
+    /// How it is told of a new version, if it is.
+    pub hook: Option<Hook>,
 }
+
+/// A program that is asked whether a consumer holds a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Its whole path.
+    pub program: PathBuf,
+    /// Its arguments, in which each of [`HOOK_NAMES`] in braces stands for what is called so.
+    pub arguments: Vec<String>,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Whether the consumer can hold two, and says so before a change that would leave one (rule P8).
+    pub announce: bool,
+}
+
+/// What an argument of a hook can name.
+pub const HOOK_NAMES: [&str; 5] = ["secret", "version", "rotation", "run", "stage"];
 
 /// Whether a rotation may have a gap in which consumers hold only a dead credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,6 +32,28 @@ impl Draft {
         }
     }
 
+    /// Looks at the program of each hook by `examine`, as [`examine_trust`](Self::examine_trust) does at files.
+    pub fn examine_hooks(&mut self, examine: impl Fn(&Path) -> Result<(), (String, String)>) {
+        for rotation in &self.config.rotations {
+            for (at, consumer) in rotation.consumers.iter().enumerate() {
+                let program = consumer.hook.as_ref().map(|hook| &hook.program);
+                let Some(program) = program.filter(|program| program.is_absolute()) else {
+                    continue;
+                };
+                let Err((what, hint)) = examine(program) else {
+                    continue;
+                };
+                let pointer = format!("/rotation/{}/consumers/{at}/hook/exec/0", rotation.index);
+                let message = format!("\"{}\" {what}", program.display());
+                let problem =
+                    self.config
+                        .document
+                        .problem(At::Value(&pointer), "config.hook", message, Some(hint));
+                self.unfit.push((rotation.name.clone(), problem));
+            }
+        }
+    }
+
     /// The configuration, if nothing is wrong with it by itself. Plugins are not asked: see [`Draft::check`].
     ///
     /// # Errors
@@ -39,6 +61,8 @@ impl Draft {
     pub fn finish(mut self) -> Result<Config, Problems> {
         self.problems
             .extend(self.untrusted.into_iter().map(|(_, problem)| problem));
+        self.problems
+            .extend(self.unfit.into_iter().map(|(_, problem)| problem));
         Problems::result(self.problems)?;
         Ok(self.config)
     }
@@ -61,8 +85,8 @@ impl Draft {
         self.finish()
     }
 
-    /// The same, where a lost file stops those who need it and nobody else: what is wrong with a plugin's file or a trust set's is kept with the
-    /// rotations that have that plugin or name that set, and stops these alone ([`Config::usable`]).
+    /// The same, where a lost file stops those who need it and nobody else: what is wrong with a plugin's file, a trust set's or a hook's program is kept
+    /// with the rotations that have that plugin, name that set or have that hook, and stops these alone ([`Config::usable`]).
     ///
     /// # Errors
     /// Every other problem.
@@ -72,6 +96,7 @@ impl Draft {
         grants: &BTreeMap<String, GrantSubject>,
     ) -> Result<Config, Problems> {
         let mut apart = against::missing(&self.config, manifests);
+        apart.append(&mut self.unfit);
         for (set, problem) in std::mem::take(&mut self.untrusted) {
             let users = self
                 .config

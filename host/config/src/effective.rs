@@ -65,6 +65,15 @@ impl Config {
         list.add("plugins.signatures", "/plugins/signatures", json!(signatures));
         list.add("policies.dir", "/policies/dir", json!(self.policies_dir));
         self.list_notify(&mut list);
+        for (at, grant) in self.grants.iter().enumerate() {
+            for (key, value) in [
+                ("uid", json!(grant.uid)),
+                ("allow", json!(["read-plaintext"])),
+                ("secrets", json!(grant.secrets)),
+            ] {
+                list.add(&format!("grant.{at}.{key}"), &format!("/grant/{at}/{key}"), value);
+            }
+        }
         for (name, set) in &self.trust {
             list.add(
                 &format!("trust.{name}.pem"),
@@ -214,7 +223,16 @@ impl List<'_> {
         add("approval", json!(approval));
         add("grace", json!(show_duration(rotation.grace)));
         let consumers = rotation.consumers.iter();
-        let consumers = consumers.map(|c| json!({ "name": c.name, "staleness": show_duration(c.staleness) }));
+        let consumers = consumers.map(|consumer| {
+            let mut shown = json!({ "name": consumer.name, "staleness": show_duration(consumer.staleness) });
+            if let Some(hook) = &consumer.hook {
+                let program = hook.program.display().to_string();
+                let words: Vec<_> = [program].into_iter().chain(hook.arguments.clone()).collect();
+                shown["hook"] =
+                    json!({ "exec": words, "timeout": show_duration(hook.timeout), "announce": hook.announce });
+            }
+            shown
+        });
         add("consumers", consumers.collect());
         add(
             "gap",

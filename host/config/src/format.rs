@@ -22,7 +22,7 @@ pub(crate) struct Wrong {
 type Check = fn(&str) -> Result<(), Wrong>;
 
 /// Every format of the configuration's own schema.
-pub(crate) const FORMATS: [(&str, Check); 8] = [
+pub(crate) const FORMATS: [(&str, Check); 9] = [
     ("keywheel-duration", |text| {
         parse_duration(text).map(drop).map_err(|error| unit(&error))
     }),
@@ -36,6 +36,11 @@ pub(crate) const FORMATS: [(&str, Check); 8] = [
         text.parse::<SecretName>().map(drop).map_err(|error| name(&error))
     }),
     ("keywheel-label", label),
+    ("keywheel-secret-pattern", |text| {
+        // What is left when each star stands for one letter must be a name.
+        let named = text.replace('*', "x").parse::<SecretName>();
+        named.map(drop).map_err(|error| name(&error))
+    }),
     ("keywheel-path", path),
     ("keywheel-pointer", pointer),
     ("keywheel-zone", zone),

@@ -18,8 +18,8 @@ mod structure;
 mod units;
 
 pub use config::{
-    Approval, Config, Consumer, Deadlines, FirstRun, Gap, Limits, Linked, Notify, NotifyKind, Pace, Plugins,
-    ProbeBudget, ProofChoice, Rotation, TrustSet, Upgrades, Vault,
+    Approval, Config, Consumer, Deadlines, FirstRun, Gap, HOOK_NAMES, Hook, Limits, Linked, Notify,
+    NotifyKind, Pace, Plugins, ProbeBudget, ProofChoice, ReadGrant, Rotation, TrustSet, Upgrades, Vault,
 };
 pub use draft::GrantSubject;
 pub use effective::{Entry, Origin};

@@ -1,6 +1,8 @@
 //! The file as it is written. These types are the format: the JSON Schema is made from them, the structure of a file
 //! is checked against that schema, and then they are filled in. Their comments are the schema's descriptions.
 
+pub(crate) mod grant;
+pub(crate) mod hook;
 pub(crate) mod linked;
 pub(crate) mod notify;
 pub(crate) mod schedule;
@@ -36,6 +38,8 @@ pub(crate) struct File {
     pub(crate) limits: Limits,
     /// Whom the running host tells what needs a person.
     pub(crate) notify: Vec<notify::Notify>,
+    /// Which users of this machine may read which values by a program.
+    pub(crate) grant: Vec<grant::Grant>,
     /// When rotations run, where they do not say otherwise.
     pub(crate) schedule: schedule::Defaults,
     /// Groups of rotations of which never two are open at once.
@@ -274,6 +278,8 @@ pub(crate) struct Consumer {
     /// How long it may go on using a version after a newer one was promoted, like "5m".
     #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) staleness: String,
+    /// How it is told of a new version, and says that it holds it. Default: not at all, and it is waited for as long as `staleness` says.
+    pub(crate) hook: Option<hook::Hook>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]

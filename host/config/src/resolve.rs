@@ -1,5 +1,6 @@
 //! From the raw file to the typed configuration: names, units, paths, and what must be unique.
 
+mod consumers;
 mod linked;
 mod notify;
 pub(crate) mod schedule;
@@ -12,16 +13,16 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jsonschema::Validator;
-use keywheel_model::SecretName;
+use keywheel_model::{RotationName, SecretName};
 use keywheel_schedule::Schedule;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::config::{
-    Config, Consumer, Deadlines, FirstRun, Gap, Limits, Plugins, ProbeBudget, ProofChoice, Rotation,
+    Config, Deadlines, FirstRun, Gap, Limits, Plugins, ProbeBudget, ProofChoice, ReadGrant, Rotation,
     TrustSet, Upgrades, Vault,
 };
-use crate::document::{At, Document, join, quoted};
+use crate::document::{At, Document, join};
 use crate::format::FORMATS;
 use crate::problem::{Problem, Problems};
 use crate::structure::{self, Owner};
@@ -41,6 +42,8 @@ pub struct Draft {
     pub(crate) problems: Vec<Problem>,
     /// What is wrong with files of trust sets, by the set.
     pub(crate) untrusted: Vec<(String, Problem)>,
+    /// What is wrong with programs of hooks, by the rotation.
+    pub(crate) unfit: Vec<(RotationName, Problem)>,
 }
 
 impl Draft {
@@ -101,6 +104,7 @@ impl Draft {
             config,
             problems: resolver.problems,
             untrusted: Vec::new(),
+            unfit: Vec::new(),
         };
         draft.problems.extend(check::uniqueness(&draft.config));
         draft
@@ -195,6 +199,7 @@ impl Resolver {
             http: self.loopback("/serve/http", serve.http.as_deref()),
             pace: self.pace(),
             notify: self.notify(),
+            grants: self.grants(),
             watch: serve.watch.unwrap_or(true),
             name_secrets: serve.name_secrets.unwrap_or(false),
             state_dir,
@@ -233,6 +238,19 @@ impl Resolver {
             }
             Err(_) => None,
         }
+    }
+
+    fn grants(&mut self) -> Vec<ReadGrant> {
+        let raw: Vec<raw::grant::Grant> = self.section("/grant").unwrap_or_default();
+        let reads = raw
+            .into_iter()
+            .filter(|grant| grant.allow.contains(&raw::grant::Verb::ReadPlaintext));
+        reads
+            .map(|grant| ReadGrant {
+                uid: grant.uid,
+                secrets: grant.secrets.into_iter().map(|pattern| pattern.0).collect(),
+            })
+            .collect()
     }
 
     fn vault(&mut self, vault: &raw::Vault) -> Vault {
@@ -380,30 +398,6 @@ impl Resolver {
             },
             index,
         })
-    }
-
-    fn consumers(&mut self, pointer: &str, consumers: &[raw::Consumer]) -> Vec<Consumer> {
-        let mut seen = BTreeSet::new();
-        let mut resolved = Vec::new();
-        for (at, consumer) in consumers.iter().enumerate() {
-            let name = format!("{pointer}/{at}/name");
-            if !seen.insert(&consumer.name) {
-                let message = format!("the consumer {} stands there twice", quoted(&consumer.name));
-                self.report(At::Value(&name), "config.duplicate", message, None);
-            }
-            let staleness = format!("{pointer}/{at}/staleness");
-            let staleness = self.duration(
-                &staleness,
-                Some(&consumer.staleness),
-                Duration::ZERO,
-                (Duration::ZERO, YEAR),
-            );
-            resolved.push(Consumer {
-                name: consumer.name.clone(),
-                staleness,
-            });
-        }
-        resolved
     }
 
     fn grace(&mut self, pointer: &str, text: Option<&str>, longest_staleness: Duration) -> Duration {

@@ -88,7 +88,7 @@ impl Describer<'_> {
             | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
                 let known = siblings(self.schema, error.schema_path().as_str());
                 for key in unexpected {
-                    let (message, hint) = unknown_key(self.owner, key, &known);
+                    let (message, hint) = unknown_key(key, &known);
                     self.report(At::Key(&join(&pointer, key)), "config.unknown-key", message, hint);
                 }
             }
@@ -184,20 +184,7 @@ fn wrong_word(options: &Value, found: &Value) -> (String, Option<String>) {
     )
 }
 
-fn unknown_key(owner: Owner, key: &str, known: &[&str]) -> (String, Option<String>) {
-    let later = match (owner, key) {
-        (Owner::File, "announce" | "hook" | "hooks") => Some(
-            "hooks come with the running service; where the target keeps one credential, `gap = \"accept\"` says that \
-             the gap is known",
-        ),
-        _ => None,
-    };
-    if let Some(hint) = later {
-        return (
-            format!("the key {} is not supported by this version", quoted(key)),
-            Some(hint.to_owned()),
-        );
-    }
+fn unknown_key(key: &str, known: &[&str]) -> (String, Option<String>) {
     let hint = match nearest(key, known) {
         Some(name) => Some(format!("did you mean `{name}`?")),
         None if known.is_empty() => None,

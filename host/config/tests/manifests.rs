@@ -240,6 +240,19 @@ fn a_gap_needs_words_and_the_refusal_says_both_ways_out() {
         hint.contains("keeps two credentials") && hint.contains("gap = \"accept\""),
         "{hint}"
     );
+    // Consumers that hold both before the change need none; one that does not is enough for a gap.
+    let with = |second: &str| {
+        let hook = "hook = { exec = [\"/bin/true\"], announce = true }";
+        let consumers = format!("consumers = [{{ name = \"web\", staleness = \"1m\", {hook} }}{second}]");
+        problems(&rotation("a", &consumers, "mode = \"one\"\nrole = \"x\""))
+    };
+    assert_eq!(with(""), []);
+    for second in [
+        "{ name = \"shop\", staleness = \"1m\" }",
+        "{ name = \"shop\", staleness = \"1m\", hook = { exec = [\"/bin/true\"] } }",
+    ] {
+        assert_eq!(with(&format!(", {second}"))[0].code, "config.gap");
+    }
 }
 
 #[test]

@@ -341,17 +341,50 @@ fn an_input_that_is_called_token_is_a_name() {
 }
 
 #[test]
-fn a_key_that_comes_later_says_so() {
-    let text = GOOD.replace(
-        "gap",
-        "consumers = [{ name = \"web\", staleness = \"1m\", announce = { exec = [\"x\"] } }]\ngap",
-    );
-    let problem = only(&text);
-    assert_eq!(
-        problem.message,
-        "the key `announce` is not supported by this version"
-    );
-    assert!(problem.hint.unwrap().contains("gap = \"accept\""));
+fn a_hook_begins_with_a_whole_path_and_names_what_there_is() {
+    let with = |hook: &str| {
+        let consumer = format!("consumers = [{{ name = \"web\", staleness = \"1m\", hook = {hook} }}]\ngap");
+        problems(&GOOD.replacen("gap", &consumer, 1))
+    };
+    let good = r#"{ exec = ["/bin/reload", "{secret}", "--to={version}@{stage}"], timeout = "5m", announce = true }"#;
+    assert_eq!(with(good), []);
+    for (hook, code, says) in [
+        (r#"{ exec = ["reload"] }"#, "config.hook", "no whole path"),
+        (r#"{ exec = ["./reload"] }"#, "config.hook", "no whole path"),
+        ("{ exec = [] }", "config.value", "fewer than 1"),
+        (
+            r#"{ exec = ["/bin/reload", "{value}"] }"#,
+            "config.hook",
+            "stand for nothing",
+        ),
+        (
+            r#"{ exec = ["/bin/reload", "{ secret }"] }"#,
+            "config.hook",
+            "stand for nothing",
+        ),
+        (
+            r#"{ exec = ["/bin/reload", "a}"] }"#,
+            "config.hook",
+            "stand for nothing",
+        ),
+        (
+            r#"{ exec = ["/bin/reload"], timeout = "1h" }"#,
+            "config.range",
+            "from 1s to 5m",
+        ),
+        (
+            r#"{ exec = ["/bin/reload"], retry = 3 }"#,
+            "config.unknown-key",
+            "`retry`",
+        ),
+        (r#"{ timeout = "1s" }"#, "config.missing-key", "`exec`"),
+    ] {
+        let found = with(hook);
+        let told = found
+            .iter()
+            .any(|problem| problem.code == code && problem.message.contains(says));
+        assert!(told, "{hook}: {found:?}");
+    }
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl Performer {
         let steps = planned_steps(&state.settings, plan, None);
         let warnings = plan.warnings.iter();
         let warnings = warnings.map(|found| worded(&found.code, &found.message, found.hint.as_deref()));
-        let shown = self.shown(state, &steps, warnings.collect(), plan.gap.as_deref());
+        let shown = self.presented(state, &steps, warnings.collect(), plan.gap.as_deref());
         inner.ask(state, shown, Some(inner.clock.now() + within)).await
     }
 
@@ -178,7 +178,7 @@ impl Performer {
         }
         let pending = state.roles.pending.as_ref();
         let left = pending.map(|version| format!("it takes over {version}, which an earlier run has left"));
-        let shown = self.shown(state, &[], left.into_iter().collect(), None);
+        let shown = self.presented(state, &[], left.into_iter().collect(), None);
         Ok(match inner.ask(state, shown, None).await? {
             Gate::Open => None,
             Gate::Shut(what) | Gate::Over(what) => Some(what),
@@ -186,7 +186,13 @@ impl Performer {
     }
 
     /// Everything that is approved: what is changed, by which code, with which settings, and how.
-    fn shown(&self, state: &State, steps: &[PlannedStep], warnings: Vec<String>, gap: Option<&str>) -> Value {
+    fn presented(
+        &self,
+        state: &State,
+        steps: &[PlannedStep],
+        warnings: Vec<String>,
+        gap: Option<&str>,
+    ) -> Value {
         json!({
             "rotation": self.pinned.rotation,
             "secret": self.pinned.secret,
@@ -340,12 +346,8 @@ impl Engine {
         self.approvers().any(|approver| approver == uid)
     }
 
-    /// Whether there is such a user.
-    pub fn has_approvers(&self) -> bool {
-        self.approvers().next().is_some()
-    }
-
-    fn approvers(&self) -> impl Iterator<Item = u32> {
+    /// Everybody who is named to approve runs.
+    pub(crate) fn approvers(&self) -> impl Iterator<Item = u32> {
         let rotations = self.inner.config.rotations.iter();
         let approvals = rotations.filter_map(|rotation| rotation.approval.as_ref());
         approvals.flat_map(|approval| approval.by.iter().flatten().copied())

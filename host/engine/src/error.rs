@@ -3,11 +3,11 @@ mod hints;
 use std::path::PathBuf;
 
 use keywheel_config::Rotation;
-use keywheel_model::{PluginName, RotationName, RunId, SecretName, StepError, VersionId};
+use keywheel_model::{PluginName, RotationName, RunId, SecretName, Stage, StepError, VersionId};
 
 use crate::approval::Unapproved;
 use crate::error::hints::{
-    file_hint, linked_hint, named_inputs, open_run_hint, removed_words, targets_hint, unfit,
+    file_hint, linked_hint, named_inputs, of_wanted, open_run_hint, removed_words, targets_hint, unfit,
 };
 use crate::linked::Apart;
 use crate::view::RunView;
@@ -104,6 +104,40 @@ pub enum Error {
         secret: SecretName,
         /// The version.
         version: VersionId,
+    },
+    /// No version in a stage.
+    #[error("secret {secret} has no version that is {stage}")]
+    NoneInStage {
+        /// The secret.
+        secret: SecretName,
+        /// The stage.
+        stage: Stage,
+    },
+    /// A version that its stage does not give to a program.
+    #[error(
+        "version {version} of {secret} is {stage}, and a program gets what is current, pending or previous"
+    )]
+    NotReadable {
+        /// The secret.
+        secret: SecretName,
+        /// The version.
+        version: VersionId,
+        /// Its stage.
+        stage: Stage,
+    },
+    /// A user to whom no grant gives the secret.
+    #[error("user {uid} may not read {secret} by a program")]
+    NotGranted {
+        /// The secret.
+        secret: SecretName,
+        /// The user.
+        uid: u32,
+    },
+    /// The value has no such part.
+    #[error("the value of {secret} has no part that is called so")]
+    NoPart {
+        /// The secret.
+        secret: SecretName,
     },
     /// No run of that id.
     #[error("there is no run {run}")]
@@ -357,7 +391,10 @@ impl Error {
             Self::NeedsRestart { .. } => "config.needs-restart",
             Self::NoRotation { .. } => "rotation.not-found",
             Self::NoSecret { .. } => "secret.not-found",
-            Self::NoVersion { .. } => "secret.no-version",
+            Self::NoVersion { .. } | Self::NoneInStage { .. } => "secret.no-version",
+            Self::NotReadable { .. } => "secret.not-readable",
+            Self::NotGranted { .. } => "secret.not-granted",
+            Self::NoPart { .. } => "secret.no-part",
             Self::NoRun { .. } => "run.not-found",
             Self::OpenRun { .. } | Self::AccountInUse { .. } | Self::RekeyInRuns { .. } => "run.open",
             Self::Over { .. } => "run.over",
@@ -401,12 +438,12 @@ impl Error {
             Self::Policy(error) => return error.hint(),
             Self::NeedsRestart { .. } => "restart the host; until then it goes on with what it has".to_owned(),
             Self::NoRotation { .. } => "`keywheel config show` lists the rotations".to_owned(),
-            Self::NoSecret { .. } => {
-                "`keywheel secret list` lists the secrets; `keywheel secret import` adds one".to_owned()
-            }
-            Self::NoVersion { secret, .. } => {
-                format!("`keywheel secret history {secret}` lists its versions")
-            }
+            Self::NoSecret { .. }
+            | Self::NotGranted { .. }
+            | Self::NoPart { .. }
+            | Self::NoVersion { .. }
+            | Self::NoneInStage { .. }
+            | Self::NotReadable { .. } => return of_wanted(self),
             Self::NoRun { .. } => "`keywheel run list` lists the runs".to_owned(),
             Self::OpenRun { run, forward, .. } | Self::AccountInUse { run, forward, .. } => {
                 open_run_hint(run, *forward)

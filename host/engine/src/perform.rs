@@ -13,7 +13,6 @@ use keywheel_policy::Binding;
 use keywheel_store::LeaseKey;
 use keywheel_vault::{Author, Head as VaultHead, Origin, Promotion, Rider, Vault as _, VersionInfo};
 use keywheel_workflow::{Call, Effect, Head, Kept, NoteKind, Phase, Report, State, StepOk, StoreFailure};
-use serde_json::json;
 
 use crate::Error;
 use crate::approval::Gate;
@@ -91,7 +90,7 @@ impl Performer {
             Effect::Mirror { .. } => {
                 Report::Stored(Err(StoreFailure::Failed(not_here("a mirror in a remote vault"))))
             }
-            Effect::Announce { .. } => Report::Announced(Err(not_here("an announce hook"))),
+            Effect::Announce { version } => self.announce(inner, state, version).await?,
             Effect::Sleep { .. } | Effect::Park | Effect::Release => {
                 return Err(Error::Defect("a rest was to be performed"));
             }
@@ -107,32 +106,6 @@ impl Performer {
             }),
             Err(error) => Report::HeadUnreadable(vault_error(&error)),
         })
-    }
-
-    /// Consumers are told by a notification; none of them reports by itself yet, so each is waited for as long as it declared. The host's own wait for a
-    /// backup comes after theirs: nobody is told again in it.
-    async fn propagate(&self, inner: &Inner, state: &State, version: &VersionId) -> Result<Report, Error> {
-        let not_before = inner.revoked_not_before(state).await?;
-        let told = Report::Told {
-            reported: Vec::new(),
-            not_before,
-        };
-        if state.held_until.is_some() {
-            return Ok(told);
-        }
-        let consumers: Vec<_> = state
-            .settings
-            .consumers
-            .iter()
-            .map(|consumer| consumer.name.clone())
-            .collect();
-        let body = json!({"secret": state.settings.secret.as_str(), "version": version.as_str(), "consumers": consumers});
-        let key = state.settings.rotation.to_string();
-        inner
-            .store
-            .write(move |tx| Ok::<_, Error>(tx.notify("secret.rotated", &key, &body)?))
-            .await?;
-        Ok(told)
     }
 
     /// What the operator has taken away since the run began, if anything (rule P12).

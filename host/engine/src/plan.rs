@@ -224,9 +224,11 @@ impl Inner {
                 rotation.secret, rotation.secret
             ));
         }
-        if state.settings.class.has_gap() && !state.settings.gap_accepted && !state.settings.announces() {
+        let settings = &state.settings;
+        let is_covered = settings.announces() && !settings.has_gap();
+        if settings.class.has_gap() && !settings.gap_accepted && !is_covered {
             problems.push(
-                "rotation.gap: the target keeps one credential; say `gap = \"accept\"` in the rotation"
+                "rotation.gap: the target keeps one credential; give every consumer that can hold two a hook with `announce = true`, or say `gap = \"accept\"` in the rotation"
                     .to_owned(),
             );
         }
@@ -298,9 +300,11 @@ fn look(rotation: &Rotation, asked: StepEnd, problems: &mut Vec<String>) -> Resu
 
 /// The gap of a one-slot target: the plugin's words, or the host's.
 fn gap(settings: &Settings, answer: &Plan) -> Option<String> {
-    let is_covered = settings.announces() && !settings.has_gap();
+    if settings.announces() && !settings.has_gap() {
+        return None;
+    }
     answer.gap.clone().or_else(|| {
-        (settings.overwrites() && !is_covered).then(|| {
+        settings.overwrites().then(|| {
             "from apply on consumers with the old credential are refused, until each has read the new one after promote"
                 .to_owned()
         })
@@ -372,7 +376,9 @@ fn host_words(step: StepName, settings: &Settings) -> String {
             "the target issues a credential; it is in escrow before the plugin goes on"
         }
         StepName::Create => "generate a credential; it is durably pending before anything else",
-        StepName::Announce => "consumers that can hold two get the pending one",
+        StepName::Announce => {
+            "consumers that can hold two are asked, by their programs, whether they hold the pending one, too"
+        }
         StepName::Apply => "make the target accept it",
         StepName::Test => "log in with it",
         StepName::Promote => "pending becomes current in the vault: consumers can read it from here on",

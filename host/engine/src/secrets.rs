@@ -79,13 +79,15 @@ impl Engine {
     pub async fn secret(&self, name: &SecretName) -> Result<SecretView, Error> {
         let head = self.inner.vault.head(name).await?;
         let current = head.current();
+        let rotation = self.inner.config.rotation_of(name);
+        let consumers = match rotation {
+            Some(rotation) => self.inner.consumers(rotation, current.map(identity)).await?,
+            None => Vec::new(),
+        };
         Ok(SecretView {
             name: name.clone(),
-            rotation: self
-                .inner
-                .config
-                .rotation_of(name)
-                .map(|rotation| rotation.name.clone()),
+            rotation: rotation.map(|rotation| rotation.name.clone()),
+            consumers,
             current: current.map(|version| version.id.clone()),
             current_since: current.map(|version| version.created),
             expires_at: current.and_then(|version| version.metadata.expires),
@@ -197,33 +199,6 @@ impl Engine {
             inner.note_tried(rotation, &version).await?;
         }
         Ok(Imported::Replaced(version, verdict))
-    }
-
-    /// The value of a version, the current one if none is named. Always audited, with the reason.
-    ///
-    /// # Errors
-    /// [`Error::NoSecret`], [`Error::NoVersion`].
-    pub async fn read(
-        &self,
-        name: &SecretName,
-        version: Option<&VersionId>,
-        reason: &str,
-    ) -> Result<SecretBytes, Error> {
-        let head = self.inner.vault.head(name).await?;
-        let found = match version {
-            Some(version) => head.version(version).ok_or_else(|| Error::NoVersion {
-                secret: name.clone(),
-                version: version.clone(),
-            })?,
-            None => head
-                .current()
-                .ok_or_else(|| Error::NoSecret { secret: name.clone() })?,
-        };
-        let details = json!({"version": found.id.as_str(), "reason": reason});
-        self.inner
-            .audit_as("secret.read", name.as_str(), "ok", details)
-            .await?;
-        Ok(self.inner.vault.read(name, &found.id).await?)
     }
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn pin(
             .map(|consumer| Consumer {
                 name: consumer.name.clone(),
                 stale_ms: ms(consumer.staleness),
-                announce: false,
+                announce: consumer.hook.as_ref().is_some_and(|hook| hook.announce),
             })
             .collect(),
         grace_ms: ms(grace.saturating_sub(staleness)),

@@ -73,6 +73,7 @@ impl Inner {
             removed: !state.is_over() && self.config.rotation(&row.rotation).is_none(),
             driven: self.turns.kept_since().is_some() || self.is_driven(&row.id),
             way_past,
+            consumers: self.consumers_of_run(&state).await?,
             ..view
         })
     }
@@ -186,6 +187,7 @@ pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> Ru
                 safety: step.safety,
             })
             .collect(),
+        consumers: Vec::new(),
         current: state.roles.current.clone(),
         pending: state.roles.pending.clone(),
         previous: state.roles.previous.clone(),

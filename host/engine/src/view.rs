@@ -70,6 +70,8 @@ pub struct RunView {
     pub maintained_until: Option<Timestamp>,
     /// The steps so far.
     pub steps: Vec<StepView>,
+    /// Who reads the secret, and what each said last.
+    pub consumers: Vec<ConsumerView>,
     /// The versions it works on.
     pub current: Option<VersionId>,
     /// The version that is rotated in.
@@ -148,6 +150,12 @@ impl RunView {
         self.trouble.clone().or(of_step)
     }
 
+    /// Whether all that it does not get past is a consumer that does not hold the new credential yet: that is current, and the consumer is asked again.
+    pub fn asks_a_consumer_again(&self) -> bool {
+        let of_hook = |trouble: &Trouble| trouble.code.starts_with("hook.");
+        self.waits_for_consumers && self.trouble.as_ref().is_some_and(of_hook)
+    }
+
     /// What ends its wait, where that is for a backup alone.
     pub fn backup_way_out(&self) -> Option<&'static str> {
         (self.waits_for == Some(backed_up::WAITS_FOR)).then_some(backed_up::WAY_OUT)
@@ -162,6 +170,38 @@ impl RunView {
                 self.run
             )
         })
+    }
+}
+
+/// Somebody who reads a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ConsumerView {
+    /// Its name in the configuration.
+    pub name: String,
+    /// For so long after a promotion it may still use the version before, in milliseconds.
+    pub staleness_ms: u64,
+    /// A program says whether it holds a version.
+    pub reports: bool,
+    /// It can hold two, and says so before a change that would leave one.
+    pub announces: bool,
+    /// The version that it said last it holds.
+    pub said: Option<VersionId>,
+    /// When it said so.
+    pub said_at: Option<Timestamp>,
+    /// Whether that is the current version; none of one that says nothing.
+    pub holds_current: Option<bool>,
+}
+
+impl ConsumerView {
+    /// What is known of it, in words that go on from its name.
+    pub fn words(&self) -> &'static str {
+        match (self.holds_current, &self.said) {
+            (Some(true), _) => "holds the current version",
+            (Some(false), Some(_)) => "holds another version than the current one",
+            (Some(false), None) => "has not said that it holds a version",
+            (None, _) => "says nothing, and is waited for",
+        }
     }
 }
 
@@ -333,6 +373,8 @@ pub struct SecretView {
     pub versions: usize,
     /// A run that is not over.
     pub open_run: Option<RunId>,
+    /// Who reads it, and what each said last.
+    pub consumers: Vec<ConsumerView>,
 }
 
 /// A version of a secret.

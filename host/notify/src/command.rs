@@ -1,16 +1,12 @@
-use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncWriteExt as _;
-use tokio::process::{Child, Command as Process};
+use tokio::process::Child;
 
+use crate::program::{Running, prepared};
 use crate::{Error, Notice};
-
-/// Where a program finds others, if it looks for any.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// A program that gets each notice as one line of JSON on its standard input, and nothing of this host's environment. 0 says that it has taken it. What it
 /// prints goes nowhere: it may hold what this host is not to keep.
@@ -26,43 +22,15 @@ pub struct Command {
 
 impl Command {
     pub(crate) async fn run(&self, notice: &Notice) -> Result<(), Error> {
-        let mut process = Process::new(&self.program);
+        let mut process = prepared(&self.program, &self.arguments);
         process
-            .args(&self.arguments)
-            .env_clear()
-            .env("PATH", PATH)
             .env("KEYWHEEL_TOPIC", &notice.topic)
-            .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .kill_on_drop(true);
-        let mut child = process.spawn().map_err(|source| Error::Start {
-            program: self.program.clone(),
-            source,
-        })?;
-        let mut group = Group::of(&child);
-        let ended = tokio::time::timeout(self.timeout, fed(&mut child, notice)).await;
-        if matches!(ended, Ok(Ok(_))) {
-            group.0 = None;
-        }
-        drop(group);
-        match ended {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(Error::Ended {
-                program: self.program.clone(),
-                ended: words(status),
-            }),
-            Ok(Err(source)) => Err(Error::Start {
-                program: self.program.clone(),
-                source,
-            }),
-            Err(_) => Err(Error::Late {
-                program: self.program.clone(),
-                timeout: self.timeout,
-            }),
-        }
+            .stderr(Stdio::null());
+        let mut running = Running::start(&mut process, &self.program)?;
+        let ended = tokio::time::timeout(self.timeout, fed(&mut running.child, notice)).await;
+        running.judged(ended.ok(), &self.program, self.timeout)
     }
 }
 
@@ -73,33 +41,6 @@ async fn fed(child: &mut Child, notice: &Notice) -> std::io::Result<ExitStatus> 
         let _ = stdin.write_all(line.as_bytes()).await;
     }
     child.wait().await
-}
-
-fn words(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("code {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => "no code".to_owned(),
-    }
-}
-
-/// A program that has not ended, and all that it has started; killed when dropped. The number is its own as long as nobody has waited for its end.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Self(id.and_then(Pid::from_raw))
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It may have ended in this moment.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
-//! Where notices go: a sink takes one, or says why not. Knows no rotation, no store, and not what a notice is about; who keeps notices until they are
-//! taken, and tries again, is another one.
+//! Where notices go: a sink takes one, or says why not; and programs that are asked something, and answer by their exit code. Knows no rotation, no store, and
+//! not what any of it is about; who keeps notices until they are taken, and tries again, is another one.
 
 #![forbid(unsafe_code)]
 
 mod command;
 mod error;
+mod hook;
+mod program;
 
 use serde::Serialize;
 
 pub use command::Command;
 pub use error::Error;
+pub use hook::{Answer, Hook};
 
 /// Something that somebody is to know. There is no value of a secret in it: it is made of names, codes and words of this host's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

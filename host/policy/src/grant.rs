@@ -60,7 +60,7 @@ impl fmt::Display for SecretRule {
 
 impl SecretRule {
     /// Whether a vault name is covered by it.
-    pub(crate) fn covers(&self, name: &SecretName) -> bool {
+    pub fn covers(&self, name: &SecretName) -> bool {
         let Self::Vault(glob) = self else { return false };
         let (globs, parts): (Vec<&str>, Vec<&str>) =
             (glob.split('/').collect(), name.as_str().split('/').collect());

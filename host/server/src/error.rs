@@ -45,6 +45,15 @@ pub enum Error {
         /// Who it was.
         uid: u32,
     },
+    /// That user has what is granted, and this is not.
+    #[error("user {uid} may read what is granted, and give no other command")]
+    OnlyReads {
+        /// Who it was.
+        uid: u32,
+    },
+    /// Other users have as many commands under way as they may.
+    #[error("commands of other users are under way, as many as there may be")]
+    Crowded,
     /// The other side does not speak as agreed, or a part of it is too long.
     #[error("the other side of the socket does not speak this version's language: {what}")]
     Language {
@@ -68,7 +77,8 @@ impl Error {
             Self::InUse { .. } => "socket.in-use",
             Self::Listen { .. } => "socket.listen",
             Self::Http { .. } => "http.listen",
-            Self::Peer { .. } => "socket.peer",
+            Self::Peer { .. } | Self::OnlyReads { .. } => "socket.peer",
+            Self::Crowded => "socket.crowded",
             Self::Language { .. } => "socket.language",
             Self::Broken { .. } => "socket.broken",
         }
@@ -88,7 +98,10 @@ impl Error {
             Self::Http { .. } => {
                 "name another port: `http` in `[serve]`; or leave it out, and there is no listener"
             }
-            Self::Peer { .. } => "run the command as the host's own user, or as root",
+            Self::Crowded => "try again in a moment",
+            Self::Peer { .. } | Self::OnlyReads { .. } => {
+                "run the command as the host's own user, or as root"
+            }
             Self::Language { .. } => "the host that runs is of another version: restart it, then try again",
             Self::Broken { .. } => {
                 "the host may have been stopped: `keywheel status` says how things stand; a run that was under way goes on with it"

@@ -98,6 +98,9 @@ pub enum Report {
         /// The host does not let the previous version be revoked yet, whoever has reported; it is asked again then.
         #[serde(default)]
         not_before: Option<Timestamp>,
+        /// One that was to be told did not take it: it is told again after a pause, as long as it is waited for.
+        #[serde(default)]
+        failed: Option<StepError>,
     },
 }
 

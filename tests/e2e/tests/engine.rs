@@ -166,7 +166,12 @@ async fn a_postgres_role_is_adopted_planned_and_rotated() {
     let (run, left) = engine.rotate(&rotation, order()).await.unwrap();
     assert_eq!((run.state, left), (RunWord::Succeeded, Left::Ended), "{run:#?}");
     let new = engine
-        .read(&"app/db".parse().unwrap(), None, "test")
+        .read(
+            &"app/db".parse().unwrap(),
+            &"current".parse().unwrap(),
+            None,
+            "test",
+        )
         .await
         .unwrap();
     let new = std::str::from_utf8(new.expose()).unwrap().to_owned();

@@ -113,11 +113,13 @@ impl Driver<'_> {
                 Report::Told {
                     reported,
                     not_before: None,
+                    failed: None,
                 }
             }
             Effect::Sleep { .. } | Effect::Park | Effect::Release => Report::Told {
                 reported: Vec::new(),
                 not_before: None,
+                failed: None,
             },
         })
     }

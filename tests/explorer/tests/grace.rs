@@ -2,14 +2,16 @@
 //! that it does not see the others.
 
 use keywheel_explorer::scene::Scene;
-use keywheel_model::{Effect as Reach, Proof, RunId, SlotClass, Timestamp, Trigger, VersionId};
+use keywheel_model::{
+    Effect as Reach, ErrorKind, Proof, RunId, SlotClass, StepError, Timestamp, Trigger, VersionId,
+};
 use keywheel_workflow::{Choice, Consumer, Effect, Event, Phase, Report, State, step};
 
 const GRACE_MS: u64 = 1_000;
 
 /// What a promoted and proved run does when the consumers were told, of which these have reported.
 fn after_telling(consumers: Vec<Consumer>, reported: &[&str]) -> Option<Effect> {
-    told(consumers, reported, None, false).doing
+    told(consumers, reported, None, false, None).doing
 }
 
 /// The same as a state, where the host lets nothing be revoked before a time, or a person has answered for it.
@@ -18,9 +20,11 @@ fn told(
     reported: &[&str],
     not_before: Option<Timestamp>,
     revokes_now: bool,
+    failed: Option<StepError>,
 ) -> State {
     let mut settings = Scene::one("grace", SlotClass::A).settings(Trigger::Manual);
     (settings.grace_ms, settings.consumers) = (GRACE_MS, consumers);
+    settings.back_off.first_ms = GRACE_MS / 10;
     let mut state = State::new(RunId::from_number(1), settings);
     let version = VersionId::from_number(2);
     state.roles.current = Some(version.clone());
@@ -32,7 +36,11 @@ fn told(
     let reported = reported.iter().map(|name| (*name).to_owned()).collect();
     let told = Event::Done {
         op: 1,
-        report: Report::Told { reported, not_before },
+        report: Report::Told {
+            reported,
+            not_before,
+            failed,
+        },
     };
     state.revokes_now = revokes_now;
     step(&state, &told, Timestamp::default()).state
@@ -50,17 +58,46 @@ fn what_the_host_holds_back_is_asked_for_again() {
             announce: false,
         }]
     };
-    let held = told(shop(), &["shop"], Some(hold), false);
+    let held = told(shop(), &["shop"], Some(hold), false, None);
     assert_eq!((held.phase, held.held_until), (Phase::Propagate, Some(hold)));
     assert!(matches!(held.doing, Some(Effect::Sleep { until }) if until == hold));
     assert!(held.is_held() && held.waits_for_consumers());
     assert!(held.takes(Choice::Retry) && held.takes(Choice::ApplyCurrent));
     // Consumers come first: until they have left the old version nobody waits for the host.
-    let grace = told(shop(), &[], Some(hold), false);
+    let grace = told(shop(), &[], Some(hold), false, None);
     assert!(is_grace(grace.doing.as_ref()) && !grace.is_held());
     // A person who revokes now answers for it.
-    let revokes = told(shop(), &["shop"], Some(hold), true);
+    let revokes = told(shop(), &["shop"], Some(hold), true, None);
     assert!(revokes.phase != Phase::Propagate && revokes.held_until.is_none());
+}
+
+/// A consumer that cannot be told is told again, sooner than the end of its wait and never after it, and keeps nothing back beyond that.
+#[test]
+fn whoever_could_not_be_told_is_told_again_and_keeps_nothing_back_for_longer() {
+    let shop = || {
+        vec![Consumer {
+            name: "shop".to_owned(),
+            stale_ms: 0,
+            announce: false,
+        }]
+    };
+    let failed = || Some(StepError::new(ErrorKind::Unavailable, "hook.ended", "code 1"));
+    let waits = told(shop(), &[], None, false, failed());
+    let Some(Effect::Sleep { until }) = waits.doing else {
+        panic!("{:?}", waits.doing)
+    };
+    assert!(
+        until > Timestamp::default() && until < Timestamp::from_unix_ms(GRACE_MS),
+        "{until:?}"
+    );
+    assert_eq!(waits.trouble.as_ref().unwrap().code, "hook.ended");
+    // Nothing of it is undone, and nobody can end the run as it stands for it.
+    assert!(waits.promoted && waits.parked.is_none() && !waits.can_be_given_up());
+    let later = step(&waits, &Event::Timer, until).state;
+    assert!(later.promoted && later.phase == Phase::Propagate);
+    // It has reported meanwhile, whoever else failed.
+    let reported = told(shop(), &["shop"], None, false, failed());
+    assert!(reported.phase != Phase::Propagate);
 }
 
 fn is_grace(effect: Option<&Effect>) -> bool {

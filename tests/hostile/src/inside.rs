@@ -66,7 +66,15 @@ pub(crate) fn kept(host: &Host, run: &RunId, secret: &str) -> (Vec<Value>, Optio
         let rows = engine.audit(query).await.unwrap();
         let promoted = rows.iter().any(|row| row.action == "secret.promote");
         let current = if promoted {
-            let value = engine.read(&secret.parse().unwrap(), None, "test").await.unwrap();
+            let value = engine
+                .read(
+                    &secret.parse().unwrap(),
+                    &"current".parse().unwrap(),
+                    None,
+                    "test",
+                )
+                .await
+                .unwrap();
             Some(String::from_utf8(value.expose().to_vec()).unwrap())
         } else {
             None

@@ -21,6 +21,7 @@ use crate::secret_input::Source;
 /// Every problem.
 pub(crate) fn checked(mut draft: Draft, context: &Context) -> Result<Config, Failure> {
     draft.examine_trust(keywheel_engine::examine_trust_file);
+    draft.examine_hooks(keywheel_engine::examine_hook);
     let found = folder::read(&draft.plugins().dir)?;
     let policy = grants::read(draft.policies_dir())?;
     let checked = draft.check(&found.manifests, &grants::subjects(&policy));
@@ -39,6 +40,7 @@ pub(crate) fn checked(mut draft: Draft, context: &Context) -> Result<Config, Fai
 /// Every other problem.
 pub(crate) fn checked_apart(mut draft: Draft, context: &Context) -> Result<Config, Failure> {
     draft.examine_trust(keywheel_engine::examine_trust_file);
+    draft.examine_hooks(keywheel_engine::examine_hook);
     let found = folder::read(&draft.plugins().dir)?;
     let policy = grants::read(draft.policies_dir())?;
     let checked = draft.check_apart(&found.manifests, &grants::subjects(&policy));

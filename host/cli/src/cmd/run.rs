@@ -154,6 +154,7 @@ pub(crate) fn exit_of(run: &RunView, left: Left) -> ExitCode {
         (Left::Ended, _) => ExitCode::RolledBack,
         // The new credential is current; only the old one's grace is left. With a failure that the run has not got past, more than that is.
         (Left::Waiting(_), _) if run.past_no_return && run.trouble.is_none() => ExitCode::Ok,
+        (Left::Waiting(_), _) if run.asks_a_consumer_again() => ExitCode::Ok,
         (Left::Waiting(_) | Left::Stopped, _) => ExitCode::TimedOut,
     }
 }

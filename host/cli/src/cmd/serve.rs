@@ -51,7 +51,6 @@ const DRAIN_SLACK: Duration = Duration::from_secs(5);
 pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let engine = open(context).await?;
     let listener = Listener::bind(&engine.config().socket)?;
-    listener.admit_others(engine.has_approvers())?;
     let http = match engine.config().http {
         Some(address) => Some(Http::bind(address).await?),
         None => None,
@@ -121,6 +120,7 @@ impl Service<'_> {
     async fn run(mut self, listener: Listener, mut signals: Signals) -> Result<ExitCode, Failure> {
         let every = self.notify.watchdog_every();
         let mut alive = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
+        self.admit(&listener);
         self.notify.ready(&self.words());
         self.context.output.say(&self.words());
         let engine = self.engine.subscribe();
@@ -129,7 +129,7 @@ impl Service<'_> {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                (session, peer) = listener.accept(|peer| engine.borrow().lets_approve(peer.uid)) => {
+                (session, peer) = listener.accept(|peer| engine.borrow().hears(peer.uid)) => {
                     self.commands.take(session, peer);
                 }
                 _ = signals.hang_up.recv() => watch = self.reload(&listener).await,
@@ -152,7 +152,13 @@ impl Service<'_> {
             .output
             .say("stopping: steps that are under way come to their end");
         let config = self.engine.borrow().config().clone();
-        let steps = config.rotations.iter().map(|rotation| rotation.deadlines.step);
+        let steps = config.rotations.iter().flat_map(|rotation| {
+            let hooks = rotation
+                .consumers
+                .iter()
+                .filter_map(|consumer| consumer.hook.as_ref());
+            hooks.map(|hook| hook.timeout).chain([rotation.deadlines.step])
+        });
         let longest = steps.max().unwrap_or(config.limits.step) + DRAIN_SLACK;
         self.stopper.stop();
         let ended = tokio::time::timeout(longest, async {
@@ -197,10 +203,8 @@ impl Service<'_> {
         match read.await {
             Ok(engine) => {
                 engine.configuration_taken();
-                if let Err(error) = listener.admit_others(engine.has_approvers()) {
-                    output.warn(&error.to_string());
-                }
                 self.engine.send_replace(engine);
+                self.admit(listener);
                 output.say(&format!("read the configuration again; {}", self.words()));
             }
             Err(failure) => {
@@ -214,6 +218,14 @@ impl Service<'_> {
         match (watch, self.watch()) {
             (Some(before), Some(now)) if before.is_of_the_same(&now) => Some(before),
             (_, now) => now,
+        }
+    }
+
+    /// Other users reach the socket as long as one of them has something to say.
+    fn admit(&self, listener: &Listener) {
+        let admits = self.engine.borrow().hears_others();
+        if let Err(error) = block_in_place(|| listener.admit_others(admits)) {
+            self.context.output.fail(&error.into());
         }
     }
 

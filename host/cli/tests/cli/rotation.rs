@@ -351,8 +351,9 @@ fn a_secret_on_the_command_line_or_into_a_pipe_is_refused() {
     assert_eq!(ran.exit, 2);
     assert!(!ran.err.contains("planted"), "{}", ran.err);
     let ran = place.run("secret read admin/db --reason test");
-    assert_eq!((ran.exit, ran.out.as_str()), (2, ""), "{}", ran.err);
-    assert_eq!(place.run("secret read admin/db").exit, 2);
+    assert_eq!((ran.exit, ran.out.as_str()), (21, ""), "{}", ran.err);
+    assert!(ran.err.contains("secret.not-granted"), "{}", ran.err);
+    assert_eq!(place.run("secret read admin/db --to new.txt").exit, 2);
 }
 
 #[test]

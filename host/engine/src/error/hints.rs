@@ -1,9 +1,10 @@
-//! Words of errors that are made of parts.
+//! What a person can do, and words that are made of parts.
 
 use std::io::ErrorKind;
 
 use keywheel_model::{RotationName, RunId, SecretName};
 
+use crate::Error;
 use crate::linked::Apart;
 use crate::view::RunView;
 
@@ -40,6 +41,34 @@ pub(super) fn linked_hint(rotation: &RotationName, apart: &Apart) -> String {
             "nothing was begun; wait, or answer for it: `keywheel rotate {rotation} --ignore-offset --reason TEXT`"
         ),
     }
+}
+
+/// Of a value that is not there, or not given.
+pub(super) fn of_wanted(error: &Error) -> Option<String> {
+    Some(match error {
+        Error::NoSecret { .. } => {
+            "`keywheel secret list` lists the secrets; `keywheel secret import` adds one".to_owned()
+        }
+        Error::NotGranted { secret, uid } => not_granted(secret, *uid),
+        Error::NoPart { .. } => {
+            "a part is a string of a JSON document, by its name or JSON pointer, or a key of a connection string, such as `password`"
+                .to_owned()
+        }
+        Error::NoVersion { secret, .. }
+        | Error::NoneInStage { secret, .. }
+        | Error::NotReadable { secret, .. } => {
+            format!("`keywheel secret history {secret}` lists its versions")
+        }
+        _ => return None,
+    })
+}
+
+/// The lines that would give it, and the way for a person.
+fn not_granted(secret: &SecretName, uid: u32) -> String {
+    format!(
+        "on a terminal, or with `--to FILE`, a person reads it (`--reason` says why); a program needs these lines in keywheel.toml:\n\
+         [[grant]]\nuid = {uid}\nallow = [\"read-plaintext\"]\nsecrets = [\"{secret}\"]"
+    )
 }
 
 pub(super) fn named_inputs(inputs: &[(String, SecretName)]) -> String {

@@ -63,7 +63,7 @@ impl Work {
         }
         if settings.has_gap() && !settings.gap_accepted {
             problems.push(
-                "consumers would be refused for a while: let them hold two, or set gap = \"accept\""
+                "consumers would be refused for a while: give each a hook with announce = true, or set gap = \"accept\""
                     .to_owned(),
             );
         }

@@ -57,9 +57,14 @@ impl Work {
             (Effect::Promote { version, .. }, Report::Stored(result)) => self.on_promoted(version, result),
             (Effect::Abandon { .. }, Report::Stored(result)) => self.on_abandoned(result),
             (Effect::MarkRevoked { .. }, Report::Stored(result)) => self.on_retired(result),
-            (Effect::Propagate { .. }, Report::Told { reported, not_before }) => {
-                self.on_told(reported, *not_before);
-            }
+            (
+                Effect::Propagate { .. },
+                Report::Told {
+                    reported,
+                    not_before,
+                    failed,
+                },
+            ) => self.on_told(reported, *not_before, failed.as_ref()),
             // A report that does not fit its effect says nothing about it: as if the host had died.
             (effect, _) => self.interrupted_in(effect),
         }

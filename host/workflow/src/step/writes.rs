@@ -5,7 +5,10 @@ use keywheel_model::{Effect as Reach, StepError, StepName, Timestamp, Trigger, V
 use super::Work;
 use crate::describe::REFUSED;
 use crate::mutant::Mutation;
-use crate::{Cause, Ending, NoteKind, Phase, StepLog, StoreFailure, Trouble};
+use crate::{BackOff, Cause, Ending, NoteKind, Phase, StepLog, StoreFailure, Trouble};
+
+/// The longest pause before a consumer that could not be told is told again.
+const MOST_BEFORE_TELLING_MS: u64 = 5 * 60_000;
 
 impl Work {
     pub(super) fn on_mirrored(&mut self, result: &Result<(), StoreFailure>) {
@@ -137,13 +140,21 @@ impl Work {
         }
     }
 
-    pub(super) fn on_told(&mut self, reported: &[String], not_before: Option<Timestamp>) {
+    pub(super) fn on_told(
+        &mut self,
+        reported: &[String],
+        not_before: Option<Timestamp>,
+        failed: Option<&StepError>,
+    ) {
         for name in reported {
             if !self.state.reported.contains(name) {
                 self.state.reported.push(name.clone());
             }
         }
         self.state.reported.sort();
+        if let Some(error) = failed {
+            self.log_failure(StepName::Propagate, &error.code, &error.message);
+        }
         let until = self.state.consumers_until().unwrap_or(self.now);
         let enough = self.all_reported() && self.state.proved;
         let is_over = self.now >= until || enough || self.wrong(Mutation::PreviousDroppedEarly);
@@ -153,9 +164,28 @@ impl Work {
             self.pause(held);
         } else if is_over {
             self.propagated();
+        } else if let Some(error) = failed {
+            // Whoever cannot be told keeps nothing back for longer than it was waited for anyway.
+            self.pause(until.min(self.now + self.pause_before_telling()));
+            self.state.trouble = Some(Trouble::new(&error.code, &error.message));
         } else {
             self.pause(until);
         }
+    }
+
+    /// Nobody gives a run up because a consumer cannot be told, so that its tries are those of the step.
+    fn pause_before_telling(&self) -> std::time::Duration {
+        let told = self
+            .state
+            .log
+            .iter()
+            .find(|entry| entry.step == StepName::Propagate);
+        let settings = &self.state.settings;
+        let back_off = BackOff {
+            cap_ms: MOST_BEFORE_TELLING_MS,
+            ..settings.back_off
+        };
+        back_off.pause(told.map_or(1, |entry| entry.tries), settings.seed)
     }
 
     pub(super) fn on_abandoned(&mut self, result: &Result<(), StoreFailure>) {

@@ -79,6 +79,7 @@ impl Run {
             Effect::Propagate { .. } => Report::Told {
                 reported: Vec::new(),
                 not_before: None,
+                failed: None,
             },
             other => panic!("{other:?}"),
         }

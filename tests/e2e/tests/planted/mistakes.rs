@@ -114,9 +114,9 @@ fn values(scene: &mut Scene) {
     let broken = format!("{{\"username\": \"app_a\", \"password\": \"{document}");
     scene.know("a document that is none, whole", &broken);
     let _ = scene.host.run(&["secret", "import", "pair/db", "-"], &broken);
-    let piped = scene.run("secret read app/db --reason test", "", 2);
+    let piped = scene.run("secret read app/db --reason test", "", 21);
     assert_eq!(piped.stdout, "");
-    let _ = scene.run("secret read app/db --reason test -o json", "", 2);
+    let _ = scene.run("secret read app/db --reason test -o json", "", 21);
 }
 
 /// A password in the configuration is the operator's own leak; the message about it is none.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::terminal::SHOWN;
 
 /// Files and streams, and the value of each.
-const SENT: [(&str, &str); 8] = [
+const SENT: [(&str, &str); 9] = [
     ("host/vault.key", "the key file"),
     ("outside/recovery", "the recovery identity"),
     ("outside/second.key", "the second key file"),
@@ -14,6 +14,10 @@ const SENT: [(&str, &str); 8] = [
     ("outside/given", "a value in a file"),
     ("outside/read", "a value over the socket"),
     ("output of `script", SHOWN),
+    (
+        "output of `keywheel -vv secret read some/socket`",
+        "a value over the socket",
+    ),
 ];
 
 /// Whoever types a value as an argument shows it to every process. The host only refuses it.

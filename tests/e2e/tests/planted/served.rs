@@ -1,6 +1,9 @@
 //! The running host: what commands say to it and hear from it goes over its socket; the verbs of a grace; and what it says by itself, over HTTP, in
 //! notices and in its log, as text and as JSON, while rotations go well and while one fails.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use keywheel_e2e::{Started, redis_user, until};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -34,6 +37,8 @@ pub(crate) fn run(scene: &mut Scene) {
     scraper.once_more();
     scene.keep(scraper.end());
     ends(scene, serving);
+    hooks(scene);
+    scene.write_configuration(&format!("{outlets}\n{rotation}"));
     in_json(scene, address);
     // Nobody waits for what is left of its grace.
     let words: Vec<&str> = REVOKE_NOW.split(' ').collect();
@@ -63,7 +68,7 @@ fn values(scene: &mut Scene) {
     let _ = scene.run("secret import some/socket -", &value, 0);
     let _ = scene.run("secret import some/file @OUTSIDE/given -o json", "", 0);
     let _ = scene.run("secret read some/socket --reason test --to OUTSIDE/read", "", 0);
-    let _ = scene.run("secret read some/socket --reason test", "", 2);
+    let _ = scene.run("secret read some/socket --reason test", "", 21);
 }
 
 fn rotations(scene: &Scene) {
@@ -137,6 +142,49 @@ fn speaks(scene: &Scene) {
         let words: Vec<&str> = words.split(' ').collect();
         let _ = scene.host.run(&words, "");
     }
+}
+
+/// A program by which a consumer is asked prints what it was given, as it is and in base64, on both streams. What it reads, and a value that another program
+/// reads, are granted.
+fn hooks(scene: &mut Scene) {
+    let (program, asked) = (scene.host.outside("reload"), scene.host.outside("reload.asked"));
+    let lines = format!(
+        "#!/bin/sh\nvalue=$('{}' secret read app/redis)\necho asked >> '{}'\necho \"it is $value\"\n\
+         printf %s \"$value\" | base64 >&2\nexit 3\n",
+        keywheel_e2e::binary().display(),
+        asked.display()
+    );
+    fs::write(&program, lines).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    let grant = format!(
+        "[[grant]]\nuid = {}\nallow = [\"read-plaintext\"]\nsecrets = [\"app/redis\", \"some/socket\"]\n",
+        rustix::process::getuid().as_raw()
+    );
+    let plain = "staleness = \"1s\" }";
+    let hooked = format!(
+        "staleness = \"1s\", hook = {{ exec = [\"{}\"] }} }}",
+        program.display()
+    );
+    let rotation = redis_user(&servers().redis, "24h").replacen(plain, &hooked, 1);
+    assert!(rotation.contains(&hooked), "{rotation}");
+    scene.write_configuration(&format!("{grant}\n{rotation}"));
+    let serving = serve(scene, &["serve"]);
+    let _ = scene.run("secret read some/socket", "", 0);
+    let _ = scene.run(REVOKE_NOW, "", 0);
+    let _ = scene.run("rotate app-redis --wait 0s", "", 0);
+    until("it is asked again", || {
+        fs::read_to_string(&asked).unwrap_or_default().lines().count() > 1
+    });
+    speaks(scene);
+    for format in ["", " -o json"] {
+        let shown = scene.run(&format!("run show app-redis{format}"), "", 0);
+        assert!(shown.stdout.contains("withheld"), "{}", shown.stdout);
+        let _ = scene.run(&format!("secret show app/redis{format}"), "", 0);
+    }
+    let _ = scene.run(REVOKE_NOW, "", 0);
+    ends(scene, serving);
+    // And by the command itself, where no host is running. Its run is left in the grace.
+    let _ = scene.run("rotate app-redis --wait 0s -o json", "", 0);
 }
 
 /// Once more, with a log for machines.

@@ -11,9 +11,11 @@
 mod approvals;
 mod brakes;
 mod fleet;
+mod hooks;
 mod http;
 mod notices;
 mod pauses;
+mod reads;
 mod scene;
 mod watches;
 

@@ -8,6 +8,7 @@ use keywheel_engine::{Left, RunWord};
 use keywheel_model::Trigger;
 
 use crate::cmd::run::steer;
+use crate::cmd::secret::list::consumed;
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
@@ -47,6 +48,9 @@ pub(crate) fn text(run: &RunView, style: Style) -> String {
         text.fact("finished", time::show(finished));
     }
     facts(run, &mut text);
+    for consumer in &run.consumers {
+        text.fact("consumer", consumed(consumer));
+    }
     if run.finished_at.is_none() {
         text.fact("way", way(run));
     }

@@ -243,6 +243,10 @@ pub(crate) fn say_next(view: &RunView, left: Left, context: &Context) {
             let until = time::show(until);
             let trouble = view.trouble.as_ref();
             output.say(&match (view.past_no_return, view.safety) {
+                (true, _) if view.asks_a_consumer_again() => format!(
+                    "the new credential is current, and a consumer does not say that it holds it: {}; it is asked again at {until}",
+                    trouble.map_or("", |trouble| trouble.message.as_str())
+                ),
                 (true, _) if trouble.is_some() => format!(
                     "the new credential is current, and the run does not get on: {}; its next try is at {until}",
                     trouble.map_or_else(String::new, |trouble| format!("{}: {}", trouble.code, trouble.message))

@@ -1,7 +1,9 @@
 //! `keywheel secret list` and `secret show`.
 
+use std::time::Duration;
+
 use clap::Args;
-use keywheel_engine::view::SecretView;
+use keywheel_engine::view::{ConsumerView, SecretView};
 use keywheel_model::SecretName;
 
 use crate::cmd::{Context, host};
@@ -73,7 +75,23 @@ fn text(secret: &SecretView) -> String {
     text.fact("expires", time::show_or_dash(secret.expires_at));
     text.fact("versions", secret.versions);
     text.fact("open run", dash(secret.open_run.as_ref()));
+    for consumer in &secret.consumers {
+        text.fact("consumer", consumed(consumer));
+    }
     text.finish()
+}
+
+/// Who reads it, how far behind it may be, and what it said last.
+pub(crate) fn consumed(consumer: &ConsumerView) -> String {
+    let staleness = keywheel_config::show_duration(Duration::from_millis(consumer.staleness_ms));
+    let said = consumer.said.as_ref().zip(consumer.said_at);
+    let said = said.map(|(version, at)| format!("; said {version} at {}", time::show(at)));
+    format!(
+        "{} (up to {staleness} behind) {}{}",
+        consumer.name,
+        consumer.words(),
+        said.unwrap_or_default()
+    )
 }
 
 fn dash(value: Option<&impl ToString>) -> String {

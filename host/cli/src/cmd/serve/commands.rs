@@ -8,8 +8,8 @@ use keywheel_server::{Peer, Session};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::args::Cli;
-use crate::cmd::{self, Context, Host};
+use crate::args::{Cli, Command};
+use crate::cmd::{self, Context, Host, secret};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::Output;
@@ -18,11 +18,15 @@ use crate::terminal::Remote;
 /// So many at once; whoever comes later waits.
 const AT_ONCE: usize = 64;
 
+/// So many of other users; whoever comes later is refused, so that the host's own have their room.
+const OF_OTHERS_AT_ONCE: usize = 16;
+
 /// The commands that are under way.
 pub(super) struct Commands {
     engine: watch::Receiver<Engine>,
     stop: Stop,
     room: Arc<Semaphore>,
+    room_of_others: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
 
@@ -32,6 +36,7 @@ impl Commands {
             engine,
             stop,
             room: Arc::new(Semaphore::new(AT_ONCE)),
+            room_of_others: Arc::new(Semaphore::new(OF_OTHERS_AT_ONCE)),
             tasks: JoinSet::new(),
         }
     }
@@ -39,10 +44,24 @@ impl Commands {
     /// Does what the other side wants.
     pub(super) fn take(&mut self, session: Session, peer: Peer) {
         while self.tasks.try_join_next().is_some() {}
-        let (engine, stop, room) = (self.engine.clone(), self.stop.clone(), Arc::clone(&self.room));
+        let (engine, stop) = (self.engine.clone(), self.stop.clone());
         let session = Arc::new(session);
+        let room = Arc::clone(&self.room);
+        let place = if peer.is_trusted() {
+            None
+        } else if let Ok(place) = Arc::clone(&self.room_of_others).try_acquire_owned() {
+            Some(place)
+        } else {
+            return tokio::task::block_in_place(|| session.refuse(&keywheel_server::Error::Crowded));
+        };
         self.tasks.spawn(async move {
-            let Ok(_place) = room.acquire().await else { return };
+            let _place = match place {
+                Some(place) => place,
+                None => match room.acquire_owned().await {
+                    Ok(place) => place,
+                    Err(_) => return,
+                },
+            };
             let exit = answered(&session, engine, stop, peer).await;
             tokio::task::block_in_place(|| session.exit(exit.number()));
         });
@@ -51,6 +70,19 @@ impl Commands {
     /// Waits until all have ended.
     pub(super) async fn ended(mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Why a user who is not trusted with everything may not give a command, if so.
+fn refused(engine: &Engine, command: &Command, peer: Peer) -> Option<keywheel_server::Error> {
+    let reads = matches!(command, Command::Secret(secret::Verb::Read(_)));
+    let (uid, may_read) = (peer.uid, engine.grants_any_read(peer.uid));
+    if reads && may_read || command.is_of_approvers() && engine.lets_approve(uid) {
+        None
+    } else if may_read {
+        Some(keywheel_server::Error::OnlyReads { uid })
+    } else {
+        Some(keywheel_server::Error::Peer { uid })
     }
 }
 
@@ -76,10 +108,13 @@ async fn answered(
         tokio::task::block_in_place(|| session.refuse(&error));
         return ExitCode::Unexpected;
     };
-    if !peer.is_trusted() && !command.is_of_approvers() {
-        let error = keywheel_server::Error::Peer { uid: peer.uid };
-        tokio::task::block_in_place(|| session.refuse(&error));
-        return ExitCode::Auth;
+    if !peer.is_trusted() {
+        // Nobody is asked for a passphrase who may not have what it opens.
+        global.no_input = true;
+        if let Some(error) = refused(&engine.borrow(), &command, peer) {
+            tokio::task::block_in_place(|| session.refuse(&error));
+            return ExitCode::Auth;
+        }
     }
     global.config = hello.folder.join(global.config);
     let terminal = Remote {
@@ -92,6 +127,7 @@ async fn answered(
         global,
         host: Some(Host {
             engine,
+            peer,
             stop: either(session.stop(), stop),
             folder: hello.folder,
         }),
