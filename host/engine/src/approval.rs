@@ -3,6 +3,8 @@
 //!
 //! The machine knows nothing of it: to it the plugin's `plan` needs a person (`blocked`), each time that it is asked, until the host lets its answer pass.
 
+#[cfg(test)]
+mod tests;
 mod unapproved;
 
 use std::time::Duration;
