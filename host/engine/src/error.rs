@@ -7,7 +7,8 @@ use keywheel_model::{PluginName, RotationName, RunId, SecretName, Stage, StepErr
 
 use crate::approval::Unapproved;
 use crate::error::hints::{
-    file_hint, linked_hint, named_inputs, of_wanted, open_run_hint, removed_words, targets_hint, unfit,
+    file_hint, linked_hint, named_inputs, of_wanted, open_run_hint, over_hint, plan_hint, removed_words,
+    targets_hint, unfit,
 };
 use crate::linked::Apart;
 use crate::view::RunView;
@@ -463,15 +464,8 @@ impl Error {
             Self::Mode { plugin, .. } => format!("`keywheel plugin show {plugin}` lists the modes"),
             Self::Refused { .. } => "nothing was written; mend what stands there and plan again".to_owned(),
             Self::NotBack { way_out, .. } => format!("nothing was written; {way_out}"),
-            Self::Plan { way_past, .. } => format!(
-                "nothing was written; {}",
-                way_past
-                    .as_deref()
-                    .unwrap_or("see that the target can be reached and its administrator may look")
-            ),
-            Self::Over { run, .. } => {
-                format!("nothing is left to do: `keywheel run show {run}` has what became of it; `keywheel rotate` begins another")
-            }
+            Self::Plan { way_past, .. } => plan_hint(way_past.as_deref()),
+            Self::Over { run, .. } => over_hint(run),
             Self::NoInputs { way_out, .. } => way_out.clone(),
             Self::Value { .. } => {
                 "give the value itself, as the target takes it: 1 byte to 64 KiB, without a NUL".to_owned()

@@ -120,3 +120,14 @@ pub(super) fn open_run_hint(run: &RunId, forward: bool) -> String {
     };
     format!("`keywheel run show {run}` tells where it stands; {rest}")
 }
+
+pub(super) fn over_hint(run: &RunId) -> String {
+    format!(
+        "nothing is left to do: `keywheel run show {run}` has what became of it; `keywheel rotate` begins another"
+    )
+}
+
+pub(super) fn plan_hint(way_past: Option<&str>) -> String {
+    let way_past = way_past.unwrap_or("see that the target can be reached and its administrator may look");
+    format!("nothing was written; {way_past}")
+}
