@@ -40,7 +40,7 @@ pub(crate) fn run(binary: &Path, plugin: &Path, scale: Scale) -> Result<Vec<Row>
     thread::sleep(SETTLES);
     let (before, began) = (serving.used()?, Instant::now());
     thread::sleep(Duration::from_mins(1) * scale.minutes);
-    let share = (serving.used()? - before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
+    let share = serving.used()?.saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64() * 100.0;
     let resident = serving.status("VmRSS:")? / 1024;
     serving.ends()?;
     Ok(vec![
@@ -62,7 +62,7 @@ fn renamed(packed: &[u8], name: &str) -> Result<Vec<u8>> {
     let mut manifest = keywheel_manifest::read(packed)?;
     // Its manifest is the last section: an id, a length, a name with its length, the content.
     let body = 1 + keywheel_manifest::SECTION.len() + manifest.to_canonical().len();
-    let length = (1..).find(|bytes| body >> (7 * bytes) == 0).unwrap_or(1);
+    let length = (1..=5).find(|bytes| body >> (7 * bytes) == 0).unwrap_or(5);
     let bare = &packed[..packed.len().saturating_sub(1 + length + body)];
     manifest.name = name.parse()?;
     Ok(keywheel_manifest::pack(bare, &manifest)?)

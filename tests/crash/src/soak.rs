@@ -112,7 +112,7 @@ impl Soak<'_> {
         let span = SPAN + SPAN * u32::try_from(self.choices.below(1000))? / 1000;
         let begun = Instant::now();
         while begun.elapsed() < span && !self.all.over.load(Ordering::SeqCst) {
-            self.still_serves(&mut serving)?;
+            Self::still_serves(&mut serving)?;
             self.scene.tap.trouble()?;
             sleep(LOOK);
         }
@@ -141,7 +141,7 @@ impl Soak<'_> {
             .start(&mut self.scene.host.command(&["serve"]), "")
     }
 
-    fn still_serves(&self, serving: &mut Started) -> Result<()> {
+    fn still_serves(serving: &mut Started) -> Result<()> {
         ensure!(!serving.has_ended()?, "`keywheel serve` has ended by itself");
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Soak<'_> {
         let journal = self.scene.tap.vault.journal()?;
         let (begun, (before, _)) = (Instant::now(), self.ended()?);
         loop {
-            self.still_serves(serving)?;
+            Self::still_serves(serving)?;
             let (after, _) = journal.runs(&self.scene.app.rotation)?;
             if after > before {
                 self.scene.record.add(Fact::Recovered);

@@ -18,6 +18,10 @@ use crate::progress::Progress;
 
 /// Rotates.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of its own on the command line"
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) which: Which,
