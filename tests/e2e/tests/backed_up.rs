@@ -255,7 +255,13 @@ fn a_backup_of_a_day_to_come_is_told() {
     let status = scene.run(&["status"]).ends(10).stdout;
     assert!(status.contains("a time that is still to come"), "{status}");
     scene.back_up("now");
-    let _ = scene.run(&["status"]).ends(0);
+    // What was written by that clock stays in the trail, and is told.
+    let status = scene.run(&["status"]).ends(10).stdout;
+    assert!(!status.contains("a time that is still to come"), "{status}");
+    assert!(
+        status.contains("clock: it is behind what the trail has"),
+        "{status}"
+    );
 }
 
 #[test]
