@@ -208,8 +208,8 @@ pub(crate) struct Rotation {
     pub(crate) schedule: Option<schedule::Written>,
     /// That a person has to approve each run before anything is made or written: `{}`, or with `expires` and `by`. Default: nobody is asked.
     pub(crate) approval: Option<Approval>,
-    /// How long the previous version stays alive at least after the new one was promoted, like "24h". Default: 24h, or
-    /// the longest staleness of a consumer if that is longer.
+    /// How long the previous version stays alive after the new one was promoted, like "24h": at least so long, unless every consumer has reported that it
+    /// holds the new one. Default: 24h, or the longest staleness of a consumer if that is longer.
     #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) grace: Option<String>,
     /// Who reads the secret.

@@ -23,6 +23,7 @@ use crate::Error;
 use crate::actor::{actor, of_user};
 use crate::engine::{Engine, Inner};
 use crate::journal::read_state;
+use crate::kept::kept;
 use crate::parked::{ParkedRotation, park};
 use crate::perform::Performer;
 use crate::plan::{planned_steps, worded};
@@ -410,12 +411,8 @@ fn judged(
 }
 
 fn asked(reader: &Reader<'_>, run: &RunId) -> Result<Option<Asked>, Error> {
-    let Some(kept) = reader.meta(&key_of(run))? else {
-        return Ok(None);
-    };
-    let asked =
-        serde_json::from_str(&kept).map_err(|_| keywheel_store::Error::Unreadable { what: key_of(run) })?;
-    Ok(Some(asked))
+    let key = key_of(run);
+    kept(&key, reader.meta(&key)?)
 }
 
 fn requested_by(reader: &Reader<'_>, run: &RunId) -> Result<Option<String>, Error> {

@@ -32,6 +32,7 @@ mod inspect;
 mod interrupted;
 mod journal;
 mod keeper;
+mod kept;
 mod labels;
 mod linked;
 mod maintenance;

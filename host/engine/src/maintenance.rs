@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::actor::actor;
 use crate::attention::attention;
 use crate::engine::{Engine, Inner};
+use crate::kept::kept;
 use crate::paused::Paused;
 use crate::principal::words;
 use crate::view::{Attention, MaintenanceView};
@@ -190,14 +191,8 @@ fn names(targets: &str, target: &str) -> bool {
         || targets.contains(&format!(" {target} "))
 }
 
-fn read(kept: Option<String>) -> Result<Maintained, Error> {
-    let Some(kept) = kept.filter(|kept| !kept.is_empty()) else {
-        return Ok(Maintained::new());
-    };
-    Ok(
-        serde_json::from_str(&kept)
-            .map_err(|_| keywheel_store::Error::Unreadable { what: KEY.to_owned() })?,
-    )
+fn read(text: Option<String>) -> Result<Maintained, Error> {
+    Ok(kept(KEY, text)?.unwrap_or_default())
 }
 
 fn view(target: &str, paused: &Paused) -> MaintenanceView {

@@ -13,6 +13,7 @@ use crate::Error;
 use crate::actor::actor;
 use crate::attention::attention;
 use crate::engine::Engine;
+use crate::kept::kept;
 use crate::view::Attention;
 
 /// Why, as it is kept.
@@ -55,20 +56,13 @@ impl Engine {
         facts: &Facts,
     ) -> Result<Option<ParkedRotation>, Error> {
         let key = key_of(rotation);
-        let kept = self
+        let parked: Option<ParkedRotation> = self
             .inner
             .store
-            .read(move |reader| Ok::<_, Error>(reader.meta(&key)?))
+            .read(move |reader| kept(&key, reader.meta(&key)?))
             .await?;
-        let Some(kept) = kept.filter(|kept| !kept.is_empty()) else {
-            return Ok(None);
-        };
-        let parked: ParkedRotation =
-            serde_json::from_str(&kept).map_err(|_| keywheel_store::Error::Unreadable {
-                what: key_of(rotation),
-            })?;
         // Somebody has rotated it by hand.
-        Ok(Some(parked).filter(|parked| facts.last_success.is_none_or(|success| success < parked.since)))
+        Ok(parked.filter(|parked| facts.last_success.is_none_or(|success| success < parked.since)))
     }
 
     /// Nothing of it is started by itself from now on.

@@ -11,6 +11,7 @@ use crate::Error;
 use crate::actor::actor;
 use crate::attention::attention;
 use crate::engine::Engine;
+use crate::kept::kept;
 use crate::view::Attention;
 
 /// A pause, as it is kept and shown.
@@ -97,19 +98,13 @@ impl Engine {
     /// The store.
     pub async fn pause_of(&self, rotation: &RotationName) -> Result<Option<Paused>, Error> {
         let key = key_of(rotation);
-        let kept = self
+        let paused: Option<Paused> = self
             .inner
             .store
-            .read(move |reader| Ok::<_, Error>(reader.meta(&key)?))
+            .read(move |reader| kept(&key, reader.meta(&key)?))
             .await?;
-        let Some(kept) = kept.filter(|kept| !kept.is_empty()) else {
-            return Ok(None);
-        };
-        let paused: Paused = serde_json::from_str(&kept).map_err(|_| keywheel_store::Error::Unreadable {
-            what: key_of(rotation),
-        })?;
         let now = self.inner.clock.now();
-        Ok(Some(paused).filter(|paused| paused.until.is_none_or(|until| until > now)))
+        Ok(paused.filter(|paused| paused.until.is_none_or(|until| until > now)))
     }
 
     /// A pause that holds back what would be due by now: somebody may have forgotten it.

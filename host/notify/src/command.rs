@@ -133,16 +133,6 @@ mod tests {
             .await;
         assert_eq!(late.unwrap_err().code(), "notify.late");
         let pid = fs::read_to_string(file).unwrap();
-        let is_gone = || {
-            let status = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-            status.map_or(true, |status| status.contains(") Z "))
-        };
-        for _ in 0..1000 {
-            if is_gone() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{} lives", pid.trim());
+        crate::program::tests::is_gone(pid.trim()).await;
     }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -30,8 +31,7 @@ pub struct Hook {
     pub timeout: Duration,
 }
 
-/// What came of it.
-#[derive(Debug)]
+/// What came of it. [`Debug`](fmt::Debug) tells no word of what it printed.
 pub struct Answer {
     /// It ended with 0, in time.
     pub end: Result<(), Error>,
@@ -39,6 +39,16 @@ pub struct Answer {
     pub said: Zeroizing<Vec<u8>>,
     /// It printed more than is kept.
     pub said_more: bool,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("end", &self.end)
+            .field("said", &format_args!("{} bytes", self.said.len()))
+            .field("said_more", &self.said_more)
+            .finish()
+    }
 }
 
 impl Hook {
@@ -151,6 +161,8 @@ mod tests {
         names.sort_unstable();
         assert_eq!(names, ["KEYWHEEL_SECRET", "PATH"]);
         let no = shell("echo not yet; exit 3", LONG).ask().await;
+        let shown = format!("{no:?}");
+        assert!(shown.contains("8 bytes") && !shown.contains("110"), "{shown}");
         assert!(no.end.unwrap_err().to_string().contains("code 3"));
         assert_eq!(no.said.as_slice(), b"not yet\n");
     }
@@ -179,16 +191,6 @@ mod tests {
             .await;
         assert_eq!(answer.end.unwrap_err().code(), "notify.late");
         let pid = String::from_utf8(answer.said.to_vec()).unwrap();
-        let is_gone = || {
-            let status = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-            status.map_or(true, |status| status.contains(") Z "))
-        };
-        for _ in 0..1000 {
-            if is_gone() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{} lives", pid.trim());
+        crate::program::tests::is_gone(pid.trim()).await;
     }
 }

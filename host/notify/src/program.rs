@@ -95,3 +95,22 @@ impl Drop for Group {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Waits until a process has ended.
+    pub(crate) async fn is_gone(pid: &str) {
+        for _ in 0..1000 {
+            let status = fs::read_to_string(format!("/proc/{pid}/stat"));
+            if status.map_or(true, |status| status.contains(") Z ")) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{pid} lives");
+    }
+}

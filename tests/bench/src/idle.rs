@@ -57,14 +57,17 @@ pub(crate) fn run(binary: &Path, plugin: &Path, scale: Scale) -> Result<Vec<Row>
     ])
 }
 
+const MANIFEST: &str = include_str!("../../../plugins/postgres/manifest.toml");
+const SCHEMA: &str = include_str!("../../../plugins/postgres/schema.json");
+
 /// The same component by another name.
 fn renamed(packed: &[u8], name: &str) -> Result<Vec<u8>> {
-    let mut manifest = keywheel_manifest::read(packed)?;
     // Its manifest is the last section: an id, a length, a name with its length, the content.
-    let body = 1 + keywheel_manifest::SECTION.len() + manifest.to_canonical().len();
+    let body = 1 + keywheel_manifest::SECTION.len() + keywheel_manifest::read(packed)?.to_canonical().len();
     let length = (1..=5).find(|bytes| body >> (7 * bytes) == 0).unwrap_or(5);
     let bare = &packed[..packed.len().saturating_sub(1 + length + body)];
-    manifest.name = name.parse()?;
+    let manifest = MANIFEST.replacen("name = \"postgres\"", &format!("name = \"{name}\""), 1);
+    let manifest = keywheel_manifest::Manifest::from_toml(&manifest, SCHEMA)?;
     Ok(keywheel_manifest::pack(bare, &manifest)?)
 }
 
