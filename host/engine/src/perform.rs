@@ -10,7 +10,7 @@ use keywheel_model::{
 };
 use keywheel_plugin::{Plugin, StepEnd, StepValue};
 use keywheel_policy::Binding;
-use keywheel_store::LeaseKey;
+use keywheel_store::{LeaseKey, Reader};
 use keywheel_vault::{Author, Head as VaultHead, Origin, Promotion, Rider, Vault as _, VersionInfo};
 use keywheel_workflow::{Call, Effect, Head, Kept, NoteKind, Phase, Report, State, StepOk, StoreFailure};
 
@@ -22,6 +22,7 @@ use crate::pinned::Pinned;
 use crate::plan::worded;
 use crate::port::Port;
 use crate::settings::Probes;
+use crate::untried::without_strangers;
 
 /// What performing the effects of one run needs.
 pub(crate) struct Performer {
@@ -98,13 +99,18 @@ impl Performer {
     }
 
     async fn read_head(&self, inner: &Inner, name: &SecretName) -> Result<Report, Error> {
-        let epoch = inner.store.read(|reader| Ok::<_, Error>(reader.epoch()?)).await?;
-        Ok(match inner.vault.head(name).await {
-            Ok(head) => Report::Head(Head {
+        let (vault, name, accounts) = (inner.vault.clone(), name.clone(), self.accounts.clone());
+        let look = move |reader: &Reader<'_>| {
+            let head = vault.head_in(reader, &name);
+            let ours = head.map(|head| without_strangers(reader, head, &accounts));
+            Ok::<_, Error>((reader.epoch()?, ours))
+        };
+        Ok(match inner.store.read(look).await? {
+            (epoch, Ok(head)) => Report::Head(Head {
                 epoch,
-                versions: kept(&inner.without_strangers(head, &self.accounts).await?),
+                versions: kept(&head?),
             }),
-            Err(error) => Report::HeadUnreadable(vault_error(&error)),
+            (_, Err(error)) => Report::HeadUnreadable(vault_error(&error)),
         })
     }
 

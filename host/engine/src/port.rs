@@ -3,6 +3,7 @@
 mod context;
 mod journal;
 mod load;
+mod seen;
 mod store;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,6 +22,7 @@ use keywheel_workflow::Call;
 use crate::Error;
 use crate::engine::Inner;
 use crate::pinned::Pinned;
+use crate::port::seen::Seen;
 
 /// What one call did that its report must tell.
 #[derive(Debug, Default)]
@@ -40,6 +42,7 @@ pub(crate) struct Port {
     /// Whether there is a run whose journal it writes.
     journalled: bool,
     told: Mutex<Told>,
+    seen: Seen,
 }
 
 impl Port {
@@ -55,6 +58,7 @@ impl Port {
             by,
             journalled: true,
             told: Mutex::new(told),
+            seen: Seen::default(),
         }
     }
 

@@ -159,27 +159,14 @@ impl Inner {
             .await
     }
 
-    /// A head without the previous versions of other accounts. A run that took one for its own would have the account of now refuse it, and note that it
-    /// is revoked: its own account accepts it still.
-    pub(crate) async fn without_strangers(&self, mut head: Head, accounts: &[String]) -> Result<Head, Error> {
-        let is_previous = |version: &VersionInfo| version.stage == Stage::Previous;
+    /// [`without_strangers`] in a look of its own.
+    pub(crate) async fn without_strangers(&self, head: Head, accounts: &[String]) -> Result<Head, Error> {
         if !head.versions.iter().any(is_previous) {
             return Ok(head);
         }
         let accounts = accounts.to_vec();
         self.store
-            .read(move |reader| {
-                let mut strangers = Vec::new();
-                for version in head.versions.iter().filter(|version| is_previous(version)) {
-                    let proofs = proofs(reader, version)?;
-                    let shares = |proof: &Vec<String>| proof.iter().any(|account| accounts.contains(account));
-                    if !proofs.is_empty() && !proofs.iter().any(shares) {
-                        strangers.push(version.id.clone());
-                    }
-                }
-                head.versions.retain(|version| !strangers.contains(&version.id));
-                Ok::<_, Error>(head)
-            })
+            .read(move |reader| Ok::<_, Error>(without_strangers(reader, head, &accounts)?))
             .await
     }
 }
@@ -275,6 +262,29 @@ pub(crate) fn note_tried_by(tx: &Transaction<'_>, state: &State) -> Result<(), k
         Some(row) if !is_own => tx.set_meta(&key_of(current), &row.principal),
         _ => Ok(()),
     }
+}
+
+fn is_previous(version: &VersionInfo) -> bool {
+    version.stage == Stage::Previous
+}
+
+/// A head without the previous versions of other accounts. A run that took one for its own would have the account of now refuse it, and note that it
+/// is revoked: its own account accepts it still.
+pub(crate) fn without_strangers(
+    reader: &Reader<'_>,
+    mut head: Head,
+    accounts: &[String],
+) -> Result<Head, keywheel_store::Error> {
+    let mut strangers = Vec::new();
+    for version in head.versions.iter().filter(|version| is_previous(version)) {
+        let proofs = proofs(reader, version)?;
+        let shares = |proof: &Vec<String>| proof.iter().any(|account| accounts.contains(account));
+        if !proofs.is_empty() && !proofs.iter().any(shares) {
+            strangers.push(version.id.clone());
+        }
+    }
+    head.versions.retain(|version| !strangers.contains(&version.id));
+    Ok(head)
 }
 
 /// Each set of accounts that has accepted a version: what was noted of it or of the version whose value it has, and what the run had that made it.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_model::{Clock, SecretBytes};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::files::{self, Files, Missing};
@@ -193,6 +194,8 @@ fn connect(path: &PathBuf) -> Result<Connection, Error> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.set_prepared_statement_cache_capacity(128);
+    // Else a statement that could have used a partial index (`WHERE stage = 'current'`) is planned anew for each value that it is given.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
 }
 

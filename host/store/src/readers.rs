@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use crate::transaction::frame;
 use crate::{Error, Reader};
 
 /// Connections that cannot write, lent to one reader at a time.
@@ -29,7 +30,7 @@ impl Drop for Lent {
         if let Some(connection) = self.connection.take() {
             if !connection.is_autocommit() {
                 // A read transaction has nothing to lose.
-                let _ = connection.execute_batch("ROLLBACK");
+                let _ = frame(&connection, "ROLLBACK");
             }
             self.idle
                 .lock()
@@ -72,7 +73,7 @@ impl Readers {
             let Some(connection) = &lent.connection else {
                 return Err(Error::Closed.into());
             };
-            connection.execute_batch("BEGIN").map_err(Error::from)?;
+            frame(connection, "BEGIN").map_err(Error::from)?;
             look(&Reader {
                 connection,
                 now,

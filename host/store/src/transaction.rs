@@ -36,6 +36,11 @@ impl<'a> Deref for Transaction<'a> {
     }
 }
 
+/// Begins or ends a transaction or a savepoint: one of a few statements, which stay prepared.
+pub(crate) fn frame(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(drop)
+}
+
 /// A column that holds a time.
 pub(crate) fn at(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_unix_ms)

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use crate::error::of_disk;
 use crate::open::Options;
+use crate::transaction::frame;
 use crate::{Error, Reader, Transaction};
 
 /// The key that seals audit rows, shared with the store's handle.
@@ -168,7 +169,7 @@ impl Writing {
 
     /// One transaction: the first job and all that come while it and its followers run, up to the limit.
     fn group(&self, first: Job, jobs: &mut mpsc::Receiver<Job>) {
-        if let Err(error) = self.connection.execute_batch("BEGIN IMMEDIATE") {
+        if let Err(error) = frame(&self.connection, "BEGIN IMMEDIATE") {
             first(Err(Failure(Arc::new(error))));
             return;
         }
@@ -194,7 +195,7 @@ impl Writing {
 
     /// Runs one job in a savepoint, and undoes what it wrote if it failed.
     fn one(&self, job: Job) -> Option<Kept> {
-        if let Err(error) = self.connection.execute_batch("SAVEPOINT change") {
+        if let Err(error) = frame(&self.connection, "SAVEPOINT change") {
             return job(Err(Failure(Arc::new(error))));
         }
         let key = self.audit_key.lock().unwrap_or_else(PoisonError::into_inner);
@@ -211,16 +212,15 @@ impl Writing {
         if self.connection.is_autocommit() {
             return kept;
         }
-        let end = if kept.is_some() {
-            "RELEASE change"
-        } else {
-            "ROLLBACK TO change; RELEASE change"
+        let undone = match kept {
+            Some(_) => Ok(()),
+            None => frame(&self.connection, "ROLLBACK TO change"),
         };
-        match self.connection.execute_batch(end) {
+        match undone.and_then(|()| frame(&self.connection, "RELEASE change")) {
             Ok(()) => kept,
             Err(error) => {
                 // Without its end the savepoint's state is unknown: give up the whole group.
-                let _ = self.connection.execute_batch("ROLLBACK");
+                let _ = frame(&self.connection, "ROLLBACK");
                 if let Some(kept) = kept {
                     kept(Err(Failure(Arc::new(error))));
                 }
@@ -232,13 +232,13 @@ impl Writing {
     fn commit(&self, changes: usize) -> Result<(), Failure> {
         if changes == 0 {
             // Nothing was kept; a failing rollback leaves nothing either.
-            let _ = self.connection.execute_batch("ROLLBACK");
+            let _ = frame(&self.connection, "ROLLBACK");
             return Ok(());
         }
         reach(Point::CommitBefore);
-        if let Err(error) = self.connection.execute_batch("COMMIT") {
+        if let Err(error) = frame(&self.connection, "COMMIT") {
             if !self.connection.is_autocommit() {
-                let _ = self.connection.execute_batch("ROLLBACK");
+                let _ = frame(&self.connection, "ROLLBACK");
             }
             tracing::error!(error = %error, changes, "a commit failed; nothing of it was kept");
             return Err(Failure(Arc::new(error)));

@@ -66,6 +66,18 @@ pub trait Vault: Send + Sync {
     /// [`Error::Sealed`], [`Error::Unreachable`], [`Error::Damaged`]; never an empty head in their stead.
     async fn head(&self, name: &SecretName) -> Result<Head, Error>;
 
+    /// [`Vault::head`] of each of these names, in their order: where the vault can, in one look.
+    ///
+    /// # Errors
+    /// That there was no look at all; what one of them met stands in its place.
+    async fn heads(&self, names: &[SecretName]) -> Result<Vec<Result<Head, Error>>, Error> {
+        let mut heads = Vec::with_capacity(names.len());
+        for name in names {
+            heads.push(self.head(name).await);
+        }
+        Ok(heads)
+    }
+
     /// How the stages of a name's versions changed, oldest first.
     ///
     /// # Errors
@@ -77,6 +89,21 @@ pub trait Vault: Send + Sync {
     /// # Errors
     /// [`Error::NoVersion`]; [`Error::Damaged`] naming it; as [`Vault::head`].
     async fn read(&self, name: &SecretName, version: &VersionId) -> Result<SecretBytes, Error>;
+
+    /// [`Vault::read`] of each of these versions, in their order: where the vault can, in one look.
+    ///
+    /// # Errors
+    /// As [`Vault::heads`].
+    async fn values(
+        &self,
+        versions: &[(SecretName, VersionId)],
+    ) -> Result<Vec<Result<SecretBytes, Error>>, Error> {
+        let mut values = Vec::with_capacity(versions.len());
+        for (name, version) in versions {
+            values.push(self.read(name, version).await);
+        }
+        Ok(values)
+    }
 
     /// Stores a pending version and its outputs; durable when this returns. Repeated by the same run with the same value it
     /// gives the same version.

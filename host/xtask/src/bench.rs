@@ -10,9 +10,12 @@ pub(crate) struct Options {
     /// More rounds with more roles: about an hour instead of some minutes.
     #[arg(long)]
     long: bool,
-    /// One part alone: step, load, sandbox, deferred, login, due, idle, facts.
+    /// One part alone: step, load, sandbox, deferred, login, due, herd, idle, facts.
     #[arg(long)]
     only: Option<String>,
+    /// What else is for the measuring program: `--rounds N`, `--roles N`, `--herd N`, `--minutes N`, `--json FILE`.
+    #[arg(last = true)]
+    more: Vec<String>,
 }
 
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
@@ -46,6 +49,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     if let Some(only) = &options.only {
         measure.args(["--only", only]);
     }
+    measure.args(&options.more);
     process::run(&mut measure)?;
     Ok(true)
 }

@@ -62,31 +62,33 @@ impl Late {
     }
 }
 
-/// Each role is rotated by hand first, one after the other over a minute, so that they are due evenly; then the keeper has them.
+/// Each role is rotated by hand first, one after the other over a minute, so that they are due evenly. The keeper is there already: an interval
+/// counts from when it first saw a rotation, or from the last success after that.
 async fn lateness(server: &Postgres, plugin: &Path, scale: Scale, silent: Option<u16>) -> Result<Late> {
     let word = if silent.is_some() { "beside" } else { "alone" };
     let roles: Vec<String> = (0..ROLES).map(|at| format!("due-{word}-{at}")).collect();
     scene::make_roles(server, roles.iter().cloned())?;
-    let every = "schedule = \"@every 1m\"";
+    let schedule = |every| format!("schedule = {{ every = \"{every}\", jitter = \"0s\" }}");
+    let every = schedule("1m");
     let mut rotations: String = roles
         .iter()
-        .map(|role| scene::rotation(server, role, Proof::Login, "1s", every))
+        .map(|role| scene::rotation(server, role, Proof::Login, "1s", &every))
         .collect();
     for at in silent.iter().flat_map(|_| 0..SILENT) {
         let role = format!("silent-{at}");
-        rotations += &scene::rotation(server, &role, Proof::Login, "1s", "schedule = \"@every 1s\"").replace(
+        rotations += &scene::rotation(server, &role, Proof::Login, "1s", &schedule("1s")).replace(
             &format!("port = {}", server.port()),
             &format!("port = {}", silent.unwrap_or_default()),
         );
     }
     let host = Host::of(server, plugin, PACE, &rotations).await?;
+    let kept = host.keep();
     let mut pace = tokio::time::interval(MINUTE / ROLES);
     for role in &roles {
         pace.tick().await;
         host.rotate(role).await?;
     }
     let began = SystemClock.now();
-    let kept = host.keep();
     tokio::time::sleep(MINUTE * scale.minutes).await;
     kept.ends().await?;
     let mut late = Vec::new();

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::Scale;
 use crate::table::Row;
+use crate::{Scale, processor};
 
 const PLUGINS: usize = 10;
 
@@ -110,15 +110,10 @@ impl Serving {
         number.with_context(|| format!("no `{name}` of the process"))
     }
 
-    /// The time that all its threads have computed, in the ticks of a hundredth of a second that the kernel tells.
+    /// The time that all its threads have computed.
     fn used(&mut self) -> Result<Duration> {
-        const TICK: Duration = Duration::from_millis(10);
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        // The name of the program comes before, in brackets, and may hold anything.
-        let (_, fields) = stat.rsplit_once(')').context("a process without a name")?;
-        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u32>);
-        let ticks = ticks.sum::<Result<u32, _>>()?;
-        Ok(TICK * ticks)
+        ensure!(self.0.try_wait()?.is_none(), "`keywheel serve` has ended");
+        processor::of(self.0.id())
     }
 
     fn ends(mut self) -> Result<()> {

@@ -9,9 +9,12 @@
 mod bare;
 mod due;
 mod facts;
+mod herd;
 mod idle;
+mod machine;
 mod plugin;
 mod port;
+mod processor;
 mod rotations;
 mod sample;
 mod sandbox;
@@ -37,6 +40,21 @@ struct Options {
     /// This part alone.
     #[arg(long)]
     only: Option<Part>,
+    /// So many rounds, each beside the reference.
+    #[arg(long)]
+    rounds: Option<usize>,
+    /// So many roles a round, for each number in flight.
+    #[arg(long)]
+    roles: Option<usize>,
+    /// So many rotations that are due together.
+    #[arg(long)]
+    herd: Option<usize>,
+    /// So many minutes in which due times, and a host that is idle, are watched.
+    #[arg(long)]
+    minutes: Option<u32>,
+    /// The rows as JSON too, into this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
     /// The folder with the built plugins.
     #[arg(long)]
     plugins: PathBuf,
@@ -56,6 +74,8 @@ enum Part {
     Login,
     /// How late rotations are started that are due by themselves.
     Due,
+    /// How many rotations that are overdue together are made up for in a second.
+    Herd,
     /// A host that has nothing to do.
     Idle,
     /// Sizes and memory.
@@ -74,6 +94,8 @@ pub(crate) struct Scale {
     pub(crate) wholes: usize,
     /// Roles a round, for each number in flight.
     pub(crate) roles: usize,
+    /// Rotations that are overdue together.
+    pub(crate) herd: usize,
     /// Minutes in which due times are watched, and a host that is idle.
     pub(crate) minutes: u32,
 }
@@ -84,6 +106,7 @@ const SHORT: Scale = Scale {
     loads: 50,
     wholes: 20,
     roles: 64,
+    herd: 1_000,
     minutes: 2,
 };
 
@@ -93,8 +116,22 @@ const LONG: Scale = Scale {
     loads: 200,
     wholes: 80,
     roles: 192,
+    herd: 10_000,
     minutes: 10,
 };
+
+impl Options {
+    fn scale(&self) -> Scale {
+        let scale = if self.long { LONG } else { SHORT };
+        Scale {
+            rounds: self.rounds.unwrap_or(scale.rounds).max(1),
+            roles: self.roles.unwrap_or(scale.roles).max(1),
+            herd: self.herd.unwrap_or(scale.herd).max(2),
+            minutes: self.minutes.unwrap_or(scale.minutes).max(1),
+            ..scale
+        }
+    }
+}
 
 fn main() -> Result<()> {
     let options = Options::parse();
@@ -112,57 +149,82 @@ fn main() -> Result<()> {
         .try_init()
         .context("a log was started twice")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let rows = runtime.block_on(measure(&options, &plugin, &computed))?;
-    println!("{}", table::render(&rows));
+    let machine = machine::describe();
+    println!("bench: {machine}");
+    let mut rows = Rows::default();
+    let done = runtime.block_on(measure(&options, &plugin, &computed, &mut rows));
+    println!("{}", table::render(&rows.0));
+    if let Some(file) = &options.json {
+        std::fs::write(file, table::as_json(&rows.0, &machine)?)
+            .with_context(|| format!("{} cannot be written", file.display()))?;
+    }
+    done?;
+    ensure!(
+        rows.1.is_empty(),
+        "not measured, for it could not run: {}",
+        rows.1.join(", ")
+    );
     Ok(())
 }
 
-async fn measure(options: &Options, plugin: &Path, computed: &Computed) -> Result<Vec<Row>> {
-    let scale = if options.long { LONG } else { SHORT };
+async fn measure(options: &Options, plugin: &Path, computed: &Computed, rows: &mut Rows) -> Result<()> {
+    let scale = options.scale();
     let wanted = |part: Part| options.only.is_none_or(|only| only == part);
-    let mut rows = Rows::default();
     // First, because it takes no time: whatever is wrong with it is known at once.
     if wanted(Part::Facts) {
         let binary = std::env::current_exe()?.with_file_name("keywheel");
-        rows.add(facts::run(&binary, &options.plugins)?);
+        rows.add(Part::Facts, facts::run(&binary, &options.plugins));
     }
     if wanted(Part::Step) {
-        rows.add(plugin::step(plugin, scale).await?);
+        rows.add(Part::Step, plugin::step(plugin, scale).await);
     }
     if wanted(Part::Load) {
-        rows.add(plugin::load(plugin, scale)?);
+        rows.add(Part::Load, plugin::load(plugin, scale));
     }
     if wanted(Part::Idle) {
         let binary = std::env::current_exe()?.with_file_name("keywheel");
-        rows.add(idle::run(&binary, plugin, scale)?);
+        rows.add(Part::Idle, idle::run(&binary, plugin, scale));
     }
-    if [Part::Sandbox, Part::Deferred, Part::Login, Part::Due]
+    if [Part::Sandbox, Part::Deferred, Part::Login, Part::Due, Part::Herd]
         .into_iter()
         .any(wanted)
     {
         let server = tokio::task::spawn_blocking(scene::server).await??;
         if wanted(Part::Sandbox) {
-            rows.add(sandbox::run(&server, plugin, scale, computed).await?);
+            rows.add(
+                Part::Sandbox,
+                sandbox::run(&server, plugin, scale, computed).await,
+            );
         }
         for (part, proof) in [(Part::Deferred, Proof::Deferred), (Part::Login, Proof::Login)] {
             if wanted(part) {
-                rows.add(Box::pin(rotations::run(&server, plugin, scale, proof)).await?);
+                rows.add(
+                    part,
+                    Box::pin(rotations::run(&server, plugin, scale, proof)).await,
+                );
             }
         }
         if wanted(Part::Due) {
-            rows.add(Box::pin(due::run(&server, plugin, scale)).await?);
+            rows.add(Part::Due, Box::pin(due::run(&server, plugin, scale)).await);
+        }
+        if wanted(Part::Herd) {
+            rows.add(Part::Herd, Box::pin(herd::run(&server, plugin, scale)).await);
         }
     }
-    Ok(rows.0)
+    Ok(())
 }
 
-/// What has been measured so far.
+/// What has been measured so far, and the parts that could not.
 #[derive(Default)]
-struct Rows(Vec<Row>);
+struct Rows(Vec<Row>, Vec<String>);
 
 impl Rows {
-    /// Says each row as soon as it is there, so that nothing is lost when a later part fails.
-    fn add(&mut self, rows: Vec<Row>) {
+    /// Says each row as soon as it is there, and goes on where a part fails.
+    fn add(&mut self, part: Part, measured: Result<Vec<Row>>) {
+        let rows = measured.unwrap_or_else(|error| {
+            self.1.push(format!("{part:?}").to_lowercase());
+            vec![Row::new(format!("{part:?}"), format!("could not run: {error:#}"))]
+        });
         for row in &rows {
             println!("bench: {}", row.as_line());
         }

@@ -5,21 +5,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use keywheel_kit::Postgres;
 use keywheel_model::RunId;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
-use crate::Scale;
 use crate::bare::{self, Change, Door};
 use crate::sample::{Spread, rate, timed};
 use crate::scene::{self, Host, Proof};
 use crate::table::Row;
+use crate::{Scale, processor};
 
 /// How many rotations are under way at the same time, and the ratio that design.md asks for: with a deferred proof, with a login.
-const IN_FLIGHT: [(usize, f64, f64); 3] = [(1, 65.0, 90.0), (4, 65.0, 90.0), (16, 80.0, 90.0)];
+const IN_FLIGHT: [(usize, f64, f64); 4] = [
+    (1, 65.0, 90.0),
+    (4, 65.0, 90.0),
+    (16, 80.0, 90.0),
+    (64, 90.0, 90.0),
+];
+
+/// Administrator's connections: the reference has no more, nor has the host's pool.
+const CONNECTIONS: usize = 16;
 
 /// The rotations' grace period, and some; a proof that is deferred is not made earlier than five seconds after the promotion.
 const GRACE: Duration = Duration::from_millis(1_100);
@@ -45,13 +53,19 @@ pub(crate) async fn run(server: &Postgres, plugin: &Path, scale: Scale, proof: P
     let host = Arc::new(Host::new(server, plugin, &rotated, proof, "1s").await?);
     let door = Door::new(server)?;
     let mut administrators = Vec::new();
-    for _ in 0..16 {
+    for _ in 0..CONNECTIONS {
         let client = door.log_in(server.admin_user(), server.admin_password()).await?;
         administrators.push(Arc::new(client));
     }
+    let sides = Sides {
+        host: &host,
+        door: &door,
+        administrators: &administrators,
+        server: server.pid().context("the server is stopped")?,
+    };
     for round in 0..=scale.rounds {
         for lane in &mut lanes {
-            lane.round(round, &host, &door, &administrators, proof).await?;
+            lane.round(round, &sides, proof).await?;
         }
         let over = match proof {
             Proof::Deferred => PROOF_AFTER,
@@ -73,6 +87,25 @@ pub(crate) async fn run(server: &Postgres, plugin: &Path, scale: Scale, proof: P
         .collect())
 }
 
+/// What both sides of a round need.
+struct Sides<'a> {
+    host: &'a Arc<Host>,
+    door: &'a Door,
+    administrators: &'a [Arc<Client>],
+    /// The server's first process.
+    server: u32,
+}
+
+impl Sides<'_> {
+    /// The processor time of this process, and of the server.
+    fn used(&self) -> Result<[Duration; 2]> {
+        Ok([
+            processor::of(std::process::id())?,
+            processor::with_children(self.server)?,
+        ])
+    }
+}
+
 /// One number in flight, with roles of its own.
 struct Lane {
     in_flight: usize,
@@ -88,6 +121,9 @@ struct Measured {
     bare: Vec<f64>,
     ratios: Vec<f64>,
     whole: Vec<f64>,
+    /// Milliseconds of processor time of a rotation, and of one change of the reference: of this process, of the server.
+    ours_ms: [Vec<f64>; 2],
+    bare_ms: [Vec<f64>; 2],
     commits: Vec<f64>,
     changes: Vec<f64>,
     runs: Vec<RunId>,
@@ -96,26 +132,37 @@ struct Measured {
 
 impl Lane {
     /// Both sides once; who comes first takes turns. Round 0 only warms up.
-    async fn round(
-        &mut self,
-        round: usize,
-        host: &Arc<Host>,
-        door: &Door,
-        administrators: &[Arc<Client>],
-        proof: Proof,
-    ) -> Result<()> {
-        let changes = bare::prepare(&self.bare)?;
+    async fn round(&mut self, round: usize, sides: &Sides<'_>, proof: Proof) -> Result<()> {
+        let mut changes = Some(bare::prepare(&self.bare)?);
+        let host = sides.host;
         let before = host.engine.store_statistics();
-        let (ours, bare) = if round.is_multiple_of(2) {
-            let ours = self.rotate(host).await?;
-            let bare = self.alter(changes, door, administrators, proof).await?;
-            (ours, bare)
+        let (mut ours, mut bare) = (Duration::ZERO, Duration::ZERO);
+        let order = if round.is_multiple_of(2) {
+            [true, false]
         } else {
-            let bare = self.alter(changes, door, administrators, proof).await?;
-            (self.rotate(host).await?, bare)
+            [false, true]
         };
-        let after = host.engine.store_statistics();
         let count = self.ours.len();
+        for is_ours in order {
+            let used = sides.used()?;
+            if is_ours {
+                ours = self.rotate(host).await?;
+            } else {
+                let changes = changes.take().unwrap_or_default();
+                bare = self.alter(changes, sides, proof).await?;
+            }
+            if round > 0 {
+                let measured = if is_ours {
+                    &mut self.measured.ours_ms
+                } else {
+                    &mut self.measured.bare_ms
+                };
+                for ((into, before), after) in measured.iter_mut().zip(used).zip(sides.used()?) {
+                    into.push(1_000.0 / rate(count, after.saturating_sub(before)));
+                }
+            }
+        }
+        let after = host.engine.store_statistics();
         self.measured.took = ours;
         if round > 0 {
             let (ours, bare) = (rate(count, ours), rate(count, bare));
@@ -153,17 +200,12 @@ impl Lane {
     }
 
     /// The reference: each change on one of as many connections; with a login where ours make one.
-    async fn alter(
-        &self,
-        changes: Vec<Change>,
-        door: &Door,
-        administrators: &[Arc<Client>],
-        proof: Proof,
-    ) -> Result<Duration> {
+    async fn alter(&self, changes: Vec<Change>, sides: &Sides<'_>, proof: Proof) -> Result<Duration> {
         let (count, changes) = (changes.len(), Arc::new(changes));
-        let free = Arc::new(Mutex::new(administrators[..self.in_flight].to_vec()));
-        let door = door.clone();
-        let work = at_once(self.in_flight, count, move |at| {
+        let connections = self.in_flight.min(CONNECTIONS);
+        let free = Arc::new(Mutex::new(sides.administrators[..connections].to_vec()));
+        let door = sides.door.clone();
+        let work = at_once(connections, count, move |at| {
             let (changes, free, door) = (Arc::clone(&changes), Arc::clone(&free), door.clone());
             async move {
                 let Some(administrator) = free.lock().await.pop() else {
@@ -233,8 +275,19 @@ impl Lane {
                     of(&self.measured.changes).median
                 ),
             ),
+            Row::new(
+                "  and processor time of each: host, server; client, server",
+                shares(&self.measured.ours_ms),
+            )
+            .beside(shares(&self.measured.bare_ms), ""),
         ]
     }
+}
+
+/// The medians of this process and of the server.
+fn shares([mine, servers]: &[Vec<f64>; 2]) -> String {
+    let median = |measured: &Vec<f64>| Spread::of(measured.clone()).median;
+    format!("{:.1} ms, {:.1} ms", median(mine), median(servers))
 }
 
 /// Runs `count` pieces of work, so many at a time. The first failure ends it.

@@ -12,6 +12,7 @@ use keywheel_engine::{
     Wish,
 };
 use keywheel_kit::{Postgres, PostgresOptions};
+use keywheel_metrics::Snapshot;
 use keywheel_model::{RotationName, RunId, SecretBytes, Trigger};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -127,6 +128,16 @@ impl Host {
             stopper,
             _engine: engine,
         }
+    }
+
+    /// What the host has counted since it was opened, of the series that begin like this and hold that.
+    pub(crate) fn counted(&self, begins: &str, holds: &str) -> Result<usize> {
+        let text = self.engine.metrics().text(&Snapshot::default())?;
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with(begins) && line.contains(holds));
+        let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
+        Ok(counts.sum())
     }
 
     /// Rotates up to the point where it only waits for the grace period: promoted, durable, told.

@@ -80,6 +80,18 @@ pub(crate) fn render(rows: &[Row]) -> String {
     table
 }
 
+/// For programs: every cell as it is in the table.
+pub(crate) fn as_json(rows: &[Row], machine: &str) -> serde_json::Result<String> {
+    let rows = rows.iter().map(|row| {
+        let [what, ours, reference, ratio, target, verdict] = row.cells().map(str::trim);
+        serde_json::json!({
+            "what": what, "ours": ours, "reference": reference, "ratio": ratio, "target": target, "verdict": verdict,
+        })
+    });
+    let rows: Vec<_> = rows.collect();
+    serde_json::to_string_pretty(&serde_json::json!({ "machine": machine, "rows": rows }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

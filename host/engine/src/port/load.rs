@@ -1,6 +1,7 @@
 //! What a call reads.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use keywheel_capability::handle::StoredAt;
 use keywheel_capability::port::{Loaded, VersionFacts, Wanted};
@@ -47,6 +48,7 @@ impl Port {
     /// Everything that the rotation may use, whether the plugin asks for it or not: an answer is looked through for all of it. What
     /// cannot be read now says so when it is asked for, and is nothing that a target could have been given meanwhile.
     pub(super) async fn watched(&self) -> Vec<Loaded> {
+        self.look_ahead().await;
         let mut watched = Vec::new();
         let versions: BTreeSet<VersionId> = ROLES
             .into_iter()
@@ -60,6 +62,43 @@ impl Port {
             watched.extend(self.load_wanted(&wanted).await.ok().flatten());
         }
         watched
+    }
+
+    /// Reads what the call is most likely to need in two looks at the vault, rather than in one for each part of it. What fails here is asked for
+    /// again where it is needed, and says so there.
+    async fn look_ahead(&self) {
+        let vault = &self.inner.vault;
+        let ours = &self.pinned.secret;
+        let names: BTreeSet<SecretName> = std::iter::once(ours)
+            .chain(self.pinned.inputs.values())
+            .cloned()
+            .collect();
+        let names: Vec<SecretName> = names.into_iter().collect();
+        let heads = vault.heads(&names).await.unwrap_or_default();
+        let played: BTreeSet<VersionId> = ROLES
+            .into_iter()
+            .filter_map(|role| self.version_of(role))
+            .collect();
+        let mut wanted = Vec::new();
+        for head in heads.into_iter().flatten() {
+            let head = self.seen.note_head(head);
+            let found = if head.name == *ours {
+                played.iter().filter_map(|version| find(&head, version)).collect()
+            } else {
+                Vec::from_iter(head.current())
+            };
+            wanted.extend(
+                found
+                    .into_iter()
+                    .map(|found| (head.name.clone(), found.id.clone())),
+            );
+        }
+        let values = vault.values(&wanted).await.unwrap_or_default();
+        for ((_, version), value) in wanted.into_iter().zip(values) {
+            if let Ok(value) = value {
+                self.seen.note_value(version, value);
+            }
+        }
     }
 
     async fn load_own(&self, version: &VersionId) -> Result<Loaded, StepError> {
@@ -96,12 +135,15 @@ impl Port {
         version: &VersionInfo,
         roles: Vec<SecretRole>,
     ) -> Result<Loaded, StepError> {
-        let value = self
-            .inner
-            .vault
-            .read(name, &version.id)
-            .await
-            .map_err(|error| vault_error(&error))?;
+        let value = match self.seen.value(&version.id) {
+            Some(value) => value,
+            None => self
+                .inner
+                .vault
+                .read(name, &version.id)
+                .await
+                .map_err(|error| vault_error(&error))?,
+        };
         let labels = labels(&version.metadata, value.expose())?;
         let stored = StoredAt {
             name: name.clone(),
@@ -154,12 +196,12 @@ impl Port {
         Ok(head.versions.iter().take(LISTED).map(facts).collect())
     }
 
-    pub(super) async fn head(&self, name: &SecretName) -> Result<Head, StepError> {
-        self.inner
-            .vault
-            .head(name)
-            .await
-            .map_err(|error| vault_error(&error))
+    pub(super) async fn head(&self, name: &SecretName) -> Result<Arc<Head>, StepError> {
+        if let Some(head) = self.seen.head(name) {
+            return Ok(head);
+        }
+        let head = self.inner.vault.head(name).await;
+        Ok(self.seen.note_head(head.map_err(|error| vault_error(&error))?))
     }
 }
 

@@ -171,7 +171,10 @@ impl Port {
         &self,
         change: impl Future<Output = Result<T, keywheel_vault::Error>>,
     ) -> Result<T, StepError> {
-        let value = change.await.map_err(|error| vault_error(&error))?;
+        let changed = change.await;
+        // Also where it is not known whether it was kept.
+        self.seen.forget_heads();
+        let value = changed.map_err(|error| vault_error(&error))?;
         self.told().uses.clear();
         Ok(value)
     }

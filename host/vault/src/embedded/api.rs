@@ -65,6 +65,12 @@ impl Vault for Embedded {
         self.look(move |vault, reader| vault.head_in(reader, &name)).await
     }
 
+    async fn heads(&self, names: &[SecretName]) -> Result<Vec<Result<Head, Error>>, Error> {
+        let names = names.to_vec();
+        self.look(move |vault, reader| Ok(names.iter().map(|name| vault.head_in(reader, name)).collect()))
+            .await
+    }
+
     async fn history(&self, name: &SecretName) -> Result<Vec<Change>, Error> {
         let name = name.clone();
         self.look(move |vault, reader| vault.history_in(reader, &name))
@@ -75,6 +81,18 @@ impl Vault for Embedded {
         let (name, version) = (name.clone(), version.clone());
         self.look(move |vault, reader| vault.read_in(reader, &name, &version))
             .await
+    }
+
+    async fn values(
+        &self,
+        versions: &[(SecretName, VersionId)],
+    ) -> Result<Vec<Result<SecretBytes, Error>>, Error> {
+        let versions = versions.to_vec();
+        self.look(move |vault, reader| {
+            let read = |(name, version): &(SecretName, VersionId)| vault.read_in(reader, name, version);
+            Ok(versions.iter().map(read).collect())
+        })
+        .await
     }
 
     async fn put_pending(&self, by: &Author, pending: Pending, rider: Rider) -> Result<VersionId, Error> {
