@@ -198,6 +198,8 @@ impl Performer {
     ) -> Value {
         json!({
             "rotation": self.pinned.rotation,
+            // What others know keeps no grace.
+            "trigger": state.settings.trigger,
             "secret": self.pinned.secret,
             "plugin": state.settings.plugin,
             "component": state.settings.plugin_digest,

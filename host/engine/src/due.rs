@@ -24,7 +24,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NoRotation`]; the store or the vault cannot be read.
     pub async fn facts(&self, rotation: &RotationName) -> Result<Facts, Error> {
-        let rotation = self.inner.rotation(rotation)?;
+        let rotation = self.inner.configured(rotation)?;
         let runs = self.runs(Some(&rotation.name), RUNS_MAX).await?;
         let now = self.inner.clock.now();
         let newest = |counts: fn(&RunView) -> bool| {
@@ -179,7 +179,7 @@ impl Engine {
     /// # Errors
     /// As [`Self::facts`].
     pub async fn waits_for(&self, rotation: &RotationName) -> Result<Option<String>, Error> {
-        let rotation = self.inner.rotation(rotation)?;
+        let rotation = self.inner.configured(rotation)?;
         let facts = self.facts(&rotation.name).await?;
         if let Some(parked) = self.parked(&rotation.name, &facts).await? {
             return Ok(Some(parked.words()));

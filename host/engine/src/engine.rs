@@ -217,11 +217,16 @@ impl Inner {
 
     /// A rotation of which something may be started.
     pub(crate) fn rotation(&self, name: &RotationName) -> Result<&Rotation, Error> {
-        let rotation = self.config.rotation(name).ok_or_else(|| Error::NoRotation {
-            rotation: name.clone(),
-        })?;
+        let rotation = self.configured(name)?;
         self.config.usable(name)?;
         Ok(rotation)
+    }
+
+    /// The same where nothing is started of it: its plugin or trust set may be lost.
+    pub(crate) fn configured(&self, name: &RotationName) -> Result<&Rotation, Error> {
+        self.config.rotation(name).ok_or_else(|| Error::NoRotation {
+            rotation: name.clone(),
+        })
     }
 
     pub(crate) fn plugin(&self, name: &PluginName) -> Result<Arc<Plugin>, Error> {

@@ -54,7 +54,7 @@ impl Engine {
         self.attention_of_plugins(&mut list);
         self.attention_of_ends(&mut list).await?;
         if !self.inner.vault.is_sealed() {
-            self.attention_of_secrets(&mut list).await?;
+            self.attention_of_secrets(&mut list).await;
         }
         list.sort_by_key(|entry| entry.harm_at.unwrap_or_default());
         Ok(list)
@@ -210,56 +210,72 @@ impl Engine {
         }
     }
 
-    async fn attention_of_secrets(&self, list: &mut Vec<Attention>) -> Result<(), Error> {
+    async fn attention_of_secrets(&self, list: &mut Vec<Attention>) {
         for rotation in &self.inner.config.rotations {
-            list.extend(self.attention_of_schedule(rotation).await?);
-            list.extend(self.attention_of_life(rotation).await?);
-            let head = self.inner.vault.head(&rotation.secret).await?;
-            let subject = format!("secret {}", rotation.secret);
-            match head.current() {
-                // While an import is being verified, its run is what needs attention.
-                None if self.open_run_of(&rotation.secret).await?.is_some() => {}
-                None => list.push(attention(
-                    "secret-missing",
-                    &subject,
-                    "it has no current version: the credential in use is not imported",
-                    &format!("keywheel secret import {}", rotation.secret),
-                )),
-                Some(current) => {
-                    if self.is_to_be_verified(&rotation.secret).await? {
-                        list.push(attention(
-                            "secret-restored",
-                            &subject,
-                            "the state was restored, and this secret has not been verified since",
-                            &format!("keywheel drift check {}", rotation.name),
-                        ));
-                    }
-                    if let Some(left) = self.left_alive(rotation, &head).await? {
-                        list.push(attention(
-                            "secret-left-alive",
-                            &subject,
-                            &format!("version {left} was not revoked: the target may take it still"),
-                            &format!("keywheel rotate {}", rotation.name),
-                        ));
-                    }
-                    if let Some(untried) = self.inner.untried(rotation).await? {
-                        list.push(attention(
-                            "secret-untried",
-                            &subject,
-                            &untried.in_short(),
-                            &format!("keywheel target test {}", rotation.name),
-                        ));
-                    }
-                    if let Some(expires) = current.metadata.expires
-                        && self.next_due(rotation).await?.is_none_or(|due| due >= expires)
-                    {
-                        let what = "its current version expires";
-                        let way_out = format!("keywheel rotate {}", rotation.name);
-                        list.push(Attention {
-                            harm_at: Some(expires),
-                            ..attention("secret-expires", &subject, what, &way_out)
-                        });
-                    }
+            // What cannot be read of one is no reason to say nothing of the others.
+            if let Err(error) = self.attention_of_secret(rotation, list).await {
+                list.push(attention(
+                    "rotation-unreadable",
+                    &format!("rotation {}", rotation.name),
+                    &format!(
+                        "what is known of it cannot be read ({}): {}",
+                        error.code(),
+                        chain(&error)
+                    ),
+                    &error.hint().unwrap_or_else(|| "keywheel doctor".to_owned()),
+                ));
+            }
+        }
+    }
+
+    async fn attention_of_secret(&self, rotation: &Rotation, list: &mut Vec<Attention>) -> Result<(), Error> {
+        list.extend(self.attention_of_schedule(rotation).await?);
+        list.extend(self.attention_of_life(rotation).await?);
+        let head = self.inner.vault.head(&rotation.secret).await?;
+        let subject = format!("secret {}", rotation.secret);
+        match head.current() {
+            // While an import is being verified, its run is what needs attention.
+            None if self.open_run_of(&rotation.secret).await?.is_some() => {}
+            None => list.push(attention(
+                "secret-missing",
+                &subject,
+                "it has no current version: the credential in use is not imported",
+                &format!("keywheel secret import {}", rotation.secret),
+            )),
+            Some(current) => {
+                if self.is_to_be_verified(&rotation.secret).await? {
+                    list.push(attention(
+                        "secret-restored",
+                        &subject,
+                        "the state was restored, and this secret has not been verified since",
+                        &format!("keywheel drift check {}", rotation.name),
+                    ));
+                }
+                if let Some(left) = self.left_alive(rotation, &head).await? {
+                    list.push(attention(
+                        "secret-left-alive",
+                        &subject,
+                        &format!("version {left} was not revoked: the target may take it still"),
+                        &format!("keywheel rotate {}", rotation.name),
+                    ));
+                }
+                if let Some(untried) = self.inner.untried(rotation).await? {
+                    list.push(attention(
+                        "secret-untried",
+                        &subject,
+                        &untried.in_short(),
+                        &format!("keywheel target test {}", rotation.name),
+                    ));
+                }
+                if let Some(expires) = current.metadata.expires
+                    && self.next_due(rotation).await?.is_none_or(|due| due >= expires)
+                {
+                    let what = "its current version expires";
+                    let way_out = format!("keywheel rotate {}", rotation.name);
+                    list.push(Attention {
+                        harm_at: Some(expires),
+                        ..attention("secret-expires", &subject, what, &way_out)
+                    });
                 }
             }
         }

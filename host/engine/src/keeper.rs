@@ -2,8 +2,10 @@
 
 mod looks;
 mod queue;
+mod suspicion;
+pub(crate) mod tries;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use keywheel_model::{RotationName, RunId, Timestamp, Trigger};
@@ -12,7 +14,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::actor::acting_as;
 use crate::alarm::Jump;
-use crate::keeper::queue::{Outcome, Queue, Suspicion, Turn};
+use crate::keeper::queue::{Outcome, Queue, Turn};
+use crate::keeper::suspicion::Suspicion;
 use crate::view::RunView;
 use crate::{Engine, Error, Left, Order, RunWord, Silent, Stop, Wait, Wish};
 
@@ -40,8 +43,8 @@ pub struct Keeper {
 /// What is under way.
 #[derive(Clone, Debug)]
 enum Doing {
-    /// A run is gone on with.
-    Run(RunId),
+    /// A run is gone on with, on these targets.
+    Run(RunId, BTreeSet<String>),
     /// A rotation that was due was started.
     Rotation(RotationName),
     /// The target of a rotation that is parked is looked at.
@@ -134,7 +137,12 @@ impl Keeper {
                 None => {}
                 Some(at) if at > now => wakes.push(at),
                 Some(_) if self.tasks.len() >= at_once => {}
-                Some(_) => self.go_on(engine, run.run),
+                Some(_) => {
+                    let targets = targets_of(engine, &run);
+                    if !self.is_crowded(engine, &targets) {
+                        self.go_on(engine, run.run, targets);
+                    }
+                }
             }
         }
         while self.tasks.len() < at_once {
@@ -152,7 +160,7 @@ impl Keeper {
 
     /// When it is to be gone on with; none: somebody does, or a person has to.
     fn time_of(&self, engine: &Engine, run: &RunView) -> Option<Timestamp> {
-        let is_ours = |doing: &Doing| matches!(doing, Doing::Run(ours) if *ours == run.run);
+        let is_ours = |doing: &Doing| matches!(doing, Doing::Run(ours, _) if *ours == run.run);
         if engine.inner.is_driven(&run.run) || self.doing.values().any(is_ours) {
             return None;
         }
@@ -165,8 +173,29 @@ impl Keeper {
         Some(waits.max(not_before))
     }
 
-    fn go_on(&mut self, engine: &Engine, run: RunId) {
-        let (engine, stop, doing) = (engine.clone(), self.stop.clone(), Doing::Run(run.clone()));
+    /// Whether so many runs on one of these targets are gone on with already that one more would leave no room for others, should it be silent: half of all
+    /// that are done at once. On those that are known not to answer one at a time is tried on each, and no more than that half on all of them.
+    fn is_crowded(&self, engine: &Engine, targets: &BTreeSet<String>) -> bool {
+        let most = engine.config().pace.at_once.div_ceil(2);
+        let breaker = engine.inner.standing.breaker();
+        let down: BTreeSet<String> = breaker.down().map(|(target, _)| target.to_owned()).collect();
+        let count = |on_it: &dyn Fn(&BTreeSet<String>) -> bool| {
+            let doing = self.doing.values();
+            let counts = |doing: &&Doing| matches!(doing, Doing::Run(_, targets) if on_it(targets));
+            doing.filter(counts).count()
+        };
+        let is_down = !down.is_disjoint(targets);
+        let of_the_dead = is_down && count(&|others| !down.is_disjoint(others)) >= most;
+        let full = |target: &String| {
+            let most = if down.contains(target) { 1 } else { most };
+            count(&|others| others.contains(target)) >= most
+        };
+        of_the_dead || targets.iter().any(full)
+    }
+
+    fn go_on(&mut self, engine: &Engine, run: RunId, targets: BTreeSet<String>) {
+        let (engine, stop) = (engine.clone(), self.stop.clone());
+        let doing = Doing::Run(run.clone(), targets);
         let task = self.tasks.spawn(acting_as(ACTOR.to_owned(), async move {
             let order = order(Trigger::Schedule, stop);
             Ended::WentOn(engine.go_on(&run, Wish::GoOn, order).await)
@@ -212,8 +241,8 @@ impl Keeper {
             }
         };
         match (self.doing.remove(&id), ended) {
-            (Some(Doing::Run(run)), Some(Ended::WentOn(end))) => self.went_on(engine, run, end, now).await,
-            (Some(Doing::Run(run)), _) => {
+            (Some(Doing::Run(run, _)), Some(Ended::WentOn(end))) => self.went_on(engine, run, end, now).await,
+            (Some(Doing::Run(run, _)), _) => {
                 self.not_before.insert(run, now + AFTER_ERROR);
             }
             (Some(Doing::Rotation(rotation)), Some(Ended::Started(end))) => {
@@ -266,6 +295,12 @@ impl Keeper {
             }
         }
     }
+}
+
+/// What a run works on. Of a rotation that the configuration does not have any more nobody knows.
+fn targets_of(engine: &Engine, run: &RunView) -> BTreeSet<String> {
+    let configured = engine.inner.configured(&run.rotation);
+    configured.map_or_else(|_| BTreeSet::new(), |rotation| engine.inner.targets_of(rotation))
 }
 
 /// How it ended, and the code of what it met.

@@ -13,6 +13,7 @@ use crate::Error;
 use crate::actor::actor;
 use crate::attention::attention;
 use crate::engine::Engine;
+use crate::keeper::tries;
 use crate::kept::kept;
 use crate::view::Attention;
 
@@ -84,7 +85,7 @@ impl Engine {
         if self.parked(rotation, &facts).await?.is_none() {
             return Ok(false);
         }
-        let key = key_of(rotation);
+        let (key, tries) = (key_of(rotation), tries::key_of(rotation));
         let entry = Entry::of_host("schedule.unpark", rotation.as_str(), "ok")
             .by(actor())
             .with(json!({ "reason": reason }));
@@ -92,6 +93,7 @@ impl Engine {
             .store
             .write(move |tx| {
                 tx.set_meta(&key, "")?;
+                tx.set_meta(&tries, "")?;
                 tx.audit(&entry)?;
                 Ok::<_, Error>(())
             })

@@ -45,7 +45,7 @@ impl Engine {
         until: Option<Timestamp>,
         reason: &str,
     ) -> Result<Paused, Error> {
-        let name = self.configured(rotation)?;
+        let name = self.inner.configured(rotation)?.name.clone();
         let paused = Paused {
             since: self.inner.clock.now(),
             until,
@@ -73,7 +73,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NoRotation`]; the store.
     pub async fn unpause(&self, rotation: &RotationName, reason: &str) -> Result<bool, Error> {
-        let name = self.configured(rotation)?;
+        let name = self.inner.configured(rotation)?.name.clone();
         if self.pause_of(&name).await?.is_none() {
             return Ok(false);
         }
@@ -140,15 +140,6 @@ impl Engine {
                 &way_out,
             )
         }))
-    }
-
-    fn configured(&self, rotation: &RotationName) -> Result<RotationName, Error> {
-        let found = self.inner.config.rotation(rotation);
-        found
-            .map(|found| found.name.clone())
-            .ok_or_else(|| Error::NoRotation {
-                rotation: rotation.clone(),
-            })
     }
 }
 

@@ -229,7 +229,7 @@ impl Engine {
         }
         for (target, down) in standing.breaker().down() {
             let what = format!(
-                "it cannot be reached, {} tries since {}: of its rotations one is tried again at {}, the others wait for that",
+                "it cannot be reached, {} tries since {}: of its rotations one is started again at {}, the others wait for that; of its open runs one at a time is tried",
                 down.tries,
                 Zone::UTC.show(down.since),
                 Zone::UTC.show(down.until)

@@ -51,8 +51,8 @@ pub enum Error {
         /// Who it was.
         uid: u32,
     },
-    /// Other users have as many commands under way as they may.
-    #[error("commands of other users are under way, as many as there may be")]
+    /// That user has as many commands under way as it may.
+    #[error("commands of this user are under way, as many as there may be")]
     Crowded,
     /// The other side does not speak as agreed, or a part of it is too long.
     #[error("the other side of the socket does not speak this version's language: {what}")]

@@ -1,12 +1,12 @@
 //! One command on the host's side of the socket.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -48,6 +48,23 @@ pub(crate) fn question(ask: &Ask, bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     whole
 }
 
+/// A stream that is read until then, however little comes at a time.
+struct Within<'s> {
+    stream: &'s UnixStream,
+    until: Instant,
+}
+
+impl Read for Within<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        (&mut &*self.stream).read(bytes)
+    }
+}
+
 /// A command that has connected.
 #[derive(Debug)]
 pub struct Session {
@@ -63,7 +80,6 @@ impl Session {
     pub(crate) fn of(stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(false)?;
         stream.set_write_timeout(Some(WRITE_DEADLINE))?;
-        stream.set_read_timeout(Some(HELLO_DEADLINE))?;
         let reader = stream.try_clone()?;
         Ok(Self {
             stream: Mutex::new(stream),
@@ -81,7 +97,11 @@ impl Session {
         let mut reader = lock(&self.reader).take().ok_or(Error::Language {
             what: "it was greeted twice",
         })?;
-        let frame = frame::read(&mut reader)?.filter(|frame| frame.kind == Kind::Hello);
+        let mut first = Within {
+            stream: &reader,
+            until: Instant::now() + HELLO_DEADLINE,
+        };
+        let frame = frame::read(&mut first)?.filter(|frame| frame.kind == Kind::Hello);
         let hello = frame.and_then(|frame| serde_json::from_slice::<Hello>(&frame.bytes).ok());
         let hello = hello
             .filter(|hello| hello.version == VERSION)
@@ -124,6 +144,12 @@ impl Session {
         self.stop.send_replace(true);
     }
 
+    /// No answer is waited for any more: whoever waits for one gets none. What is said to the command still reaches it.
+    pub fn hears_no_more(&self) {
+        // A connection that is gone says nothing either.
+        let _ = lock(&self.stream).shutdown(std::net::Shutdown::Read);
+    }
+
     /// Becomes true when the command wants to stop, or is gone.
     pub fn stop(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
@@ -160,7 +186,10 @@ impl Session {
         let asked = frame::write(&mut *lock(&self.stream), Kind::Ask, &question(ask, bytes));
         asked.map_err(io::Error::other)?;
         let answers = lock(&self.answers);
-        let gone = || io::Error::new(io::ErrorKind::BrokenPipe, "the command is gone");
+        let gone = || {
+            let words = "no answer is waited for: the host stops, or the command is gone";
+            io::Error::new(io::ErrorKind::BrokenPipe, words)
+        };
         match answers.as_ref().ok_or_else(gone)?.recv_timeout(ANSWER_DEADLINE) {
             Ok(answer) => answer.map_err(crate::client::unworded),
             Err(_) => Err(gone()),

@@ -114,3 +114,31 @@ fn the_next_time_counts_from_the_last_success_and_is_late_when_it_has_passed() {
     let second = times[1]["due"].as_u64().unwrap();
     assert_eq!(second, NEW_YEAR_2099_MS + 36 * HOUR_MS, "{all:#}");
 }
+
+/// No shipped plugin knows an end of what it sets, so that one is written beside the version.
+#[tokio::test]
+async fn a_credential_that_may_die_before_its_tries_are_used_up_is_told_in_time() {
+    let server = Redis::start(RedisOptions::default()).unwrap();
+    let host = rotated(&server, "{ every = \"400d\", jitter = \"0s\" }");
+    let life = Duration::from_hours(10 * 24);
+    let expires = i64::try_from((SystemClock.now() + life).as_unix_ms()).unwrap();
+    let database = rusqlite::Connection::open(host.file("state/keywheel.db")).unwrap();
+    let written = database.execute(
+        "UPDATE version SET meta = json_set(meta, '$.expires', ?1) WHERE secret = 'app/redis' AND stage = 'current'",
+        [expires],
+    );
+    assert_eq!(written.unwrap(), 1);
+    drop(database);
+    let told = async |later| {
+        let list = attention(&host, later).await;
+        let mut alarms = list
+            .into_iter()
+            .filter(|what| what.contains("its credential expires"));
+        alarms.next()
+    };
+    // Before it is due; when it has been due for an hour, with two days left; and with less left than nine tries may take.
+    assert_eq!(told(life / 2).await, None);
+    assert_eq!(told(life * 8 / 10 + Duration::from_hours(1)).await, None);
+    let alarm = told(life * 99 / 100).await.unwrap();
+    assert!(alarm.contains("the 9 tries that are left may take"), "{alarm}");
+}

@@ -10,6 +10,8 @@ use keywheel_schedule::{Because, Brake, Planned, Priority, Retry, Waiting, many}
 use crate::Error;
 use crate::engine::Engine;
 use crate::keeper::looks::Looks;
+use crate::keeper::suspicion::Suspicion;
+use crate::keeper::tries::readable;
 use crate::parked::ParkedRotation;
 
 /// What is known of a rotation is looked up anew after this: a person may have rotated it.
@@ -63,24 +65,6 @@ pub(super) struct Queue {
     looks: Looks,
     /// Why what is late may be a mass, until that was looked at.
     suspicion: Option<Suspicion>,
-}
-
-/// Why many rotations may be late at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Suspicion {
-    /// The host was started: it may have been away for long, or its state is an older one.
-    Started,
-    /// Its clock jumped.
-    Jumped,
-}
-
-impl Suspicion {
-    fn words(self) -> &'static str {
-        match self {
-            Self::Started => "the host was started",
-            Self::Jumped => "its clock jumped",
-        }
-    }
 }
 
 /// How what was started came to its end.
@@ -147,7 +131,10 @@ impl Queue {
             }
             // What was known may be an hour old.
             let since = self.kept_apart(&rotation.name);
-            let known = look(engine, rotation, now, self.failed(&rotation.name)).await?;
+            let failed = Some(self.failed(&rotation.name));
+            let Some(known) = readable(&rotation.name, look(engine, rotation, now, failed).await) else {
+                continue;
+            };
             let is_due = known.due.is_some_and(|due| due.at <= now);
             let is_open = engine.open_run_of(&rotation.secret).await?.is_some();
             self.known.insert(rotation.name.clone(), known);
@@ -277,7 +264,7 @@ impl Queue {
         } else {
             0
         };
-        engine.inner.standing.note_failed(rotation, tries);
+        engine.note_tries(rotation, tries, now).await;
         let is_used_up = failed && tries > engine.config().pace.retry.tries;
         let was_parked = self
             .known
@@ -294,7 +281,7 @@ impl Queue {
                 tracing::error!(%rotation, code = error.code(), "that it is parked cannot be kept");
             }
         }
-        match look(engine, configured, now, tries).await {
+        match look(engine, configured, now, Some(tries)).await {
             Ok(mut known) => {
                 if failed {
                     let retry = engine.config().pace.retry;
@@ -430,7 +417,10 @@ impl Queue {
                 continue;
             }
             engine.note_seen(name).await?;
-            let mut known = look(engine, rotation, now, self.failed(name)).await?;
+            let failed = self.known.get(name).map(|known| known.failed);
+            let Some(mut known) = readable(name, look(engine, rotation, now, failed).await) else {
+                continue;
+            };
             if known.due.is_none_or(|due| due.at > now) {
                 // A person has rotated it.
                 engine.inner.standing.let_go(name);
@@ -446,8 +436,18 @@ impl Queue {
     }
 }
 
-async fn look(engine: &Engine, rotation: &Rotation, now: Timestamp, failed: u32) -> Result<Known, Error> {
+/// How often it has failed is looked up where that is not known.
+async fn look(
+    engine: &Engine,
+    rotation: &Rotation,
+    now: Timestamp,
+    failed: Option<u32>,
+) -> Result<Known, Error> {
     let facts = engine.facts(&rotation.name).await?;
+    let failed = match failed {
+        Some(failed) => failed,
+        None => engine.tries_of(&rotation.name, &facts).await?,
+    };
     let due = match engine.planned(rotation).await? {
         Planned::Due(next) => Some(Due {
             at: next.due,

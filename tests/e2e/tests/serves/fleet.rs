@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::scene::{Scene, Serving, until};
 
 /// Three users of one server, `r0` to `r2`, all adopted, each with these lines.
-fn three(lines: &str) -> Scene {
+pub(crate) fn three(lines: &str) -> Scene {
     let server = Redis::start(RedisOptions::default()).unwrap();
     let host = Host::init();
     // Once is enough.
@@ -43,13 +43,13 @@ fn three(lines: &str) -> Scene {
     Scene::of(server, host)
 }
 
-fn entries(scene: &Scene, kind: &str) -> Vec<Value> {
+pub(crate) fn entries(scene: &Scene, kind: &str) -> Vec<Value> {
     let list = scene.run(&["status", "-o", "json"]).json();
     let list = list.as_array().unwrap().iter();
     list.filter(|entry| entry["kind"] == kind).cloned().collect()
 }
 
-fn versions(scene: &Scene, number: u8) -> usize {
+pub(crate) fn versions(scene: &Scene, number: u8) -> usize {
     scene.host.versions(&format!("app/{number}")).len()
 }
 
@@ -73,7 +73,7 @@ fn runs(scene: &Scene) -> Vec<(String, u64, Option<u64>)> {
     begun.map(of).collect()
 }
 
-fn rewrite(scene: &Scene, from: &str, to: &str) {
+pub(crate) fn rewrite(scene: &Scene, from: &str, to: &str) {
     let file = scene.host.file("keywheel.toml");
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.contains(from), "{from}");
@@ -284,6 +284,32 @@ fn a_rotation_that_has_used_its_tries_is_parked_until_it_is_released() {
     let _ = serving.ends();
     let trail = scene.run(&["audit", "search", "--action", "schedule.unpark", "-o", "json"]);
     assert!(trail.stdout.contains("mended"), "{}", trail.stdout);
+}
+
+/// Each life of the host is too short for more than one try.
+#[test]
+fn tries_are_counted_through_restarts() {
+    let scene = three("schedule = \"@every 1s\"");
+    scene.configure_first("[schedule]\ntries = 1\n");
+    rewrite(&scene, "user = \"app2\"", "user = \"nobody2\"");
+    for parked in [0, 1] {
+        let mut serving = scene.serve();
+        let fails = "what is due was not started rotation=r2";
+        assert!(serving.started().wait_for(fails));
+        let _ = serving.ends();
+        assert_eq!(entries(&scene, "rotation-parked").len(), parked);
+    }
+    // Whoever releases it gives it all of them.
+    let release = ["schedule", "release", "r2", "--reason", "test"];
+    let _ = scene.run(&release).ends(0);
+    let mut serving = scene.serve();
+    assert!(
+        serving
+            .started()
+            .wait_for("what is due was not started rotation=r2")
+    );
+    let _ = serving.ends();
+    assert!(entries(&scene, "rotation-parked").is_empty());
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod brakes;
 mod fleet;
 mod hooks;
 mod http;
+mod neighbours;
 mod notices;
 mod pauses;
 mod reads;

@@ -1,5 +1,6 @@
 //! Commands that reach the running host over its socket.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use clap::Parser as _;
@@ -18,15 +19,16 @@ use crate::terminal::Remote;
 /// So many at once; whoever comes later waits.
 const AT_ONCE: usize = 64;
 
-/// So many of other users; whoever comes later is refused, so that the host's own have their room.
-const OF_OTHERS_AT_ONCE: usize = 16;
+/// So many of each other user; whoever comes later is refused, so that the host's own and the others have their room.
+const OF_ONE_AT_ONCE: usize = 16;
 
 /// The commands that are under way.
 pub(super) struct Commands {
     engine: watch::Receiver<Engine>,
     stop: Stop,
     room: Arc<Semaphore>,
-    room_of_others: Arc<Semaphore>,
+    /// Of users whom the configuration has named since the start: there are no others.
+    rooms_of_others: HashMap<u32, Arc<Semaphore>>,
     tasks: JoinSet<()>,
 }
 
@@ -36,7 +38,7 @@ impl Commands {
             engine,
             stop,
             room: Arc::new(Semaphore::new(AT_ONCE)),
-            room_of_others: Arc::new(Semaphore::new(OF_OTHERS_AT_ONCE)),
+            rooms_of_others: HashMap::new(),
             tasks: JoinSet::new(),
         }
     }
@@ -49,10 +51,15 @@ impl Commands {
         let room = Arc::clone(&self.room);
         let place = if peer.is_trusted() {
             None
-        } else if let Ok(place) = Arc::clone(&self.room_of_others).try_acquire_owned() {
-            Some(place)
         } else {
-            return tokio::task::block_in_place(|| session.refuse(&keywheel_server::Error::Crowded));
+            let room_of_one = || Arc::new(Semaphore::new(OF_ONE_AT_ONCE));
+            let room = self.rooms_of_others.entry(peer.uid).or_insert_with(room_of_one);
+            match Arc::clone(room).try_acquire_owned() {
+                Ok(place) => Some(place),
+                Err(_) => {
+                    return tokio::task::block_in_place(|| session.refuse(&keywheel_server::Error::Crowded));
+                }
+            }
         };
         self.tasks.spawn(async move {
             let _place = match place {
@@ -128,7 +135,7 @@ async fn answered(
         host: Some(Host {
             engine,
             peer,
-            stop: either(session.stop(), stop),
+            stop: either(Arc::clone(session), stop),
             folder: hello.folder,
         }),
     };
@@ -139,13 +146,14 @@ async fn answered(
     })
 }
 
-/// Becomes true when the other side, or the host itself, is to stop.
-fn either(mut asked: watch::Receiver<bool>, stop: Stop) -> watch::Receiver<bool> {
+/// Becomes true when the other side, or the host itself, is to stop. Then nobody is waited for who has to answer something.
+fn either(session: Arc<Session>, stop: Stop) -> watch::Receiver<bool> {
     let (both, either) = watch::channel(false);
+    let mut asked = session.stop();
     tokio::spawn(async move {
         tokio::select! {
             _ = asked.wait_for(|asked| *asked) => {}
-            () = stop.requested() => {}
+            () = stop.requested() => tokio::task::block_in_place(|| session.hears_no_more()),
             () = both.closed() => {}
         }
         both.send_replace(true);
