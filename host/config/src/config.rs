@@ -1,9 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keywheel_model::address::Host;
 use keywheel_model::{PluginName, RotationName, SecretName};
 use keywheel_schedule::{Blackout, Expression, Retry, Schedule, Trigger};
 
@@ -31,6 +33,8 @@ pub struct Config {
     pub watch: bool,
     /// Whether its metrics name secrets.
     pub name_secrets: bool,
+    /// Where it sends traces; `None`: nowhere.
+    pub traces: Option<Traces>,
     /// How often a backup is made at least, where backups are made.
     pub backup_every: Option<Duration>,
     /// Where plugins come from.
@@ -207,6 +211,32 @@ pub struct Linked {
     pub rotations: Vec<RotationName>,
     /// The least time between the end of a run of one and the start of a run of another.
     pub offset: Duration,
+}
+
+/// Where a collector of traces listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traces {
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// Its host.
+    pub host: Host,
+    /// Its port.
+    pub port: u16,
+    /// The path on it.
+    pub path: String,
+    /// The trust set that its certificate must be of; none: the operating system's authorities.
+    pub trust: Option<String>,
+}
+
+impl fmt::Display for Traces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        let (port, path) = (self.port, &self.path);
+        match &self.host {
+            Host::Address(address) => write!(f, "{scheme}://{}{path}", SocketAddr::new(*address, port)),
+            Host::Name(name) => write!(f, "{scheme}://{name}:{port}{path}"),
+        }
+    }
 }
 
 /// Somebody who is told.

@@ -120,6 +120,10 @@ impl Config {
             "/serve/name_secrets",
             json!(self.name_secrets),
         );
+        if let Some(traces) = &self.traces {
+            list.add("traces.endpoint", "/traces/endpoint", json!(traces.to_string()));
+            list.add("traces.trust", "/traces/trust", json!(traces.trust));
+        }
         let pace = &self.pace;
         list.add("schedule.at_once", "/schedule/at_once", json!(pace.at_once));
         list.add(

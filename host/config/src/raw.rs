@@ -25,6 +25,8 @@ pub(crate) struct File {
     pub(crate) vault: Vault,
     /// The running host.
     pub(crate) serve: Serve,
+    /// That runs are traced.
+    pub(crate) traces: Option<Traces>,
     /// That backups are made. Without it nothing waits for one.
     pub(crate) backup: Option<Backup>,
     /// Where plugins come from.
@@ -83,6 +85,16 @@ pub(crate) struct Serve {
     pub(crate) watch: Option<bool>,
     /// Whether the metrics name secrets, each with its own expiry and renewal. Default: false; then there is the earliest of all, without a name.
     pub(crate) name_secrets: Option<bool>,
+}
+
+/// That the running host sends spans of OpenTelemetry to a collector, by OTLP over HTTP: of each run, its steps, and their calls of targets.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Traces {
+    /// The collector, like "http://127.0.0.1:4318" or "https://collector.internal:4318". Where no path is named, it is `/v1/traces`.
+    pub(crate) endpoint: String,
+    /// The trust set that its certificate must be of. Default: the operating system's authorities.
+    pub(crate) trust: Option<String>,
 }
 
 /// That backups are made, by a timer that runs `keywheel vault backup`.

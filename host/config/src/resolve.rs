@@ -5,6 +5,7 @@ mod linked;
 mod notify;
 pub(crate) mod schedule;
 mod serve;
+mod traces;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -202,6 +203,7 @@ impl Resolver {
             grants: self.grants(),
             watch: serve.watch.unwrap_or(true),
             name_secrets: serve.name_secrets.unwrap_or(false),
+            traces: self.traces(),
             state_dir,
             vault: self.vault(&vault),
             backup_every: self.backup_every(),

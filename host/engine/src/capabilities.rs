@@ -18,6 +18,19 @@ use crate::{Error, trust};
 /// # Errors
 /// Settings that cannot work.
 pub(crate) fn configure(config: &Config, pool: Arc<Pool>) -> Result<Capabilities, Error> {
+    let outbound = Arc::new(Outbound::new(Dialer::system(), roots(config)));
+    let settings = Settings {
+        sql: SqlSettings {
+            outbound: Arc::clone(&outbound),
+            pool,
+        },
+        net: NetSettings { outbound },
+    };
+    Capabilities::configure(settings).map_err(|error| Error::Capability(error.to_string()))
+}
+
+/// Whom TLS trusts, as the files say now.
+pub(crate) fn roots(config: &Config) -> TrustStore {
     let mut roots = TrustStore::new();
     for (name, set) in &config.trust {
         for path in &set.pem {
@@ -30,13 +43,5 @@ pub(crate) fn configure(config: &Config, pool: Arc<Pool>) -> Result<Capabilities
             }
         }
     }
-    let outbound = Arc::new(Outbound::new(Dialer::system(), roots));
-    let settings = Settings {
-        sql: SqlSettings {
-            outbound: Arc::clone(&outbound),
-            pool,
-        },
-        net: NetSettings { outbound },
-    };
-    Capabilities::configure(settings).map_err(|error| Error::Capability(error.to_string()))
+    roots
 }

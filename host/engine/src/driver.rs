@@ -169,6 +169,7 @@ impl Driver<'_> {
             describe(state).word.as_str(),
             now.saturating_since(began),
         );
+        self.inner.trace_run(&self.performer, state, began, now);
     }
 
     /// What comes of the effect that the state asks for.

@@ -9,6 +9,7 @@ use keywheel_plugin::{CacheOptions, Places, Plugin, Registry, Runtime, RuntimeOp
 use keywheel_policy::Policy;
 use keywheel_store::{Options, Store};
 use keywheel_target::postgres::{Pool, PoolLimits};
+use keywheel_traces::Traces;
 use keywheel_vault::{Embedded, Unlock};
 use tokio::sync::OnceCell;
 
@@ -37,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) strays: OnceCell<Vec<Stray>>,
     pub(crate) turns: Arc<Turns>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traces: Arc<Traces>,
     pub(crate) standing: Arc<Standing>,
     pool: Arc<Pool>,
     grants: Arc<Grants>,
@@ -117,6 +119,7 @@ impl Engine {
                 strays: OnceCell::new(),
                 turns: Arc::default(),
                 metrics: Arc::default(),
+                traces: Arc::default(),
                 standing: Arc::default(),
                 pool,
                 grants,
@@ -143,6 +146,7 @@ impl Engine {
             ("[limits]", config.limits == old.config.limits),
             ("socket` of `[serve]", config.socket == old.config.socket),
             ("http` of `[serve]", config.http == old.config.http),
+            ("[traces]", config.traces == old.config.traces),
         ] {
             if !same {
                 return Err(Error::NeedsRestart { key });
@@ -160,6 +164,7 @@ impl Engine {
                 strays: OnceCell::new(),
                 turns: Arc::clone(&old.turns),
                 metrics: Arc::clone(&old.metrics),
+                traces: Arc::clone(&old.traces),
                 standing: Arc::clone(&old.standing),
                 pool: Arc::clone(&old.pool),
                 runtime: Arc::clone(&old.runtime),

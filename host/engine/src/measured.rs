@@ -33,6 +33,7 @@ impl Engine {
             backed_up: inner.backed_up_at().await?,
             audit_rows,
             commits: self.store_statistics().commits,
+            spans: inner.traces.counts(),
             // Of a sealed vault nobody knows.
             expiries: if sealed {
                 Vec::new()

@@ -11,6 +11,7 @@ use keywheel_model::{
 use keywheel_plugin::{Plugin, StepEnd, StepValue};
 use keywheel_policy::Binding;
 use keywheel_store::{LeaseKey, Reader};
+use keywheel_traces::SpanId;
 use keywheel_vault::{Author, Head as VaultHead, Origin, Promotion, Rider, Vault as _, VersionInfo};
 use keywheel_workflow::{Call, Effect, Head, Kept, NoteKind, Phase, Report, State, StepOk, StoreFailure};
 
@@ -22,6 +23,7 @@ use crate::pinned::Pinned;
 use crate::plan::worded;
 use crate::port::Port;
 use crate::settings::Probes;
+use crate::traced;
 use crate::untried::without_strangers;
 
 /// What performing the effects of one run needs.
@@ -48,6 +50,25 @@ impl Performer {
         state: &State,
         held: Option<Fence>,
     ) -> Result<Report, Error> {
+        let step = traced::step_of(effect, state);
+        let begun = step.and_then(|step| Some((step, inner.traces.begin(inner.clock.now())?)));
+        let span = begun.map(|(_, begun)| begun.id());
+        let report = self.perform_within(inner, effect, state, held, span).await;
+        if let Some(((step, attempt), begun)) = begun {
+            let what = traced::step(state, step, attempt, report.as_ref());
+            inner.traces.end(begun, &state.run, None, what);
+        }
+        report
+    }
+
+    async fn perform_within(
+        &self,
+        inner: &Arc<Inner>,
+        effect: &Effect,
+        state: &State,
+        held: Option<Fence>,
+        span: Option<SpanId>,
+    ) -> Result<Report, Error> {
         let name = &state.settings.secret;
         let by = Author {
             run: state.run.clone(),
@@ -59,7 +80,7 @@ impl Performer {
                 ended: self.end_sessions(inner, state, by).await?,
             },
             Effect::ReadHead => self.read_head(inner, name).await?,
-            Effect::Call(call) => self.call(inner, call, state, by).await?,
+            Effect::Call(call) => self.call(inner, call, state, by, span).await?,
             Effect::Promote { expected, version } => {
                 Report::Stored(promote(inner, &by, state, expected.as_ref(), version).await)
             }
@@ -156,6 +177,7 @@ impl Performer {
         call: &Call,
         state: &State,
         by: Author,
+        span: Option<SpanId>,
     ) -> Result<Report, Error> {
         if call.step == StepName::Test
             && let Some(until) = self.book_login(inner, state).await?
@@ -175,6 +197,7 @@ impl Performer {
             Arc::clone(&self.pinned),
             call.clone(),
             by,
+            span,
         ));
         let deadline = call.deadline.min(inner.clock.now() + self.step_time);
         let context = port.context(self, state, deadline).await?;

@@ -6,6 +6,7 @@ mod load;
 mod seen;
 mod store;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use keywheel_capability::port::{
 };
 use keywheel_failpoint::{Point, reach};
 use keywheel_model::{ErrorKind, Role, SecretBytes, SecretName, StepError, StepName, Timestamp, VersionId};
+use keywheel_traces::{Begun, SpanId};
 use keywheel_vault::Author;
 use keywheel_workflow::Call;
 
@@ -29,6 +31,8 @@ use crate::port::seen::Seen;
 struct Told {
     pending: Option<VersionId>,
     current_valid_until: Option<Timestamp>,
+    /// Calls of targets that are under way, by the number of their intent.
+    calls: BTreeMap<u64, (Intent, Begun)>,
     /// Uses of secrets that are not in the audit trail yet: they ride with the call's next write, or with its end.
     uses: Vec<Entry>,
 }
@@ -41,12 +45,20 @@ pub(crate) struct Port {
     by: Author,
     /// Whether there is a run whose journal it writes.
     journalled: bool,
+    /// The span of the step that it is called in.
+    span: Option<SpanId>,
     told: Mutex<Told>,
     seen: Seen,
 }
 
 impl Port {
-    pub(crate) fn new(inner: Arc<Inner>, pinned: Arc<Pinned>, call: Call, by: Author) -> Self {
+    pub(crate) fn new(
+        inner: Arc<Inner>,
+        pinned: Arc<Pinned>,
+        call: Call,
+        by: Author,
+        span: Option<SpanId>,
+    ) -> Self {
         let told = Told {
             pending: call.roles.pending.clone(),
             ..Told::default()
@@ -57,6 +69,7 @@ impl Port {
             call,
             by,
             journalled: true,
+            span,
             told: Mutex::new(told),
             seen: Seen::default(),
         }
@@ -64,7 +77,7 @@ impl Port {
 
     /// For a call outside of any run (`plan`, `target test`): it keeps nothing but audit rows.
     pub(crate) fn outside(inner: Arc<Inner>, pinned: Arc<Pinned>, call: Call, by: Author) -> Self {
-        let mut port = Self::new(inner, pinned, call, by);
+        let mut port = Self::new(inner, pinned, call, by, None);
         port.journalled = false;
         port
     }
@@ -197,13 +210,19 @@ impl RunPort for Port {
 
     async fn intend(&self, intent: &Intent) -> Result<u64, StepError> {
         reach(Point::IntentBefore);
+        let begun = self.inner.traces.begin(self.inner.clock.now());
         let number = self.append_intent(intent).await?;
+        let begun = begun.filter(|_| self.journalled);
+        self.told()
+            .calls
+            .extend(begun.map(|begun| (number, (intent.clone(), begun))));
         reach(Point::IntentAfter);
         Ok(number)
     }
 
     async fn conclude(&self, intent: u64, conclusion: &Conclusion) -> Result<(), StepError> {
         reach(Point::ConcludeBefore);
+        self.trace_call(intent, conclusion);
         self.append_conclusion(intent, conclusion).await?;
         reach(Point::ConcludeAfter);
         Ok(())

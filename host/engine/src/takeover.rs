@@ -89,7 +89,13 @@ impl Performer {
             interrupted: true,
             deadline,
         };
-        let port = Port::new(Arc::clone(inner), Arc::clone(&self.pinned), call, by.clone());
+        let port = Port::new(
+            Arc::clone(inner),
+            Arc::clone(&self.pinned),
+            call,
+            by.clone(),
+            None,
+        );
         let context = match Arc::new(port).context(self, state, deadline).await {
             Ok(context) => context,
             // Nothing is granted while the grants cannot be understood.

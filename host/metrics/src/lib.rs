@@ -151,7 +151,7 @@ impl Metrics {
     ) {
         let labels = RunLabels {
             keywheel_plugin_name: plugin.map_or_else(String::new, ToString::to_string),
-            keywheel_rotation_trigger: trigger_word(trigger),
+            keywheel_rotation_trigger: trigger.as_str(),
             keywheel_rotation_result: result,
         };
         self.runs.get_or_create(&labels).observe(took.as_secs_f64());
@@ -224,19 +224,6 @@ fn short() -> Histogram {
 
 fn long() -> Histogram {
     Histogram::new(LONG_SECONDS)
-}
-
-fn trigger_word(trigger: Trigger) -> &'static str {
-    match trigger {
-        Trigger::Schedule => "schedule",
-        Trigger::Manual => "manual",
-        Trigger::Expiry => "expiry",
-        Trigger::Compromise => "compromise",
-        Trigger::Adopt => "adopt",
-        Trigger::Drift => "drift",
-        Trigger::Restore => "restore",
-        Trigger::Rollback => "rollback",
-    }
 }
 
 fn error_word(kind: ErrorKind) -> &'static str {

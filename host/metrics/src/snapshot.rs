@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub audit_rows: u64,
     /// Commits of the store since it was opened.
     pub commits: u64,
+    /// Spans that a collector has taken, and those that were lost, since the host was started.
+    pub spans: (u64, u64),
     /// Of each secret, where the operator wants their names; otherwise the earliest of all, without a name.
     pub expiries: Vec<Expiry>,
 }
@@ -76,6 +78,16 @@ impl Snapshot {
                 "store_commits",
                 "Commits of the store since the host was started",
                 self.commits,
+            ),
+            (
+                "trace_spans_taken",
+                "Spans that the collector has taken",
+                self.spans.0,
+            ),
+            (
+                "trace_spans_lost",
+                "Spans that no collector has taken, and none will",
+                self.spans.1,
             ),
         ] {
             registry.register(name, help, ConstCounter::new(count));

@@ -30,6 +30,14 @@ fn encode(prefix: &str, value: u128) -> String {
     text
 }
 
+fn number(text: &str) -> u128 {
+    let digits = text.bytes().skip(text.len().saturating_sub(LENGTH));
+    digits.fold(0, |number, digit| {
+        let place = ALPHABET.iter().position(|known| *known == digit);
+        number << 5 | u128::try_from(place.unwrap_or(0)).unwrap_or(0)
+    })
+}
+
 fn check(text: &str, kind: &'static str, prefix: &'static str) -> Result<(), ParseIdError> {
     match text.strip_prefix(prefix) {
         Some(rest) if rest.len() == LENGTH && rest.bytes().all(|b| ALPHABET.contains(&b)) => Ok(()),
@@ -53,6 +61,11 @@ macro_rules! id {
             /// A deterministic id, for models and tests that must repeat.
             pub fn from_number(number: u64) -> Self {
                 Self(encode($prefix, u128::from(number)))
+            }
+
+            /// The number that it is written from: of each id another one.
+            pub fn number(&self) -> u128 {
+                number(&self.0)
             }
 
             /// The id as text.
@@ -124,6 +137,15 @@ mod tests {
         let late = RunId::fresh(Timestamp::from_unix_ms(2_000));
         assert!(early < late);
         assert_eq!(early.as_str().parse::<RunId>(), Ok(early));
+    }
+
+    #[test]
+    fn an_id_is_written_from_its_number() {
+        for number in [0, 1, 31, 32, u64::MAX] {
+            assert_eq!(RunId::from_number(number).number(), u128::from(number));
+        }
+        let id = VersionId::fresh(Timestamp::from_unix_ms(1_764_000_000_123));
+        assert_eq!(id.number() >> 82, 1_764_000_000_123);
     }
 
     #[test]

@@ -96,6 +96,22 @@ pub enum Trigger {
     Rollback,
 }
 
+impl Trigger {
+    /// The word, as it is serialised.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Manual => "manual",
+            Self::Expiry => "expiry",
+            Self::Compromise => "compromise",
+            Self::Adopt => "adopt",
+            Self::Drift => "drift",
+            Self::Restore => "restore",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
 /// The part a secret plays in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -214,7 +214,10 @@ impl TlsOptions {
 pub const SHAKING_HANDS: &str = "shaking hands for TLS";
 
 /// Does a handshake on a connected stream.
-pub(crate) async fn handshake<S>(
+///
+/// # Errors
+/// [`Error::TlsUntrusted`] and its like; [`Error::Timeout`]; [`Error::Invalid`] for a trust set that cannot be used.
+pub async fn handshake<S>(
     stream: S,
     options: &TlsOptions,
     trust: &TrustStore,

@@ -226,7 +226,7 @@ fn apt(arguments: &[&str], packages: &[&str]) -> Result<()> {
     command::run(command.env("DEBIAN_FRONTEND", "noninteractive")).map(|_| ())
 }
 
-fn cache_folder() -> Result<PathBuf> {
+pub(crate) fn cache_folder() -> Result<PathBuf> {
     let base = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cache")));

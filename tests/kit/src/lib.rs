@@ -8,6 +8,7 @@
 mod account;
 mod cargo;
 mod certificates;
+mod collector;
 mod command;
 mod disk;
 mod forms;
@@ -26,6 +27,7 @@ use anyhow::{Context, Result};
 
 pub use cargo::cargo;
 pub use certificates::{Authority, Identity};
+pub use collector::Collector;
 pub use disk::SmallDisk;
 pub use install::{Installed, Server, faketime};
 pub use postgres::{Postgres, PostgresOptions};

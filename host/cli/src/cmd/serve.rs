@@ -57,6 +57,11 @@ pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<Exi
     };
     let signals = Signals::listen()?;
     let (stopper, stop) = Stop::pair();
+    // They are told of what ends while the host stops, too.
+    let (last, traced) = Stop::pair();
+    let collector = engine.collect_traces();
+    let tracing =
+        collector.map(|collector| tokio::spawn(async move { collector.deliver(traced.requested()).await }));
     let (now, engine) = watch::channel(engine);
     let keeper = Keeper::new(engine.clone(), stop.clone());
     let teller = Teller::new(engine.clone(), stop.clone());
@@ -66,6 +71,7 @@ pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<Exi
         notify: Notify::from_environment(),
         keeping: tokio::spawn(keeper.run()),
         telling: tokio::spawn(teller.run()),
+        tracing: tracing.map(|tracing| (last, tracing)),
         answering: http.map(|http| tokio::spawn(http.serve(Arc::clone(&health) as _))),
         health,
         commands: Commands::new(engine, stop),
@@ -109,6 +115,8 @@ struct Service<'c> {
     engine: watch::Sender<Engine>,
     keeping: JoinHandle<()>,
     telling: JoinHandle<()>,
+    /// To a collector of spans, where one is configured.
+    tracing: Option<(Stopper, JoinHandle<()>)>,
     /// To whom asks by HTTP. Ends with the process.
     answering: Option<JoinHandle<()>>,
     health: Arc<Health>,
@@ -169,6 +177,11 @@ impl Service<'_> {
         let ended = ended.await;
         if let Some(answering) = self.answering {
             answering.abort();
+        }
+        if let Some((last, tracing)) = self.tracing {
+            last.stop();
+            // It has its own end, a few seconds away. A span that is lost is nobody's loss.
+            let _ = tracing.await;
         }
         match ended {
             Ok(Ok(())) => Ok(ExitCode::Ok),

@@ -70,6 +70,8 @@ pub(super) fn of(hook: &PinnedHook, inner: &Inner, state: &State, version: &Vers
         .iter()
         .map(|(_, variable, value)| (*variable, (*value).to_owned()))
         .collect();
+    let parent = inner.traces.parent_of(&state.run);
+    environment.extend(parent.map(|parent| ("TRACEPARENT", parent)));
     // Nobody listens there unless a host is running.
     if inner.turns.kept_since().is_some() {
         let socket = &inner.config.socket;

@@ -6,6 +6,7 @@ use keywheel_audit::Entry;
 use keywheel_capability::port::{AuditFact, Conclusion, Intent};
 use keywheel_model::{Effect, ErrorKind, StepError, Timestamp};
 use keywheel_store::Transaction;
+use keywheel_traces::{Fact, Kind, What};
 use serde_json::json;
 
 use super::Port;
@@ -90,6 +91,35 @@ impl Port {
         let code = conclusion.code.clone().unwrap_or_else(|| "ok".to_owned());
         self.write(move |tx| tx.append_outcome(intent, effect, &code))
             .await
+    }
+
+    /// A call of a target has come to its end: what it was, whom it called, and what became of it. Nothing of what it carried.
+    pub(super) fn trace_call(&self, intent: u64, conclusion: &Conclusion) {
+        let Some((call, begun)) = self.told().calls.remove(&intent) else {
+            return;
+        };
+        let (host, port) = call
+            .destination
+            .rsplit_once(':')
+            .unwrap_or((&call.destination, ""));
+        let facts = [
+            Some(Fact::Run(self.by.run.clone())),
+            Some(Fact::Step(self.call.step)),
+            Some(Fact::Attempt(self.call.attempt)),
+            Some(Fact::Call(call.kind)),
+            call.shape.clone().map(Fact::Shape),
+            Some(Fact::Effect(conclusion.effect)),
+            Some(Fact::Server(host.trim_matches(['[', ']']).to_owned())),
+            port.parse().ok().map(Fact::Port),
+            conclusion.code.clone().map(Fact::Code),
+        ];
+        let shape = call.shape.as_deref().unwrap_or_default();
+        let what = What {
+            name: format!("{} {shape}", call.kind).trim_end().to_owned(),
+            kind: Kind::Client,
+            facts: facts.into_iter().flatten().collect(),
+        };
+        self.inner.traces.end(begun, &self.by.run, self.span, what);
     }
 
     pub(super) async fn append_fact(&self, fact: &AuditFact) -> Result<(), StepError> {

@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use keywheel_e2e::{Host, Search, Started, Trace, until};
-use keywheel_kit::random_password;
+use keywheel_kit::{Collector, random_password};
 use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -47,7 +47,8 @@ fn a_leak_in_any_output_is_found() {
         .host
         .import("some/secret", "that the database has a row of")
         .ends(0);
-    let heard = served(&mut leaks);
+    let mut heard = served(&mut leaks);
+    heard.push(spans(&mut leaks));
     printed(&mut leaks);
     files(&mut leaks);
     cut(&mut leaks);
@@ -125,6 +126,21 @@ fn answering(body: String) -> SocketAddr {
         }
     });
     address
+}
+
+/// What a collector of traces is sent.
+fn spans(leaks: &mut Leaks) -> Trace {
+    let collector = Collector::start(free_address().port()).unwrap();
+    let value = leaks.at("spans");
+    let mut stream = TcpStream::connect(collector.endpoint().trim_start_matches("http://")).unwrap();
+    write!(
+        stream,
+        "POST /v1/traces HTTP/1.1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{value}",
+        value.len()
+    )
+    .unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+    Trace::new("spans", collector.received().unwrap())
 }
 
 /// As the host keeps one that it is to tell.

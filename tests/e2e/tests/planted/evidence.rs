@@ -83,6 +83,8 @@ impl Evidence {
                 "keywheel_rotation_run_duration_seconds_count",
             ),
             ("answers of /metrics", "app/redis"),
+            ("spans", "rotation app-redis"),
+            ("spans", "frame "),
             ("answers of /healthz", "200 OK"),
             ("answers of /readyz", "200 OK"),
             ("outside/told.arguments", "an argument"),

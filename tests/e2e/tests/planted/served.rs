@@ -4,7 +4,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use keywheel_e2e::{Started, redis_user, until};
+use keywheel_e2e::{Started, Trace, redis_user, until};
+use keywheel_kit::Collector;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::outlets::{Scraper, configuration, free_address, told};
@@ -12,7 +13,12 @@ use crate::scene::{Scene, ask, servers};
 
 pub(crate) fn run(scene: &mut Scene) {
     let address = free_address();
-    let outlets = configuration(&scene.host, address, "an argument");
+    let collector = Collector::start(free_address().port()).unwrap();
+    let outlets = format!(
+        "[traces]\nendpoint = \"{}\"\n\n{}",
+        collector.endpoint(),
+        configuration(&scene.host, address, "an argument")
+    );
     // So that it has a time at which it is due, of which the metrics tell.
     let name = "name = \"app-redis\"\n";
     let scheduled = format!("{name}schedule = \"@every 365d\"\n");
@@ -40,6 +46,7 @@ pub(crate) fn run(scene: &mut Scene) {
     hooks(scene);
     scene.write_configuration(&format!("{outlets}\n{rotation}"));
     in_json(scene, address);
+    scene.keep(vec![Trace::new("spans", collector.received().unwrap())]);
     // Nobody waits for what is left of its grace.
     let words: Vec<&str> = REVOKE_NOW.split(' ').collect();
     let _ = scene.host.run(&words, "");

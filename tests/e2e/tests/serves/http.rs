@@ -8,13 +8,13 @@ use rustix::process::Signal;
 
 use crate::scene::{DEADLINE, Scene, until};
 
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap()
 }
 
 /// The status and the body.
-fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     write!(
@@ -30,7 +30,7 @@ fn get(address: SocketAddr, path: &str) -> (u16, String) {
 }
 
 /// The value of a line that begins so.
-fn value(text: &str, begins: &str) -> Option<f64> {
+pub(crate) fn value(text: &str, begins: &str) -> Option<f64> {
     let line = text.lines().find(|line| line.starts_with(begins))?;
     line.rsplit(' ').next()?.parse().ok()
 }
