@@ -18,6 +18,7 @@ mod notices;
 mod pauses;
 mod reads;
 mod scene;
+mod unit;
 mod watches;
 
 use std::fs;
