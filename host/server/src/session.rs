@@ -228,3 +228,34 @@ pub(crate) fn is_named(words: &[String], path: &Path) -> bool {
             || word.split_once('=').is_some_and(|(_, value)| value == path)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// A thousand bytes, one at a time: each comes soon enough for a deadline of its own.
+    #[test]
+    fn first_words_have_one_deadline_however_they_come() {
+        let (host, mut command) = UnixStream::pair().unwrap();
+        let session = Arc::new(Session::of(host).unwrap());
+        let said = thread::spawn(move || {
+            let head = [Kind::Hello as u8, 0, 0, 3, 232];
+            let bytes = head.into_iter().chain([b' '; 1000]);
+            let mut said = 0;
+            for byte in bytes {
+                thread::sleep(Duration::from_millis(20));
+                if command.write_all(&[byte]).is_err() {
+                    break;
+                }
+                said += 1;
+            }
+            said
+        });
+        let heard = session.hello();
+        assert!(matches!(heard, Err(Error::Broken { .. })), "{heard:?}");
+        drop(session);
+        assert!(said.join().unwrap() < 1005);
+    }
+}

@@ -190,7 +190,14 @@ impl State {
     /// Nothing of this run is on its target, as far as the host knows: it has changed nothing there, and the target has made nothing for it.
     pub fn is_untouched(&self) -> bool {
         let was_issued = self.settings.class.target_issues() && self.roles.pending.is_some();
-        self.reach == Reach::None && !was_issued
+        self.reach == Reach::None && !was_issued && !self.has_repaired()
+    }
+
+    /// Current was put on the target again: something was done there, and nothing of what is pending.
+    fn has_repaired(&self) -> bool {
+        let mut log = self.log.iter();
+        self.reach == Reach::None
+            && log.any(|entry| entry.step == StepName::Apply && entry.ended.is_some() && !entry.failed)
     }
 
     /// Which of the credentials still opens the target. Where both can, what may have happened and is not proved counts for the credential

@@ -403,6 +403,12 @@ impl State {
         self.settings.trigger == keywheel_model::Trigger::Adopt
     }
 
+    /// Whether the run makes no version of its own: it asks which one the target accepts, and puts current on again where none is.
+    pub(crate) fn only_looks(&self) -> bool {
+        use keywheel_model::Trigger;
+        matches!(self.settings.trigger, Trigger::Drift | Trigger::Restore)
+    }
+
     /// Whether the new credential is current, and the run waits for those who may still use the old one, or for the host to let that be revoked; or looks
     /// at current within that wait.
     pub fn waits_for_consumers(&self) -> bool {

@@ -98,6 +98,19 @@ fn a_value_set_by_hand_is_replaced_and_parks_so_that_somebody_looks() {
         .run(&["run", "resume", "app-db", "--wait", "end"], "")
         .ends(0);
     finds(&host, "in-place", 0);
+    // Put on once more by a person's word, it ends as well, and says what was done.
+    set(&server, "ALTER", &by_hand);
+    finds(&host, "parked", 41);
+    let put_on = host
+        .run(
+            &["run", "resume", "app-db", "--apply-current", "--wait", "end"],
+            "",
+        )
+        .ends(0);
+    let words = &put_on.stdout;
+    assert!(words.contains("current was put on the target again"), "{words}");
+    assert_eq!(host.json(&["run", "show", "app-db"])["untouched"], false);
+    finds(&host, "in-place", 0);
 }
 
 /// The same on a target that takes two: what the other one has set stays, and is named as long as it does.

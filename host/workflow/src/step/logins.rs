@@ -308,7 +308,8 @@ impl Work {
             return self.proved_again(if waits { Phase::Propagate } else { Phase::Revoke });
         }
         // Put on after what is pending, current may have pushed that where the next run would not look for it: that one makes its own.
-        let back_to = if self.state.check.begun && self.state.roles.pending.is_none() {
+        let looks = self.state.check.begun || self.state.only_looks();
+        let back_to = if looks && self.state.roles.pending.is_none() {
             Phase::Verify
         } else {
             Phase::Abandon

@@ -343,3 +343,57 @@ fn a_run_that_dies_before_it_waits_has_touched_nothing() {
     }
     assert!(scene.is_untouched());
 }
+
+/// A run that takes over what an earlier one has left is not asked what it plans: it proves that, and waits without a time before it makes it current.
+#[test]
+fn what_an_earlier_run_has_left_is_not_made_current_without_approval() {
+    let (mut server, host, old) = keywheel_e2e::role_adopted();
+    // Killed before the statement is sent, and given up while nobody can say whether it was.
+    let mut rotate = host.failing(
+        &["rotate", "app-db", "--wait", "end"],
+        "intent-after=1*off->return",
+    );
+    assert_eq!(host.finish(&mut rotate, "").signal, Some(9));
+    server.stop().unwrap();
+    let _ = host.run(&["run", "resume", "app-db", "--wait", "0s"], "");
+    let words = ["run", "cancel", "app-db", "--give-up", "--reason", "test"];
+    let _ = host.run(&words, "");
+    until("it can be started again", || server.restart().is_ok());
+    let before = host.versions("app/db");
+    assert_eq!(before[0].1, "pending", "{before:?}");
+    let file = host.file("keywheel.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let named = "\nname = \"app-db\"\n";
+    fs::write(
+        &file,
+        text.replacen(named, &format!("{named}approval = {{}}\n"), 1),
+    )
+    .unwrap();
+    let _ = host.run(&["rotate", "app-db", "--wait", "end"], "").ends(41);
+    let run = host.run(&["run", "show", "app-db", "-o", "json"], "").json();
+    assert!(
+        run["approval"]["waits"] == true && run["approval"]["until"].is_null(),
+        "{run:#}"
+    );
+    assert!(
+        run["approval"]["plan"]["warnings"]
+            .to_string()
+            .contains("takes over"),
+        "{run:#}"
+    );
+    assert_eq!(host.versions("app/db"), before);
+    // Neither whoever asked for it nor anything else than an approval lets it go on.
+    let digest = run["approval"]["digest"].as_str().unwrap();
+    let _ = host
+        .run(&["run", "approve", "app-db", "--plan", digest], "")
+        .ends(21)
+        .says(&["error[run.own-approval]"]);
+    let _ = host
+        .run(&["run", "resume", "app-db", "--wait", "0s"], "")
+        .ends(41);
+    assert_eq!(host.versions("app/db"), before);
+    // Taken back, the old one is current and accepted.
+    let _ = host.run(&["run", "cancel", "app-db", "--wait", "end"], "");
+    assert_eq!(host.read("app/db", None), old);
+    assert!(server.login("app", &old).unwrap().is_accepted());
+}

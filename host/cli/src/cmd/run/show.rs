@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use keywheel_engine::view::{ApprovalView, RunView};
+use keywheel_engine::view::{ApprovalView, RunView, StepWord};
 use keywheel_engine::{Left, RunWord};
-use keywheel_model::Trigger;
+use keywheel_model::{StepName, Trigger};
 
 use crate::cmd::run::steer;
 use crate::cmd::secret::list::consumed;
@@ -198,8 +198,13 @@ fn approved(approval: &ApprovalView) -> String {
 
 /// What a failed run has left on its target. That the old credential is valid is not said where nobody has looked.
 fn left_behind(run: &RunView) -> String {
+    let mut steps = run.steps.iter();
+    let went_back = run.steps.iter().any(|step| step.step == StepName::Rollback);
+    let was_put_on = steps.any(|step| step.step == StepName::Apply && step.state == StepWord::Done);
     if run.untouched {
         "nothing was changed on the target".to_owned()
+    } else if was_put_on && !went_back {
+        format!("current was put on the target again ({})", run.safety)
     } else {
         format!("what was changed on the target was taken back ({})", run.safety)
     }
