@@ -214,7 +214,7 @@ impl Engine {
         for rotation in &self.inner.config.rotations {
             list.extend(self.attention_of_schedule(rotation).await?);
             list.extend(self.attention_of_life(rotation).await?);
-            let head = self.inner.vault.head(&rotation.secret).await?;
+            let head = self.inner.vault.live(&rotation.secret, &[]).await?;
             let subject = format!("secret {}", rotation.secret);
             match head.current() {
                 // While an import is being verified, its run is what needs attention.

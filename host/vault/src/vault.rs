@@ -66,6 +66,13 @@ pub trait Vault: Send + Sync {
     /// [`Error::Sealed`], [`Error::Unreachable`], [`Error::Damaged`]; never an empty head in their stead.
     async fn head(&self, name: &SecretName) -> Result<Head, Error>;
 
+    /// Of these the ones that somebody may still need: those that are not revoked, those with the value of one of these or of one of `also`, which are
+    /// among them, and the newest, whatever it is. However many versions a name has had, this is few, and no others are read.
+    ///
+    /// # Errors
+    /// As [`Vault::head`].
+    async fn live(&self, name: &SecretName, also: &[VersionId]) -> Result<Head, Error>;
+
     /// How the stages of a name's versions changed, oldest first.
     ///
     /// # Errors

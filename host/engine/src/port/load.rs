@@ -64,7 +64,7 @@ impl Port {
 
     async fn load_own(&self, version: &VersionId) -> Result<Loaded, StepError> {
         let name = &self.pinned.secret;
-        let head = self.head(name).await?;
+        let head = self.live(name, Some(version)).await?;
         let found = find(&head, version).ok_or_else(|| gone(name, version))?;
         let roles = ROLES
             .into_iter()
@@ -79,7 +79,8 @@ impl Port {
         version: Option<&str>,
         roles: Vec<SecretRole>,
     ) -> Result<Option<Loaded>, StepError> {
-        let head = self.head(name).await?;
+        let wanted = version.and_then(|version| version.parse().ok());
+        let head = self.live(name, wanted.as_ref()).await?;
         let found = match version {
             None => head.current(),
             Some(wanted) => head.versions.iter().find(|found| found.id.as_str() == wanted),
@@ -138,12 +139,13 @@ impl Port {
         let Some(version) = self.version_of(of) else {
             return Ok(None);
         };
-        let head = self.head(&self.pinned.secret).await?;
+        let head = self.live(&self.pinned.secret, Some(&version)).await?;
         Ok(find(&head, &version).and_then(|found| found.metadata.annotations.get(key).cloned()))
     }
 
     pub(super) async fn other_versions(&self, name: &SecretName) -> Result<Vec<VersionFacts>, StepError> {
-        let head = self.head(name).await?;
+        let head = self.inner.vault.head(name).await;
+        let head = head.map_err(|error| vault_error(&error))?;
         let facts = |version: &VersionInfo| VersionFacts {
             version: version.id.to_string(),
             current: version.stage == Stage::Current,
@@ -154,10 +156,11 @@ impl Port {
         Ok(head.versions.iter().take(LISTED).map(facts).collect())
     }
 
-    pub(super) async fn head(&self, name: &SecretName) -> Result<Head, StepError> {
+    /// What lives of a name, and this version of it.
+    pub(super) async fn live(&self, name: &SecretName, also: Option<&VersionId>) -> Result<Head, StepError> {
         self.inner
             .vault
-            .head(name)
+            .live(name, also.map_or(&[], std::slice::from_ref))
             .await
             .map_err(|error| vault_error(&error))
     }

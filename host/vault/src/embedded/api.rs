@@ -65,6 +65,12 @@ impl Vault for Embedded {
         self.look(move |vault, reader| vault.head_in(reader, &name)).await
     }
 
+    async fn live(&self, name: &SecretName, also: &[VersionId]) -> Result<Head, Error> {
+        let (name, also) = (name.clone(), also.to_vec());
+        self.look(move |vault, reader| vault.live_in(reader, &name, &also))
+            .await
+    }
+
     async fn history(&self, name: &SecretName) -> Result<Vec<Change>, Error> {
         let name = name.clone();
         self.look(move |vault, reader| vault.history_in(reader, &name))

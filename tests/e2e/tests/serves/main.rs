@@ -18,6 +18,7 @@ mod pauses;
 mod reads;
 mod scene;
 mod traces;
+mod trims;
 mod watches;
 
 use std::fs;
