@@ -10,6 +10,7 @@
 
 mod chain;
 mod checkpoint;
+pub mod cut;
 mod row;
 mod verify;
 

@@ -3,7 +3,7 @@ use std::fmt;
 use keywheel_model::SecretBytes;
 
 use crate::chain::{hash_of, seal_holds};
-use crate::{Checkpoint, Hash, PublicKey, Row, genesis};
+use crate::{Checkpoint, Hash, PublicKey, Row, cut, genesis};
 
 /// What is wrong with the trail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +89,16 @@ pub enum Error {
     /// The checkpoint has no signature, and one is asked for.
     #[error("the checkpoint has no signature")]
     Unsigned,
+    /// What the checkpoint saw was cut off since.
+    #[error(
+        "the checkpoint is of row {seq}, and the trail was cut after row {through}: nothing is left to compare it with"
+    )]
+    Cut {
+        /// The row of the checkpoint.
+        seq: u64,
+        /// The last one that was cut.
+        through: u64,
+    },
     /// The signing key is of another kind or length.
     #[error("the signing key cannot be used")]
     Key,
@@ -104,6 +114,7 @@ impl Error {
             Self::Signature => "audit.signature",
             Self::OtherKey { .. } => "audit.other-key",
             Self::Unsigned => "audit.unsigned",
+            Self::Cut { .. } => "audit.cut-off",
             Self::Key => "audit.key-unusable",
         }
     }
@@ -123,6 +134,9 @@ impl Error {
             Self::Unsigned => {
                 "without `--public-key` a head of an older keywheel is taken as it is: only where nobody else could write it"
             }
+            Self::Cut { .. } => {
+                "take a newer checkpoint; `audit` in `[retention]` says how long rows are kept"
+            }
             Self::Key => return None,
         };
         Some(way_out.to_owned())
@@ -134,6 +148,8 @@ impl Error {
 pub struct Report {
     /// Number of rows.
     pub rows: u64,
+    /// The last row that was cut off before them; 0 where none was.
+    pub cut: u64,
     /// Hash of the last one; the genesis hash if there is none.
     pub head: Hash,
     /// Last row with a seal that was checked. With a key that is the last row; without one no seal was checked, and anybody
@@ -150,6 +166,12 @@ pub struct Verifier<'a> {
     checkpoints: &'a [Checkpoint],
     /// The last row that a checkpoint has vouched for.
     vouched: u64,
+    /// The row before the first that there is, and its hash, as the first one has it.
+    before: (u64, Hash),
+    /// The last row that was cut off, by what the rows say up to now.
+    cut: u64,
+    /// The last row.
+    last: u64,
     report: Report,
 }
 
@@ -186,8 +208,12 @@ impl<'a> Verifier<'a> {
             past: &[],
             checkpoints,
             vouched: 0,
+            before: (0, head),
+            cut: 0,
+            last: 0,
             report: Report {
                 rows: 0,
+                cut: 0,
                 head,
                 sealed_to: None,
             },
@@ -210,7 +236,11 @@ impl<'a> Verifier<'a> {
     /// # Errors
     /// [`Error::Broken`] naming this row, or the first missing one.
     pub fn push(&mut self, row: &Row) -> Result<(), Error> {
-        let seq = self.report.rows + 1;
+        if self.report.rows == 0 && row.seq > 1 {
+            // Whether that may be is known at the end: a later row must say that it was cut off.
+            self.begin_after(row)?;
+        }
+        let seq = self.last + 1;
         let broken = |fault| Err(Error::Broken { seq, fault });
         if row.seq != seq {
             return broken(Fault::Missing);
@@ -236,15 +266,45 @@ impl<'a> Verifier<'a> {
             }
             self.vouched = seq;
         }
-        self.report.rows = seq;
+        if let Some((through, hash)) = cut::of(row) {
+            let (before, prev) = self.before;
+            if through == before && hash != prev {
+                return broken(Fault::Unlinked);
+            }
+            self.cut = self.cut.max(through);
+        }
+        self.last = seq;
+        self.report.rows += 1;
         self.report.head = row.hash;
+        Ok(())
+    }
+
+    fn begin_after(&mut self, first: &Row) -> Result<(), Error> {
+        let before = first.seq - 1;
+        for checkpoint in self
+            .checkpoints
+            .iter()
+            .filter(|checkpoint| checkpoint.seq == before)
+        {
+            if checkpoint.hash != first.prev {
+                return Err(Error::Broken {
+                    seq: before,
+                    fault: Fault::Rewritten { after: 0 },
+                });
+            }
+            self.vouched = before;
+        }
+        self.last = before;
+        self.before = (before, first.prev);
+        self.report.head = first.prev;
+        self.report.cut = before;
         Ok(())
     }
 
     /// What to say of the next row, where it cannot even be read.
     pub fn unreadable(&self) -> Error {
         Error::Broken {
-            seq: self.report.rows + 1,
+            seq: self.last + 1,
             fault: Fault::Unreadable,
         }
     }
@@ -253,7 +313,8 @@ impl<'a> Verifier<'a> {
     ///
     /// # Errors
     /// [`Error::Broken`] with [`Fault::Truncated`] where a checkpoint lies behind the end, with [`Fault::Missing`] where there is
-    /// a key and no row: the making of the key is the first one.
+    /// a key and no row (the making of the key is the first one), and where the first rows are gone and no row says that they were cut off;
+    /// [`Error::Cut`] for a checkpoint from before the cut.
     pub fn finish(self) -> Result<Report, Error> {
         if self.key.is_some() && self.report.rows == 0 {
             return Err(Error::Broken {
@@ -261,15 +322,26 @@ impl<'a> Verifier<'a> {
                 fault: Fault::Missing,
             });
         }
+        let (before, _) = self.before;
+        if before > self.cut {
+            return Err(Error::Broken {
+                seq: self.cut + 1,
+                fault: Fault::Missing,
+            });
+        }
         if self
             .checkpoints
             .iter()
-            .any(|checkpoint| checkpoint.seq > self.report.rows)
+            .any(|checkpoint| checkpoint.seq > self.last)
         {
             return Err(Error::Broken {
-                seq: self.report.rows + 1,
+                seq: self.last + 1,
                 fault: Fault::Truncated,
             });
+        }
+        let mut seen = self.checkpoints.iter().map(|checkpoint| checkpoint.seq);
+        if let Some(seq) = seen.find(|seq| (1..before).contains(seq)) {
+            return Err(Error::Cut { seq, through: before });
         }
         Ok(self.report)
     }

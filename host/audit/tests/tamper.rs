@@ -1,6 +1,6 @@
 //! Whatever is done to the rows afterwards, the first bad one is named.
 
-use keywheel_audit::{Checkpoint, Entry, Error, Fault, Hash, Row, genesis, link, verify};
+use keywheel_audit::{Checkpoint, Entry, Error, Fault, Hash, Row, cut, genesis, link, verify};
 use keywheel_model::{RunId, SecretBytes, Timestamp};
 use serde_json::json;
 
@@ -177,4 +177,94 @@ fn a_trail_of_another_store_does_not_pass() {
     );
     let error = verify(&trail, "store-b", None, &[head(&trail)]).expect_err("other store");
     assert_eq!(error.code(), "audit.other-store");
+}
+
+/// Ten rows, the ninth of which says that the trail is cut after the fifth.
+fn cut_after_five() -> Vec<Row> {
+    let mut trail = rows(8, Some(&key()));
+    for seq in [9, 10] {
+        let said = if seq == 9 {
+            cut::entry(5, trail[4].hash)
+        } else {
+            entry(seq)
+        };
+        let prev = trail[trail.len() - 1].hash;
+        let at = Timestamp::from_unix_ms(1_000 * seq);
+        trail.push(link(prev, seq, at, &said, Some(&key())));
+    }
+    trail
+}
+
+#[test]
+fn a_trail_may_begin_where_it_says_itself_that_it_was_cut() {
+    let trail = cut_after_five();
+    // All of it, some of what goes, all of what goes: a host may have died anywhere on the way.
+    for gone in 0..=5 {
+        let left = &trail[gone..];
+        let report = verify(left, STORE, Some(&key()), &[head(&trail[..6])]).expect("sound");
+        let begun_after = u64::try_from(gone).expect("few");
+        assert_eq!((report.rows, report.cut), (10 - begun_after, begun_after));
+        assert_eq!(report.sealed_to, Some(10));
+    }
+    // The checkpoint of the very row before the first is found in that.
+    assert!(verify(&trail[5..], STORE, Some(&key()), &[head(&trail[..5])]).is_ok());
+    let other = Checkpoint {
+        hash: Hash([1; 32]),
+        ..head(&trail[..5])
+    };
+    assert_eq!(
+        fault_of(&trail[5..], &[other]),
+        (5, Fault::Rewritten { after: 0 })
+    );
+    // An older one can be compared with nothing.
+    let cut = verify(&trail[5..], STORE, Some(&key()), &[head(&trail[..3])]).expect_err("cut off");
+    assert_eq!(cut, Error::Cut { seq: 3, through: 5 });
+}
+
+#[test]
+fn rows_that_go_beyond_a_cut_or_without_one_are_missed() {
+    let trail = cut_after_five();
+    assert_eq!(
+        fault_of(&trail[6..], &[]),
+        (6, Fault::Missing),
+        "one more than it says"
+    );
+    assert_eq!(
+        fault_of(&trail[9..], &[]),
+        (1, Fault::Missing),
+        "and the row that says so"
+    );
+    assert_eq!(fault_of(&rows(5, Some(&key()))[1..], &[]), (1, Fault::Missing));
+    // Whoever has no key makes no such row, and alters none.
+    let mut forged = trail[6..].to_vec();
+    let claim = |row: &Row, key: &SecretBytes| {
+        let said = cut::entry(6, trail[5].hash);
+        link(
+            row.hash,
+            row.seq + 1,
+            Timestamp::from_unix_ms(1),
+            &said,
+            Some(key),
+        )
+    };
+    forged.push(claim(&forged[3], &SecretBytes::copy_of(b"another key")));
+    assert_eq!(fault_of(&forged, &[]), (11, Fault::Forged));
+    let mut altered = trail[6..].to_vec();
+    altered[2].details = altered[2].details.replace("\"through\":5", "\"through\":6");
+    assert_eq!(fault_of(&altered, &[]), (9, Fault::Edited));
+    // A row of the middle is missed as ever.
+    let mut gap = trail[5..].to_vec();
+    gap.remove(1);
+    assert_eq!(fault_of(&gap, &[]), (7, Fault::Missing));
+    // One that names another row's hash as the last is no cut of this trail.
+    let mut odd = rows(6, Some(&key()));
+    let said = cut::entry(3, Hash([1; 32]));
+    odd.push(link(
+        odd[5].hash,
+        7,
+        Timestamp::from_unix_ms(9),
+        &said,
+        Some(&key()),
+    ));
+    assert_eq!(fault_of(&odd[3..], &[]), (7, Fault::Unlinked));
 }

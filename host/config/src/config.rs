@@ -35,6 +35,8 @@ pub struct Config {
     pub name_secrets: bool,
     /// Where it sends traces; `None`: nowhere.
     pub traces: Option<Traces>,
+    /// How long what is old is kept.
+    pub retention: Retention,
     /// How often a backup is made at least, where backups are made.
     pub backup_every: Option<Duration>,
     /// Where plugins come from.
@@ -211,6 +213,17 @@ pub struct Linked {
     pub rotations: Vec<RotationName>,
     /// The least time between the end of a run of one and the start of a run of another.
     pub offset: Duration,
+}
+
+/// How long what is old is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Finished runs, counted from their end.
+    pub runs: Duration,
+    /// Rows of the audit trail; `None`: for ever.
+    pub audit: Option<Duration>,
+    /// Notices, counted from their delivery.
+    pub notices: Duration,
 }
 
 /// Where a collector of traces listens.

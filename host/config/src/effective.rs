@@ -124,6 +124,22 @@ impl Config {
             list.add("traces.endpoint", "/traces/endpoint", json!(traces.to_string()));
             list.add("traces.trust", "/traces/trust", json!(traces.trust));
         }
+        let kept = &self.retention;
+        list.add(
+            "retention.runs",
+            "/retention/runs",
+            json!(show_duration(kept.runs)),
+        );
+        list.add(
+            "retention.audit",
+            "/retention/audit",
+            json!(kept.audit.map(show_duration)),
+        );
+        list.add(
+            "retention.notices",
+            "/retention/notices",
+            json!(show_duration(kept.notices)),
+        );
         let pace = &self.pace;
         list.add("schedule.at_once", "/schedule/at_once", json!(pace.at_once));
         list.add(

@@ -19,8 +19,8 @@ mod units;
 
 pub use config::{
     Approval, Config, Consumer, Deadlines, FirstRun, Gap, HOOK_NAMES, Hook, Limits, Linked, Notify,
-    NotifyKind, Pace, Plugins, ProbeBudget, ProofChoice, ReadGrant, Rotation, Traces, TrustSet, Upgrades,
-    Vault,
+    NotifyKind, Pace, Plugins, ProbeBudget, ProofChoice, ReadGrant, Retention, Rotation, Traces, TrustSet,
+    Upgrades, Vault,
 };
 pub use draft::GrantSubject;
 pub use effective::{Entry, Origin};

@@ -27,6 +27,8 @@ pub(crate) struct File {
     pub(crate) serve: Serve,
     /// That runs are traced.
     pub(crate) traces: Option<Traces>,
+    /// How long what is old is kept.
+    pub(crate) retention: Retention,
     /// That backups are made. Without it nothing waits for one.
     pub(crate) backup: Option<Backup>,
     /// Where plugins come from.
@@ -95,6 +97,21 @@ pub(crate) struct Traces {
     pub(crate) endpoint: String,
     /// The trust set that its certificate must be of. Default: the operating system's authorities.
     pub(crate) trust: Option<String>,
+}
+
+/// How long what is old is kept. The running host forgets the rest by itself, `keywheel vault trim` does so at once.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Retention {
+    /// Finished runs, counted from their end, like "400d"; the newest fifty of each rotation stay, and those whose credential lives. Default: 400d.
+    #[schemars(extend("format" = "keywheel-duration"))]
+    pub(crate) runs: Option<String>,
+    /// Rows of the audit trail, like "800d". Checkpoints from before what is cut can be compared with nothing any more. Default: for ever.
+    #[schemars(extend("format" = "keywheel-duration"))]
+    pub(crate) audit: Option<String>,
+    /// Notices that every sink has taken, counted from then. Default: 30d.
+    #[schemars(extend("format" = "keywheel-duration"))]
+    pub(crate) notices: Option<String>,
 }
 
 /// That backups are made, by a timer that runs `keywheel vault backup`.

@@ -3,6 +3,7 @@
 mod consumers;
 mod linked;
 mod notify;
+mod retention;
 pub(crate) mod schedule;
 mod serve;
 mod traces;
@@ -206,6 +207,7 @@ impl Resolver {
             traces: self.traces(),
             state_dir,
             vault: self.vault(&vault),
+            retention: self.retention(),
             backup_every: self.backup_every(),
             plugins: Plugins {
                 signatures_required: self.signatures_required(&plugins),

@@ -39,7 +39,7 @@ impl Engine {
     ) -> Result<RolledBack, Error> {
         let inner = &self.inner;
         self.check_no_open_run(name).await?;
-        let head = inner.vault.head(name).await?;
+        let head = inner.vault.live(name, std::slice::from_ref(to)).await?;
         let Some(version) = head.version(to) else {
             return Err(Error::NoVersion {
                 secret: name.clone(),

@@ -37,7 +37,7 @@ impl Inner {
             .flat_map(|rotation| rotation.inputs.values());
         let administrators: std::collections::BTreeSet<&SecretName> = inputs.collect();
         for secret in administrators {
-            let head = self.vault.head(secret).await?;
+            let head = self.vault.live(secret, &[]).await?;
             holds.extend(
                 head.current()
                     .map(|current| (secret.clone(), identity(current).clone())),

@@ -108,7 +108,7 @@ impl Engine {
             });
         }
         let import = Some(format!("keywheel secret import {}", rotation.secret));
-        if inner.vault.head(&rotation.secret).await?.current().is_none() {
+        if inner.vault.live(&rotation.secret, &[]).await?.current().is_none() {
             return Ok(DriftView {
                 way_out: import,
                 ..view(Found::NotAdopted, "it has no current version".to_owned())

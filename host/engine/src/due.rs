@@ -48,7 +48,7 @@ impl Engine {
             ..Facts::default()
         };
         if !self.inner.vault.is_sealed() {
-            let head = self.inner.vault.head(&rotation.secret).await?;
+            let head = self.inner.vault.live(&rotation.secret, &[]).await?;
             if let Some(current) = head.current() {
                 facts.issued = Some(current.created);
                 facts.expires = current.metadata.expires;

@@ -16,7 +16,7 @@ use crate::secrets::verdict_words;
 impl Inner {
     /// Whether the target takes what a run that was given up has left pending: the next run takes that over.
     pub(crate) async fn pending_is_accepted(self: &Arc<Self>, rotation: &Rotation) -> Result<bool, Error> {
-        let head = self.vault.head(&rotation.secret).await?;
+        let head = self.vault.live(&rotation.secret, &[]).await?;
         let pending = head
             .versions
             .iter()
@@ -42,7 +42,7 @@ impl Inner {
         let Some(run) = run else {
             return Ok(None);
         };
-        let head = self.vault.head(&rotation.secret).await?;
+        let head = self.vault.live(&rotation.secret, &[]).await?;
         Ok(head.current().map(|current| (current.id.clone(), run)))
     }
 

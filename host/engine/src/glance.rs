@@ -37,7 +37,7 @@ impl Glance {
         let settings = Inner::settings(rotation, plugin, Trigger::Manual, epoch)?;
         let mut state = State::new(RunId::fresh(inner.clock.now()), settings);
         let principals = settings::principals(rotation, plugin.manifest());
-        let head = inner.vault.head(&rotation.secret).await?;
+        let head = inner.vault.live(&rotation.secret, &[]).await?;
         let head = inner.without_strangers(head, &principals).await?;
         let versions = keywheel_workflow::Head {
             epoch,

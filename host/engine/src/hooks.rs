@@ -193,7 +193,7 @@ impl Performer {
         }
         let mut mask = Mask::default();
         for name in &names {
-            let kept = inner.vault.head(name).await.ok()?.versions.into_iter();
+            let kept = inner.vault.live(name, &[]).await.ok()?.versions.into_iter();
             for version in kept.filter(|version| version.stage != Stage::Revoked) {
                 mask.watch(&handle(inner, name, &version).await?);
             }

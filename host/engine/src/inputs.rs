@@ -16,7 +16,7 @@ impl Inner {
     ) -> Result<Vec<(String, SecretName)>, Error> {
         let mut missing: Vec<(String, SecretName)> = Vec::new();
         for (input, secret) in &rotation.inputs {
-            if self.vault.head(secret).await?.current().is_none() {
+            if self.vault.live(secret, &[]).await?.current().is_none() {
                 missing.push((input.clone(), secret.clone()));
             }
         }

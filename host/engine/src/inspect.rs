@@ -231,7 +231,7 @@ impl Engine {
     async fn attention_of_secret(&self, rotation: &Rotation, list: &mut Vec<Attention>) -> Result<(), Error> {
         list.extend(self.attention_of_schedule(rotation).await?);
         list.extend(self.attention_of_life(rotation).await?);
-        let head = self.inner.vault.head(&rotation.secret).await?;
+        let head = self.inner.vault.live(&rotation.secret, &[]).await?;
         let subject = format!("secret {}", rotation.secret);
         match head.current() {
             // While an import is being verified, its run is what needs attention.

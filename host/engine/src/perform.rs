@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use keywheel_capability::Cancel;
 use keywheel_failpoint::{Point, reach};
 use keywheel_model::{
-    Effect as Reach, ErrorKind, Fence, Outcome, SecretName, Stage, StepError, StepName, Verdict, VersionId,
+    Effect as Reach, Epoch, ErrorKind, Fence, Outcome, SecretName, Stage, StepError, StepName, Trigger,
+    Verdict, VersionId,
 };
 use keywheel_plugin::{Plugin, StepEnd, StepValue};
 use keywheel_policy::Binding;
@@ -79,7 +80,7 @@ impl Performer {
             Effect::EndSessions => Report::Sessions {
                 ended: self.end_sessions(inner, state, by).await?,
             },
-            Effect::ReadHead => self.read_head(inner, name).await?,
+            Effect::ReadHead => self.read_head(inner, state).await?,
             Effect::Call(call) => self.call(inner, call, state, by, span).await?,
             Effect::Promote { expected, version } => {
                 Report::Stored(promote(inner, &by, state, expected.as_ref(), version).await)
@@ -119,12 +120,24 @@ impl Performer {
         })
     }
 
-    async fn read_head(&self, inner: &Inner, name: &SecretName) -> Result<Report, Error> {
-        let (vault, name, accounts) = (inner.vault.clone(), name.clone(), self.accounts.clone());
+    async fn read_head(&self, inner: &Inner, state: &State) -> Result<Report, Error> {
+        let (vault, accounts) = (inner.vault.clone(), self.accounts.clone());
+        let (name, state) = (state.settings.secret.clone(), state.clone());
         let look = move |reader: &Reader<'_>| {
-            let head = vault.head_in(reader, &name);
+            let epoch = reader.epoch()?;
+            let head = if checks(&state, epoch) {
+                vault.head_in(reader, &name)
+            } else {
+                let roles = &state.roles;
+                let also: Vec<_> = [&roles.current, &roles.pending, &roles.previous]
+                    .into_iter()
+                    .flatten()
+                    .cloned()
+                    .collect();
+                vault.live_in(reader, &name, &also)
+            };
             let ours = head.map(|head| without_strangers(reader, head, &accounts));
-            Ok::<_, Error>((reader.epoch()?, ours))
+            Ok::<_, Error>((epoch, ours))
         };
         Ok(match inner.store.read(look).await? {
             (epoch, Ok(head)) => Report::Head(Head {
@@ -359,13 +372,32 @@ pub(crate) fn identity(version: &VersionInfo) -> &VersionId {
     version.material_of.as_ref().unwrap_or(&version.id)
 }
 
+/// Whether what the run looks for may be any version that there ever was, such as one that the target has been set back to (rules P2, P10). Every other run
+/// needs those that live, and its own.
+fn checks(state: &State, epoch: Epoch) -> bool {
+    let begins_with_it = matches!(
+        state.settings.trigger,
+        Trigger::Drift | Trigger::Restore | Trigger::Adopt
+    );
+    let is_at_it = matches!(
+        state.phase,
+        Phase::Verify | Phase::RollForward | Phase::Repair | Phase::ProveRepair | Phase::Parked
+    );
+    let check = &state.check;
+    begins_with_it || is_at_it || epoch > state.epoch || check.begun || check.restored || check.head_accepted
+}
+
 /// The newest version with that identity.
 pub(crate) fn find<'h>(head: &'h VaultHead, version: &VersionId) -> Option<&'h VersionInfo> {
     head.versions.iter().find(|found| identity(found) == version)
 }
 
 async fn resolve(inner: &Inner, name: &SecretName, version: &VersionId) -> Result<VersionInfo, StoreFailure> {
-    let head = inner.vault.head(name).await.map_err(store_failure)?;
+    let head = inner
+        .vault
+        .live(name, std::slice::from_ref(version))
+        .await
+        .map_err(store_failure)?;
     find(&head, version).cloned().ok_or(StoreFailure::Conflict)
 }
 
@@ -377,7 +409,11 @@ async fn promote(
     version: &VersionId,
 ) -> Result<(), StoreFailure> {
     let name = &state.settings.secret;
-    let head = inner.vault.head(name).await.map_err(store_failure)?;
+    let head = inner
+        .vault
+        .live(name, std::slice::from_ref(version))
+        .await
+        .map_err(store_failure)?;
     let found = find(&head, version).ok_or(StoreFailure::Conflict)?;
     let current = head.current();
     if found.stage == Stage::Current {

@@ -120,7 +120,7 @@ impl Engine {
     /// [`Error::NoSecret`] when there is no current version.
     pub async fn test_current(&self, rotation: &RotationName) -> Result<Result<Verdict, StepError>, Error> {
         let rotation = self.inner.rotation(rotation)?;
-        let head = self.inner.vault.head(&rotation.secret).await?;
+        let head = self.inner.vault.live(&rotation.secret, &[]).await?;
         let current = head
             .current()
             .ok_or_else(|| Error::NoSecret {
@@ -148,7 +148,7 @@ impl Inner {
 
     /// What to say of a current credential that is weak and was imported.
     async fn weak_current(&self, rotation: &Rotation) -> Result<Option<String>, Error> {
-        let head = self.vault.head(&rotation.secret).await?;
+        let head = self.vault.live(&rotation.secret, &[]).await?;
         let imported = |version: &&VersionInfo| version.metadata.labels.origin == Origin::Imported;
         let Some(current) = head.current().filter(imported) else {
             return Ok(None);
@@ -168,7 +168,10 @@ impl Inner {
     ) -> Result<Result<Verdict, StepError>, Error> {
         let plugin = self.plugin(&rotation.plugin)?;
         let glance = Glance::new(self, rotation, &plugin).await?;
-        let head = self.vault.head(&rotation.secret).await?;
+        let head = self
+            .vault
+            .live(&rotation.secret, std::slice::from_ref(version))
+            .await?;
         // A step knows a version that has the material of an older one by that one's name.
         let subject = head.version(version).map_or(version, identity).clone();
         let end = glance.ask(self, StepName::Test, Some(subject)).await?;

@@ -170,7 +170,11 @@ impl Inner {
     }
 
     async fn wanted(&self, secret: &SecretName, wanted: &Wanted) -> Result<VersionInfo, Error> {
-        let head = self.vault.head(secret).await?;
+        let also = match wanted {
+            Wanted::Version(version) => std::slice::from_ref(version),
+            Wanted::Stage(_) => &[],
+        };
+        let head = self.vault.live(secret, also).await?;
         let secret = secret.clone();
         match (wanted.find(&head), wanted) {
             (Some(found), _) => Ok(found.clone()),

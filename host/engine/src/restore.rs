@@ -53,7 +53,7 @@ impl Inner {
     /// Since which restore epoch a run of this secret may take the vault for what it was: what is older is verified first.
     pub(crate) async fn epoch_of_run(&self, secret: &SecretName, trigger: Trigger) -> Result<Epoch, Error> {
         // Adoption is a verification, and of a secret without any version there is nothing to verify.
-        let verifies = trigger != Trigger::Adopt && !self.vault.head(secret).await?.versions.is_empty();
+        let verifies = trigger != Trigger::Adopt && !self.vault.live(secret, &[]).await?.versions.is_empty();
         let secret = secret.clone();
         self.store
             .read(move |reader| {

@@ -77,7 +77,13 @@ impl Engine {
     /// # Errors
     /// The vault is sealed or unreadable.
     pub async fn secret(&self, name: &SecretName) -> Result<SecretView, Error> {
-        let head = self.inner.vault.head(name).await?;
+        let head = self.inner.vault.live(name, &[]).await?;
+        let counted = name.clone();
+        let versions = self
+            .inner
+            .store
+            .read(move |reader| Ok::<_, Error>(reader.version_count(&counted)?))
+            .await?;
         let current = head.current();
         let rotation = self.inner.config.rotation_of(name);
         let consumers = match rotation {
@@ -91,7 +97,7 @@ impl Engine {
             current: current.map(|version| version.id.clone()),
             current_since: current.map(|version| version.created),
             expires_at: current.and_then(|version| version.metadata.expires),
-            versions: head.versions.len(),
+            versions,
             open_run: self.open_run_of(name).await?,
         })
     }
@@ -146,7 +152,7 @@ impl Engine {
             return inner.store_import(import).await.map(Imported::Stored);
         };
         inner.config.usable(&rotation.name)?;
-        if inner.vault.head(&import.name).await?.current().is_some() {
+        if inner.vault.live(&import.name, &[]).await?.current().is_some() {
             return self.replace_untried(import).await;
         }
         let plugin = inner.plugin(&rotation.plugin)?;
@@ -231,7 +237,7 @@ impl Inner {
     async fn import_and_promote(&self, by: &Author, import: &Import) -> Result<VersionId, Error> {
         let expected_current = self
             .vault
-            .head(&import.name)
+            .live(&import.name, &[])
             .await?
             .current()
             .map(|version| version.id.clone());

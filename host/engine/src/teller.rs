@@ -29,9 +29,6 @@ const AGAIN: Duration = Duration::from_secs(30);
 /// After this nobody is told any more.
 const STALE: Duration = Duration::from_hours(7 * 24);
 
-/// What was delivered is kept for so long.
-const KEPT: Duration = Duration::from_hours(30 * 24);
-
 /// So many at once.
 const BATCH: u32 = 32;
 
@@ -165,7 +162,7 @@ impl Teller {
                 self.hand_over(engine, &notification, &mut failing).await?;
             }
         }
-        let before = inner.clock.now() - KEPT;
+        let before = inner.clock.now() - inner.config.retention.notices;
         inner
             .store
             .write(move |tx| Ok::<_, Error>(tx.forget_delivered(before).map(|_| ())?))

@@ -57,6 +57,8 @@ pub struct UnknownName {
 pub struct AuditReport {
     /// Rows that were checked.
     pub rows: u64,
+    /// The last row that was cut off before them; none: the trail is whole.
+    pub cut: Option<u64>,
     /// The last row whose seal was checked: none while the vault is sealed, else every row must have one.
     pub sealed_to: Option<u64>,
     /// Exported heads that the trail was checked against.
@@ -249,6 +251,7 @@ impl Engine {
         };
         Ok(AuditReport {
             rows: report.rows,
+            cut: Some(report.cut).filter(|cut| *cut > 0),
             sealed_to: report.sealed_to,
             checkpoints: count,
             head,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use keywheel_config::{FirstRun, ProofChoice, Rotation};
 use keywheel_manifest::Manifest;
-use keywheel_model::{ErrorKind, Stage, StepError, Verdict, VersionId};
+use keywheel_model::{ErrorKind, RunId, Stage, StepError, Verdict, VersionId};
 use keywheel_store::{Reader, Transaction};
 use keywheel_vault::{Head, Vault as _, VersionInfo};
 use keywheel_workflow::{Ending, State};
@@ -36,7 +36,7 @@ impl Inner {
         let plugin = self.plugin(&rotation.plugin).ok();
         let manifest = plugin.as_deref().map(keywheel_plugin::Plugin::manifest);
         let today = manifest.map(|manifest| settings::principals(rotation, manifest));
-        let head = self.vault.head(&rotation.secret).await?;
+        let head = self.vault.live(&rotation.secret, &[]).await?;
         let Some(current) = head.current().cloned() else {
             return Ok(None);
         };
@@ -87,7 +87,7 @@ impl Inner {
         if rotation.first == FirstRun::Adopt || !can_ask(rotation, plugin.manifest()) {
             return Ok(None);
         }
-        let head = self.vault.head(&rotation.secret).await?;
+        let head = self.vault.live(&rotation.secret, &[]).await?;
         let is_proved = match head.current().cloned() {
             None => false,
             Some(current) => {
@@ -298,6 +298,18 @@ fn proofs(reader: &Reader<'_>, version: &VersionInfo) -> Result<Vec<Vec<String>>
         .iter()
         .map(|accounts| accounts.lines().map(str::to_owned).collect())
         .collect())
+}
+
+/// Of a run that is about to be forgotten: for which accounts it has made its versions, where nothing else says that of them.
+pub(crate) fn note_makers_of(tx: &Transaction<'_>, run: &RunId) -> Result<(), keywheel_store::Error> {
+    let Some(row) = tx.run(run)? else { return Ok(()) };
+    for version in tx.versions_of_run(run)? {
+        let key = key_of(&version);
+        if tx.meta(&key)?.is_none() {
+            tx.set_meta(&key, &row.principal)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a login shows anything on this target, whatever the operator asks for before a promotion.

@@ -22,6 +22,7 @@ mod outbox;
 mod probe;
 mod readers;
 mod rekey;
+mod retention;
 mod run;
 mod schedule;
 mod schema;

@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use keywheel_model::{Fence, RunId, SecretName, Stage, Timestamp, VersionId};
@@ -66,6 +67,13 @@ pub struct Version {
     pub created: Timestamp,
 }
 
+impl Version {
+    /// The version that has the value itself.
+    pub fn holder(&self) -> &VersionId {
+        self.material_of.as_ref().unwrap_or(&self.id)
+    }
+}
+
 /// A change of a version's stage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StageEvent {
@@ -132,6 +140,66 @@ impl Reader<'_> {
         Ok(statement
             .query_map([secret.as_str()], read)?
             .collect::<Result<_, _>>()?)
+    }
+
+    /// The versions of a secret that are not revoked, those that share a value with one of these or with one of `also`, and the newest, whatever it is;
+    /// newest first. Each of `also` is among them, if it is of this secret. However many others there are, they are not read. None at all: the secret
+    /// does not exist.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn live_versions(&self, secret: &SecretName, also: &[VersionId]) -> Result<Vec<Version>, Error> {
+        let live = format!(
+            "SELECT {COLUMNS} FROM version WHERE secret = ?1 AND stage <> 'revoked' ORDER BY number DESC"
+        );
+        let newest = format!("SELECT {COLUMNS} FROM version WHERE secret = ?1 ORDER BY number DESC LIMIT 1");
+        let mut found = BTreeMap::new();
+        for sql in [live, newest] {
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            for version in statement.query_map([secret.as_str()], read)? {
+                let version = version?;
+                found.insert(version.number, version);
+            }
+        }
+        for id in also {
+            if let Some(version) = self.version(id)?.filter(|version| version.secret == *secret) {
+                found.insert(version.number, version);
+            }
+        }
+        let holders: BTreeSet<VersionId> = found.values().map(|version| version.holder().clone()).collect();
+        let same = format!("SELECT {COLUMNS} FROM version WHERE material_of = ?1");
+        let mut statement = self.connection.prepare_cached(&same)?;
+        for holder in holders {
+            for version in statement.query_map([holder.as_str()], read)? {
+                let version = version?;
+                found.insert(version.number, version);
+            }
+            if let Some(version) = self.version(&holder)? {
+                found.insert(version.number, version);
+            }
+        }
+        Ok(found.into_values().rev().collect())
+    }
+
+    /// How many versions a secret has had.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn version_count(&self, secret: &SecretName) -> Result<usize, Error> {
+        let sql = "SELECT count(*) FROM version WHERE secret = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        Ok(statement.query_row([secret.as_str()], |row| row.get(0))?)
+    }
+
+    /// The version of a secret that is current.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn current_version(&self, secret: &SecretName) -> Result<Option<VersionId>, Error> {
+        let sql = "SELECT id FROM version WHERE secret = ?1 AND stage = 'current'";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let found = statement.query_row([secret.as_str()], |row| parsed(row, 0, VersionId::from_str));
+        Ok(found.optional()?)
     }
 
     /// One version.

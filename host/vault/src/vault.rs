@@ -66,14 +66,21 @@ pub trait Vault: Send + Sync {
     /// [`Error::Sealed`], [`Error::Unreachable`], [`Error::Damaged`]; never an empty head in their stead.
     async fn head(&self, name: &SecretName) -> Result<Head, Error>;
 
-    /// [`Vault::head`] of each of these names, in their order: where the vault can, in one look.
+    /// Of these the ones that somebody may still need: those that are not revoked, those with the value of one of these or of one of `also`, which are
+    /// among them, and the newest, whatever it is. However many versions a name has had, this is few, and no others are read.
+    ///
+    /// # Errors
+    /// As [`Vault::head`].
+    async fn live(&self, name: &SecretName, also: &[VersionId]) -> Result<Head, Error>;
+
+    /// [`Vault::live`] of each of these names, in their order: where the vault can, in one look.
     ///
     /// # Errors
     /// That there was no look at all; what one of them met stands in its place.
-    async fn heads(&self, names: &[SecretName]) -> Result<Vec<Result<Head, Error>>, Error> {
+    async fn lives(&self, names: &[(SecretName, Vec<VersionId>)]) -> Result<Vec<Result<Head, Error>>, Error> {
         let mut heads = Vec::with_capacity(names.len());
-        for name in names {
-            heads.push(self.head(name).await);
+        for (name, also) in names {
+            heads.push(self.live(name, also).await);
         }
         Ok(heads)
     }
@@ -93,7 +100,7 @@ pub trait Vault: Send + Sync {
     /// [`Vault::read`] of each of these versions, in their order: where the vault can, in one look.
     ///
     /// # Errors
-    /// As [`Vault::heads`].
+    /// As [`Vault::lives`].
     async fn values(
         &self,
         versions: &[(SecretName, VersionId)],

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use keywheel_engine::{Engine, Keeper, Stop, Stopper, SystemClock, Teller};
+use keywheel_engine::{Engine, Keeper, Stop, Stopper, SystemClock, Teller, Trimmer};
 use keywheel_model::Clock as _;
 use keywheel_server::{Answers as _, Http, Listener, Notify};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -65,12 +65,14 @@ pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<Exi
     let (now, engine) = watch::channel(engine);
     let keeper = Keeper::new(engine.clone(), stop.clone());
     let teller = Teller::new(engine.clone(), stop.clone());
+    let trimmer = Trimmer::new(engine.clone(), stop.clone());
     let health = Arc::new(Health::new(engine.clone(), stop.clone()));
     let service = Service {
         context,
         notify: Notify::from_environment(),
         keeping: tokio::spawn(keeper.run()),
         telling: tokio::spawn(teller.run()),
+        trimming: tokio::spawn(trimmer.run()),
         tracing: tracing.map(|tracing| (last, tracing)),
         answering: http.map(|http| tokio::spawn(http.serve(Arc::clone(&health) as _))),
         health,
@@ -115,6 +117,7 @@ struct Service<'c> {
     engine: watch::Sender<Engine>,
     keeping: JoinHandle<()>,
     telling: JoinHandle<()>,
+    trimming: JoinHandle<()>,
     /// To a collector of spans, where one is configured.
     tracing: Option<(Stopper, JoinHandle<()>)>,
     /// To whom asks by HTTP. Ends with the process.
@@ -147,6 +150,7 @@ impl Service<'_> {
                 _ = signals.interrupt.recv() => break,
                 ended = &mut self.keeping => return Err(died(listener, ended.err())),
                 ended = &mut self.telling => return Err(died(listener, ended.err())),
+                ended = &mut self.trimming => return Err(died(listener, ended.err())),
             }
         }
         drop(listener);
@@ -172,7 +176,8 @@ impl Service<'_> {
         let ended = tokio::time::timeout(longest, async {
             self.commands.ended().await;
             let kept = self.keeping.await;
-            self.telling.await.and(kept)
+            let told = self.telling.await;
+            self.trimming.await.and(told).and(kept)
         });
         let ended = ended.await;
         if let Some(answering) = self.answering {

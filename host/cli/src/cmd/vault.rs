@@ -6,6 +6,7 @@ pub(crate) mod restore;
 pub(crate) mod restored;
 pub(crate) mod slot;
 pub(crate) mod status;
+pub(crate) mod trim;
 pub(crate) mod unseal;
 
 use clap::Subcommand;
@@ -31,6 +32,8 @@ pub(crate) enum Verb {
     Rewrap,
     /// Make a new root key: a key that was removed opens nothing that is written from now on
     Rekey(rekey::Arguments),
+    /// Forget what is older than `[retention]` says: finished runs, rows of the audit trail, delivered notices
+    Trim,
     /// List, add and remove the keys that open it
     #[command(subcommand)]
     Slot(slot::Verb),
@@ -47,6 +50,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
         Verb::Restored(arguments) => restored::run(arguments, context).await,
         Verb::Rewrap => rekey::rewrap(context).await,
         Verb::Rekey(arguments) => rekey::run(arguments, context).await,
+        Verb::Trim => trim::run(context).await,
         Verb::Slot(verb) => slot::run(verb, context).await,
     }
 }

@@ -169,6 +169,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "plugin.unsigned",
             "audit.broken",
             "audit.behind",
+            "audit.cut-off",
             "audit.other-store",
             "audit.signature",
             "audit.other-key",

@@ -1,6 +1,6 @@
 //! What a call reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use keywheel_capability::handle::StoredAt;
@@ -69,16 +69,20 @@ impl Port {
     async fn look_ahead(&self) {
         let vault = &self.inner.vault;
         let ours = &self.pinned.secret;
-        let names: BTreeSet<SecretName> = std::iter::once(ours)
-            .chain(self.pinned.inputs.values())
-            .cloned()
-            .collect();
-        let names: Vec<SecretName> = names.into_iter().collect();
-        let heads = vault.heads(&names).await.unwrap_or_default();
         let played: BTreeSet<VersionId> = ROLES
             .into_iter()
             .filter_map(|role| self.version_of(role))
             .collect();
+        let mut names = BTreeMap::from_iter(
+            self.pinned
+                .inputs
+                .values()
+                .cloned()
+                .map(|name| (name, Vec::new())),
+        );
+        names.insert(ours.clone(), played.iter().cloned().collect());
+        let names = Vec::from_iter(names);
+        let heads = vault.lives(&names).await.unwrap_or_default();
         let mut wanted = Vec::new();
         for head in heads.into_iter().flatten() {
             let head = self.seen.note_head(head);
@@ -103,7 +107,7 @@ impl Port {
 
     async fn load_own(&self, version: &VersionId) -> Result<Loaded, StepError> {
         let name = &self.pinned.secret;
-        let head = self.head(name).await?;
+        let head = self.live(name, Some(version)).await?;
         let found = find(&head, version).ok_or_else(|| gone(name, version))?;
         let roles = ROLES
             .into_iter()
@@ -118,7 +122,8 @@ impl Port {
         version: Option<&str>,
         roles: Vec<SecretRole>,
     ) -> Result<Option<Loaded>, StepError> {
-        let head = self.head(name).await?;
+        let wanted = version.and_then(|version| version.parse().ok());
+        let head = self.live(name, wanted.as_ref()).await?;
         let found = match version {
             None => head.current(),
             Some(wanted) => head.versions.iter().find(|found| found.id.as_str() == wanted),
@@ -180,12 +185,13 @@ impl Port {
         let Some(version) = self.version_of(of) else {
             return Ok(None);
         };
-        let head = self.head(&self.pinned.secret).await?;
+        let head = self.live(&self.pinned.secret, Some(&version)).await?;
         Ok(find(&head, &version).and_then(|found| found.metadata.annotations.get(key).cloned()))
     }
 
     pub(super) async fn other_versions(&self, name: &SecretName) -> Result<Vec<VersionFacts>, StepError> {
-        let head = self.head(name).await?;
+        let head = self.inner.vault.head(name).await;
+        let head = head.map_err(|error| vault_error(&error))?;
         let facts = |version: &VersionInfo| VersionFacts {
             version: version.id.to_string(),
             current: version.stage == Stage::Current,
@@ -196,11 +202,18 @@ impl Port {
         Ok(head.versions.iter().take(LISTED).map(facts).collect())
     }
 
-    pub(super) async fn head(&self, name: &SecretName) -> Result<Arc<Head>, StepError> {
-        if let Some(head) = self.seen.head(name) {
+    /// What lives of a name, and this version of it.
+    pub(super) async fn live(
+        &self,
+        name: &SecretName,
+        also: Option<&VersionId>,
+    ) -> Result<Arc<Head>, StepError> {
+        let knows = |head: &Arc<Head>| also.is_none_or(|version| find(head, version).is_some());
+        if let Some(head) = self.seen.head(name).filter(knows) {
             return Ok(head);
         }
-        let head = self.inner.vault.head(name).await;
+        let also = also.map_or(&[] as &[VersionId], std::slice::from_ref);
+        let head = self.inner.vault.live(name, also).await;
         Ok(self.seen.note_head(head.map_err(|error| vault_error(&error))?))
     }
 }

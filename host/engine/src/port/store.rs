@@ -118,7 +118,7 @@ impl Port {
 
     /// Another name of the vault: the value becomes current there at once, in the run's name.
     pub(super) async fn write_other(&self, write: VaultWrite<'_>) -> Result<String, StepError> {
-        let head = self.head(write.name).await?;
+        let head = self.live(write.name, None).await?;
         let current = head.current().map(|current| current.id.clone());
         if let Some(wanted) = write.expect_current
             && current.as_ref().map(keywheel_model::VersionId::as_str) != Some(wanted)

@@ -11,6 +11,7 @@ mod crash;
 mod group;
 mod journal;
 mod open;
+mod retention;
 mod trail;
 
 use std::path::Path;

@@ -65,10 +65,19 @@ impl Vault for Embedded {
         self.look(move |vault, reader| vault.head_in(reader, &name)).await
     }
 
-    async fn heads(&self, names: &[SecretName]) -> Result<Vec<Result<Head, Error>>, Error> {
-        let names = names.to_vec();
-        self.look(move |vault, reader| Ok(names.iter().map(|name| vault.head_in(reader, name)).collect()))
+    async fn live(&self, name: &SecretName, also: &[VersionId]) -> Result<Head, Error> {
+        let (name, also) = (name.clone(), also.to_vec());
+        self.look(move |vault, reader| vault.live_in(reader, &name, &also))
             .await
+    }
+
+    async fn lives(&self, names: &[(SecretName, Vec<VersionId>)]) -> Result<Vec<Result<Head, Error>>, Error> {
+        let names = names.to_vec();
+        self.look(move |vault, reader| {
+            let read = |(name, also): &(SecretName, Vec<VersionId>)| vault.live_in(reader, name, also);
+            Ok(names.iter().map(read).collect())
+        })
+        .await
     }
 
     async fn history(&self, name: &SecretName) -> Result<Vec<Change>, Error> {

@@ -23,6 +23,23 @@ impl Embedded {
         })
     }
 
+    /// As [`crate::Vault::live`], within a transaction.
+    ///
+    /// # Errors
+    /// [`Error::Sealed`], [`Error::Damaged`].
+    pub fn live_in(&self, reader: &Reader<'_>, name: &SecretName, also: &[VersionId]) -> Result<Head, Error> {
+        self.keyring()?;
+        let versions = reader
+            .live_versions(name, also)?
+            .into_iter()
+            .map(|version| info(reader, version))
+            .collect::<Result<_, _>>()?;
+        Ok(Head {
+            name: name.clone(),
+            versions,
+        })
+    }
+
     /// As [`crate::Vault::history`], within a transaction.
     ///
     /// # Errors

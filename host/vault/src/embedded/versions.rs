@@ -45,7 +45,7 @@ impl Embedded {
         name: &SecretName,
         value: &SecretBytes,
     ) -> Result<Option<VersionId>, Error> {
-        for version in tx.versions(name)? {
+        for version in tx.live_versions(name, &[])? {
             let kept = matches!(version.stage, Stage::Pending | Stage::Current);
             let ours = version.run == by.run && version.output_of.is_none() && version.material_of.is_none();
             if kept && ours && self.read_in(tx, name, &version.id)?.same_as(value) {
@@ -83,7 +83,12 @@ impl Embedded {
                 version: main.id,
             });
         }
-        for version in tx.versions(&output.name)? {
+        let known: Vec<_> = tx
+            .outputs(pending)?
+            .into_iter()
+            .map(|version| version.id)
+            .collect();
+        for version in tx.live_versions(&output.name, &known)? {
             let ours = version.output_of.as_ref() == Some(pending);
             if ours
                 && self
@@ -253,7 +258,7 @@ impl Embedded {
         fenced(tx, by, name)?;
         let old = find(tx, name, to)?;
         let material = old.material_of.clone().unwrap_or_else(|| old.id.clone());
-        let versions = tx.versions(name)?;
+        let versions = tx.live_versions(name, &[])?;
         let done = versions.iter().find(|version| {
             version.stage == Stage::Current
                 && version.run == by.run
@@ -284,7 +289,7 @@ impl Embedded {
         fenced(tx, by, name)?;
         let old = find(tx, name, to)?;
         let material = old.material_of.clone().unwrap_or_else(|| old.id.clone());
-        let versions = tx.versions(name)?;
+        let versions = tx.live_versions(name, &[])?;
         match versions.iter().find(|version| version.stage == Stage::Pending) {
             Some(done) if done.run == by.run && done.material_of.as_ref() == Some(&material) => {
                 Ok(done.id.clone())
@@ -356,22 +361,14 @@ fn again(
 }
 
 fn replace_current(tx: &Transaction<'_>, name: &SecretName, run: &RunId) -> Result<(), Error> {
-    if let Some(id) = current(tx, name)? {
+    if let Some(id) = tx.current_version(name)? {
         tx.set_stage(&id, Stage::Previous, run)?;
     }
     Ok(())
 }
 
-fn current(reader: &Reader<'_>, name: &SecretName) -> Result<Option<VersionId>, Error> {
-    let versions = reader.versions(name)?;
-    Ok(versions
-        .into_iter()
-        .find(|version| version.stage == Stage::Current)
-        .map(|version| version.id))
-}
-
 fn expect_current(reader: &Reader<'_>, name: &SecretName, expected: Option<&VersionId>) -> Result<(), Error> {
-    let found = current(reader, name)?;
+    let found = reader.current_version(name)?;
     if found.as_ref() == expected {
         return Ok(());
     }

@@ -7,6 +7,7 @@
 )]
 
 mod beside;
+mod live;
 mod model;
 mod rekey;
 mod slots;

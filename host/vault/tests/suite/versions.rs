@@ -14,7 +14,7 @@ fn promotion(of: &str, pending: &VersionId, current: Option<&VersionId>) -> Prom
 }
 
 /// Stores and promotes a value in a run of its own.
-async fn rotate(home: &Home, run: u64, of: &str, text: &str) -> VersionId {
+pub(crate) async fn rotate(home: &Home, run: u64, of: &str, text: &str) -> VersionId {
     let by = home.author(run, &[of]).await;
     let current = home
         .vault

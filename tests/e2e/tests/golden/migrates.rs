@@ -1,7 +1,7 @@
 //! A state of an older format is brought to this one by the first command that opens it; whatever ends that in the middle, nothing is lost.
 //!
 //! No version that wrote format 1 was ever released, so there is no golden state of it. What is used here is made of one of this version:
-//! [`take_back`] undoes `0002.sql`, and proves that the tables are then exactly those of `0001.sql`.
+//! [`take_back`] undoes `0002.sql` and what came after it, and proves that the tables are then exactly those of `0001.sql`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ use crate::{copy, golden, is_read_whole};
 
 const FIRST_FORMAT: &str = include_str!("../../../../host/store/src/schema/0001.sql");
 /// Of this version.
-pub(crate) const NEWEST: u32 = 2;
+pub(crate) const NEWEST: u32 = 3;
 
 /// Where the test build dies in a migration.
 pub(crate) const PLACES: [&str; 2] = ["migrate-before", "migrate-after"];
@@ -44,11 +44,34 @@ fn defined(database: &Connection) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// What undoes `0003.sql`.
+fn retention() -> String {
+    let altered = ["audit_no_delete", "intent_no_delete", "intent_outcome_no_delete"];
+    let first = |name: &str| {
+        let begins = format!("TRIGGER {name} ");
+        FIRST_FORMAT.lines().find(|line| line.contains(&begins)).unwrap()
+    };
+    let triggers = altered.map(|name| format!("DROP TRIGGER {name};{}", first(name)));
+    let added = [
+        "run_finished",
+        "version_of_run",
+        "version_live",
+        "version_same_value",
+    ];
+    triggers.concat() + &added.map(|index| format!("DROP INDEX {index};")).concat()
+}
+
 /// Makes the state one of format 1.
 pub(crate) fn take_back(host: &Host) {
     let now = database(host);
-    now.execute_batch("BEGIN; ALTER TABLE intent DROP COLUMN session; PRAGMA user_version = 1; COMMIT")
-        .unwrap();
+    // What 0.1.0 has written is of the format before.
+    let undo = if format_of(host) == NEWEST {
+        retention()
+    } else {
+        String::new()
+    };
+    let undo = format!("BEGIN;{undo}ALTER TABLE intent DROP COLUMN session; PRAGMA user_version = 1; COMMIT");
+    now.execute_batch(&undo).unwrap();
     let first = Connection::open_in_memory().unwrap();
     first.execute_batch(FIRST_FORMAT).unwrap();
     assert_eq!(defined(&now), defined(&first));
@@ -206,7 +229,7 @@ fn a_migration_that_is_killed_loses_nothing_and_is_made_by_the_next_command() {
         let host = old.host.copy();
         assert_eq!(format_of(&host), 1);
         killed(&host, &format!("{place}=return"));
-        let format = if place == "migrate-before" { 1 } else { NEWEST };
+        let format = if place == "migrate-before" { 1 } else { 2 };
         assert_eq!(format_of(&host), format, "{place}");
         old.is_whole(&host, place);
         old.goes_on(&host, place);
@@ -229,6 +252,8 @@ fn a_new_state_that_is_killed_between_two_migrations_is_made_whole() {
         ("migrate-after", ""),
         ("migrate-before", "1*off->"),
         ("migrate-after", "1*off->"),
+        ("migrate-before", "2*off->"),
+        ("migrate-after", "2*off->"),
     ] {
         let host = Host::init();
         let folder = host.outside("new");

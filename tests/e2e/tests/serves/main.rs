@@ -19,6 +19,7 @@ mod pauses;
 mod reads;
 mod scene;
 mod traces;
+mod trims;
 mod unit;
 mod watches;
 

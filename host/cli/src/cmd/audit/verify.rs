@@ -63,6 +63,9 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
             given => format!("{} found in them", counted(given, "checkpoint")),
         };
         text.line(format_args!("{} {rows} hold together; {heads}", style.good("ok")));
+        if let Some(cut) = report.cut {
+            text.fact("cut", format_args!("to row {cut}, as the trail itself says"));
+        }
         text.fact(
             "head",
             format_args!("row {} {}", report.head.seq, report.head.hash),

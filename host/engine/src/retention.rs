@@ -1,0 +1,177 @@
+//! What is old is forgotten, as `[retention]` says: finished runs, the beginning of the trail, notices that were delivered. What anybody needs stays.
+
+use std::time::Duration;
+
+use keywheel_audit::Entry;
+use keywheel_model::RunId;
+use keywheel_store::Transaction;
+use serde::Serialize;
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::actor::{acting_as, actor};
+use crate::engine::Engine;
+use crate::untried::note_makers_of;
+use crate::{Error, Stop};
+
+/// Under which the audit trail names what is done without a person.
+const ACTOR: &str = "keeper";
+
+/// So long after its start a host looks for what is old, and so often from then on.
+const FIRST: Duration = Duration::from_secs(10);
+const EVERY: Duration = Duration::from_hours(6);
+
+/// A clock that jumped is not believed for so long.
+const DOUBTED: Duration = Duration::from_hours(24);
+
+/// So many of the newest runs of each rotation stay, however old they are: by them it is told when it is due, and why it failed.
+const NEWEST: u32 = 50;
+
+/// So much goes in one transaction: whoever else writes waits no longer than for that.
+const RUNS: u32 = 50;
+const ROWS: u32 = 500;
+
+/// What was forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Trimmed {
+    /// Finished runs.
+    pub runs: usize,
+    /// Rows of the audit trail.
+    pub audit_rows: usize,
+    /// Notices that were delivered.
+    pub notices: usize,
+}
+
+impl Engine {
+    /// Forgets what is older than the configuration says, a little at a time, until that is done or it is to stop. What is cut of the trail was checked
+    /// before: one that does not hold together is left as it is.
+    ///
+    /// # Errors
+    /// The vault is sealed; [`Error::Audit`]; the store.
+    pub async fn trim(&self, stop: &Stop) -> Result<Trimmed, Error> {
+        let inner = &self.inner;
+        // A row that is written without its key would not be believed.
+        if inner.vault.is_sealed() {
+            return Err(keywheel_vault::Error::Sealed.into());
+        }
+        let delivered = inner.clock.now() - inner.config.retention.notices;
+        let notices = inner
+            .store
+            .write(move |tx| Ok::<_, Error>(tx.forget_delivered(delivered)?))
+            .await?;
+        Ok(Trimmed {
+            runs: self.trim_runs(stop).await?,
+            audit_rows: self.trim_trail(stop).await?,
+            notices,
+        })
+    }
+
+    async fn trim_runs(&self, stop: &Stop) -> Result<usize, Error> {
+        let inner = &self.inner;
+        let before = inner.clock.now() - inner.config.retention.runs;
+        let (mut after, mut forgotten) = (None, 0);
+        while !stop.is_requested() {
+            let from = after.take();
+            let old = inner
+                .store
+                .read(move |reader| Ok::<_, Error>(reader.old_runs(before, NEWEST, from.as_ref(), RUNS)?))
+                .await?;
+            let Some(last) = old.last().cloned() else { break };
+            after = Some(last);
+            let runs: Vec<RunId> = old.into_iter().map(|(_, run)| run).collect();
+            forgotten += runs.len();
+            let entry = Entry::of_host("run.forget", "journal", "ok")
+                .by(actor())
+                .with(json!({"runs": runs.len(), "finished-before": before.as_unix_ms()}));
+            inner
+                .store
+                .write(move |tx| Ok::<_, Error>(forget(tx, &runs, &entry)?))
+                .await?;
+        }
+        Ok(forgotten)
+    }
+
+    async fn trim_trail(&self, stop: &Stop) -> Result<usize, Error> {
+        let inner = &self.inner;
+        let store = &inner.store;
+        let mut left = store
+            .read(|reader| Ok::<_, Error>(reader.audit_left_over()?))
+            .await?;
+        if let Some(kept) = inner.config.retention.audit {
+            let before = inner.clock.now() - kept;
+            let cut = store
+                .read(move |reader| Ok::<_, Error>(reader.audit_before(before)?))
+                .await?;
+            if let Some((through, hash)) = cut {
+                self.audit_verify(Vec::new(), None).await?;
+                let by = actor();
+                store
+                    .write(move |tx| Ok::<_, Error>(tx.cut_audit(through, hash, &by)?))
+                    .await?;
+                left = through;
+            }
+        }
+        let mut deleted = 0;
+        while left > 0 && !stop.is_requested() {
+            let rows = store.write(|tx| Ok::<_, Error>(tx.delete_cut(ROWS)?)).await?;
+            if rows == 0 {
+                break;
+            }
+            deleted += rows;
+        }
+        Ok(deleted)
+    }
+}
+
+/// Runs with what they alone knew of the versions that they made, together with the row that tells of it.
+fn forget(tx: &Transaction<'_>, runs: &[RunId], entry: &Entry) -> Result<(), keywheel_store::Error> {
+    for run in runs {
+        note_makers_of(tx, run)?;
+        tx.forget_run(run)?;
+    }
+    tx.audit(entry).map(|_| ())
+}
+
+/// Forgets what is old while a host runs.
+pub struct Trimmer {
+    engine: watch::Receiver<Engine>,
+    stop: Stop,
+}
+
+impl Trimmer {
+    /// Of the engine as it is now, which may be replaced.
+    pub fn new(engine: watch::Receiver<Engine>, stop: Stop) -> Self {
+        Self { engine, stop }
+    }
+
+    /// Works until it is to stop.
+    pub async fn run(mut self) {
+        let mut pause = FIRST;
+        loop {
+            tokio::select! {
+                () = self.stop.requested() => return,
+                // It may say something else of what is old.
+                Ok(()) = self.engine.changed() => {
+                    pause = FIRST;
+                    continue;
+                }
+                () = tokio::time::sleep(pause) => pause = EVERY,
+            }
+            let engine = self.engine.borrow_and_update().clone();
+            let jump = engine.inner.standing.jump();
+            if engine.inner.vault.is_sealed() || jump.is_some_and(|jump| jump.seen.elapsed() < DOUBTED) {
+                continue;
+            }
+            match acting_as(ACTOR.to_owned(), engine.trim(&self.stop)).await {
+                Ok(trimmed) if trimmed == Trimmed::default() => {}
+                Ok(Trimmed {
+                    runs,
+                    audit_rows,
+                    notices,
+                }) => tracing::info!(runs, audit_rows, notices, "what is old was forgotten"),
+                Err(error) => tracing::error!(code = error.code(), "what is old cannot be forgotten"),
+            }
+        }
+    }
+}
