@@ -1,7 +1,10 @@
 //! The part of a host that needs nobody: it goes on with what waits, and starts what is due.
 
+mod away;
+mod held;
 mod looks;
 mod queue;
+mod tables;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -12,7 +15,8 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::actor::acting_as;
 use crate::alarm::Jump;
-use crate::keeper::queue::{Outcome, Queue, Suspicion, Turn};
+use crate::keeper::held::Suspicion;
+use crate::keeper::queue::{Outcome, Queue, Turn};
 use crate::view::RunView;
 use crate::{Engine, Error, Left, Order, RunWord, Silent, Stop, Wait, Wish};
 
@@ -147,6 +151,7 @@ impl Keeper {
             self.look_at_target(engine, rotation);
         }
         wakes.extend(self.queue.wake(engine, now));
+        wakes.extend(engine.next_look()?);
         Ok(wakes.into_iter().min())
     }
 

@@ -84,7 +84,7 @@ impl Engine {
         if self.parked(rotation, &facts).await?.is_none() {
             return Ok(false);
         }
-        let key = key_of(rotation);
+        let (key, name) = (key_of(rotation), rotation.clone());
         let entry = Entry::of_host("schedule.unpark", rotation.as_str(), "ok")
             .by(actor())
             .with(json!({ "reason": reason }));
@@ -92,6 +92,7 @@ impl Engine {
             .store
             .write(move |tx| {
                 tx.set_meta(&key, "")?;
+                tx.look_at(&name)?;
                 tx.audit(&entry)?;
                 Ok::<_, Error>(())
             })
@@ -102,7 +103,7 @@ impl Engine {
     }
 
     pub(crate) async fn attention_of_parked(&self, rotation: &Rotation) -> Result<Option<Attention>, Error> {
-        let facts = self.facts(&rotation.name).await?;
+        let facts = self.facts_of(rotation).await?;
         let Some(parked) = self.parked(&rotation.name, &facts).await? else {
             return Ok(None);
         };
@@ -133,10 +134,14 @@ pub(crate) fn park(
         .by(by)
         .with(json!({"tries": parked.tries, "last": parked.last}));
     tx.set_meta(&key_of(rotation), &json!(parked).to_string())?;
+    tx.look_at(rotation)?;
     tx.audit(&entry)?;
     Ok(())
 }
 
+/// Behind which the name of a rotation stands.
+pub(crate) const PREFIX: &str = "parked-";
+
 fn key_of(rotation: &RotationName) -> String {
-    format!("parked-{rotation}")
+    format!("{PREFIX}{rotation}")
 }

@@ -17,6 +17,7 @@ mod notices;
 mod pauses;
 mod reads;
 mod scene;
+mod tables;
 mod watches;
 
 use std::fs;
