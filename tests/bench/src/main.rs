@@ -8,6 +8,7 @@
 
 mod bare;
 mod due;
+mod each;
 mod facts;
 mod idle;
 mod plugin;
@@ -58,6 +59,8 @@ enum Part {
     Due,
     /// A host that has nothing to do.
     Idle,
+    /// Very many rotations of one table.
+    Each,
     /// Sizes and memory.
     Facts,
 }
@@ -76,6 +79,8 @@ pub(crate) struct Scale {
     pub(crate) roles: usize,
     /// Minutes in which due times are watched, and a host that is idle.
     pub(crate) minutes: u32,
+    /// Rotations of a table, one size after the other.
+    pub(crate) tables: &'static [usize],
 }
 
 const SHORT: Scale = Scale {
@@ -85,6 +90,7 @@ const SHORT: Scale = Scale {
     wholes: 20,
     roles: 64,
     minutes: 2,
+    tables: &[1_000, 100_000],
 };
 
 const LONG: Scale = Scale {
@@ -94,6 +100,7 @@ const LONG: Scale = Scale {
     wholes: 80,
     roles: 192,
     minutes: 10,
+    tables: &[1_000, 100_000, 1_000_000],
 };
 
 fn main() -> Result<()> {
@@ -135,6 +142,10 @@ async fn measure(options: &Options, plugin: &Path, computed: &Computed) -> Resul
     if wanted(Part::Idle) {
         let binary = std::env::current_exe()?.with_file_name("keywheel");
         rows.add(idle::run(&binary, plugin, scale)?);
+    }
+    if wanted(Part::Each) {
+        let binary = std::env::current_exe()?.with_file_name("keywheel");
+        rows.add(Box::pin(each::run(&binary, plugin, scale.tables)).await?);
     }
     if [Part::Sandbox, Part::Deferred, Part::Login, Part::Due]
         .into_iter()
