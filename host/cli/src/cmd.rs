@@ -127,11 +127,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
 
 /// The failure for a rotation that the configuration does not have; names the nearest or all.
 pub(crate) fn no_such_rotation(config: &Config, name: &str) -> Failure {
-    let names: Vec<&str> = config
-        .rotations
-        .iter()
-        .map(|rotation| rotation.name.as_str())
-        .collect();
+    let names: Vec<&str> = config.samples().map(|rotation| rotation.name.as_str()).collect();
     let hint = match keywheel_config::nearest(name, &names) {
         Some(near) => format!("did you mean `{near}`?"),
         None if names.is_empty() => "the configuration has no `[[rotation]]`".to_owned(),

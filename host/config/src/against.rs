@@ -1,6 +1,7 @@
 //! What must hold between the configuration and the manifests of the plugins that it names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jsonschema::Validator;
 use keywheel_manifest::{Manifest, Mode, Principal};
@@ -8,7 +9,7 @@ use keywheel_model::{PluginName, Proof, RotationName};
 use serde_json::Value;
 
 use crate::config::{Config, Gap, ProofChoice, Rotation};
-use crate::document::{At, join, quoted};
+use crate::document::{At, Document, join, quoted};
 use crate::draft::GrantSubject;
 use crate::problem::Problem;
 use crate::structure::{self, Owner, nearest};
@@ -20,10 +21,11 @@ const TRUST_SET: &str = "trust-set";
 pub(crate) fn manifests(config: &Config, manifests: &BTreeMap<PluginName, Manifest>) -> Vec<Problem> {
     let mut checker = Checker {
         config,
+        document: &config.document,
         problems: Vec::new(),
     };
     let mut validators = BTreeMap::new();
-    let mut principals = BTreeMap::new();
+    let mut taken = BTreeMap::new();
     for rotation in &config.rotations {
         let Some(manifest) = manifests.get(&rotation.plugin) else {
             continue;
@@ -31,25 +33,19 @@ pub(crate) fn manifests(config: &Config, manifests: &BTreeMap<PluginName, Manife
         let validator = validators
             .entry(&rotation.plugin)
             .or_insert_with(|| manifest.validator());
-        checker.inputs(rotation, manifest);
-        if checker.settings(rotation, manifest, validator) {
-            checker.trust_sets(rotation, manifest);
-            checker.mode(rotation, manifest);
-            checker.principals(rotation, manifest, &mut principals);
-        }
+        let principals = checker.rotation(rotation, manifest, validator);
+        checker.alone(rotation, principals, &mut taken);
     }
     checker.problems
 }
 
 /// Rotations whose plugin has no manifest here, and what to say of each.
-pub(crate) fn missing(
-    config: &Config,
-    manifests: &BTreeMap<PluginName, Manifest>,
-) -> Vec<(RotationName, Problem)> {
-    let is_missing = |rotation: &&Rotation| !manifests.contains_key(&rotation.plugin);
-    let rotations = config.rotations.iter().filter(is_missing);
+pub(crate) fn missing(config: &Config, manifests: &BTreeMap<PluginName, Manifest>) -> Vec<(usize, Problem)> {
+    let is_missing = |rotation: &&Arc<Rotation>| !manifests.contains_key(&rotation.plugin);
+    let samples = config.tables.iter().map(|table| &table.sample);
+    let rotations = config.rotations.iter().chain(samples).filter(is_missing);
     rotations
-        .map(|rotation| (rotation.name.clone(), unknown_plugin(config, rotation, manifests)))
+        .map(|rotation| (rotation.index, unknown_plugin(config, rotation, manifests)))
         .collect()
 }
 
@@ -74,6 +70,7 @@ fn unknown_plugin(
 pub(crate) fn grants(config: &Config, grants: &BTreeMap<String, GrantSubject>) -> Vec<Problem> {
     let mut checker = Checker {
         config,
+        document: &config.document,
         problems: Vec::new(),
     };
     for rotation in &config.rotations {
@@ -101,12 +98,31 @@ pub(crate) fn grants(config: &Config, grants: &BTreeMap<String, GrantSubject>) -
     checker.problems
 }
 
-struct Checker<'a> {
-    config: &'a Config,
-    problems: Vec<Problem>,
+/// Holds rotations against what their plugins want.
+pub(crate) struct Checker<'a> {
+    pub(crate) config: &'a Config,
+    /// Where the rotations stand.
+    pub(crate) document: &'a Document,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Checker<'_> {
+    /// Everything but whether others rotate the same accounts, which are given back.
+    pub(crate) fn rotation(
+        &mut self,
+        rotation: &Rotation,
+        manifest: &Manifest,
+        validator: &Result<Validator, String>,
+    ) -> BTreeSet<Principal> {
+        self.inputs(rotation, manifest);
+        if !self.settings(rotation, manifest, validator) {
+            return BTreeSet::new();
+        }
+        self.trust_sets(rotation, manifest);
+        self.mode(rotation, manifest);
+        self.principals(rotation, manifest)
+    }
+
     fn report(
         &mut self,
         rotation: &Rotation,
@@ -116,11 +132,8 @@ impl Checker<'_> {
         hint: Option<String>,
     ) {
         let pointer = format!("/rotation/{}{key}", rotation.index);
-        self.problems.push(
-            self.config
-                .document
-                .problem(At::Value(&pointer), code, message, hint),
-        );
+        self.problems
+            .push(self.document.problem(At::Value(&pointer), code, message, hint));
     }
 
     fn inputs(&mut self, rotation: &Rotation, manifest: &Manifest) {
@@ -166,7 +179,7 @@ impl Checker<'_> {
         match validator {
             Ok(validator) => {
                 let schema = &manifest.config_schema;
-                let document = &self.config.document;
+                let document = self.document;
                 let found = structure::check(
                     document,
                     Owner::Plugin,
@@ -260,13 +273,8 @@ impl Checker<'_> {
         self.report(rotation, "/gap", "config.gap", message, hint);
     }
 
-    /// Rules P12 and P13.
-    fn principals<'c>(
-        &mut self,
-        rotation: &'c Rotation,
-        manifest: &Manifest,
-        taken: &mut BTreeMap<Principal, &'c RotationName>,
-    ) {
+    /// Rule P13.
+    fn principals(&mut self, rotation: &Rotation, manifest: &Manifest) -> BTreeSet<Principal> {
         let principals = manifest.principals(&rotation.config);
         if principals.is_empty() {
             let message = "these settings do not say which account is rotated".to_owned();
@@ -292,6 +300,16 @@ impl Checker<'_> {
                 Some(hint),
             );
         }
+        principals
+    }
+
+    /// Rule P12.
+    fn alone<'c>(
+        &mut self,
+        rotation: &'c Rotation,
+        principals: BTreeSet<Principal>,
+        taken: &mut BTreeMap<Principal, &'c RotationName>,
+    ) {
         for principal in principals {
             match taken.get(&principal) {
                 Some(other) => {

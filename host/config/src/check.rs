@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::Config;
-use crate::document::At;
+use crate::config::{Config, Rotation};
+use crate::document::{At, Document};
 use crate::problem::Problem;
 use crate::show_duration;
 
@@ -42,26 +42,34 @@ pub(crate) fn uniqueness(config: &Config) -> Vec<Problem> {
                 ));
             }
         }
-        for (at, consumer) in rotation.consumers.iter().enumerate() {
-            if rotation.grace < consumer.staleness {
-                let message = format!(
-                    "`{}` may use an old version for {}, longer than the grace of {}: it would lock itself out",
-                    consumer.name,
-                    show_duration(consumer.staleness),
-                    show_duration(rotation.grace)
-                );
-                let hint = format!(
-                    "set `grace = \"{}\"` or more, or lower this",
-                    show_duration(consumer.staleness)
-                );
-                let pointer = format!("{base}/consumers/{at}/staleness");
-                problems.push(config.document.problem(
-                    At::Value(&pointer),
-                    "config.grace-too-short",
-                    message,
-                    Some(hint),
-                ));
-            }
+        problems.extend(graces(&config.document, rotation));
+    }
+    problems
+}
+
+/// The old version outlasts every consumer.
+pub(crate) fn graces(document: &Document, rotation: &Rotation) -> Vec<Problem> {
+    let base = format!("/rotation/{}", rotation.index);
+    let mut problems = Vec::new();
+    for (at, consumer) in rotation.consumers.iter().enumerate() {
+        if rotation.grace < consumer.staleness {
+            let message = format!(
+                "`{}` may use an old version for {}, longer than the grace of {}: it would lock itself out",
+                consumer.name,
+                show_duration(consumer.staleness),
+                show_duration(rotation.grace)
+            );
+            let hint = format!(
+                "set `grace = \"{}\"` or more, or lower this",
+                show_duration(consumer.staleness)
+            );
+            let pointer = format!("{base}/consumers/{at}/staleness");
+            problems.push(document.problem(
+                At::Value(&pointer),
+                "config.grace-too-short",
+                message,
+                Some(hint),
+            ));
         }
     }
     problems
@@ -74,10 +82,11 @@ fn unknown_in_groups(config: &Config) -> Vec<Problem> {
         named.map(move |(place, rotation)| (format!("/linked/{group}/rotations/{place}"), rotation))
     });
     named
-        .filter(|(_, rotation)| config.rotation(rotation).is_none())
+        .filter(|(_, rotation)| config.written(rotation).is_none())
         .map(|(pointer, rotation)| {
             let message = format!("there is no rotation `{rotation}`");
-            let hint = "a group names rotations of this file".to_owned();
+            let hint =
+                "a group names rotations that are written out in this file, not rows of a table".to_owned();
             config
                 .document
                 .problem(At::Value(&pointer), "config.value", message, Some(hint))

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keywheel_manifest::Manifest;
 use keywheel_model::address::Host;
 use keywheel_model::{PluginName, RotationName, SecretName};
 use keywheel_schedule::{Blackout, Expression, Retry, Schedule, Trigger};
 
 use crate::document::{At, Document};
+use crate::each::{Listed, Table};
 use crate::problem::{Place, Problem, Problems};
 
 /// The typed configuration. Every path is absolute or relative to the folder of the configuration file, already joined.
@@ -49,13 +51,19 @@ pub struct Config {
     pub limits: Limits,
     /// When rotations run, where they do not say otherwise.
     pub schedule: Schedule,
-    /// The rotations, in the order of the file; names are unique, and so are secrets.
-    pub rotations: Vec<Rotation>,
+    /// The rotations that are written out, in the order of the file; names are unique, and so are secrets. Those of [`Config::tables`] are beside them:
+    /// [`Config::rotation`] finds both.
+    pub rotations: Vec<Arc<Rotation>>,
     /// Groups of rotations that are kept apart; no rotation stands in two.
     pub linked: Vec<Linked>,
     pub(crate) document: Arc<Document>,
-    /// What stops single rotations: see [`crate::Draft::check_apart`].
-    pub(crate) apart: BTreeMap<RotationName, Vec<Problem>>,
+    /// What stops single rotations, or all of a table, by which `[[rotation]]` it is: see [`crate::Draft::check_apart`].
+    pub(crate) apart: BTreeMap<usize, Vec<Problem>>,
+    pub(crate) tables: Vec<Table>,
+    /// Where the rows of the tables are, once they were accepted.
+    pub(crate) listed: Option<Arc<dyn Listed>>,
+    /// Those of the tables' plugins.
+    pub(crate) manifests: Arc<BTreeMap<PluginName, Manifest>>,
 }
 
 impl Config {
@@ -74,14 +82,15 @@ impl Config {
         self.document.place_of("/plugins/publishers")
     }
 
-    /// The rotation of that name.
-    pub fn rotation(&self, name: &RotationName) -> Option<&Rotation> {
+    /// The rotation of that name, if it is written out.
+    pub fn written(&self, name: &RotationName) -> Option<&Arc<Rotation>> {
         self.rotations.iter().find(|rotation| rotation.name == *name)
     }
 
-    /// The rotation that rotates that secret.
-    pub fn rotation_of(&self, secret: &SecretName) -> Option<&Rotation> {
-        self.rotations.iter().find(|rotation| rotation.secret == *secret)
+    /// The rotations that are written out, and of each table the first: what is the same for all rotations of a table is told by that one.
+    pub fn samples(&self) -> impl Iterator<Item = &Arc<Rotation>> {
+        let samples = self.tables.iter().map(|table| &table.sample);
+        self.rotations.iter().chain(samples)
     }
 
     /// The group that the rotation is linked in.
@@ -94,7 +103,7 @@ impl Config {
     /// What is right in the schedules and often not what was meant, each with its place.
     pub fn schedule_warnings(&self) -> Vec<(Place, String)> {
         let mut warnings = Vec::new();
-        for rotation in &self.rotations {
+        for rotation in self.samples() {
             let pointer = format!("/rotation/{}/schedule", rotation.index);
             let cron = format!("{pointer}/cron");
             let place = self
@@ -123,8 +132,8 @@ impl Config {
     ///
     /// # Errors
     /// What stops it.
-    pub fn usable(&self, rotation: &RotationName) -> Result<(), Problems> {
-        Problems::result(self.apart.get(rotation).cloned().unwrap_or_default())
+    pub fn usable(&self, rotation: &Rotation) -> Result<(), Problems> {
+        Problems::result(self.apart.get(&rotation.index).cloned().unwrap_or_default())
     }
 
     /// The same for several rotations at once.

@@ -1,27 +1,38 @@
 //! The text of a configuration with the place of every key and value. Everything above it talks in JSON pointers.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
+use crate::each::RowPlace;
 use crate::leak;
 use crate::problem::{PROBLEMS_MAX, Place, Problem};
 
 /// A longer line is not printed with a problem.
 const LINE_SHOWN_BYTES_MAX: usize = 240;
 
+/// What it says, and where it says so.
 #[derive(Debug)]
 pub(crate) struct Document {
+    source: Arc<Source>,
+    json: Value,
+    /// It is a template, filled from a row of another file.
+    row: Option<RowPlace>,
+}
+
+#[derive(Debug)]
+struct Source {
     path: PathBuf,
     /// Without what looks like a secret: safe to show.
     shown: String,
     /// Where each line begins.
     lines: Vec<usize>,
-    json: Value,
     root: Node,
     /// Values that JSON does not have: something else stands in their place, of which nothing more is said.
     unread: BTreeSet<String>,
@@ -68,18 +79,25 @@ impl Document {
                 hint: None,
             });
         }
-        let document = Self {
+        let source = Source {
             path: path.to_owned(),
             shown: reader.shown,
             lines: std::iter::once(0)
                 .chain(text.match_indices('\n').map(|(at, _)| at + 1))
                 .collect(),
-            json,
             root,
             unread: reader.unread,
         };
+        let document = Self {
+            source: Arc::new(source),
+            json,
+            row: None,
+        };
         let problems = reader.findings.into_iter().map(|finding| {
-            let mut problem = document.problem_at(finding.span, finding.code, finding.message, finding.hint);
+            let mut problem =
+                document
+                    .source
+                    .problem_at(finding.span, finding.code, finding.message, finding.hint);
             if broken {
                 // What was not understood as TOML was not searched for secrets either.
                 problem.line_text = problem.line_text.filter(|line| !line_may_hold_secret(line));
@@ -90,27 +108,37 @@ impl Document {
         (document, problems)
     }
 
+    /// One rotation alone, as a row of another file has filled it in: what is wrong with a text that the row is in stands in that file.
+    pub(crate) fn of_row(&self, rotation: Value, row: RowPlace) -> Self {
+        Self {
+            source: Arc::clone(&self.source),
+            json: serde_json::json!({ "rotation": [rotation] }),
+            row: Some(row),
+        }
+    }
+
     pub(crate) fn json(&self) -> &Value {
         &self.json
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        &self.source.path
     }
 
     /// Whether what stands at the pointer in the JSON is not what stands in the file; that has been reported.
     pub(crate) fn is_unread(&self, pointer: &str) -> bool {
-        self.unread.contains(pointer)
+        self.source.unread.contains(self.in_file(pointer).as_ref())
     }
 
     /// The same of anything below the pointer.
     pub(crate) fn is_unread_below(&self, pointer: &str) -> bool {
+        let pointer = self.in_file(pointer);
         let below = |unread: &String| {
             unread
-                .strip_prefix(pointer)
+                .strip_prefix(pointer.as_ref())
                 .is_some_and(|rest| rest.starts_with('/'))
         };
-        self.unread.iter().any(below)
+        self.source.unread.iter().any(below)
     }
 
     /// A problem pinned at the nearest thing that exists on the way to the pointer.
@@ -125,6 +153,42 @@ impl Document {
             At::Key(pointer) => (pointer, true),
             At::Value(pointer) | At::Part(pointer, ..) => (pointer, false),
         };
+        let pointer = self.in_file(pointer);
+        if let Some(place) = self
+            .row
+            .as_ref()
+            .and_then(|row| row.place_of(&pointer, wants_key))
+        {
+            let hint = hint.unwrap_or_else(|| where_it_is_described(code).to_owned());
+            return Problem::of_cell(place, code, message, hint);
+        }
+        self.source.problem(&pointer, wants_key, at, code, message, hint)
+    }
+
+    /// Where the value of the pointer stands; `None` if the file does not have it.
+    pub(crate) fn place_of(&self, pointer: &str) -> Option<Place> {
+        self.source.place_of(pointer)
+    }
+
+    /// The pointer as the file has it: of a row the one rotation is the template's.
+    fn in_file<'p>(&self, pointer: &'p str) -> Cow<'p, str> {
+        match &self.row {
+            Some(row) => row.in_file(pointer),
+            None => Cow::Borrowed(pointer),
+        }
+    }
+}
+
+impl Source {
+    fn problem(
+        &self,
+        pointer: &str,
+        wants_key: bool,
+        at: At<'_>,
+        code: &'static str,
+        message: String,
+        hint: Option<String>,
+    ) -> Problem {
         let (node, _) = self.nearest(pointer);
         let span = match &node.key {
             Some(key) if wants_key || node.value.is_empty() => key.clone(),
@@ -153,8 +217,7 @@ impl Document {
         Some(*ends.get(from)?..*ends.get(to).or(ends.last())?)
     }
 
-    /// Where the value of the pointer stands; `None` if the file does not have it.
-    pub(crate) fn place_of(&self, pointer: &str) -> Option<Place> {
+    fn place_of(&self, pointer: &str) -> Option<Place> {
         let (node, exact) = self.nearest(pointer);
         exact.then(|| self.place(node.key.as_ref().unwrap_or(&node.value).start))
     }

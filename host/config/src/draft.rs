@@ -34,7 +34,7 @@ impl Draft {
 
     /// Looks at the program of each hook by `examine`, as [`examine_trust`](Self::examine_trust) does at files.
     pub fn examine_hooks(&mut self, examine: impl Fn(&Path) -> Result<(), (String, String)>) {
-        for rotation in &self.config.rotations {
+        for rotation in self.config.samples() {
             for (at, consumer) in rotation.consumers.iter().enumerate() {
                 let program = consumer.hook.as_ref().map(|hook| &hook.program);
                 let Some(program) = program.filter(|program| program.is_absolute()) else {
@@ -49,7 +49,7 @@ impl Draft {
                     self.config
                         .document
                         .problem(At::Value(&pointer), "config.hook", message, Some(hint));
-                self.unfit.push((rotation.name.clone(), problem));
+                self.unfit.push((rotation.index, problem));
             }
         }
     }
@@ -77,6 +77,7 @@ impl Draft {
         manifests: &BTreeMap<PluginName, Manifest>,
         grants: &BTreeMap<String, GrantSubject>,
     ) -> Result<Config, Problems> {
+        self.config.keep_manifests(manifests);
         let missing = against::missing(&self.config, manifests);
         self.problems
             .extend(missing.into_iter().map(|(_, problem)| problem));
@@ -95,15 +96,12 @@ impl Draft {
         manifests: &BTreeMap<PluginName, Manifest>,
         grants: &BTreeMap<String, GrantSubject>,
     ) -> Result<Config, Problems> {
+        self.config.keep_manifests(manifests);
         let mut apart = against::missing(&self.config, manifests);
         apart.append(&mut self.unfit);
         for (set, problem) in std::mem::take(&mut self.untrusted) {
-            let users = self
-                .config
-                .rotations
-                .iter()
-                .filter(|rotation| names_set(rotation, &set));
-            apart.extend(users.map(|rotation| (rotation.name.clone(), problem.clone())));
+            let users = self.config.samples().filter(|rotation| names_set(rotation, &set));
+            apart.extend(users.map(|rotation| (rotation.index, problem.clone())));
         }
         self.problems.extend(against::manifests(&self.config, manifests));
         self.problems.extend(against::grants(&self.config, grants));

@@ -108,7 +108,28 @@ impl Config {
         for rotation in &self.rotations {
             list.rotation(rotation);
         }
+        self.list_tables(&mut list);
         list.entries
+    }
+
+    /// Their rows are not the configuration's own text: what each is made of is.
+    fn list_tables(&self, list: &mut List<'_>) {
+        for table in self.tables() {
+            let pointer = format!("/rotation/{}", table.sample.index);
+            let key = format!("rotation.{}", table.path.display());
+            list.add(
+                &format!("{key}.each"),
+                &format!("{pointer}/each"),
+                json!(table.path),
+            );
+            for (name, value) in table.template.json().as_object().into_iter().flatten() {
+                list.add(
+                    &format!("{key}.{name}"),
+                    &format!("{pointer}/{name}"),
+                    value.clone(),
+                );
+            }
+        }
     }
 
     fn list_serve(&self, list: &mut List<'_>) {

@@ -8,6 +8,7 @@ mod check;
 mod config;
 mod document;
 mod draft;
+mod each;
 mod effective;
 mod format;
 mod leak;
@@ -23,6 +24,7 @@ pub use config::{
     Upgrades, Vault,
 };
 pub use draft::GrantSubject;
+pub use each::{CheckedRow, Listed, Row, Table};
 pub use effective::{Entry, Origin};
 pub use problem::{Place, Problem, Problems};
 pub use raw::schema;

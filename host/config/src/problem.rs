@@ -38,6 +38,20 @@ pub struct Problem {
     pub length: usize,
 }
 
+impl Problem {
+    /// Of a cell of a table. The line is not shown: what stands in it was not searched for secrets as a whole.
+    pub(crate) fn of_cell(place: Place, code: &'static str, message: String, hint: String) -> Self {
+        Self {
+            code,
+            message,
+            hint: Some(hint),
+            place,
+            line_text: None,
+            length: 0,
+        }
+    }
+}
+
 /// More problems help nobody, and each costs time to find its place.
 pub(crate) const PROBLEMS_MAX: usize = 200;
 
@@ -56,6 +70,11 @@ impl Problems {
         problems.dedup();
         problems.truncate(PROBLEMS_MAX);
         Err(Self(problems))
+    }
+
+    /// Of problems, of which there is at least one.
+    pub(crate) fn of(problems: Vec<Problem>) -> Self {
+        Self::result(problems).err().unwrap_or_else(|| Self(Vec::new()))
     }
 
     /// A problem of the file as a whole: it cannot be read.

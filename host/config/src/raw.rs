@@ -202,6 +202,15 @@ pub(crate) struct Limits {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rotation {
+    /// One table for many rotations: a CSV file, relative to the folder of this one, whose first line names its columns and each of whose other lines is a
+    /// rotation. `{column}` in a text of `name`, `secret`, `outputs`, `config`, `labels`, `schedule` and `consumers` (but for hooks) stands for the
+    /// row's cell, `{{` and `}}` for braces; all else is the same for each of them. Default: none, and this is one rotation.
+    #[expect(
+        dead_code,
+        reason = "it makes a template of the table, which is told apart before it is filled in"
+    )]
+    #[schemars(extend("format" = "keywheel-path"))]
+    pub(crate) each: Option<String>,
     /// Its name: lower-case letters, digits, `-`.
     #[schemars(extend("format" = "keywheel-name"))]
     pub(crate) name: String,

@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jsonschema::Validator;
-use keywheel_model::{RotationName, SecretName};
+use keywheel_model::SecretName;
 use keywheel_schedule::Schedule;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -25,6 +25,7 @@ use crate::config::{
     TrustSet, Upgrades, Vault,
 };
 use crate::document::{At, Document, join};
+use crate::each::{self, RowPlace};
 use crate::format::FORMATS;
 use crate::problem::{Problem, Problems};
 use crate::structure::{self, Owner};
@@ -45,7 +46,7 @@ pub struct Draft {
     /// What is wrong with files of trust sets, by the set.
     pub(crate) untrusted: Vec<(String, Problem)>,
     /// What is wrong with programs of hooks, by the rotation.
-    pub(crate) unfit: Vec<(RotationName, Problem)>,
+    pub(crate) unfit: Vec<(usize, Problem)>,
 }
 
 impl Draft {
@@ -97,7 +98,7 @@ impl Draft {
                 &SCHEMA,
                 validator,
                 "",
-                document.json(),
+                &each::with_stand_ins(document.json()),
             ));
         }
         let mut resolver = Resolver { document, problems };
@@ -127,11 +128,13 @@ impl Draft {
         &self.config.plugins
     }
 
-    /// What decides for the host, as far as the file says where it is: the folder of grants, the pins, the files of the trust sets.
+    /// What decides for the host, as far as the file says where it is: the folder of grants, the pins, the files of the trust sets, those of tables.
     pub fn stands_on(&self) -> Vec<&Path> {
         let named = [&self.config.policies_dir, &self.config.plugins.lock];
         let trusted = self.config.trust.values().flat_map(|set| &set.pem);
-        named.into_iter().chain(trusted).map(PathBuf::as_path).collect()
+        let tables = each::paths(&self.config.tables);
+        let named = named.into_iter().chain(trusted).map(PathBuf::as_path);
+        named.chain(tables).collect()
     }
 }
 
@@ -178,12 +181,27 @@ fn not_utf8(path: &Path, bytes: &[u8]) -> Problems {
     Problems::behind(path, read, "config.encoding", message, Some(hint))
 }
 
-struct Resolver {
-    document: Arc<Document>,
-    problems: Vec<Problem>,
+pub(crate) struct Resolver {
+    pub(crate) document: Arc<Document>,
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Resolver {
+    /// Of one rotation alone, which a row has filled in.
+    pub(crate) fn of_row(document: &Document, rotation: Value, row: RowPlace) -> Self {
+        Self {
+            document: Arc::new(document.of_row(rotation, row)),
+            problems: Vec::new(),
+        }
+    }
+
+    /// That what is to be resolved has the form of a configuration.
+    pub(crate) fn structure(&mut self) {
+        let (document, json) = (&self.document, self.document.json());
+        let found = structure::check(document, Owner::File, &SCHEMA, validator(), "", json);
+        self.problems.extend(found);
+    }
+
     fn file(&mut self) -> Config {
         let document = Arc::clone(&self.document);
         let state: raw::State = self.section("/state").unwrap_or_default();
@@ -223,6 +241,9 @@ impl Resolver {
             trust: self.trust(),
             limits,
             rotations: self.rotations(limits.step, &schedule),
+            tables: self.tables(limits.step, &schedule),
+            listed: None,
+            manifests: Arc::default(),
             linked: self.linked(),
             schedule,
             document,
@@ -327,19 +348,18 @@ impl Resolver {
         }
     }
 
-    fn rotations(&mut self, step: Duration, schedule: &Schedule) -> Vec<Rotation> {
-        let count = self
-            .document
-            .json()
-            .pointer("/rotation")
-            .and_then(Value::as_array)
-            .map_or(0, Vec::len);
-        (0..count)
-            .filter_map(|index| self.rotation(index, step, schedule))
+    fn rotations(&mut self, step: Duration, schedule: &Schedule) -> Vec<Arc<Rotation>> {
+        let document = Arc::clone(&self.document);
+        let rotations = document.json().pointer("/rotation").and_then(Value::as_array);
+        let written = rotations.into_iter().flatten().enumerate();
+        let written = written.filter(|(_, rotation)| rotation.get("each").is_none());
+        written
+            .filter_map(|(index, _)| self.rotation(index, step, schedule))
+            .map(Arc::new)
             .collect()
     }
 
-    fn rotation(&mut self, index: usize, step: Duration, schedule: &Schedule) -> Option<Rotation> {
+    pub(crate) fn rotation(&mut self, index: usize, step: Duration, schedule: &Schedule) -> Option<Rotation> {
         let base = format!("/rotation/{index}");
         let at = |key: &str| format!("{base}/{key}");
         let raw: raw::Rotation = self.section(&base)?;
@@ -460,11 +480,11 @@ impl Resolver {
     }
 
     /// Joined to the folder of the file.
-    fn path(&self, text: &str) -> PathBuf {
+    pub(crate) fn path(&self, text: &str) -> PathBuf {
         self.document.path().parent().unwrap_or(Path::new("")).join(text)
     }
 
-    fn report(&mut self, at: At<'_>, code: &'static str, message: String, hint: Option<String>) {
+    pub(crate) fn report(&mut self, at: At<'_>, code: &'static str, message: String, hint: Option<String>) {
         let problem = self.document.problem(at, code, message, hint);
         self.problems.push(problem);
     }

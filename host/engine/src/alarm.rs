@@ -58,7 +58,7 @@ impl Jump {
 impl Engine {
     /// Of a rotation that is due, and for which what is left is not enough.
     pub(crate) async fn attention_of_life(&self, rotation: &Rotation) -> Result<Option<Attention>, Error> {
-        let facts = self.facts(&rotation.name).await?;
+        let facts = self.facts_of(rotation).await?;
         let now = self.inner.clock.now();
         let plan = rotation.schedule.plan(&rotation.name);
         let Planned::Due(next) = plan.next(&facts, now) else {

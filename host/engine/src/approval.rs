@@ -270,7 +270,9 @@ impl Inner {
     /// Whether a user may approve runs of the rotation.
     fn may_approve(&self, rotation: &keywheel_model::RotationName, by: &str) -> bool {
         let configured = self.config.rotation(rotation);
-        let named = configured.and_then(|rotation| rotation.approval.as_ref()?.by.as_ref());
+        let named = configured
+            .as_ref()
+            .and_then(|rotation| rotation.approval.as_ref()?.by.as_ref());
         match named {
             Some(named) => named.iter().any(|uid| of_user(*uid) == by),
             None => [0, rustix::process::geteuid().as_raw()]
@@ -353,8 +355,11 @@ impl Engine {
 
     /// Everybody who is named to approve runs.
     pub(crate) fn approvers(&self) -> impl Iterator<Item = u32> {
-        let rotations = self.inner.config.rotations.iter();
-        let approvals = rotations.filter_map(|rotation| rotation.approval.as_ref());
+        let approvals = self
+            .inner
+            .config
+            .samples()
+            .filter_map(|rotation| rotation.approval.as_ref());
         approvals.flat_map(|approval| approval.by.iter().flatten().copied())
     }
 }

@@ -46,7 +46,7 @@ impl Engine {
                 version: to.clone(),
             });
         };
-        if let Some(rotation) = inner.config.rotation_of(name) {
+        if let Some(rotation) = inner.config.rotation_of(name).as_deref() {
             self.check_may_go_back(rotation, to, &head).await?;
             match inner.test_version(rotation, to).await? {
                 Ok(Verdict::Accepted) => {}
@@ -168,7 +168,7 @@ impl Inner {
         self.journal.release(&run, by.fence).await?;
         let version = rolled?;
         self.retire(current.as_ref());
-        if let Some(rotation) = self.config.rotation_of(name) {
+        if let Some(rotation) = self.config.rotation_of(name).as_deref() {
             self.note_tried(rotation, &version).await?;
         }
         Ok(version)

@@ -32,8 +32,7 @@ impl Inner {
         let mut holds = Vec::new();
         let inputs = self
             .config
-            .rotations
-            .iter()
+            .samples()
             .flat_map(|rotation| rotation.inputs.values());
         let administrators: std::collections::BTreeSet<&SecretName> = inputs.collect();
         for secret in administrators {
@@ -72,7 +71,7 @@ impl Inner {
 
     /// Whether other rotations log in with it.
     fn is_administrator(&self, secret: &SecretName) -> bool {
-        self.config.rotations.iter().any(|rotation| {
+        self.config.samples().any(|rotation| {
             rotation.secret != *secret && rotation.inputs.values().any(|input| input == secret)
         })
     }

@@ -9,7 +9,7 @@ use keywheel_plugin::{Plugin, Runtime, RuntimeOptions};
 use crate::Error;
 use crate::engine::{blocking, limits, publishers};
 
-/// Has the code of every pinned plugin look at the settings of its rotations. A plugin that is not pinned, or lacks the signature that it needs, runs
+/// Has the code of every pinned plugin look at the settings of its rotations; of those of a table at the first. A plugin that is not pinned, or lacks the signature that it needs, runs
 /// nothing, here too: the plugins whose code did not look are given back.
 ///
 /// # Errors
@@ -20,11 +20,7 @@ pub async fn check_settings(config: &Config) -> Result<BTreeSet<PluginName>, Err
         cache: None,
     };
     let (folder, lock) = (config.plugins.dir.clone(), config.plugins.lock.clone());
-    let names: Vec<_> = config
-        .rotations
-        .iter()
-        .map(|rotation| rotation.plugin.clone())
-        .collect();
+    let names: Vec<_> = config.samples().map(|rotation| rotation.plugin.clone()).collect();
     let publishers = publishers(config)?;
     if names.is_empty() {
         return Ok(BTreeSet::new());
@@ -36,16 +32,16 @@ pub async fn check_settings(config: &Config) -> Result<BTreeSet<PluginName>, Err
     })
     .await??;
     let mut found = Vec::new();
-    for rotation in &config.rotations {
+    for rotation in config.samples() {
         let Some(plugin) = plugins.get(&rotation.plugin) else {
             continue;
         };
         let said = plugin.check_config(&rotation.config).await;
         let said = said.map_err(|error| Error::of_plan(rotation, error))?;
-        found.extend(said.into_iter().map(|said| (rotation, said)));
+        found.extend(said.into_iter().map(|said| (&**rotation, said)));
     }
     config.all_objections(found)?;
-    let wanted = config.rotations.iter().map(|rotation| &rotation.plugin);
+    let wanted = config.samples().map(|rotation| &rotation.plugin);
     Ok(wanted
         .filter(|name| !plugins.contains_key(*name))
         .cloned()

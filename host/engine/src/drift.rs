@@ -81,7 +81,7 @@ impl Engine {
     pub async fn drift_check(&self, name: &RotationName, order: Order<'_>) -> Result<DriftView, Error> {
         let inner = &self.inner;
         inner.vault.sub_key("plugin-derivations")?;
-        let rotation = inner.rotation(name)?;
+        let rotation = &*inner.rotation(name)?;
         let plugin = inner.plugin(&rotation.plugin)?;
         let view = |found, detail: String| DriftView {
             rotation: rotation.name.clone(),
@@ -227,7 +227,7 @@ impl Engine {
         let past = code
             .as_deref()
             .zip(words.as_deref())
-            .and_then(|(code, words)| way_past(code, words, rotation));
+            .and_then(|(code, words)| way_past(code, words, rotation.as_deref()));
         let not_before = after.waits_until.filter(|_| after.trouble.is_some());
         let resume = format!("keywheel run resume {}", after.rotation);
         let view = of_run(after);
@@ -272,7 +272,7 @@ impl Engine {
         Ok(DriftView {
             way_out: code
                 .as_deref()
-                .and_then(|code| way_past(code, &message, rotation)),
+                .and_then(|code| way_past(code, &message, rotation.as_deref())),
             code,
             detail: message,
             found: Found::NotAsked,

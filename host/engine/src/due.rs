@@ -16,7 +16,7 @@ use crate::view::{Attention, RunView};
 /// How far back is looked for a success. Longer ago than that many failed runs in a row nothing is due by its schedule alone.
 const RUNS_MAX: u32 = 50;
 /// What is late by less is being started.
-const OVERDUE: Duration = Duration::from_mins(10);
+pub(crate) const OVERDUE: Duration = Duration::from_mins(10);
 
 impl Engine {
     /// What is known of a rotation's past, as far as its schedule needs it. Of a sealed vault nothing: no life and no expiry.
@@ -25,6 +25,14 @@ impl Engine {
     /// [`Error::NoRotation`]; the store or the vault cannot be read.
     pub async fn facts(&self, rotation: &RotationName) -> Result<Facts, Error> {
         let rotation = self.inner.configured(rotation)?;
+        self.facts_of(&rotation).await
+    }
+
+    /// The same of one that is at hand.
+    ///
+    /// # Errors
+    /// The store or the vault cannot be read.
+    pub(crate) async fn facts_of(&self, rotation: &Rotation) -> Result<Facts, Error> {
         let runs = self.runs(Some(&rotation.name), RUNS_MAX).await?;
         let now = self.inner.clock.now();
         let newest = |counts: fn(&RunView) -> bool| {
@@ -33,13 +41,14 @@ impl Engine {
             times.filter(|at| Facts::is_believed(*at, now)).max()
         };
         let (key, name) = (seen_key(&rotation.name), rotation.name.clone());
-        let seen = self
+        let listed = name.clone();
+        let (seen, of_table) = self
             .inner
             .store
-            .read(move |reader| Ok::<_, Error>(reader.meta(&key)?))
+            .read(move |reader| Ok::<_, Error>((reader.meta(&key)?, reader.seen(&listed)?)))
             .await?;
         let paused = self.pause_of(&rotation.name).await?;
-        let seen = seen.map(|seen| timestamp(&seen, &name)).transpose()?;
+        let seen = seen.map(|seen| timestamp(&seen, &name)).transpose()?.or(of_table);
         let mut facts = Facts {
             last_success: newest(|run| !matches!(run.trigger, Trigger::Adopt | Trigger::Drift)),
             first_seen: newest(|run| run.trigger == Trigger::Adopt).max(seen),
@@ -147,7 +156,7 @@ impl Engine {
             };
             let subject = format!("rotation {}", rotation.name);
             return Ok(Some(Attention {
-                harm_at: self.facts(&rotation.name).await?.expires,
+                harm_at: self.facts_of(rotation).await?.expires,
                 ..attention("schedule-linked", &subject, &what, &way_out)
             }));
         }
@@ -179,8 +188,8 @@ impl Engine {
     /// # Errors
     /// As [`Self::facts`].
     pub async fn waits_for(&self, rotation: &RotationName) -> Result<Option<String>, Error> {
-        let rotation = self.inner.configured(rotation)?;
-        let facts = self.facts(&rotation.name).await?;
+        let rotation = &*self.inner.configured(rotation)?;
+        let facts = self.facts_of(rotation).await?;
         if let Some(parked) = self.parked(&rotation.name, &facts).await? {
             return Ok(Some(parked.words()));
         }
@@ -193,7 +202,7 @@ impl Engine {
     }
 
     pub(crate) async fn planned(&self, rotation: &Rotation) -> Result<Planned, Error> {
-        let facts = self.facts(&rotation.name).await?;
+        let facts = self.facts_of(rotation).await?;
         let plan = rotation.schedule.plan(&rotation.name);
         Ok(plan.next(&facts, self.inner.clock.now()))
     }

@@ -17,6 +17,7 @@ use crate::actor::actor;
 use crate::grants::Grants;
 use crate::interrupted::Interrupted;
 use crate::journal::Journal;
+use crate::listed::{Tables, settle};
 use crate::removed::Stray;
 use crate::standing::Standing;
 use crate::turns::Turns;
@@ -68,6 +69,7 @@ impl Engine {
         config.trust.clear();
         let store = open_store(&config, Options::new(Arc::clone(&clock))).await?;
         let vault = Embedded::open(store.clone(), key_file(&config)).await?;
+        settle(&mut config, &store, &clock, Tables::Look).await?;
         let runtime = start_runtime(&config, &vault)?;
         let registry = Registry::empty(&runtime, places(&config))?;
         Self::with_registry(config, clock, store, vault, runtime, registry)
@@ -85,11 +87,12 @@ impl Engine {
     }
 
     pub(crate) async fn assemble(
-        config: Config,
+        mut config: Config,
         clock: Arc<dyn Clock>,
         store: Store,
         vault: Embedded,
     ) -> Result<Self, Error> {
+        settle(&mut config, &store, &clock, Tables::Take).await?;
         let runtime = start_runtime(&config, &vault)?;
         let registry = scan(&config, &runtime).await?;
         Self::with_registry(config, clock, store, vault, runtime, registry)
@@ -138,7 +141,7 @@ impl Engine {
     ///
     /// # Errors
     /// It names another state or another vault; its plugin folder cannot be trusted. What was there before is not touched.
-    pub async fn with_config(&self, config: Config) -> Result<Self, Error> {
+    pub async fn with_config(&self, mut config: Config) -> Result<Self, Error> {
         let old = &self.inner;
         for (key, same) in [
             ("dir` of `[state]", config.state_dir == old.config.state_dir),
@@ -153,10 +156,14 @@ impl Engine {
             }
         }
         let registry = scan(&config, &old.runtime).await?;
+        let grants = Arc::new(Grants::of(config.policies_dir.clone()));
+        let capabilities = capabilities::configure(&config, Arc::clone(&old.pool))?;
+        // Last, for what is accepted counts.
+        settle(&mut config, &old.store, &old.clock, Tables::Take).await?;
         Ok(Self {
             inner: Arc::new(Inner {
-                capabilities: capabilities::configure(&config, Arc::clone(&old.pool))?,
-                grants: Arc::new(Grants::of(config.policies_dir.clone())),
+                capabilities,
+                grants,
                 clock: Arc::clone(&old.clock),
                 store: old.store.clone(),
                 vault: old.vault.clone(),
@@ -221,14 +228,14 @@ impl Inner {
     }
 
     /// A rotation of which something may be started.
-    pub(crate) fn rotation(&self, name: &RotationName) -> Result<&Rotation, Error> {
+    pub(crate) fn rotation(&self, name: &RotationName) -> Result<Arc<Rotation>, Error> {
         let rotation = self.configured(name)?;
-        self.config.usable(name)?;
+        self.config.usable(&rotation)?;
         Ok(rotation)
     }
 
     /// The same where nothing is started of it: its plugin or trust set may be lost.
-    pub(crate) fn configured(&self, name: &RotationName) -> Result<&Rotation, Error> {
+    pub(crate) fn configured(&self, name: &RotationName) -> Result<Arc<Rotation>, Error> {
         self.config.rotation(name).ok_or_else(|| Error::NoRotation {
             rotation: name.clone(),
         })

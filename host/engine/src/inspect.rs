@@ -1,5 +1,7 @@
 //! What needs attention, and what is wrong with the host.
 
+use std::sync::Arc;
+
 use keywheel_config::Rotation;
 use keywheel_model::{Epoch, PluginName, RotationName, RunId, Stage, Trigger, VersionId};
 use keywheel_plugin::shown;
@@ -17,7 +19,7 @@ use crate::view::{Attention, Diagnosis, RunView, VaultView};
 use crate::words::{KEY_FILE_IS_GONE, NEEDS_PASSPHRASE};
 
 /// How the machine begins to tell of an adoption whose plan found what would stop a rotation.
-const UNROTATABLE: &str = "adopted; it cannot be rotated yet";
+pub(crate) const UNROTATABLE: &str = "adopted; it cannot be rotated yet";
 
 impl Engine {
     /// What needs attention, sorted by the time to harm; what has no such time comes first. While the vault is sealed nothing is said of secrets.
@@ -52,17 +54,23 @@ impl Engine {
         }
         self.attention_of_trust(&mut list);
         self.attention_of_plugins(&mut list);
-        self.attention_of_ends(&mut list).await?;
+        let mut rotations = self.inner.config.rotations.clone();
+        rotations.extend(self.troubled(&mut list).await?);
+        self.attention_of_ends(&rotations, &mut list).await?;
         if !self.inner.vault.is_sealed() {
-            self.attention_of_secrets(&mut list).await;
+            self.attention_of_secrets(&rotations, &mut list).await;
         }
         list.sort_by_key(|entry| entry.harm_at.unwrap_or_default());
         Ok(list)
     }
 
     /// Rotations whose newest run came to nothing, or adopted what cannot be rotated: nothing else would tell before the next one.
-    async fn attention_of_ends(&self, list: &mut Vec<Attention>) -> Result<(), Error> {
-        for rotation in &self.inner.config.rotations {
+    async fn attention_of_ends(
+        &self,
+        rotations: &[Arc<Rotation>],
+        list: &mut Vec<Attention>,
+    ) -> Result<(), Error> {
+        for rotation in rotations {
             let newest = self.runs(Some(&rotation.name), 1).await?.into_iter().next();
             let Some(run) =
                 newest.filter(|run| run.trigger != Trigger::Adopt || run.state != RunWord::Failed)
@@ -181,7 +189,7 @@ impl Engine {
                 &plugin.detail,
             ));
         }
-        for rotation in &self.inner.config.rotations {
+        for rotation in self.inner.config.samples() {
             if plugins
                 .iter()
                 .all(|plugin| plugin.name.as_ref() != Some(&rotation.plugin))
@@ -199,8 +207,10 @@ impl Engine {
     }
 
     fn stopped_by(&self, plugin: Option<&PluginName>) -> String {
-        let rotations = self.inner.config.rotations.iter();
-        let stopped: Vec<_> = rotations
+        let stopped: Vec<_> = self
+            .inner
+            .config
+            .samples()
             .filter(|rotation| Some(&rotation.plugin) == plugin)
             .map(|rotation| rotation.name.as_str())
             .collect();
@@ -210,8 +220,8 @@ impl Engine {
         }
     }
 
-    async fn attention_of_secrets(&self, list: &mut Vec<Attention>) {
-        for rotation in &self.inner.config.rotations {
+    async fn attention_of_secrets(&self, rotations: &[Arc<Rotation>], list: &mut Vec<Attention>) {
+        for rotation in rotations {
             // What cannot be read of one is no reason to say nothing of the others.
             if let Err(error) = self.attention_of_secret(rotation, list).await {
                 list.push(attention(

@@ -6,12 +6,13 @@ use keywheel_audit::Entry;
 use keywheel_failpoint::{Point, reach};
 use keywheel_model::{Fence, RotationName, RunId, Safety, SecretName, StepName, Timestamp, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest, NewRun, Run, Store, Transaction};
-use keywheel_workflow::{Effect, Ending, FORMAT, Lease, Next, Note, NoteKind, Pinned, State};
+use keywheel_workflow::{Effect, Ended, Ending, FORMAT, Lease, Next, Note, NoteKind, Pinned, State};
 use serde_json::json;
 
 use crate::Error;
 use crate::approval::REQUESTED_BY;
 use crate::given_up::note_given_up;
+use crate::inspect::UNROTATABLE;
 use crate::linked::Apart;
 use crate::pinned::Pinned as PinnedRotation;
 use crate::removed::refused_by;
@@ -193,6 +194,7 @@ impl Journal {
                 }
                 if let Some(ended) = &state.ended {
                     tx.finish_run(&state.run, ending_word(ended.ending))?;
+                    tx.note_end(&state.settings.rotation, needs_a_look(ended))?;
                     match ended.ending {
                         Ending::Succeeded => {
                             note_verified(tx, &state)?;
@@ -329,6 +331,11 @@ pub(crate) fn free_ghosts(tx: &Transaction<'_>, keys: &[LeaseKey]) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Whether `status` has to look at what a run came to: to nothing, or to an adoption of what cannot be rotated.
+fn needs_a_look(ended: &Ended) -> bool {
+    ended.ending != Ending::Succeeded || ended.detail.starts_with(UNROTATABLE)
 }
 
 /// Until when an effect that is about to begin may land on the target.

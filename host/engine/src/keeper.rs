@@ -1,8 +1,11 @@
 //! The part of a host that needs nobody: it goes on with what waits, and starts what is due.
 
+mod away;
+mod held;
 mod looks;
 mod queue;
 mod suspicion;
+mod tables;
 pub(crate) mod tries;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -155,6 +158,7 @@ impl Keeper {
             self.look_at_target(engine, rotation);
         }
         wakes.extend(self.queue.wake(engine, now));
+        wakes.extend(engine.next_look()?);
         Ok(wakes.into_iter().min())
     }
 

@@ -35,6 +35,7 @@ mod keeper;
 mod kept;
 mod labels;
 mod linked;
+mod listed;
 mod maintenance;
 mod measured;
 mod observe;
@@ -68,6 +69,7 @@ mod turns;
 mod twice;
 mod untried;
 pub mod view;
+mod watched;
 mod words;
 
 pub use actor::{acting_as, of_user};

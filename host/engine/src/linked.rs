@@ -101,7 +101,8 @@ impl Inner {
         let own = rotation.name.clone();
         others
             .filter(move |name| **name != own)
-            .filter_map(|name| self.config.rotation(name))
+            .filter_map(|name| self.config.written(name))
+            .map(AsRef::as_ref)
     }
 
     /// The secrets of which no run may be open when one of the rotation begins.

@@ -1,6 +1,7 @@
 //! Targets that are under maintenance: nothing is started on them by itself, and no open run on them is gone on with by itself. What a person wants is done.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use keywheel_audit::Entry;
 use keywheel_config::Rotation;
@@ -33,7 +34,7 @@ impl Engine {
         until: Timestamp,
         reason: &str,
     ) -> Result<Vec<MaintenanceView>, Error> {
-        let named = self.named_targets(target)?;
+        let named = self.named_targets(target).await?;
         let paused = Paused {
             since: self.inner.clock.now(),
             until: Some(until),
@@ -52,7 +53,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NoTarget`]; the store.
     pub async fn end_maintenance(&self, target: &str, reason: &str) -> Result<bool, Error> {
-        let named = self.named_targets(target)?;
+        let named = self.named_targets(target).await?;
         let maintained = self.inner.maintained().await?;
         if named.iter().all(|one| !maintained.contains_key(one)) {
             return Ok(false);
@@ -93,11 +94,17 @@ impl Engine {
     }
 
     /// The targets of the configuration that are called that: as leases name them, or as people do (`db.internal:5432`).
-    fn named_targets(&self, name: &str) -> Result<Vec<String>, Error> {
+    async fn named_targets(&self, name: &str) -> Result<Vec<String>, Error> {
         let rotations = self.inner.config.rotations.iter();
-        let all: BTreeSet<String> = rotations
+        let mut all: BTreeSet<String> = rotations
             .flat_map(|rotation| self.inner.targets_of(rotation))
             .collect();
+        let of_tables = self
+            .inner
+            .store
+            .read(|reader| Ok::<_, Error>(reader.watched_targets()?))
+            .await?;
+        all.extend(of_tables);
         let called = |target: &&String| *target == name || words(&[(*target).clone()]) == name;
         let named: Vec<String> = all.iter().filter(called).cloned().collect();
         if named.is_empty() {
@@ -115,15 +122,21 @@ impl Engine {
         let mut list = Vec::new();
         for (target, paused) in self.inner.maintained().await? {
             let rotations = self.inner.config.rotations.iter();
-            let on_it: Vec<&Rotation> = rotations
+            let on_it: Vec<&Arc<Rotation>> = rotations
                 .filter(|rotation| self.inner.targets_of(rotation).contains(&target))
                 .collect();
-            let (mut open, mut due) = (0, 0);
             let now = self.inner.clock.now();
+            let asked = target.clone();
+            let (listed, mut due) = self
+                .inner
+                .store
+                .read(move |reader| Ok::<_, Error>(reader.watched_on(&asked, now)?))
+                .await?;
+            let mut open = 0;
             for rotation in &on_it {
                 if self.open_run_of(&rotation.secret).await?.is_some() {
                     open += 1;
-                } else if self.inner.config.usable(&rotation.name).is_ok()
+                } else if self.inner.config.usable(rotation).is_ok()
                     && self.next_due(rotation).await?.is_some_and(|due| due <= now)
                 {
                     due += 1;
@@ -137,7 +150,7 @@ impl Engine {
                 "{} has it left alone until {until} ({}): of its {} rotations {due} are due and {open} have an open run, and none goes on by itself",
                 paused.by,
                 paused.reason,
-                on_it.len()
+                on_it.len() + listed
             );
             list.push(Attention {
                 harm_at: paused.until,

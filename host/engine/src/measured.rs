@@ -26,7 +26,7 @@ impl Engine {
         let sealed = inner.vault.is_sealed();
         Ok(Snapshot {
             version: env!("CARGO_PKG_VERSION"),
-            rotations: u64::try_from(inner.config.rotations.len()).unwrap_or(u64::MAX),
+            rotations: u64::try_from(inner.config.count()).unwrap_or(u64::MAX),
             open_runs: open.into_iter().collect(),
             attention: u64::try_from(self.status().await?.len()).unwrap_or(u64::MAX),
             sealed,

@@ -85,7 +85,7 @@ impl Engine {
         if self.parked(rotation, &facts).await?.is_none() {
             return Ok(false);
         }
-        let (key, tries) = (key_of(rotation), tries::key_of(rotation));
+        let (key, tries, name) = (key_of(rotation), tries::key_of(rotation), rotation.clone());
         let entry = Entry::of_host("schedule.unpark", rotation.as_str(), "ok")
             .by(actor())
             .with(json!({ "reason": reason }));
@@ -94,6 +94,7 @@ impl Engine {
             .write(move |tx| {
                 tx.set_meta(&key, "")?;
                 tx.set_meta(&tries, "")?;
+                tx.look_at(&name)?;
                 tx.audit(&entry)?;
                 Ok::<_, Error>(())
             })
@@ -104,7 +105,7 @@ impl Engine {
     }
 
     pub(crate) async fn attention_of_parked(&self, rotation: &Rotation) -> Result<Option<Attention>, Error> {
-        let facts = self.facts(&rotation.name).await?;
+        let facts = self.facts_of(rotation).await?;
         let Some(parked) = self.parked(&rotation.name, &facts).await? else {
             return Ok(None);
         };
@@ -135,10 +136,14 @@ pub(crate) fn park(
         .by(by)
         .with(json!({"tries": parked.tries, "last": parked.last}));
     tx.set_meta(&key_of(rotation), &json!(parked).to_string())?;
+    tx.look_at(rotation)?;
     tx.audit(&entry)?;
     Ok(())
 }
 
+/// Behind which the name of a rotation stands.
+pub(crate) const PREFIX: &str = "parked-";
+
 fn key_of(rotation: &RotationName) -> String {
-    format!("parked-{rotation}")
+    format!("{PREFIX}{rotation}")
 }

@@ -60,6 +60,7 @@ impl Engine {
             .store
             .write(move |tx| {
                 tx.set_meta(&key_of(&name), &kept)?;
+                tx.look_at(&name)?;
                 tx.audit(&entry).map(|_| ())?;
                 Ok::<_, Error>(())
             })
@@ -84,6 +85,7 @@ impl Engine {
             .store
             .write(move |tx| {
                 tx.set_meta(&key_of(&name), "")?;
+                tx.look_at(&name)?;
                 tx.audit(&entry).map(|_| ())?;
                 Ok::<_, Error>(())
             })
@@ -114,7 +116,7 @@ impl Engine {
         };
         let facts = Facts {
             paused: None,
-            ..self.facts(&rotation.name).await?
+            ..self.facts_of(rotation).await?
         };
         let now = self.inner.clock.now();
         let plan = rotation.schedule.plan(&rotation.name);
@@ -143,6 +145,9 @@ impl Engine {
     }
 }
 
+/// Behind which the name of a rotation stands.
+pub(crate) const PREFIX: &str = "paused-";
+
 fn key_of(rotation: &RotationName) -> String {
-    format!("paused-{rotation}")
+    format!("{PREFIX}{rotation}")
 }

@@ -30,7 +30,7 @@ impl Engine {
     /// with problems is a plan.
     pub async fn plan(&self, rotation: &RotationName) -> Result<PlanView, Error> {
         let inner = &self.inner;
-        let rotation = inner.rotation(rotation)?;
+        let rotation = &*inner.rotation(rotation)?;
         let plugin = inner.plugin(&rotation.plugin)?;
         inner.check_settings(rotation, &plugin).await?;
         let glance = Glance::new(inner, rotation, &plugin).await?;
@@ -119,7 +119,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NoSecret`] when there is no current version.
     pub async fn test_current(&self, rotation: &RotationName) -> Result<Result<Verdict, StepError>, Error> {
-        let rotation = self.inner.rotation(rotation)?;
+        let rotation = &*self.inner.rotation(rotation)?;
         let head = self.inner.vault.live(&rotation.secret, &[]).await?;
         let current = head
             .current()

@@ -102,8 +102,8 @@ impl Inner {
             let configured = self
                 .config
                 .rotation(&row.rotation)
-                .and_then(|rotation| Some((rotation, self.plugin(&rotation.plugin).ok()?)))
-                .map(|(rotation, plugin)| settings::principals(rotation, plugin.manifest()));
+                .and_then(|rotation| Some((self.plugin(&rotation.plugin).ok()?, rotation)))
+                .map(|(plugin, rotation)| settings::principals(&rotation, plugin.manifest()));
             if configured.as_ref() != Some(&accounts) {
                 strays.push(Stray {
                     run: row.id,

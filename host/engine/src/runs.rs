@@ -113,7 +113,7 @@ impl Engine {
     pub async fn rotate(&self, rotation: &RotationName, order: Order<'_>) -> Result<(RunView, Left), Error> {
         let inner = &self.inner;
         inner.vault.sub_key("plugin-derivations")?;
-        let rotation = inner.rotation(rotation)?;
+        let rotation = &*inner.rotation(rotation)?;
         let plugin = inner.plugin(&rotation.plugin)?;
         inner.check_apart(rotation, order.ignores_offset).await?;
         inner.check_settings(rotation, &plugin).await?;
@@ -379,7 +379,7 @@ impl Inner {
             probes: rotation
                 .zip(plugin.as_ref())
                 .map_or_else(Probes::careful, |(rotation, plugin)| {
-                    settings::probes(rotation, plugin.manifest())
+                    settings::probes(&rotation, plugin.manifest())
                 }),
             step_time: Duration::from_millis(state.settings.effect_deadline_ms)
                 .saturating_sub(settings::EFFECT_SLACK),

@@ -86,7 +86,7 @@ impl Engine {
             .await?;
         let current = head.current();
         let rotation = self.inner.config.rotation_of(name);
-        let consumers = match rotation {
+        let consumers = match rotation.as_deref() {
             Some(rotation) => self.inner.consumers(rotation, current.map(identity)).await?,
             None => Vec::new(),
         };
@@ -151,7 +151,8 @@ impl Engine {
             self.check_no_open_run(&import.name).await?;
             return inner.store_import(import).await.map(Imported::Stored);
         };
-        inner.config.usable(&rotation.name)?;
+        let rotation = &*rotation;
+        inner.config.usable(rotation)?;
         if inner.vault.live(&import.name, &[]).await?.current().is_some() {
             return self.replace_untried(import).await;
         }
@@ -184,6 +185,7 @@ impl Engine {
         let Some(rotation) = inner.config.rotation_of(&import.name) else {
             return Err(taken);
         };
+        let rotation = &*rotation;
         let Some(untried) = inner.untried(rotation).await? else {
             return Err(taken);
         };

@@ -34,14 +34,14 @@ impl Inner {
             way_past(
                 &failure.code,
                 &failure.message,
-                self.config.rotation(&row.rotation),
+                self.config.rotation(&row.rotation).as_deref(),
             )
         });
         let rotation = self.config.rotation(&row.rotation);
         let parked = view.parked.clone().map(|parked| {
             let failed = view.trouble.as_ref().filter(|_| parked.cause == Cause::Target);
-            let way_out =
-                failed.and_then(|trouble| way_out_of_code(&trouble.code, &state, &row.id, rotation));
+            let way_out = failed
+                .and_then(|trouble| way_out_of_code(&trouble.code, &state, &row.id, rotation.as_deref()));
             ParkedView {
                 way_out: way_out.unwrap_or(parked.way_out),
                 ..parked
@@ -85,6 +85,7 @@ impl Inner {
         let Some(rotation) = self.config.rotation(&settings.rotation) else {
             return Ok(false);
         };
+        let rotation = &*rotation;
         if rotation.plugin != settings.plugin
             || Pinned::of(rotation) != self.journal.pinned(&state.run).await?
         {

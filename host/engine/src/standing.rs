@@ -53,6 +53,14 @@ struct Held {
     since: Timestamp,
     why: &'static str,
     rotations: BTreeSet<RotationName>,
+    /// Of tables: all that were due by then, whether those near their end are among them, and how many they were.
+    of_tables: Option<(Timestamp, bool, usize)>,
+}
+
+impl Held {
+    fn count(&self) -> usize {
+        self.rotations.len() + self.of_tables.map_or(0, |(_, _, count)| count)
+    }
 }
 
 impl Standing {
@@ -75,15 +83,23 @@ impl Standing {
     }
 
     /// These wait for a person from now on, beside those that do already.
-    pub(crate) fn hold(&self, since: Timestamp, why: &'static str, rotations: BTreeSet<RotationName>) {
+    pub(crate) fn hold(
+        &self,
+        since: Timestamp,
+        why: &'static str,
+        rotations: BTreeSet<RotationName>,
+        of_tables: Option<(Timestamp, bool, usize)>,
+    ) {
         let mut held = self.held();
         let before = held.take();
         let since = before.as_ref().map_or(since, |before| before.since);
+        let of_tables = before.as_ref().and_then(|before| before.of_tables).max(of_tables);
         let before = before.map(|before| before.rotations).unwrap_or_default();
         *held = Some(Held {
             since,
             why,
             rotations: before.into_iter().chain(rotations).collect(),
+            of_tables,
         });
     }
 
@@ -92,7 +108,7 @@ impl Standing {
         let mut held = self.held();
         if let Some(waiting) = held.as_mut() {
             waiting.rotations.remove(rotation);
-            if waiting.rotations.is_empty() {
+            if waiting.rotations.is_empty() && waiting.of_tables.is_none() {
                 *held = None;
             }
         }
@@ -102,6 +118,23 @@ impl Standing {
         self.held()
             .as_ref()
             .is_some_and(|held| held.rotations.contains(rotation))
+    }
+
+    /// Of tables: what was due by then is held, and whether what is near its end is, too.
+    pub(crate) fn held_of_tables(&self) -> Option<(Timestamp, bool)> {
+        let (by, all, _) = self.held().as_ref()?.of_tables?;
+        Some((by, all))
+    }
+
+    /// None of those is late any more.
+    pub(crate) fn let_tables_go(&self) {
+        let mut held = self.held();
+        if let Some(waiting) = held.as_mut() {
+            waiting.of_tables = None;
+            if waiting.rotations.is_empty() {
+                *held = None;
+            }
+        }
     }
 
     pub(crate) fn set_braked(&self, rotations: usize) {
@@ -120,6 +153,12 @@ impl Standing {
     pub(crate) fn failed(&self, rotation: &RotationName) -> u32 {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         failed.get(rotation).copied().unwrap_or_default()
+    }
+
+    /// Those of which the last try has failed.
+    pub(crate) fn failing(&self) -> Vec<RotationName> {
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.keys().cloned().collect()
     }
 
     pub(crate) fn set_jump(&self, jump: Jump) {
@@ -210,7 +249,7 @@ impl Engine {
         if let Some(held) = &*standing.held() {
             let what = format!(
                 "{} rotations were late together when {}: none of them is started before somebody says so",
-                held.rotations.len(),
+                held.count(),
                 held.why
             );
             let way_out = "`keywheel schedule list` shows them; `keywheel schedule release` starts them";
@@ -253,7 +292,7 @@ impl Engine {
         let Some(held) = self.inner.standing.held().take() else {
             return Ok(0);
         };
-        let (count, now) = (held.rotations.len(), self.inner.clock.now());
+        let (count, now) = (held.count(), self.inner.clock.now());
         let entry = Entry::of_host("schedule.release", "schedule", "ok")
             .by(actor())
             .with(json!({"rotations": count, "reason": reason}));

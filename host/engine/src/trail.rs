@@ -143,7 +143,7 @@ impl Engine {
         let config = &self.inner.config;
         let mut secrets: BTreeSet<String> = trail.secrets.into_iter().collect();
         let mut resources: BTreeSet<String> = trail.resources.into_iter().collect();
-        for rotation in &config.rotations {
+        for rotation in config.samples() {
             secrets.insert(rotation.secret.to_string());
             secrets.extend(rotation.inputs.values().map(ToString::to_string));
             resources.extend([rotation.name.to_string(), rotation.plugin.to_string()]);

@@ -25,10 +25,10 @@ impl Engine {
         };
         let value = import.value.expose();
         let mut found = Found::default();
-        for part in self.inner.rotated_parts(rotation) {
+        for part in self.inner.rotated_parts(&rotation) {
             found.add(&part, copies(value, &part, value), true);
         }
-        found.words(rotation)
+        found.words(&rotation)
     }
 }
 
@@ -39,7 +39,7 @@ impl Inner {
         let Some(rotation) = self.config.rotation_of(&import.name) else {
             return Ok(());
         };
-        let mut used = self.rotated_parts(rotation);
+        let mut used = self.rotated_parts(&rotation);
         if used.is_empty() {
             return Ok(());
         }

@@ -1,5 +1,5 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keywheel_model::{Clock, SecretBytes};
@@ -53,6 +53,8 @@ pub struct Store {
 struct Inner {
     writer: Writer,
     readers: Readers,
+    /// For looks that are short and wait for nobody.
+    glance: Mutex<Connection>,
     audit_key: AuditKey,
     id: Arc<str>,
     files: Files,
@@ -113,6 +115,7 @@ impl Store {
             .map(|_| connect_reader(&path))
             .collect::<Result<Vec<_>, _>>()
             .map_err(explain)?;
+        let glance = Mutex::new(connect_reader(&path).map_err(explain)?);
         let audit_key = AuditKey::default();
         let readers = Readers::new(readers, Arc::clone(&id), Arc::clone(&options.clock));
         let writer = Writer::start(connection, Arc::clone(&id), Arc::clone(&audit_key), &options)?;
@@ -120,6 +123,7 @@ impl Store {
             inner: Arc::new(Inner {
                 writer,
                 readers,
+                glance,
                 audit_key,
                 id,
                 files,
@@ -157,6 +161,20 @@ impl Store {
         E: From<Error> + Send + 'static,
     {
         self.inner.writer.write(change, self.inner.options.wait).await
+    }
+
+    /// Runs `look` at once, on the thread of the caller: for one row by its key, and nothing that takes long.
+    ///
+    /// # Errors
+    /// What `look` returns.
+    pub fn glance<T>(&self, look: impl FnOnce(&Reader<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let inner = &self.inner;
+        let connection = inner.glance.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&Reader {
+            connection: &connection,
+            now: inner.options.clock.now(),
+            store_id: &inner.id,
+        })
     }
 
     /// Runs `look` on one consistent view, on a connection that cannot write.

@@ -71,11 +71,11 @@ fn renamed(packed: &[u8], name: &str) -> Result<Vec<u8>> {
     Ok(keywheel_manifest::pack(bare, &manifest)?)
 }
 
-fn text(path: &Path) -> Result<String> {
+pub(crate) fn text(path: &Path) -> Result<String> {
     Ok(path.to_str().context("a path that is no text")?.to_owned())
 }
 
-fn command(binary: &Path, folder: &Path, words: &[&str]) -> Result<()> {
+pub(crate) fn command(binary: &Path, folder: &Path, words: &[&str]) -> Result<()> {
     let done = Command::new(binary).args(words).current_dir(folder).output()?;
     if !done.status.success() {
         bail!(
@@ -88,10 +88,10 @@ fn command(binary: &Path, folder: &Path, words: &[&str]) -> Result<()> {
 }
 
 /// A host that runs; killed where something fails.
-struct Serving(Child);
+pub(crate) struct Serving(Child);
 
 impl Serving {
-    fn start(binary: &Path, host: &Path) -> Result<Self> {
+    pub(crate) fn start(binary: &Path, host: &Path) -> Result<Self> {
         let mut serve = Command::new(binary);
         serve.arg("serve").current_dir(host);
         serve
@@ -102,7 +102,7 @@ impl Serving {
     }
 
     /// A figure of the kernel's, in KiB.
-    fn status(&mut self, name: &str) -> Result<u64> {
+    pub(crate) fn status(&mut self, name: &str) -> Result<u64> {
         ensure!(self.0.try_wait()?.is_none(), "`keywheel serve` has ended");
         let status = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -116,7 +116,7 @@ impl Serving {
         processor::of(self.0.id())
     }
 
-    fn ends(mut self) -> Result<()> {
+    pub(crate) fn ends(mut self) -> Result<()> {
         ensure!(self.0.try_wait()?.is_none(), "`keywheel serve` has ended");
         Ok(self.0.kill()?)
     }

@@ -8,6 +8,7 @@
 
 mod bare;
 mod due;
+mod each;
 mod facts;
 mod herd;
 mod idle;
@@ -78,6 +79,8 @@ enum Part {
     Herd,
     /// A host that has nothing to do.
     Idle,
+    /// Very many rotations of one table.
+    Each,
     /// Sizes and memory.
     Facts,
 }
@@ -98,6 +101,8 @@ pub(crate) struct Scale {
     pub(crate) herd: usize,
     /// Minutes in which due times are watched, and a host that is idle.
     pub(crate) minutes: u32,
+    /// Rotations of a table, one size after the other.
+    pub(crate) tables: &'static [usize],
 }
 
 const SHORT: Scale = Scale {
@@ -108,6 +113,7 @@ const SHORT: Scale = Scale {
     roles: 64,
     herd: 1_000,
     minutes: 2,
+    tables: &[1_000, 100_000],
 };
 
 const LONG: Scale = Scale {
@@ -118,6 +124,7 @@ const LONG: Scale = Scale {
     roles: 192,
     herd: 10_000,
     minutes: 10,
+    tables: &[1_000, 100_000, 1_000_000],
 };
 
 impl Options {
@@ -184,6 +191,13 @@ async fn measure(options: &Options, plugin: &Path, computed: &Computed, rows: &m
     if wanted(Part::Idle) {
         let binary = std::env::current_exe()?.with_file_name("keywheel");
         rows.add(Part::Idle, idle::run(&binary, plugin, scale));
+    }
+    if wanted(Part::Each) {
+        let binary = std::env::current_exe()?.with_file_name("keywheel");
+        rows.add(
+            Part::Each,
+            Box::pin(each::run(&binary, plugin, scale.tables)).await,
+        );
     }
     if [Part::Sandbox, Part::Deferred, Part::Login, Part::Due, Part::Herd]
         .into_iter()

@@ -43,7 +43,7 @@ pub(crate) struct Show {
 /// The outcome of a check that found nothing: `-o json` of `config check`.
 #[derive(Debug, Serialize)]
 struct Checked {
-    /// Rotations in the file.
+    /// Rotations in the file, and in those of its tables.
     rotations: usize,
     /// Plugins found in the plugin folder.
     plugins: Vec<String>,
@@ -70,6 +70,7 @@ async fn check(context: &Context) -> Result<ExitCode, Failure> {
     }
     let policy = grants::read(draft.policies_dir())?;
     let config = draft.check(&found.manifests, &grants::subjects(&policy))?;
+    config.check_all_rows(SystemClock.now())?;
     let unseen = keywheel_engine::check_settings(&config).await?;
     tell_idle(&config, &unseen, &policy, context);
     check_runs(&config, context).await?;
@@ -77,7 +78,7 @@ async fn check(context: &Context) -> Result<ExitCode, Failure> {
         context.output.warn(&format!("{place}: {warning}"));
     }
     let checked = Checked {
-        rotations: config.rotations.len(),
+        rotations: config.count(),
         plugins: found.manifests.keys().map(ToString::to_string).collect(),
     };
     context.output.data(&checked, |style| {
@@ -98,7 +99,7 @@ fn tell_idle(config: &Config, unseen: &BTreeSet<PluginName>, policy: &Policy, co
             "`{plugin}` has not looked at its settings: no file of the plugin folder has the bytes that are pinned for it; `keywheel plugin list` says what is to be done"
         ));
     }
-    for rotation in &config.rotations {
+    for rotation in config.samples() {
         let (name, plugin) = (&rotation.name, &rotation.plugin);
         let counts = policy.scope(Binding {
             plugin,

@@ -94,7 +94,7 @@ fn is_unanswered(found: Found) -> bool {
 
 fn names(arguments: &Check, config: &Config) -> Result<Vec<RotationName>, Failure> {
     if arguments.names.is_empty() {
-        let all = config.rotations.iter().map(|rotation| rotation.name.clone());
+        let all = config.all().map(|rotation| rotation.name.clone());
         return Ok(all.collect());
     }
     match arguments

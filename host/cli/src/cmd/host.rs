@@ -44,12 +44,7 @@ pub(crate) fn checked_apart(mut draft: Draft, context: &Context) -> Result<Confi
     let found = folder::read(&draft.plugins().dir)?;
     let policy = grants::read(draft.policies_dir())?;
     let checked = draft.check_apart(&found.manifests, &grants::subjects(&policy));
-    let is_whole = |config: &Config| {
-        config
-            .rotations
-            .iter()
-            .all(|one| config.usable(&one.name).is_ok())
-    };
+    let is_whole = |config: &Config| config.samples().all(|one| config.usable(one).is_ok());
     if !checked.as_ref().is_ok_and(is_whole) {
         // A plugin that is missed may be one of these.
         for broken in &found.broken {

@@ -108,8 +108,7 @@ impl Which {
         }
         let has = |rotation: &Rotation, label: &Label| rotation.labels.get(&label.name) == Some(&label.text);
         let wanted = config
-            .rotations
-            .iter()
+            .all()
             .filter(|rotation| self.labels.iter().all(|label| has(rotation, label)));
         let names: Vec<RotationName> = wanted.map(|rotation| rotation.name.clone()).collect();
         if names.is_empty() && !self.labels.is_empty() {
@@ -126,7 +125,7 @@ impl Which {
             .map(|label| shown(&label.name, &label.text))
             .collect();
         let message = format!("no rotation has {}", wanted.join(" and "));
-        let labels = config.rotations.iter().flat_map(|rotation| &rotation.labels);
+        let labels = config.samples().flat_map(|rotation| &rotation.labels);
         let known: BTreeSet<String> = labels.map(|(name, text)| shown(name, text)).collect();
         let hint = if known.is_empty() {
             "no rotation has labels: `labels = { server = \"db1\" }` in the configuration gives it one"

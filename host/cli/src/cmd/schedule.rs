@@ -120,6 +120,9 @@ fn until(text: &str) -> Result<Until, String> {
         .map_err(expected)
 }
 
+/// More rotations are not listed at once: a table may have a million.
+const LISTED_MAX: usize = 1_000;
+
 /// One rotation of `schedule list`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -239,7 +242,14 @@ type Told = (ExitCode, Vec<String>);
 async fn list(known: &Known, now: Timestamp, context: &Context) -> Result<Told, Failure> {
     let mut listed = Vec::new();
     let mut exit = ExitCode::Ok;
-    for rotation in &known.config.rotations {
+    let all = known.config.count();
+    if all > LISTED_MAX {
+        context.output.say(&format!(
+            "these are {LISTED_MAX} of {all} rotations; `keywheel schedule next ROTATION` has each of the others"
+        ));
+    }
+    let some: Vec<_> = known.config.all().take(LISTED_MAX).collect();
+    for rotation in &some {
         let shown = Shown::of(rotation);
         let planned = rotation
             .schedule
@@ -284,6 +294,7 @@ async fn next(arguments: &Next, known: &Known, now: Timestamp, context: &Context
     let mut all = Vec::new();
     let mut exit = ExitCode::Ok;
     for rotation in chosen(arguments, &known.config)? {
+        let rotation = &*rotation;
         let shown = Shown::of(rotation);
         let plan = rotation.schedule.plan(&rotation.name);
         let mut upcoming = plan.upcoming(known.facts(rotation).await?, now);
@@ -312,12 +323,12 @@ async fn next(arguments: &Next, known: &Known, now: Timestamp, context: &Context
 }
 
 /// Those that were named; of all, where none was, those that have a schedule.
-fn chosen<'a>(arguments: &Next, config: &'a Config) -> Result<Vec<&'a Rotation>, Failure> {
+fn chosen(arguments: &Next, config: &Config) -> Result<Vec<Arc<Rotation>>, Failure> {
     if arguments.names.is_empty() {
         let scheduled = config
-            .rotations
-            .iter()
-            .filter(|rotation| !rotation.schedule.is_manual());
+            .all()
+            .filter(|rotation| !rotation.schedule.is_manual())
+            .take(LISTED_MAX);
         return Ok(scheduled.collect());
     }
     let named = arguments.names.iter();

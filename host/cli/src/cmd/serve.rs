@@ -164,7 +164,7 @@ impl Service<'_> {
             .output
             .say("stopping: steps that are under way come to their end");
         let config = self.engine.borrow().config().clone();
-        let steps = config.rotations.iter().flat_map(|rotation| {
+        let steps = config.samples().flat_map(|rotation| {
             let hooks = rotation
                 .consumers
                 .iter()
@@ -218,7 +218,7 @@ impl Service<'_> {
             let config = host::checked(draft, self.context)?;
             Ok::<_, Failure>(engine.with_config(config).await?)
         };
-        match read.await {
+        match self.while_alive(read).await {
             Ok(engine) => {
                 engine.configuration_taken();
                 self.engine.send_replace(engine);
@@ -239,6 +239,19 @@ impl Service<'_> {
         }
     }
 
+    /// Very many rows take their time to be checked: whoever watches over the host hears of it meanwhile.
+    async fn while_alive<T>(&self, work: impl Future<Output = T>) -> T {
+        let every = self.notify.watchdog_every();
+        let mut alive = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = alive.tick() => if every.is_some() && self.health.alive().is_ok() { self.notify.alive() },
+            }
+        }
+    }
+
     /// Other users reach the socket as long as one of them has something to say.
     fn admit(&self, listener: &Listener) {
         let admits = self.engine.borrow().hears_others();
@@ -254,10 +267,7 @@ impl Service<'_> {
         } else {
             ""
         };
-        format!(
-            "keeps {}{sealed}",
-            counted(engine.config().rotations.len(), "rotation")
-        )
+        format!("keeps {}{sealed}", counted(engine.config().count(), "rotation"))
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
     let rotation = engine.config().rotation(&arguments.rotation);
     let way_past = match (&verdict, &error) {
         (Some(Verdict::Rejected), _) => Some(after_a_refusal(&arguments.rotation)),
-        (_, Some(error)) => keywheel_engine::way_past(&error.code, &error.message, rotation),
+        (_, Some(error)) => keywheel_engine::way_past(&error.code, &error.message, rotation.as_deref()),
         _ => None,
     };
     let tested = Tested {

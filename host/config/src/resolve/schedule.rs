@@ -50,7 +50,7 @@ impl Draft {
     /// That windows and blackouts leave each rotation some time within [`keywheel_schedule::HORIZON`] from now. Where they do not, it comes with the
     /// other problems.
     pub fn examine_schedules(&mut self, now: Timestamp) {
-        for rotation in &self.config.rotations {
+        for rotation in self.config.samples() {
             let Err(error) = rotation.schedule.leaves_time(&rotation.name, now) else {
                 continue;
             };

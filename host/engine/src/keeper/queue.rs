@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use keywheel_config::Rotation;
-use keywheel_model::{RotationName, Timestamp};
+use keywheel_model::{PluginName, RotationName, Timestamp};
 use keywheel_schedule::{Because, Brake, Planned, Priority, Retry, Waiting, many};
 
 use crate::Error;
@@ -15,13 +15,13 @@ use crate::keeper::tries::readable;
 use crate::parked::ParkedRotation;
 
 /// What is known of a rotation is looked up anew after this: a person may have rotated it.
-const KNOWN_FOR: Duration = Duration::from_hours(1);
+pub(super) const KNOWN_FOR: Duration = Duration::from_hours(1);
 
-/// What is late by more was missed.
-const LATE: Duration = Duration::from_mins(10);
+/// So many are counted for what is told.
+const COUNTED_MAX: u32 = 100_000;
 
-/// More than this share of all rotations, in thousandths, is a mass.
-const MASS: u16 = 250;
+/// More that are braked are counted where they are kept.
+const BRAKED_MAX: usize = 100;
 
 /// While its last run is open, or its target is busy, it is looked again after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -35,36 +35,49 @@ pub(super) struct Turn {
 }
 
 /// When a rotation is due, as was found out at a time.
-struct Known {
+pub(super) struct Known {
     looked: Timestamp,
     /// None: not by itself.
-    due: Option<Due>,
+    pub(super) due: Option<Due>,
+    /// It would be, and may not run in time.
+    pub(super) blocked: bool,
     /// Failed tries one after the other.
-    failed: u32,
+    pub(super) failed: u32,
     /// Its tries are used up.
-    parked: Option<ParkedRotation>,
+    pub(super) parked: Option<ParkedRotation>,
     /// It was due then, and only another of its group keeps it waiting.
     kept_apart: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy)]
-struct Due {
-    at: Timestamp,
-    because: Because,
-    issued: Option<Timestamp>,
-    expires: Option<Timestamp>,
+pub(super) struct Due {
+    pub(super) at: Timestamp,
+    pub(super) because: Because,
+    pub(super) issued: Option<Timestamp>,
+    pub(super) expires: Option<Timestamp>,
 }
 
-/// What is due when. It is kept nowhere: the journal has what it is made of.
+/// What one that is under way takes up.
+pub(super) struct Busy {
+    pub(super) plugin: PluginName,
+    pub(super) targets: BTreeSet<String>,
+}
+
+/// What is due when. Of rotations that are written out it is kept nowhere: the journal has what it is made of. Of those of tables the store has the time.
 #[derive(Default)]
 pub(super) struct Queue {
-    known: BTreeMap<RotationName, Known>,
-    /// Those that are under way, and the targets that they are on: one at a time on each.
-    busy: BTreeMap<RotationName, BTreeSet<String>>,
+    /// All that are written out; of tables those that are due.
+    pub(super) known: BTreeMap<RotationName, Known>,
+    /// Which of them are of tables.
+    pub(super) fetched: BTreeSet<RotationName>,
+    /// Those of tables that are parked because their target could not be reached, once that was looked up.
+    pub(super) away: Option<BTreeSet<RotationName>>,
+    /// Those that are under way.
+    pub(super) busy: BTreeMap<RotationName, Busy>,
     brake: Brake,
-    looks: Looks,
+    pub(super) looks: Looks,
     /// Why what is late may be a mass, until that was looked at.
-    suspicion: Option<Suspicion>,
+    pub(super) suspicion: Option<Suspicion>,
 }
 
 /// How what was started came to its end.
@@ -82,10 +95,14 @@ impl Queue {
     /// Another configuration counts from now on.
     pub(super) fn forget(&mut self) {
         self.known.clear();
+        self.fetched.clear();
+        self.away = None;
     }
 
     /// What is known may be so no more; pauses between tries are kept to.
     pub(super) fn doubt(&mut self) {
+        self.drop_fetched();
+        self.away = None;
         for known in self.known.values_mut() {
             known.looked = Timestamp::from_unix_ms(0);
         }
@@ -97,8 +114,10 @@ impl Queue {
         if let Some(suspicion) = self.suspicion.take() {
             self.hold_back(engine, suspicion, now).await?;
         }
+        self.let_tables_go(engine).await?;
+        self.fetch(engine, now).await?;
         let pace = engine.config().pace;
-        let all = engine.config().rotations.len();
+        let all = engine.config().count();
         let most = pace.brake.map_or(usize::MAX, |share| many(all, share));
         let standing = &engine.inner.standing;
         let maintained = engine.inner.maintained().await?;
@@ -109,6 +128,7 @@ impl Queue {
             let Ok(rotation) = engine.inner.rotation(&waiting.rotation) else {
                 continue;
             };
+            let rotation = &*rotation;
             let targets = engine.inner.targets_of(rotation);
             if self.is_parked(&rotation.name, now)
                 || targets.iter().any(|target| maintained.contains_key(target))
@@ -124,14 +144,14 @@ impl Queue {
                 continue;
             }
             if !self.has_room(&targets, pace.at_once_per_target)
-                || !self.has_room_of_plugin(engine, rotation, pace.at_once_per_plugin)
+                || !self.has_room_of_plugin(rotation, pace.at_once_per_plugin)
                 || self.is_behind_linked(engine, rotation, waiting.due)
             {
                 continue;
             }
             // What was known may be an hour old.
             let since = self.kept_apart(&rotation.name);
-            let failed = Some(self.failed(&rotation.name));
+            let failed = Some(self.failed(engine, &rotation.name));
             let Some(known) = readable(&rotation.name, look(engine, rotation, now, failed).await) else {
                 continue;
             };
@@ -139,21 +159,32 @@ impl Queue {
             let is_open = engine.open_run_of(&rotation.secret).await?.is_some();
             self.known.insert(rotation.name.clone(), known);
             if is_open {
-                self.put_off(&rotation.name, now + LOOK_AGAIN);
+                self.put_off(engine, &rotation.name, now + LOOK_AGAIN).await?;
             } else if is_due && let Some(apart) = engine.inner.apart(rotation).await? {
-                self.put_off(&rotation.name, apart.until.unwrap_or(now + LOOK_AGAIN));
+                self.put_off(engine, &rotation.name, apart.until.unwrap_or(now + LOOK_AGAIN))
+                    .await?;
                 if let Some(known) = self.known.get_mut(&rotation.name) {
                     known.kept_apart = Some(since.unwrap_or(waiting.due));
                 }
             } else if is_due && !self.is_parked(&rotation.name, now) {
                 self.brake.started(&rotation.name, now);
-                self.busy.insert(rotation.name.clone(), targets);
+                let plugin = rotation.plugin.clone();
+                self.busy.insert(rotation.name.clone(), Busy { plugin, targets });
                 return Ok(Some(Turn {
                     due: waiting.due,
                     rotation: waiting.rotation,
                     because,
                 }));
+            } else if self.fetched.remove(&rotation.name)
+                && let Some(known) = self.known.remove(&rotation.name)
+            {
+                // Somebody has rotated it meanwhile.
+                self.settle(engine, rotation, &known, now).await?;
             }
+        }
+        // Of so many not all were asked for.
+        if braked > BRAKED_MAX {
+            braked = braked.max(self.late_of_tables(engine, now, COUNTED_MAX).await?);
         }
         standing.set_braked(braked);
         Ok(None)
@@ -161,17 +192,14 @@ impl Queue {
 
     fn has_room(&self, targets: &BTreeSet<String>, most: usize) -> bool {
         targets.iter().all(|target| {
-            let on_it = self.busy.values().filter(|busy| busy.contains(target));
+            let on_it = self.busy.values().filter(|busy| busy.targets.contains(target));
             on_it.count() < most
         })
     }
 
-    fn has_room_of_plugin(&self, engine: &Engine, rotation: &Rotation, most: Option<usize>) -> bool {
-        let is_of_it = |name: &&RotationName| {
-            let configured = engine.config().rotation(name);
-            configured.is_some_and(|other| other.plugin == rotation.plugin)
-        };
-        most.is_none_or(|most| self.busy.keys().filter(is_of_it).count() < most)
+    fn has_room_of_plugin(&self, rotation: &Rotation, most: Option<usize>) -> bool {
+        let of_it = self.busy.values().filter(|busy| busy.plugin == rotation.plugin);
+        most.is_none_or(|most| of_it.count() < most)
     }
 
     /// Whether another one of its group was started, and may not stand in the journal yet; or is due for longer, and waits for its turn: one that is due
@@ -203,34 +231,6 @@ impl Queue {
         })
     }
 
-    /// What is late may be a mass from now on.
-    pub(super) fn suspect(&mut self, suspicion: Suspicion) {
-        self.suspicion = Some(suspicion);
-    }
-
-    /// Many that are late together are held back until a person says so. One whose credential is about to expire is not, unless it is the clock that is not
-    /// to be believed.
-    async fn hold_back(&self, engine: &Engine, suspicion: Suspicion, now: Timestamp) -> Result<(), Error> {
-        let late: BTreeSet<RotationName> = self
-            .due(now)
-            .filter(|(waiting, _)| {
-                let presses = waiting.priority == Priority::NearExpiry && suspicion == Suspicion::Started;
-                now.saturating_since(waiting.due) > LATE && !presses && self.failed(&waiting.rotation) == 0
-            })
-            .map(|(waiting, _)| waiting.rotation)
-            .collect();
-        if late.len() <= many(engine.config().rotations.len(), MASS) || engine.was_released().await? {
-            return Ok(());
-        }
-        tracing::warn!(
-            rotations = late.len(),
-            because = suspicion.words(),
-            "held back until `schedule release`"
-        );
-        engine.inner.standing.hold(now, suspicion.words(), late);
-        Ok(())
-    }
-
     /// When it is worth looking again. What is due and waits for its target is woken by the end of what is in its way.
     pub(super) fn wake(&self, engine: &Engine, now: Timestamp) -> Option<Timestamp> {
         let waiting = self
@@ -254,13 +254,16 @@ impl Queue {
         now: Timestamp,
     ) {
         self.busy.remove(rotation);
+        let is_fetched = self.fetched.remove(rotation);
         let failed = outcome != Outcome::Well;
         let Ok(configured) = engine.inner.rotation(rotation) else {
             self.known.remove(rotation);
             return;
         };
+        let configured = &*configured;
+        let is_of_table = is_fetched || engine.config().written(rotation).is_none();
         let tries = if failed {
-            self.failed(rotation).saturating_add(1)
+            self.failed(engine, rotation).saturating_add(1)
         } else {
             0
         };
@@ -280,6 +283,13 @@ impl Queue {
             if let Err(error) = engine.park(rotation, parked).await {
                 tracing::error!(%rotation, code = error.code(), "that it is parked cannot be kept");
             }
+            if let Some(away) = self
+                .away
+                .as_mut()
+                .filter(|_| is_of_table && outcome == Outcome::Away)
+            {
+                away.insert(rotation.clone());
+            }
         }
         match look(engine, configured, now, Some(tries)).await {
             Ok(mut known) => {
@@ -293,7 +303,14 @@ impl Queue {
                         ..due
                     });
                 }
-                self.known.insert(rotation.clone(), known);
+                if !is_of_table {
+                    self.known.insert(rotation.clone(), known);
+                    return;
+                }
+                self.known.remove(rotation);
+                if let Err(error) = self.settle(engine, configured, &known, now).await {
+                    tracing::error!(%rotation, code = error.code(), "when it is due next cannot be kept");
+                }
             }
             Err(error) => {
                 tracing::error!(%rotation, code = error.code(), "when it is due next cannot be found out");
@@ -302,92 +319,28 @@ impl Queue {
         }
     }
 
-    /// What a run met of its target: one that cannot be reached is tried by one rotation at a time, and when it answers again all go on at once. Of several
-    /// targets nobody knows which one it was.
-    pub(super) async fn met(
+    pub(super) fn failed(&self, engine: &Engine, rotation: &RotationName) -> u32 {
+        let known = self.known.get(rotation).map(|known| known.failed);
+        known.unwrap_or_else(|| engine.inner.standing.failed(rotation))
+    }
+
+    async fn put_off(
         &mut self,
         engine: &Engine,
         rotation: &RotationName,
-        is_away: bool,
-        now: Timestamp,
-    ) {
-        let Ok(configured) = engine.inner.rotation(rotation) else {
-            return;
-        };
-        let met = engine.inner.targets_of(configured);
-        if is_away {
-            if let (Some(target), 1) = (met.first(), met.len()) {
-                engine.inner.standing.breaker().failed(target, now);
-            }
-            return;
+        until: Timestamp,
+    ) -> Result<(), Error> {
+        if self.fetched.remove(rotation) {
+            self.known.remove(rotation);
+            return engine.set_look(rotation, Some(until), None).await;
         }
-        self.release(engine, &met).await;
-        if !engine.inner.standing.breaker().reached(&met) {
-            return;
-        }
-        for (name, known) in &mut self.known {
-            let waits = known.failed > 0 && known.due.is_some_and(|due| due.at > now);
-            if waits
-                && let Ok(configured) = engine.inner.rotation(name)
-                && !engine.inner.targets_of(configured).is_disjoint(&met)
-                && let Some(due) = known.due.as_mut()
-            {
-                due.at = now;
-            }
-        }
-    }
-
-    /// These targets answer: what is parked because they did not, goes by its schedule again.
-    async fn release(&mut self, engine: &Engine, targets: &BTreeSet<String>) {
-        let away = self.known.iter().filter(|(_, known)| is_away(known));
-        let away: Vec<RotationName> = away.map(|(name, _)| name.clone()).collect();
-        for name in away {
-            let is_theirs = engine
-                .inner
-                .rotation(&name)
-                .is_ok_and(|rotation| !engine.inner.targets_of(rotation).is_disjoint(targets));
-            if !is_theirs {
-                continue;
-            }
-            if let Err(error) = engine.unpark(&name, "its target answers again").await {
-                tracing::error!(rotation = %name, code = error.code(), "it cannot be released");
-                continue;
-            }
-            self.known.remove(&name);
-        }
-    }
-
-    /// What is parked for a target's sake whose time to look at that has come.
-    pub(super) fn looks_due(&mut self, now: Timestamp) -> Vec<RotationName> {
-        let away = self.known.iter().filter(|(_, known)| is_away(known));
-        let away: Vec<RotationName> = away.map(|(name, _)| name.clone()).collect();
-        self.looks.due(&away, now)
-    }
-
-    /// The target of what is parked was looked at.
-    pub(super) async fn looked(
-        &mut self,
-        engine: &Engine,
-        rotation: &RotationName,
-        is_away: bool,
-        now: Timestamp,
-    ) {
-        if !is_away {
-            self.met(engine, rotation, false, now).await;
-        }
-    }
-
-    fn failed(&self, rotation: &RotationName) -> u32 {
-        self.known.get(rotation).map_or(0, |known| known.failed)
-    }
-
-    fn put_off(&mut self, rotation: &RotationName, until: Timestamp) {
         if let Some(due) = self.known.get_mut(rotation).and_then(|known| known.due.as_mut()) {
             due.at = due.at.max(until);
         }
+        Ok(())
     }
 
-    fn due(&self, now: Timestamp) -> impl Iterator<Item = (Waiting, Because)> {
+    pub(super) fn due(&self, now: Timestamp) -> impl Iterator<Item = (Waiting, Because)> {
         let free = self
             .known
             .iter()
@@ -437,18 +390,20 @@ impl Queue {
 }
 
 /// How often it has failed is looked up where that is not known.
-async fn look(
+pub(super) async fn look(
     engine: &Engine,
     rotation: &Rotation,
     now: Timestamp,
     failed: Option<u32>,
 ) -> Result<Known, Error> {
-    let facts = engine.facts(&rotation.name).await?;
+    let facts = engine.facts_of(rotation).await?;
     let failed = match failed {
         Some(failed) => failed,
         None => engine.tries_of(&rotation.name, &facts).await?,
     };
-    let due = match engine.planned(rotation).await? {
+    let planned = rotation.schedule.plan(&rotation.name).next(&facts, now);
+    let blocked = matches!(planned, Planned::Blocked(_));
+    let due = match planned {
         Planned::Due(next) => Some(Due {
             at: next.due,
             because: next.because,
@@ -461,14 +416,11 @@ async fn look(
     Ok(Known {
         looked: now,
         due,
+        blocked,
         failed,
         parked: engine.parked(&rotation.name, &facts).await?,
         kept_apart: None,
     })
-}
-
-fn is_away(known: &Known) -> bool {
-    known.parked.as_ref().is_some_and(|parked| parked.away)
 }
 
 /// After the last try it is parked; where it is tried all the same, its credential is about to expire, and the pauses are those of more tries.

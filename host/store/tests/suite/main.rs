@@ -10,6 +10,7 @@ mod child;
 mod crash;
 mod group;
 mod journal;
+mod listed;
 mod open;
 mod retention;
 mod trail;

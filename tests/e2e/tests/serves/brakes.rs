@@ -35,6 +35,30 @@ fn fleet() -> Scene {
     Scene::of(server, host)
 }
 
+/// The same as rows of one table.
+fn table() -> Scene {
+    let server = Redis::start(RedisOptions::default()).unwrap();
+    let host = Host::init();
+    let rows: String = (0..MANY).map(|number| format!("{number}\r\n")).collect();
+    fs::write(host.file("users.csv"), format!("number\r\n{rows}")).unwrap();
+    let lines = keywheel_e2e::redis_user(&server, "1s")
+        .replace(
+            "name = \"app-redis\"",
+            "name = \"r{number}\"\neach = \"users.csv\"",
+        )
+        .replace("app/redis", "app/{number}")
+        .replace("user = \"app\"", "user = \"app{number}\"");
+    host.configure(&lines);
+    host.add_plugin("redis", &[server.port()]);
+    let _ = host.import("admin/redis", server.admin_password()).ends(0);
+    for number in 0..MANY {
+        let old = random_password();
+        server.create_user(&format!("app{number}"), &old).unwrap();
+        let _ = host.import(&format!("app/{number}"), &old).ends(0);
+    }
+    Scene::of(server, host)
+}
+
 fn versions(scene: &Scene) -> Vec<usize> {
     (0..MANY)
         .map(|number| scene.host.versions(&format!("app/{number}")).len())
@@ -96,29 +120,37 @@ fn is_rotated(scene: &Scene) -> usize {
 
 #[test]
 fn many_that_are_late_together_wait_for_a_person() {
-    let scene = fleet();
-    schedule(&scene, "@every 1h");
+    late_together(&fleet());
+}
+
+#[test]
+fn many_rows_that_are_late_together_wait_for_a_person() {
+    late_together(&table());
+}
+
+fn late_together(scene: &Scene) {
+    schedule(scene, "@every 1h");
     // It learns of them, and is away for a day.
-    let Some(serving) = serve_by_clock(&scene, "+0") else {
+    let Some(serving) = serve_by_clock(scene, "+0") else {
         return;
     };
     thread::sleep(Duration::from_secs(3));
     let _ = serving.ends();
-    let Some(serving) = serve_by_clock(&scene, "+1d") else {
+    let Some(serving) = serve_by_clock(scene, "+1d") else {
         return;
     };
-    until("it asks", || status(&scene, "schedule-held").is_some());
-    let held = status(&scene, "schedule-held").unwrap();
+    until("it asks", || status(scene, "schedule-held").is_some());
+    let held = status(scene, "schedule-held").unwrap();
     let what = held["what"].as_str().unwrap();
     assert!(what.contains(&format!("{MANY} rotations")), "{what}");
     // What a person starts is started.
     let _ = scene.run(&["rotate", "r0", "--wait", "end"]).ends(0);
-    assert_eq!(is_rotated(&scene), 1);
+    assert_eq!(is_rotated(scene), 1);
     let _ = scene
         .run(&["schedule", "release", "--reason", "power cut"])
         .ends(0);
-    until("all are rotated", || is_rotated(&scene) == MANY);
-    assert!(status(&scene, "schedule-held").is_none());
+    until("all are rotated", || is_rotated(scene) == MANY);
+    assert!(status(scene, "schedule-held").is_none());
     let _ = serving.ends();
     let trail = scene.run(&["audit", "search", "--action", "schedule.release", "-o", "json"]);
     assert!(trail.stdout.contains("power cut"), "{}", trail.stdout);
@@ -131,42 +163,66 @@ fn many_that_are_late_together_wait_for_a_person() {
 
 #[test]
 fn a_clock_that_jumps_ahead_makes_nothing_due_by_itself() {
-    let scene = fleet();
-    schedule(&scene, "@every 2h");
-    let Some(serving) = serve_by_clock(&scene, "+0") else {
+    jumps_ahead(&fleet());
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_makes_no_row_due_by_itself() {
+    jumps_ahead(&table());
+}
+
+fn jumps_ahead(scene: &Scene) {
+    schedule(scene, "@every 2h");
+    let Some(serving) = serve_by_clock(scene, "+0") else {
         return;
     };
-    assert!(status(&scene, "schedule-held").is_none());
-    fs::write(clock(&scene), "+1d").unwrap();
-    until("it asks", || status(&scene, "schedule-held").is_some());
-    assert_eq!(is_rotated(&scene), 0);
+    assert!(status(scene, "schedule-held").is_none());
+    fs::write(clock(scene), "+1d").unwrap();
+    until("it asks", || status(scene, "schedule-held").is_some());
+    assert_eq!(is_rotated(scene), 0);
     let _ = serving.ends();
 }
 
 #[test]
 fn no_more_than_a_share_is_started_within_an_hour() {
-    let scene = fleet();
-    schedule(&scene, "@every 1s");
+    braked(&fleet());
+}
+
+#[test]
+fn no_more_than_a_share_of_rows_is_started_within_an_hour() {
+    braked(&table());
+}
+
+fn braked(scene: &Scene) {
+    schedule(scene, "@every 1s");
     scene.configure_first("[schedule]\nbrake = 0.5\nat_once_per_target = 4\n");
     let serving = scene.serve();
     // Half of them are twelve, and twenty are never too many.
     until("the brake holds", || {
-        is_rotated(&scene) == 20
-            && status(&scene, "schedule-braked")
+        is_rotated(scene) == 20
+            && status(scene, "schedule-braked")
                 .is_some_and(|braked| braked["what"].as_str().unwrap().starts_with("4 rotations"))
     });
     // Those that count already go on.
-    let before: usize = versions(&scene).iter().sum();
+    let before: usize = versions(scene).iter().sum();
     until("they go on", || {
-        versions(&scene).iter().sum::<usize>() > before + 20
+        versions(scene).iter().sum::<usize>() > before + 20
     });
-    assert_eq!(is_rotated(&scene), 20);
+    assert_eq!(is_rotated(scene), 20);
     let _ = serving.ends();
 }
 
 #[test]
 fn a_dead_target_is_tried_by_one_of_its_rotations_and_by_all_once_it_answers() {
-    let mut scene = fleet();
+    dead_target(fleet());
+}
+
+#[test]
+fn a_dead_target_is_tried_by_one_row_of_its_table_and_by_all_once_it_answers() {
+    dead_target(table());
+}
+
+fn dead_target(mut scene: Scene) {
     schedule(&scene, "@every 1s");
     assert_eq!(scene.server.command(&["ACL", "SAVE"]).unwrap().trim(), "OK");
     scene.server.stop().unwrap();

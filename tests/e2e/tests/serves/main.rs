@@ -18,6 +18,7 @@ mod notices;
 mod pauses;
 mod reads;
 mod scene;
+mod tables;
 mod traces;
 mod trims;
 mod unit;

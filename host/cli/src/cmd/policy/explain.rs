@@ -61,6 +61,7 @@ pub(crate) fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, 
     let Some(rotation) = config.rotation(&arguments.rotation) else {
         return Err(crate::cmd::no_such_rotation(&config, arguments.rotation.as_str()));
     };
+    let rotation = &*rotation;
     let policy = grants::read(&config.policies_dir)?;
     let scope = policy.scope(Binding {
         plugin: &rotation.plugin,

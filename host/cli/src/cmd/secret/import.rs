@@ -1,6 +1,7 @@
 //! `keywheel secret import`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use clap::Args;
 use keywheel_config::{Config, Rotation};
@@ -117,8 +118,8 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
 }
 
 fn input_of(config: &Config, name: &SecretName) -> Vec<RotationName> {
-    let takes = |rotation: &&Rotation| rotation.inputs.values().any(|input| input == name);
-    let rotations = config.rotations.iter().filter(takes);
+    let takes = |rotation: &&Arc<Rotation>| rotation.inputs.values().any(|input| input == name);
+    let rotations = config.samples().filter(takes);
     rotations.map(|rotation| rotation.name.clone()).collect()
 }
 
@@ -141,8 +142,7 @@ fn stored(done: &Done, config: &Config, context: &Context) -> Result<(), Failure
         return Ok(());
     }
     let mut names: Vec<&str> = config
-        .rotations
-        .iter()
+        .samples()
         .flat_map(|rotation| std::iter::once(&rotation.secret).chain(rotation.inputs.values()))
         .map(SecretName::as_str)
         .collect();

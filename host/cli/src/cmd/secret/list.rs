@@ -61,8 +61,7 @@ pub(crate) async fn show(arguments: &Show, context: &Context) -> Result<ExitCode
 
 fn is_input(config: &keywheel_config::Config, name: &SecretName) -> bool {
     config
-        .rotations
-        .iter()
+        .samples()
         .any(|rotation| rotation.inputs.values().any(|input| input == name))
 }
 

@@ -51,6 +51,7 @@ impl Watch {
         let trusted = config.trust.values().flat_map(|set| &set.pem);
         let named = [&config.policies_dir, &config.plugins.lock, &config.plugins.dir];
         let mut files: Vec<PathBuf> = named.into_iter().chain(trusted).cloned().collect();
+        files.extend(config.tables().iter().map(|table| table.path.clone()));
         files.push(file.to_owned());
         let taken = look(&files);
         Self {

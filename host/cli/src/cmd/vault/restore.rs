@@ -151,7 +151,7 @@ fn tell_what_is_next(restored: &RestoredView, config: &Config, output: &Output) 
         ));
     }
     output.next("keywheel audit verify --checkpoint FILE, with the newest checkpoint that you have");
-    if !config.rotations.is_empty() {
+    if config.samples().next().is_some() {
         output.next("keywheel drift check");
     }
 }
