@@ -304,7 +304,7 @@ impl Keeper {
 /// What a run works on. Of a rotation that the configuration does not have any more nobody knows.
 fn targets_of(engine: &Engine, run: &RunView) -> BTreeSet<String> {
     let configured = engine.inner.configured(&run.rotation);
-    configured.map_or_else(|_| BTreeSet::new(), |rotation| engine.inner.targets_of(rotation))
+    configured.map_or_else(|_| BTreeSet::new(), |rotation| engine.inner.targets_of(&rotation))
 }
 
 /// How it ended, and the code of what it met.

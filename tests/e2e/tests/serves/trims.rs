@@ -97,7 +97,6 @@ fn old_runs_and_old_rows_go_and_what_is_needed_stays() {
     assert_eq!(scene.host.versions("app/redis"), versions);
     assert_eq!(scene.host.read("app/redis", None), value);
     let _ = scene.run(&["rotate", "app-redis", "--wait", "end"]).ends(0);
-    let _ = scene.run(&["plan", "app-redis"]).ends(0);
     let oldest = &versions.last().unwrap().0;
     let back = [
         "secret",
