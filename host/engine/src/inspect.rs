@@ -13,7 +13,7 @@ use crate::attention::{attention, attention_of_run};
 use crate::backed_up;
 use crate::engine::{Engine, Inner};
 use crate::interrupted::Interrupted;
-use crate::perform::kept;
+use crate::perform::head::kept;
 use crate::trust::examine_trust_file;
 use crate::view::{Attention, Diagnosis, RunView, VaultView};
 use crate::words::{KEY_FILE_IS_GONE, NEEDS_PASSPHRASE};

@@ -1,20 +1,21 @@
 //! One effect of the machine, performed: what it means for the vault, the journal and the plugin.
 
+pub(crate) mod head;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keywheel_capability::Cancel;
 use keywheel_failpoint::{Point, reach};
 use keywheel_model::{
-    Effect as Reach, Epoch, ErrorKind, Fence, Outcome, SecretName, Stage, StepError, StepName, Trigger,
-    Verdict, VersionId,
+    Effect as Reach, ErrorKind, Fence, Outcome, SecretName, Stage, StepError, StepName, Verdict, VersionId,
 };
 use keywheel_plugin::{Plugin, StepEnd, StepValue};
 use keywheel_policy::Binding;
-use keywheel_store::{LeaseKey, Reader};
+use keywheel_store::LeaseKey;
 use keywheel_traces::SpanId;
-use keywheel_vault::{Author, Head as VaultHead, Origin, Promotion, Rider, Vault as _, VersionInfo};
-use keywheel_workflow::{Call, Effect, Head, Kept, NoteKind, Phase, Report, State, StepOk, StoreFailure};
+use keywheel_vault::{Author, Head as VaultHead, Promotion, Rider, Vault as _, VersionInfo};
+use keywheel_workflow::{Call, Effect, NoteKind, Phase, Report, State, StepOk, StoreFailure};
 
 use crate::Error;
 use crate::approval::Gate;
@@ -25,7 +26,6 @@ use crate::plan::worded;
 use crate::port::Port;
 use crate::settings::Probes;
 use crate::traced;
-use crate::untried::without_strangers;
 
 /// What performing the effects of one run needs.
 pub(crate) struct Performer {
@@ -117,34 +117,6 @@ impl Performer {
             Effect::Sleep { .. } | Effect::Park | Effect::Release => {
                 return Err(Error::Defect("a rest was to be performed"));
             }
-        })
-    }
-
-    async fn read_head(&self, inner: &Inner, state: &State) -> Result<Report, Error> {
-        let (vault, accounts) = (inner.vault.clone(), self.accounts.clone());
-        let (name, state) = (state.settings.secret.clone(), state.clone());
-        let look = move |reader: &Reader<'_>| {
-            let epoch = reader.epoch()?;
-            let head = if checks(&state, epoch) {
-                vault.head_in(reader, &name)
-            } else {
-                let roles = &state.roles;
-                let also: Vec<_> = [&roles.current, &roles.pending, &roles.previous]
-                    .into_iter()
-                    .flatten()
-                    .cloned()
-                    .collect();
-                vault.live_in(reader, &name, &also)
-            };
-            let ours = head.map(|head| without_strangers(reader, head, &accounts));
-            Ok::<_, Error>((epoch, ours))
-        };
-        Ok(match inner.store.read(look).await? {
-            (epoch, Ok(head)) => Report::Head(Head {
-                epoch,
-                versions: kept(&head?),
-            }),
-            (_, Err(error)) => Report::HeadUnreadable(vault_error(&error)),
         })
     }
 
@@ -350,41 +322,8 @@ pub(crate) fn verdict(end: StepEnd) -> Result<Verdict, StepError> {
     }
 }
 
-/// The versions of a head as the machine sees them: one that points at older material is that material, and what a person has imported belongs to nobody.
-pub(crate) fn kept(head: &VaultHead) -> Vec<Kept> {
-    let mut seen: Vec<Kept> = Vec::new();
-    for version in &head.versions {
-        let identity = identity(version);
-        if seen.iter().all(|kept| kept.version != *identity) {
-            let imported =
-                version.metadata.labels.origin == Origin::Imported && version.material_of.is_none();
-            seen.push(Kept {
-                version: identity.clone(),
-                stage: version.stage,
-                run: if imported { None } else { Some(version.run.clone()) },
-            });
-        }
-    }
-    seen
-}
-
 pub(crate) fn identity(version: &VersionInfo) -> &VersionId {
     version.material_of.as_ref().unwrap_or(&version.id)
-}
-
-/// Whether what the run looks for may be any version that there ever was, such as one that the target has been set back to (rules P2, P10). Every other run
-/// needs those that live, and its own.
-fn checks(state: &State, epoch: Epoch) -> bool {
-    let begins_with_it = matches!(
-        state.settings.trigger,
-        Trigger::Drift | Trigger::Restore | Trigger::Adopt
-    );
-    let is_at_it = matches!(
-        state.phase,
-        Phase::Verify | Phase::RollForward | Phase::Repair | Phase::ProveRepair | Phase::Parked
-    );
-    let check = &state.check;
-    begins_with_it || is_at_it || epoch > state.epoch || check.begun || check.restored || check.head_accepted
 }
 
 /// The newest version with that identity.

@@ -73,23 +73,18 @@ impl Port {
             .into_iter()
             .filter_map(|role| self.version_of(role))
             .collect();
-        let mut names = BTreeMap::from_iter(
-            self.pinned
-                .inputs
-                .values()
-                .cloned()
-                .map(|name| (name, Vec::new())),
-        );
+        let inputs = self.pinned.inputs.values().cloned();
+        let mut names: BTreeMap<_, _> = inputs.map(|name| (name, Vec::new())).collect();
         names.insert(ours.clone(), played.iter().cloned().collect());
-        let names = Vec::from_iter(names);
+        let names: Vec<_> = names.into_iter().collect();
         let heads = vault.lives(&names).await.unwrap_or_default();
         let mut wanted = Vec::new();
         for head in heads.into_iter().flatten() {
             let head = self.seen.note_head(head);
-            let found = if head.name == *ours {
+            let found: Vec<_> = if head.name == *ours {
                 played.iter().filter_map(|version| find(&head, version)).collect()
             } else {
-                Vec::from_iter(head.current())
+                head.current().into_iter().collect()
             };
             wanted.extend(
                 found
