@@ -242,6 +242,13 @@ impl<'a> Verifier<'a> {
         }
         let seq = self.last + 1;
         let broken = |fault| Err(Error::Broken { seq, fault });
+        if (1..=self.before.0).contains(&row.seq) {
+            // What would have been cut off stands here: it is in another place, and the first row is missing where it should be.
+            return Err(Error::Broken {
+                seq: 1,
+                fault: Fault::Missing,
+            });
+        }
         if row.seq != seq {
             return broken(Fault::Missing);
         }

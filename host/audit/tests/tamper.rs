@@ -128,6 +128,12 @@ fn a_deleted_or_moved_row_is_named() {
     renumbered.swap(1, 2);
     renumbered[1].seq = 2;
     assert_eq!(fault_of(&renumbered, &[]), (2, Fault::Edited));
+    // The first row stands later on: nothing was cut off.
+    for place in 1..5 {
+        let mut moved = rows(5, Some(&key()));
+        moved.swap(0, place);
+        assert_eq!(fault_of(&moved, &[]), (1, Fault::Missing), "{place}");
+    }
 }
 
 #[test]
