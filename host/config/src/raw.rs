@@ -93,7 +93,7 @@ pub(crate) struct Serve {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Traces {
-    /// The collector, like "http://127.0.0.1:4318" or "https://collector.internal:4318". Where no path is named, it is `/v1/traces`.
+    /// The collector, like `http://127.0.0.1:4318` or `https://collector.internal:4318`. Where no path is named, it is `/v1/traces`.
     pub(crate) endpoint: String,
     /// The trust set that its certificate must be of. Default: the operating system's authorities.
     pub(crate) trust: Option<String>,
