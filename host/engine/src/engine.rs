@@ -216,7 +216,7 @@ impl Engine {
         &self.inner.metrics
     }
 
-    /// The store's statistics: commits and changes since it was opened.
+    /// The store's statistics: commits, changes and looks since it was opened.
     pub fn store_statistics(&self) -> keywheel_store::Statistics {
         self.inner.store.statistics()
     }

@@ -163,7 +163,7 @@ impl Store {
         self.inner.writer.write(change, self.inner.options.wait).await
     }
 
-    /// Runs `look` at once, on the thread of the caller: for one row by its key, and nothing that takes long.
+    /// Runs `look` at once, on the thread of the caller: for a row by its key, or a page of them, and nothing that takes long.
     ///
     /// # Errors
     /// What `look` returns.
@@ -200,9 +200,12 @@ impl Store {
             .unwrap_or_else(std::sync::PoisonError::into_inner) = key;
     }
 
-    /// How many commits, and how many changes they kept, since the store was opened.
+    /// How many commits, how many changes they kept, and how many looks there were, since the store was opened.
     pub fn statistics(&self) -> Statistics {
-        self.inner.writer.statistics()
+        Statistics {
+            reads: self.inner.readers.reads(),
+            ..self.inner.writer.statistics()
+        }
     }
 }
 
@@ -298,6 +301,8 @@ pub(crate) fn explain(error: Error, path: &Path) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
 
     #[test]
@@ -342,6 +347,26 @@ mod tests {
                 .expect("writes"),
             1
         );
+    }
+
+    #[test]
+    fn a_statement_is_planned_once_whatever_it_is_given() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("keywheel.db");
+        schema::migrate(&mut Connection::open(&path).expect("database"), 0).expect("migrations");
+        // A partial index of `stage` serves one value of `?2`; the number of rows may change the plan too.
+        let sql = "SELECT id FROM version WHERE secret = ?1 AND stage = ?2 ORDER BY number LIMIT ?3";
+        let plans = |connection: &Connection| {
+            let mut statement = connection.prepare(sql).expect("a statement");
+            for (stage, limit) in [("current", 1), ("pending", 2), ("revoked", 3)] {
+                let found = statement.query_map(("app", stage, limit), |row| row.get::<_, String>(0));
+                assert_eq!(found.expect("rows").count(), 0);
+            }
+            statement.get_status(StatementStatus::RePrepare)
+        };
+        assert_eq!(plans(&connect_reader(&path).expect("reader")), 0);
+        // It is not so by itself.
+        assert!(plans(&Connection::open(&path).expect("another")) > 0);
     }
 
     #[test]

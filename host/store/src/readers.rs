@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ pub(crate) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     store_id: Arc<str>,
     clock: Arc<dyn Clock>,
+    reads: AtomicU64,
 }
 
 /// Gives the connection back, also when the reader panics.
@@ -48,7 +50,12 @@ impl Readers {
             idle: Arc::new(Mutex::new(connections)),
             store_id,
             clock,
+            reads: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     pub(crate) async fn read<T, E, F>(&self, look: F, wait: Duration) -> Result<T, E>
@@ -57,6 +64,7 @@ impl Readers {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
+        self.reads.fetch_add(1, Ordering::Relaxed);
         let permit = match timeout(wait, Arc::clone(&self.free).acquire_owned()).await {
             Ok(Ok(permit)) => permit,
             Ok(Err(_)) => return Err(Error::Closed.into()),

@@ -18,13 +18,15 @@ use crate::{Error, Reader, Transaction};
 /// The key that seals audit rows, shared with the store's handle.
 pub(crate) type AuditKey = Arc<Mutex<Option<SecretBytes>>>;
 
-/// What the writer has done since the store was opened.
+/// What was done since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Commits, each one sync of the disk.
     pub commits: u64,
     /// Changes that they kept.
     pub changes: u64,
+    /// Looks, each on another thread and back.
+    pub reads: u64,
 }
 
 /// A change together with its caller's answer. Given a transaction it runs; given a failure it only answers.
@@ -92,6 +94,7 @@ impl Writer {
         Statistics {
             commits: self.counters.commits.load(Ordering::Relaxed),
             changes: self.counters.changes.load(Ordering::Relaxed),
+            reads: 0,
         }
     }
 

@@ -126,6 +126,7 @@ struct Measured {
     bare_ms: [Vec<f64>; 2],
     commits: Vec<f64>,
     changes: Vec<f64>,
+    reads: Vec<f64>,
     runs: Vec<RunId>,
     took: Duration,
 }
@@ -177,6 +178,7 @@ impl Lane {
             };
             self.measured.commits.push(each(after.commits, before.commits));
             self.measured.changes.push(each(after.changes, before.changes));
+            self.measured.reads.push(each(after.reads, before.reads));
         }
         Ok(())
     }
@@ -265,14 +267,15 @@ impl Lane {
             .target(format!(">= {goal:.0} %"), ratio.median >= goal),
             Row::new(
                 format!(
-                    "  and with revoke and its login{}; commits, changes a rotation",
+                    "  and with revoke and its login{}; commits, changes, looks a rotation",
                     if proof == Proof::Deferred { "s" } else { "" }
                 ),
                 format!(
-                    "{}; {:.1}, {:.1}",
+                    "{}; {:.1}, {:.1}, {:.1}",
                     of(&self.measured.whole).shown(per_second),
                     of(&self.measured.commits).median,
-                    of(&self.measured.changes).median
+                    of(&self.measured.changes).median,
+                    of(&self.measured.reads).median
                 ),
             ),
             Row::new(

@@ -24,6 +24,9 @@ use keywheel_kit::{Postgres, PostgresOptions, random_password};
 use keywheel_model::{Clock, SecretBytes, StepName, Timestamp, Trigger};
 use keywheel_workflow::{Effect, RunWord};
 
+/// Of a whole rotation with consumers, verify login, grace and the proof at its end. There were about a hundred before a call read what it needs together.
+const LOOKS_MAX: u64 = 60;
+
 fn plugins() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/plugins")
 }
@@ -179,6 +182,22 @@ async fn a_postgres_role_is_adopted_planned_and_rotated() {
     assert!(server.login("app", &old).unwrap().is_refused());
     let report = engine.audit_verify(Vec::new(), None).await.unwrap();
     assert!(report.rows > 10);
+}
+
+/// Each look at the store is a change of threads. What a rotation asks of it neither grows with what was rotated before nor comes back once for each part
+/// of a call.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_looks_at_the_store_a_bounded_number_of_times() {
+    let scene = Box::pin(scene()).await;
+    let rotation = "app-db".parse().unwrap();
+    let mut looks = Vec::new();
+    for _ in 0..4 {
+        let before = scene.engine.store_statistics().reads;
+        let (run, left) = scene.engine.rotate(&rotation, order()).await.unwrap();
+        assert_eq!((run.state, left), (RunWord::Succeeded, Left::Ended), "{run:#?}");
+        looks.push(scene.engine.store_statistics().reads - before);
+    }
+    assert!(looks.iter().all(|looks| *looks <= LOOKS_MAX), "{looks:?}");
 }
 
 /// A pool dies with its version: what was logged in with the administrator's old password does not outlive it.
