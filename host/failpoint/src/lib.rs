@@ -28,6 +28,10 @@ pub enum Point {
     ConcludeBefore,
     /// Its outcome is durable; the plugin has not heard of it.
     ConcludeAfter,
+    /// Every statement of a transaction that several runs share was answered; its commit has not left.
+    SharedBefore,
+    /// It is committed; none of the runs knows.
+    SharedAfter,
     /// Before a pending version is put into the vault.
     PendingBefore,
     /// It is durable; the plugin has no handle of it.
@@ -64,7 +68,7 @@ pub enum Point {
 
 impl Point {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 28] = [
         Self::BeginBefore,
         Self::BeginAfter,
         Self::SaveBefore,
@@ -75,6 +79,8 @@ impl Point {
         Self::IntentAfter,
         Self::ConcludeBefore,
         Self::ConcludeAfter,
+        Self::SharedBefore,
+        Self::SharedAfter,
         Self::PendingBefore,
         Self::PendingAfter,
         Self::PromoteBefore,
@@ -106,6 +112,8 @@ impl Point {
             Self::IntentAfter => "intent-after",
             Self::ConcludeBefore => "conclude-before",
             Self::ConcludeAfter => "conclude-after",
+            Self::SharedBefore => "shared-before",
+            Self::SharedAfter => "shared-after",
             Self::PendingBefore => "pending-before",
             Self::PendingAfter => "pending-after",
             Self::PromoteBefore => "promote-before",

@@ -5,6 +5,7 @@ use crate::dial::Dialer;
 use crate::tls::TrustStore;
 
 /// What every connection starts from: the dialler and the trust sets. One for the host, shared.
+#[derive(Clone)]
 pub struct Outbound {
     /// Checks and dials.
     pub dialer: Dialer,

@@ -11,6 +11,7 @@ mod pool;
 mod rows;
 mod session;
 mod settings;
+mod shared;
 mod tap;
 
 use keywheel_model::SecretBytes;
@@ -20,6 +21,7 @@ use crate::tls::TlsOptions;
 pub use pool::{Pool, PoolLimits, Pooled};
 pub use rows::{RowLimits, Rows};
 pub use session::Session;
+pub use shared::{Opening, Seat};
 
 /// How the connection is protected.
 #[derive(Clone, Debug)]
@@ -51,6 +53,21 @@ pub struct ConnectOptions {
     pub application_name: String,
     /// Whether the login is to prove the password: then one that the server lets in without asking for it is [`crate::Error::NotAsked`].
     pub proof: bool,
+}
+
+impl Clone for ConnectOptions {
+    fn clone(&self) -> Self {
+        Self {
+            host: self.host.clone(),
+            port: self.port,
+            database: self.database.clone(),
+            user: self.user.clone(),
+            password: self.password.as_ref().map(SecretBytes::duplicate),
+            security: self.security.clone(),
+            application_name: self.application_name.clone(),
+            proof: self.proof,
+        }
+    }
 }
 
 impl ConnectOptions {

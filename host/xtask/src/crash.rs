@@ -13,7 +13,7 @@ pub(crate) struct Options {
     /// Kill the debug binary, which is built much sooner
     #[arg(long)]
     debug: bool,
-    /// Handed on: `--targets a,b`, `--vault v`, `--kills N`, `--seed S`, `--point WORD`, `--path NAME`, `--soak MINUTES`, `--keep`
+    /// Handed on: `--targets a,b`, `--vault v`, `--kills N`, `--seed S`, `--point WORD`, `--path NAME`, `--soak MINUTES`, `--emergency`, `--keep`
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }

@@ -34,6 +34,11 @@ impl Config {
         self.transport.as_deref() == Some("plaintext")
     }
 
+    /// Whether two roles are used in turn.
+    pub(crate) fn is_pair(&self) -> bool {
+        matches!(self.mode, Mode::Alternating { .. })
+    }
+
     pub(crate) fn problems(&self) -> Vec<(String, String)> {
         let problem = |place: &str, message: &str| vec![(place.to_owned(), message.to_owned())];
         match self.accounts().names() {

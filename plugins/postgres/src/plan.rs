@@ -1,6 +1,6 @@
 //! What stands in the way, seen from the administrator's session.
 
-use crate::config::{Config, Mode};
+use crate::config::Config;
 use crate::connector;
 use keywheel_sdk::sql::{Piece, Session, Table};
 use keywheel_sdk::{Error, Plan, Run, Version};
@@ -11,20 +11,29 @@ const BARE: &str = "SELECT rolpassword IS NULL AS bare FROM pg_authid WHERE roln
 const ROLE: &str = "SELECT r.rolsuper AS super, r.rolcanlogin AS login, coalesce(r.rolvaliduntil < now(), false) AS expired, \
     coalesce(nullif(r.rolvaliduntil, 'infinity')::text, '') AS until, \
     pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS administered, \
-    has_database_privilege(r.oid, current_database(), 'CONNECT') AS connect, (SELECT count(*) FROM pg_stat_activity \
-    WHERE usesysid = r.oid AND application_name NOT LIKE 'keywheel %') AS sessions, \
-    r.rolconnlimit::bigint AS most, (SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS owned, \
+    has_database_privilege(r.oid, current_database(), 'CONNECT') AS connect, (SELECT count(*) FROM \
+    pg_stat_get_activity(NULL) WHERE usesysid = r.oid AND application_name NOT LIKE 'keywheel %') AS sessions, \
+    r.rolconnlimit::bigint AS most";
+/// Of two roles that are used in turn.
+const PAIR: &str = ", (SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS owned, \
     (SELECT count(*) FROM pg_default_acl WHERE defaclrole = r.oid) AS defaults, \
     coalesce((SELECT string_agg(g.rolname::text, ', ' ORDER BY g.rolname) FROM pg_auth_members m \
-    JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), '') AS groups FROM pg_roles r WHERE r.rolname = ";
+    JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), '') AS groups";
+/// Whether no line of `pg_hba.conf` lets anybody in over the network without asking for a password, and the file is the one that the server
+/// has read. Superusers only.
+const ASKS: &str = ", NOT EXISTS (SELECT FROM pg_hba_file_rules h WHERE h.error IS NOT NULL OR h.type <> 'local' AND \
+    h.auth_method NOT IN ('scram-sha-256', 'md5', 'password', 'reject') OR \
+    to_jsonb(h)->>'file_name' <> current_setting('hba_file')) AND (SELECT greatest(f.modification, f.change) + \
+    interval '1 s' < pg_conf_load_time() FROM pg_stat_file(current_setting('hba_file')) f) AS asks";
+const FROM: &str = " FROM pg_roles r WHERE r.rolname = ";
 
-fn role(admin: &Session, name: &str) -> Result<Table, Error> {
-    admin.query(&[Piece::Text(ROLE), Piece::Param(name)])
+fn role(admin: &Session, name: &str, more: &[Piece<'_>]) -> Result<Table, Error> {
+    admin.query(&[&[Piece::Text(ROLE)], more, &[Piece::Text(FROM), Piece::Param(name)]].concat())
 }
 
 /// Why a role cannot log in whatever its password is; none if it can.
 pub(crate) fn why_locked(admin: &Session, name: &str) -> Result<Option<String>, Error> {
-    let role = role(admin, name)?.or_missing("the role", name)?;
+    let role = role(admin, name, &[])?.or_missing("the role", name)?;
     Ok(if role.flag("login") {
         role.flag("expired").then(|| format!("the password of {name} expired at {}", role.text("until")))
     } else {
@@ -42,17 +51,20 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
     if config.is_plaintext() {
         plan.warning("postgres.plaintext", "connections are without TLS", "give the server a certificate");
     }
+    let more = [(config.is_pair(), PAIR), (server.flag("super"), ASKS)];
+    let more: Vec<_> = more.into_iter().filter(|(wanted, _)| *wanted).map(|(_, text)| Piece::Text(text)).collect();
     let mut groups = Vec::new();
     for name in config.accounts().names() {
-        let role = role(admin, name)?;
+        let role = role(admin, name, &more)?;
         examine(&mut plan, config, &server, name, &role);
         groups.push(role.text("groups").to_owned());
         if config.accounts().stranger(run)? == Some(name) {
             let bare = server.flag("super") && admin.query(&[Piece::Text(BARE), Piece::Param(name)])?.flag("bare");
             plan.replaces(["postgres.replaces", "postgres.in-use"], name, bare, role.number("sessions"));
         }
-        // Asked each time: pg_hba.conf may have changed since the last login, and after `apply` it would be too late.
-        if Session::open(connector(config, name)).is_ok() {
+        // Asked each time: pg_hba.conf may have changed since the last login, and after `apply` it would be too late. A login costs the
+        // server a process, so a superuser reads the file instead.
+        if !(server.flag("super") && role.flag("asks")) && Session::open(connector(config, name)).is_ok() {
             let message = format!("the server lets {name} in without asking for its password: no login proves one");
             plan.problem("postgres.not-asked", message, "let pg_hba.conf ask for it: scram-sha-256");
         }
@@ -98,7 +110,7 @@ fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &
         let message = format!("the password of {name} is valid until {}", role.text("until"));
         plan.warning("postgres.valid-until", message, "the new one has no end: the schedule takes its place");
     }
-    if matches!(config.mode, Mode::Alternating { .. }) && role.number("owned") + role.number("defaults") > 0 {
+    if config.is_pair() && role.number("owned") + role.number("defaults") > 0 {
         let (owned, defaults) = (role.number("owned"), role.number("defaults"));
         let message = format!("{name} itself owns {owned} relations and has {defaults} default privileges");
         let hint = format!("REASSIGN OWNED BY {name} TO a common group; ALTER ROLE {name} SET role = that group");
@@ -112,7 +124,7 @@ fn describe(plan: &mut Plan, config: &Config, current: Option<&str>) {
     plan.step("apply", format!("ALTER ROLE {next} PASSWORD 'SCRAM-SHA-256$…' VALID UNTIL 'infinity'"));
     plan.step("test", format!("log in as {next}"));
     // Of one role the host knows what becomes of the old password: it is overwritten.
-    if let (Mode::Alternating { .. }, Some(current)) = (&config.mode, current) {
+    if let (true, Some(current)) = (config.is_pair(), current) {
         plan.step("revoke", format!("ALTER ROLE {current} PASSWORD NULL"));
     }
 }

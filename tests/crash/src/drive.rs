@@ -9,9 +9,9 @@ use keywheel_failpoint::Point as Failpoint;
 
 use crate::hit::{Dice, Work};
 use crate::host::{COMMAND_DEADLINE, Output};
+use crate::options::Control;
 use crate::points::{Path, Point};
 use crate::record::{Entry, Fact, Said};
-use crate::run::Control;
 use crate::scene::{Baseline, Scene};
 use crate::target::Subject;
 use crate::vault::Held;

@@ -10,8 +10,10 @@ mod check;
 mod choices;
 mod dialect;
 mod drive;
+mod emergency;
 mod hit;
 mod host;
+mod options;
 mod points;
 mod proxy;
 mod record;
@@ -24,4 +26,5 @@ mod target;
 mod vault;
 mod witness;
 
-pub use run::{Control, Options, Programs, run};
+pub use options::{Control, Options, Programs};
+pub use run::run;

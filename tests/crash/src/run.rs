@@ -1,7 +1,5 @@
 //! A whole run: targets are started, cells of points and paths are dealt from a shuffled deck, and every kill is judged.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::channel;
@@ -14,7 +12,9 @@ use keywheel_kit::{Server as Package, SmallDisk};
 use crate::check::{Bounds, Checker, Kind, Violation};
 use crate::choices::Choices;
 use crate::drive::{Seen, is_there};
+use crate::emergency::Emergency;
 use crate::hit::Dice;
+use crate::options::{Control, Options, Programs};
 use crate::points::{Path, Point};
 use crate::report::{Counts, Matrix, timeline};
 use crate::scene::{LOGINS, PER_SECONDS, Places, Scene};
@@ -34,9 +34,9 @@ const RECOVERY_SECONDS: u64 = 60;
 
 /// A target by its name, whose programs it needs, and how it is started.
 #[derive(Clone, Copy)]
-struct Known {
-    name: &'static str,
-    package: Package,
+pub(crate) struct Known {
+    pub(crate) name: &'static str,
+    pub(crate) package: Package,
     start: fn() -> Result<Box<dyn Target>>,
 }
 
@@ -57,90 +57,6 @@ const TARGETS: [Known; 3] = [
         start: || Ok(Box::new(redis::Server::start()?)),
     },
 ];
-
-/// What is to be killed, and how often.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Options {
-    /// The targets, with commas between them. All of them, if left out
-    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
-    pub targets: Vec<String>,
-    /// The vault of the host
-    #[arg(long, default_value = "embedded", value_name = "NAME")]
-    pub vault: String,
-    /// How many kills, over all targets
-    #[arg(long, default_value_t = 120, value_name = "N")]
-    pub kills: u32,
-    /// Repeats the choices of a run; a random one if left out
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// Only points with this in their name
-    #[arg(long, value_name = "WORD")]
-    pub point: Option<String>,
-    /// Only this path: rotate, first, adopt, rollback, put-back, admin, scheduled
-    #[arg(long, value_name = "NAME")]
-    pub path: Option<String>,
-    /// In place of that many kills at every point: serve for so many minutes, with a rotation every few seconds, and kill that host about once a minute
-    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["kills", "point", "path", "control"])]
-    pub soak: Option<u32>,
-    /// Keeps what was seen, also where nothing was found
-    #[arg(long)]
-    pub keep: bool,
-    /// Does something wrong on purpose: the run must find it, and end with 1
-    #[arg(long, value_enum, value_name = "WHICH")]
-    pub control: Option<Control>,
-}
-
-/// What is done wrong on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Control {
-    /// After the first recovery the account has a password that nobody holds, and no other
-    Spoiled,
-    /// After a recovery the account takes a revoked value again
-    Stale,
-    /// A host may fail more logins than the checker is told
-    Logins,
-    /// A host has far more time for a step than a stopped one is left for, so that what it does after `SIGCONT` is late
-    Late,
-}
-
-impl Options {
-    /// Says the seed, and fails where a name is none or a server's programs are not to be had; nothing is killed. For whoever still has to
-    /// build the programs.
-    ///
-    /// # Errors
-    /// Unknown names; a missing package, with how to get it.
-    pub fn look(&mut self, say: &mut dyn FnMut(&str)) -> Result<()> {
-        let seed = *self
-            .seed
-            .get_or_insert_with(|| RandomState::new().build_hasher().finish());
-        say(&format!("crash: seed {seed}"));
-        for known in chosen(self)? {
-            known
-                .package
-                .installed()
-                .with_context(|| format!("there is no server for the target `{}`", known.name))?;
-        }
-        Ok(())
-    }
-}
-
-/// Where the programs are, and where evidence is kept.
-#[derive(Clone, Debug, clap::Args)]
-#[group(required = false)]
-pub struct Programs {
-    /// The built `keywheel`
-    #[arg(long, value_name = "FILE", required = false)]
-    pub binary: PathBuf,
-    /// The same with failpoints: `keywheel-failpoints`
-    #[arg(long, value_name = "FILE", required = false)]
-    pub failpoints: PathBuf,
-    /// The folder of the built plugins
-    #[arg(long, value_name = "FOLDER", required = false)]
-    pub plugins: PathBuf,
-    /// A folder for what is seen; what a clean run leaves is removed
-    #[arg(long, value_name = "FOLDER", required = false)]
-    pub evidence: PathBuf,
-}
 
 /// Where the host is hit.
 #[derive(Clone, Copy, Debug)]
@@ -182,6 +98,12 @@ pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) ->
         evidence: &folder,
         patient: options.control == Some(Control::Late),
     };
+    if options.emergency {
+        let target = Box::new(postgres::Server::start(false)?);
+        let emergency = Emergency::start(target, &places, seed)?;
+        let (kills, counts) = emergency.run(options.kills, options.control, say)?;
+        return ends(options, &folder, &counts, say, kills, "postgres-emergency");
+    }
     let found = on_each(&known, options, seed, &places, say);
     let (mut matrix, mut counts) = (Matrix::default(), Counts::default());
     for (target, found) in names.iter().zip(found) {
@@ -203,12 +125,24 @@ pub fn run(options: &Options, programs: &Programs, say: &mut dyn FnMut(&str)) ->
             options.kills
         ));
     }
+    ends(options, &folder, &counts, say, matrix.sum(), &names.join(","))
+}
+
+/// Leaves what is evidence, and says the last line.
+fn ends(
+    options: &Options,
+    folder: &std::path::Path,
+    counts: &Counts,
+    say: &mut dyn FnMut(&str),
+    kills: u32,
+    names: &str,
+) -> Result<bool> {
     if counts.is_clean() && !options.keep {
-        std::fs::remove_dir_all(&folder)?;
+        std::fs::remove_dir_all(folder)?;
     } else {
         say(&format!("evidence: {}", folder.display()));
     }
-    say(&counts.line(matrix.sum(), &names.join(",")));
+    say(&counts.line(kills, names));
     Ok(counts.is_clean())
 }
 
@@ -308,7 +242,7 @@ pub(crate) struct Progress {
     pub(crate) over: AtomicBool,
 }
 
-fn chosen(options: &Options) -> Result<Vec<Known>> {
+pub(crate) fn chosen(options: &Options) -> Result<Vec<Known>> {
     let known = TARGETS.map(|known| known.name).join(", ");
     if !VAULTS.contains(&options.vault.as_str()) {
         bail!(

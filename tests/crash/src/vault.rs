@@ -120,6 +120,16 @@ impl Vault {
         Ok(count > 0)
     }
 
+    /// How many runs that are not over have handed a statement to a transaction that others share, and do not know what became of it.
+    pub(crate) fn shared_in_doubt(&self) -> Result<u64> {
+        let sql = "SELECT count(DISTINCT run.id) FROM run JOIN intent ON intent.run = run.id
+            LEFT JOIN intent_outcome ON intent_outcome.intent = intent.id
+            WHERE run.finished IS NULL AND intent_outcome.intent IS NULL
+              AND json_extract(intent.session, '$.name') LIKE 'keywheel shared %'";
+        let count: i64 = self.open()?.query_row(sql, [], |row| row.get(0))?;
+        Ok(u64::try_from(count)?)
+    }
+
     /// The calls that open runs are in, as they are journalled: the run, and the number of the call.
     pub(crate) fn calls(&self) -> Result<Vec<(String, i64)>> {
         let connection = self.open()?;

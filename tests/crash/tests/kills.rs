@@ -21,6 +21,7 @@ fn options() -> Options {
         point: None,
         path: None,
         soak: None,
+        emergency: false,
         keep: false,
         control: None,
     }
@@ -106,6 +107,32 @@ fn a_service_goes_on_by_itself_after_each_kill() {
         .and_then(|rest| rest.split(' ').next());
     assert!(kills.unwrap().parse::<u32>().unwrap() >= 3, "{last}");
     assert!(last.contains("lockouts=0 lost=0 stale=0"), "{last}");
+}
+
+/// Their changes share transactions; more of it is `cargo xtask crash --emergency --kills 200`.
+#[test]
+fn nobody_of_many_is_locked_out_wherever_an_emergency_is_cut_off() {
+    let options = Options {
+        emergency: true,
+        kills: 6,
+        ..options()
+    };
+    let mut said = Vec::new();
+    let held = turn();
+    let clean = run(&options, &programs(), &mut |line| said.push(line.to_owned()));
+    drop(held);
+    assert!(clean.unwrap(), "{said:#?}");
+    assert_eq!(
+        said.last().unwrap(),
+        "crash: kills=6 targets=postgres-emergency lockouts=0 lost=0 stale=0"
+    );
+    let spoiled = Options {
+        kills: 2,
+        control: Some(Control::Spoiled),
+        ..options
+    };
+    let line = last_of_a_dirty_run(&spoiled);
+    assert!(!line.contains("lockouts=0"), "{line}");
 }
 
 /// The control: what the suite is for is found, on each target.

@@ -1,9 +1,10 @@
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use keywheel_manifest::{Capability, ShapeEffect};
 use keywheel_model::Effect;
 use keywheel_target::Error as TargetError;
-use keywheel_target::postgres::{Access, Pooled, RowLimits, Rows, Session};
+use keywheel_target::postgres::{Access, Opening, Pooled, RowLimits, Rows, Session};
 use keywheel_target::statement::{Dialect, Value};
 use wasmtime::component::Resource;
 
@@ -11,7 +12,7 @@ use super::SessionFacts;
 use super::statement::{Statement, from_target};
 use crate::bindings::keywheel::sql::sql;
 use crate::error::Error;
-use crate::guard::{Begun, Ended, Peer};
+use crate::guard::{Begun, Ended, Peer, Permitted};
 use crate::handle::Handle;
 use crate::secrets::check_media_type;
 use crate::state::HostState;
@@ -46,9 +47,11 @@ impl DerefMut for Link {
 pub struct Connection {
     /// Taken out while a statement runs: if that is cut off, the session is gone with it.
     link: Option<Link>,
-    peer: Peer,
+    /// From which the session is had once it is needed: a statement that is shared needs none.
+    pub(super) later: Option<Arc<Opening>>,
+    pub(super) peer: Peer,
     /// Kept with each intent that goes through it.
-    facts: Option<SessionFacts>,
+    pub(super) facts: Option<SessionFacts>,
     dialect: Dialect,
     /// What was done in the open transaction: it takes effect with the commit, or never.
     uncommitted: Vec<Begun>,
@@ -59,9 +62,22 @@ impl Connection {
         let dialect = link.dialect();
         Self {
             link: Some(link),
+            later: None,
             peer,
             facts,
             dialect,
+            uncommitted: Vec::new(),
+        }
+    }
+
+    /// One whose session is opened when it is needed: the server has let this login in before.
+    pub(super) fn later(opening: Arc<Opening>, peer: Peer, facts: Option<SessionFacts>) -> Self {
+        Self {
+            link: None,
+            later: Some(opening),
+            peer,
+            facts,
+            dialect: Dialect::Postgres,
             uncommitted: Vec::new(),
         }
     }
@@ -79,7 +95,11 @@ struct Ready {
 }
 
 impl HostState {
-    fn take_link(&mut self, connection: &Resource<Connection>) -> Result<Link, Error> {
+    async fn take_link(&mut self, connection: &Resource<Connection>) -> Result<Link, Error> {
+        if let Some(opening) = self.table.get_mut(connection)?.later.take() {
+            let peer = self.table.get(connection)?.peer.clone();
+            return self.open_now(&opening, &peer).await;
+        }
         let link = self.table.get_mut(connection)?.link.take();
         link.ok_or_else(|| Error::Host(wasmtime::Error::msg("the connection was lost in an earlier call")))
     }
@@ -89,12 +109,12 @@ impl HostState {
         Ok(())
     }
 
-    /// Checks a statement and enters it in the journal. One that no shape declares, and that has no secret in it, only reads.
-    async fn ready(
+    /// Checks a statement. One that no shape declares, and that has no secret in it, only reads.
+    async fn check(
         &mut self,
         connection: &Resource<Connection>,
         statement: &Resource<Statement>,
-    ) -> Result<Ready, Error> {
+    ) -> Result<(Permitted, Access), Error> {
         self.permit_package(Capability::Sql).await?;
         let peer = self.table.get(connection)?.peer.clone();
         let statement = self.table.get(statement)?;
@@ -111,13 +131,21 @@ impl HostState {
         } else {
             Access::Read
         };
-        permitted.session = self.table.get(connection)?.facts.clone();
+        permitted.session.clone_from(&self.table.get(connection)?.facts);
+        Ok((permitted, access))
+    }
+
+    /// Enters a statement that was checked in the journal, and takes the session.
+    async fn ready(
+        &mut self,
+        connection: &Resource<Connection>,
+        (permitted, access): (Permitted, Access),
+    ) -> Result<Ready, Error> {
+        // Before the intent: where no session is to be had, nothing was begun.
+        let link = self.take_link(connection).await?;
+        let peer = self.table.get(connection)?.peer.clone();
         let begun = self.begin(permitted, &peer).await?;
-        Ok(Ready {
-            link: self.take_link(connection)?,
-            begun,
-            access,
-        })
+        Ok(Ready { link, begun, access })
     }
 
     /// Puts the session back and notes how the statement ended. What a transaction holds is settled by its end.
@@ -155,7 +183,7 @@ impl HostState {
         connection: &Resource<Connection>,
         commit: bool,
     ) -> Result<(), Error> {
-        let mut link = self.take_link(connection)?;
+        let mut link = self.take_link(connection).await?;
         let was_open = link.in_transaction();
         let deadline = self.deadline();
         let ended = if commit {
@@ -227,7 +255,15 @@ impl sql::HostConnection for HostState {
         connection: Resource<Connection>,
         statement: Resource<Statement>,
     ) -> Result<u64, Error> {
-        let mut ready = self.ready(&connection, &statement).await?;
+        let checked = self.check(&connection, &statement).await?;
+        if checked.1 == Access::Write
+            && let Some(opening) = self.table.get(&connection)?.later.clone()
+        {
+            return self
+                .execute_shared(&connection, &statement, checked.0, opening)
+                .await;
+        }
+        let mut ready = self.ready(&connection, checked).await?;
         let deadline = self.deadline();
         let done = ready
             .link
@@ -245,7 +281,8 @@ impl sql::HostConnection for HostState {
         connection: Resource<Connection>,
         statement: Resource<Statement>,
     ) -> Result<sql::Rows, Error> {
-        let mut ready = self.ready(&connection, &statement).await?;
+        let checked = self.check(&connection, &statement).await?;
+        let mut ready = self.ready(&connection, checked).await?;
         let deadline = self.deadline();
         let quoted = self.table.get(&statement)?.quoted();
         let done = ready
@@ -279,7 +316,8 @@ impl sql::HostConnection for HostState {
         media_type: String,
     ) -> Result<Resource<Handle>, Error> {
         check_media_type(&media_type)?;
-        let mut ready = self.ready(&connection, &statement).await?;
+        let checked = self.check(&connection, &statement).await?;
+        let mut ready = self.ready(&connection, checked).await?;
         let deadline = self.deadline();
         let quoted = self.table.get(&statement)?.quoted();
         let done = ready.link.capture(quoted, &column, ready.access, deadline).await;
@@ -295,7 +333,7 @@ impl sql::HostConnection for HostState {
 
     async fn begin(&mut self, connection: Resource<Connection>) -> Result<(), Error> {
         self.permit_package(Capability::Sql).await?;
-        let mut link = self.take_link(&connection)?;
+        let mut link = self.take_link(&connection).await?;
         let begun = link.begin(self.deadline()).await;
         self.put_back(&connection, link)?;
         match begun {

@@ -145,6 +145,7 @@ impl Described {
             database: self.database.clone(),
             user: self.user.clone(),
             input,
+            name: None,
         })
     }
 
@@ -207,6 +208,10 @@ impl HostState {
         // An administrator works as well where nobody asks for its password.
         options.proof = permitted.effect == ShapeEffect::Login;
         let begun = self.begin(permitted, &described.peer).await?;
+        if let Some(opening) = self.can_share(&destined, &options, pooled_as.as_ref()) {
+            self.conclude_login(begun, None).await?;
+            return Ok(Connection::later(opening, described.peer, facts));
+        }
         let opened = match pooled_as {
             Some(version) => {
                 let pool = self.sql.pool.clone();

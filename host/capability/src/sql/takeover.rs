@@ -35,6 +35,9 @@ pub struct SessionFacts {
     pub user: String,
     /// The rotation's input that logged in, such as `admin`.
     pub input: String,
+    /// What the session is called where that is not the run's name: it is shared with other runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 impl SessionFacts {
@@ -53,7 +56,7 @@ impl SessionFacts {
 }
 
 impl HostState {
-    /// Ends every session on that server that carries a run's name, over a fresh login with the same input of this rotation, and waits
+    /// Ends every session on that server that carries a run's name, or the one that it shared, over a fresh login with the same input of this rotation, and waits
     /// until none is left. How many there were.
     ///
     /// # Errors
@@ -82,8 +85,9 @@ impl HostState {
         options.security = security(&peer, facts.trust.clone());
         let deadline = self.deadline();
         let session = Session::open(&destined.outbound, &destined.rules, &options, deadline).await;
+        let name = facts.name.clone().unwrap_or_else(|| application_name(run));
         let ended = match session {
-            Ok(mut session) => session.end_sessions(&application_name(run), deadline).await,
+            Ok(mut session) => session.end_sessions(&name, deadline).await,
             Err(error) => Err(error),
         };
         match ended {

@@ -7,6 +7,7 @@ use keywheel_model::{Effect, VersionId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::shared::{Opening, Seat, Transactions};
 use super::{ConnectOptions, Security, Session};
 use crate::dial::Allow;
 use crate::{Deadline, Error, Outbound};
@@ -31,15 +32,17 @@ impl Default for PoolLimits {
 
 /// Sessions of administrators, kept per target, user and version of the credential. What was logged in with a version dies with it.
 /// The login of `test` never comes from here: it is the proof.
+#[derive(Clone)]
 pub struct Pool {
     limits: PoolLimits,
     shelves: Arc<Mutex<Shelves>>,
+    pub(super) transactions: Arc<Transactions>,
 }
 
 type Shelves = HashMap<Key, Shelf>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
+pub(super) struct Key {
     host: String,
     port: u16,
     database: String,
@@ -51,6 +54,8 @@ struct Key {
 
 struct Shelf {
     slots: Arc<Semaphore>,
+    /// A login with this version was accepted.
+    accepted: bool,
     idle: Vec<(Session, Instant)>,
 }
 
@@ -60,6 +65,7 @@ impl Pool {
         Self {
             limits,
             shelves: Arc::default(),
+            transactions: Arc::default(),
         }
     }
 
@@ -98,7 +104,20 @@ impl Pool {
             }
         }
         let session = Session::open(outbound, rules, options, deadline).await?;
+        self.shelf(&key, |shelf| shelf.accepted = true);
         Ok(self.lend(session, key, permit))
+    }
+
+    /// Whether the server has let this login in, and sessions of it are kept: then one of them can be had when it is needed.
+    pub fn knows(&self, options: &ConnectOptions, version: &VersionId) -> bool {
+        key_of(options, version)
+            .is_some_and(|key| lock(&self.shelves).get(&key).is_some_and(|shelf| shelf.accepted))
+    }
+
+    /// A place in a transaction of several runs, for one statement. `by` says whose statements may go together. None: such options are not pooled.
+    pub fn join(&self, opening: Arc<Opening>, by: &str) -> Option<Seat> {
+        let key = key_of(&opening.options, &opening.version)?;
+        Some(Seat::take(self, key, opening, by))
     }
 
     /// Closes every idle session of a version of a credential, and those in use when they come back. Call it when the version is no
@@ -140,6 +159,7 @@ impl Pool {
         let mut all = lock(&self.shelves);
         let new = || Shelf {
             slots: Arc::new(Semaphore::new(self.limits.sessions)),
+            accepted: false,
             idle: Vec::new(),
         };
         let mine = all.entry(key.clone()).or_insert_with(new);

@@ -1,4 +1,5 @@
 mod takeover;
+mod together;
 
 use std::net::SocketAddr;
 

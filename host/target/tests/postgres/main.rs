@@ -5,6 +5,7 @@
 mod deadlines;
 mod logins;
 mod pool;
+mod shared;
 mod statements;
 
 use std::time::Duration;
