@@ -10,16 +10,17 @@ pub(crate) struct Options {
     /// More rounds with more roles: about an hour instead of some minutes.
     #[arg(long)]
     long: bool,
-    /// One part alone: step, load, sandbox, deferred, login, due, herd, idle, facts.
+    /// One part alone: step, load, sandbox, deferred, login, emergency, due, herd, each, idle, facts.
     #[arg(long)]
     only: Option<String>,
-    /// What else is for the measuring program: `--rounds N`, `--roles N`, `--herd N`, `--minutes N`, `--json FILE`.
+    /// What else is for the measuring program: `--rounds N`, `--roles N`, `--herd N`, `--emergency N`, `--minutes N`, `--json FILE`.
     #[arg(last = true)]
     more: Vec<String>,
 }
 
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     let built = plugins::run(root, &plugins::Options::default())?;
+    let hostile = plugins::hostile(root)?;
     let build = [
         "build",
         "--release",
@@ -42,7 +43,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
         "--",
         "--plugins",
     ]);
-    measure.arg(built);
+    measure.arg(built).arg("--hostile").arg(hostile);
     if options.long {
         measure.arg("--long");
     }

@@ -1,12 +1,14 @@
 //! How late rotations are started that are due by themselves, on a host that is otherwise idle and beside a target that answers nothing.
 
+use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use keywheel_engine::SystemClock;
 use keywheel_kit::Postgres;
+use keywheel_manifest::Manifest;
 use keywheel_model::{Clock as _, RotationName, Timestamp, Trigger};
 
 use crate::Scale;
@@ -18,27 +20,100 @@ const ROLES: u32 = 200;
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// Of the silent target: so many, each a run that waits for its deadline.
-const SILENT: u32 = 20;
+/// So many of those beside them, each due every second, and each a run that lasts until its deadline.
+const NEIGHBOURS: u32 = 20;
+
+/// The plugin that loops.
+const HOSTILE: &str = "hostile-postgres";
 
 /// More than is ever under way on the one server: what is measured is the host, not the limit.
 const PACE: &str = "[schedule]\nat_once = 32\nat_once_per_target = 16\n\n";
 
-/// Both rows.
-pub(crate) async fn run(server: &Postgres, plugin: &Path, scale: Scale) -> Result<Vec<Row>> {
-    let alone = lateness(server, plugin, scale, None).await?;
+/// Who is there beside the rotations that are watched.
+enum Neighbour {
+    Nobody,
+    /// Rotations of a target at this port, which takes connections and answers nothing.
+    Silent(u16),
+    /// Rotations by a plugin whose `plan` does not come back: the hostile suite's guest.
+    Looping(Vec<u8>),
+}
+
+impl Neighbour {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Nobody => "alone",
+            Self::Silent(_) => "silent",
+            Self::Looping(_) => "looping",
+        }
+    }
+
+    fn rotations(&self, server: &Postgres) -> String {
+        let every = schedule("1s");
+        let rotation = |at: u32| {
+            let role = format!("{}-{at}", self.word());
+            let rotation = scene::rotation(server, &role, Proof::Login, "1s", &every);
+            match self {
+                Self::Nobody => String::new(),
+                Self::Silent(port) => {
+                    rotation.replace(&format!("port = {}", server.port()), &format!("port = {port}"))
+                }
+                Self::Looping(_) => rotation
+                    .replace("plugin = \"postgres\"", &format!("plugin = \"{HOSTILE}\""))
+                    .replace(
+                        "admin = \"admin/db\" }",
+                        "admin = \"admin/db\", planted = \"admin/db\" }",
+                    )
+                    .replace(
+                        "mode = \"role\"",
+                        "server = \"postgres\"\nattack = \"loop\"\nstep = \"plan\"",
+                    )
+                    .replace("\nrole = ", "\nuser = "),
+            }
+        };
+        (0..NEIGHBOURS).map(rotation).collect()
+    }
+}
+
+/// All three rows.
+pub(crate) async fn run(server: &Postgres, plugin: &Path, guest: &Path, scale: Scale) -> Result<Vec<Row>> {
     let silent = TcpListener::bind(("127.0.0.1", 0))?;
-    let beside = lateness(server, plugin, scale, Some(silent.local_addr()?.port())).await?;
-    Ok(vec![
-        alone.row(
+    let what = [
+        (
+            Neighbour::Nobody,
             format!("late, {ROLES} rotations due a minute: p50; p99; most"),
-            20,
         ),
-        beside.row(
-            format!("  beside {SILENT} rotations of a target that takes connections and answers nothing"),
-            20,
+        (
+            Neighbour::Silent(silent.local_addr()?.port()),
+            format!("  beside {NEIGHBOURS} rotations of a target that takes connections and answers nothing"),
         ),
-    ])
+        (
+            Neighbour::Looping(hostile(guest)?),
+            format!("  beside {NEIGHBOURS} rotations by a plugin that computes and does not come back"),
+        ),
+    ];
+    let mut rows = Vec::new();
+    for (neighbour, words) in what {
+        rows.push(lateness(server, plugin, scale, &neighbour).await?.row(words, 20));
+    }
+    Ok(rows)
+}
+
+/// The guest of the hostile suite under its manifest for PostgreSQL.
+fn hostile(guest: &Path) -> Result<Vec<u8>> {
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hostile/manifests");
+    let read = |name: &str| fs::read_to_string(manifests.join(name));
+    let manifest = Manifest::from_toml(&read("postgres.toml")?, &read("schema.json")?)?;
+    let guest = fs::read(guest).with_context(|| {
+        format!(
+            "{} is missing: `cargo xtask plugins --hostile` builds it",
+            guest.display()
+        )
+    })?;
+    Ok(keywheel_manifest::pack(&guest, &manifest)?)
+}
+
+fn schedule(every: &str) -> String {
+    format!("schedule = {{ every = \"{every}\", jitter = \"0s\" }}")
 }
 
 /// How late each start was, in milliseconds.
@@ -64,24 +139,21 @@ impl Late {
 
 /// Each role is rotated by hand first, one after the other over a minute, so that they are due evenly. The keeper is there already: an interval
 /// counts from when it first saw a rotation, or from the last success after that.
-async fn lateness(server: &Postgres, plugin: &Path, scale: Scale, silent: Option<u16>) -> Result<Late> {
-    let word = if silent.is_some() { "beside" } else { "alone" };
-    let roles: Vec<String> = (0..ROLES).map(|at| format!("due-{word}-{at}")).collect();
+async fn lateness(server: &Postgres, plugin: &Path, scale: Scale, beside: &Neighbour) -> Result<Late> {
+    let name = |at: u32| format!("due-{}-{at}", beside.word());
+    let roles: Vec<String> = (0..ROLES).map(name).collect();
     scene::make_roles(server, roles.iter().cloned())?;
-    let schedule = |every| format!("schedule = {{ every = \"{every}\", jitter = \"0s\" }}");
     let every = schedule("1m");
     let mut rotations: String = roles
         .iter()
         .map(|role| scene::rotation(server, role, Proof::Login, "1s", &every))
         .collect();
-    for at in silent.iter().flat_map(|_| 0..SILENT) {
-        let role = format!("silent-{at}");
-        rotations += &scene::rotation(server, &role, Proof::Login, "1s", &schedule("1s")).replace(
-            &format!("port = {}", server.port()),
-            &format!("port = {}", silent.unwrap_or_default()),
-        );
-    }
-    let host = Host::of(server, plugin, PACE, &rotations).await?;
+    rotations += &beside.rotations(server);
+    let other = match beside {
+        Neighbour::Looping(bytes) => Some((HOSTILE, bytes.as_slice())),
+        _ => None,
+    };
+    let host = Host::beside(server, plugin, other, PACE, &rotations).await?;
     let kept = host.keep();
     let mut pace = tokio::time::interval(MINUTE / ROLES);
     for role in &roles {

@@ -9,6 +9,7 @@
 mod bare;
 mod due;
 mod each;
+mod emergency;
 mod facts;
 mod herd;
 mod idle;
@@ -50,6 +51,9 @@ struct Options {
     /// So many rotations that are due together.
     #[arg(long)]
     herd: Option<usize>,
+    /// So many roles of one server that are changed in an emergency.
+    #[arg(long)]
+    emergency: Option<usize>,
     /// So many minutes in which due times, and a host that is idle, are watched.
     #[arg(long)]
     minutes: Option<u32>,
@@ -59,6 +63,9 @@ struct Options {
     /// The folder with the built plugins.
     #[arg(long)]
     plugins: PathBuf,
+    /// The component of the hostile suite; left out: beside the plugins, `../hostile/guest.wasm`.
+    #[arg(long)]
+    hostile: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -77,6 +84,8 @@ enum Part {
     Due,
     /// How many rotations that are overdue together are made up for in a second.
     Herd,
+    /// Every role of one server at once, transactions shared.
+    Emergency,
     /// A host that has nothing to do.
     Idle,
     /// Very many rotations of one table.
@@ -99,6 +108,8 @@ pub(crate) struct Scale {
     pub(crate) roles: usize,
     /// Rotations that are overdue together.
     pub(crate) herd: usize,
+    /// Roles of one server that are changed in an emergency.
+    pub(crate) emergency: usize,
     /// Minutes in which due times are watched, and a host that is idle.
     pub(crate) minutes: u32,
     /// Rotations of a table, one size after the other.
@@ -112,6 +123,7 @@ const SHORT: Scale = Scale {
     wholes: 20,
     roles: 64,
     herd: 1_000,
+    emergency: 2_000,
     minutes: 2,
     tables: &[1_000, 100_000],
 };
@@ -123,17 +135,24 @@ const LONG: Scale = Scale {
     wholes: 80,
     roles: 192,
     herd: 10_000,
+    emergency: 10_000,
     minutes: 10,
     tables: &[1_000, 100_000, 1_000_000],
 };
 
 impl Options {
+    fn hostile(&self) -> PathBuf {
+        let beside = || self.plugins.join("../hostile/guest.wasm");
+        self.hostile.clone().unwrap_or_else(beside)
+    }
+
     fn scale(&self) -> Scale {
         let scale = if self.long { LONG } else { SHORT };
         Scale {
             rounds: self.rounds.unwrap_or(scale.rounds).max(1),
             roles: self.roles.unwrap_or(scale.roles).max(1),
             herd: self.herd.unwrap_or(scale.herd).max(2),
+            emergency: self.emergency.unwrap_or(scale.emergency).max(2),
             minutes: self.minutes.unwrap_or(scale.minutes).max(1),
             ..scale
         }
@@ -199,10 +218,15 @@ async fn measure(options: &Options, plugin: &Path, computed: &Computed, rows: &m
             Box::pin(each::run(&binary, plugin, scale.tables)).await,
         );
     }
-    if [Part::Sandbox, Part::Deferred, Part::Login, Part::Due, Part::Herd]
-        .into_iter()
-        .any(wanted)
-    {
+    let with_server = [
+        Part::Sandbox,
+        Part::Deferred,
+        Part::Login,
+        Part::Emergency,
+        Part::Due,
+        Part::Herd,
+    ];
+    if with_server.into_iter().any(wanted) {
         let server = tokio::task::spawn_blocking(scene::server).await??;
         if wanted(Part::Sandbox) {
             rows.add(
@@ -218,8 +242,17 @@ async fn measure(options: &Options, plugin: &Path, computed: &Computed, rows: &m
                 );
             }
         }
+        if wanted(Part::Emergency) {
+            rows.add(
+                Part::Emergency,
+                Box::pin(emergency::run(&server, plugin, scale)).await,
+            );
+        }
         if wanted(Part::Due) {
-            rows.add(Part::Due, Box::pin(due::run(&server, plugin, scale)).await);
+            rows.add(
+                Part::Due,
+                Box::pin(due::run(&server, plugin, &options.hostile(), scale)).await,
+            );
         }
         if wanted(Part::Herd) {
             rows.add(Part::Herd, Box::pin(herd::run(&server, plugin, scale)).await);

@@ -78,6 +78,17 @@ impl Host {
 
     /// With these rotations, and lines that come before them.
     pub(crate) async fn of(server: &Postgres, plugin: &Path, first: &str, rotations: &str) -> Result<Self> {
+        Self::beside(server, plugin, None, first, rotations).await
+    }
+
+    /// The same with one more plugin, by its name.
+    pub(crate) async fn beside(
+        server: &Postgres,
+        plugin: &Path,
+        other: Option<(&str, &[u8])>,
+        first: &str,
+        rotations: &str,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let setup = Setup {
             folder: folder.path().to_owned(),
@@ -88,6 +99,9 @@ impl Host {
         };
         let done = setup.run().await?;
         std::fs::copy(plugin, folder.path().join("plugins/postgres.wasm"))?;
+        if let Some((name, bytes)) = other {
+            std::fs::write(folder.path().join(format!("plugins/{name}.wasm")), bytes)?;
+        }
         let mut text = std::fs::read_to_string(&done.config)?;
         text.insert_str(0, first);
         let _ = write!(
@@ -102,10 +116,13 @@ impl Host {
             Err(problems) => bail!("the configuration of the measured host: {problems:?}"),
         };
         let engine = Engine::open(config, Arc::new(SystemClock)).await?;
-        let name = "postgres".parse()?;
         let hosts = ["localhost", "127.0.0.1"].map(|host| format!("{host}:{} tls", server.port()).parse());
         let hosts = hosts.into_iter().collect::<Result<Vec<_>, _>>()?;
-        engine.add_plugin(engine.addition(&name, &hosts)?).await?;
+        for name in ["postgres"].into_iter().chain(other.map(|(name, _)| name)) {
+            engine
+                .add_plugin(engine.addition(&name.parse()?, &hosts)?)
+                .await?;
+        }
         let (_stopper, stop) = Stop::pair();
         let administrator = Import {
             name: "admin/db".parse()?,
