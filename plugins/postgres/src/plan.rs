@@ -7,28 +7,26 @@ use keywheel_sdk::{Error, Plan, Run, Version};
 
 const SERVER: &str = "SELECT current_setting('server_version_num')::bigint AS version, pg_is_in_recovery() AS standby, \
     r.rolsuper AS super, r.rolcreaterole AS createrole FROM pg_roles r WHERE r.rolname = current_user";
-const BARE: &str = "SELECT rolpassword IS NULL AS bare FROM pg_authid WHERE rolname = ";
 const ROLE: &str = "SELECT r.rolsuper AS super, r.rolcanlogin AS login, coalesce(r.rolvaliduntil < now(), false) AS expired, \
     coalesce(nullif(r.rolvaliduntil, 'infinity')::text, '') AS until, \
     pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS administered, \
-    has_database_privilege(r.oid, current_database(), 'CONNECT') AS connect, (SELECT count(*) FROM \
-    pg_stat_get_activity(NULL) WHERE usesysid = r.oid AND application_name NOT LIKE 'keywheel %') AS sessions, \
-    r.rolconnlimit::bigint AS most";
+    has_database_privilege(r.oid, current_database(), 'CONNECT') AS connect, r.rolconnlimit::bigint AS most, (SELECT \
+    count(*) FROM pg_stat_get_activity(NULL) WHERE usesysid = r.oid AND application_name NOT LIKE 'keywheel %') AS sessions";
 /// Of two roles that are used in turn.
 const PAIR: &str = ", (SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS owned, \
     (SELECT count(*) FROM pg_default_acl WHERE defaclrole = r.oid) AS defaults, \
     coalesce((SELECT string_agg(g.rolname::text, ', ' ORDER BY g.rolname) FROM pg_auth_members m \
     JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), '') AS groups";
-/// Whether no line of `pg_hba.conf` lets anybody in over the network without asking for a password, and the file is the one that the server
-/// has read. Superusers only.
-const ASKS: &str = ", NOT EXISTS (SELECT FROM pg_hba_file_rules h WHERE h.error IS NOT NULL OR h.type <> 'local' AND \
-    h.auth_method NOT IN ('scram-sha-256', 'md5', 'password', 'reject') OR \
-    to_jsonb(h)->>'file_name' <> current_setting('hba_file')) AND (SELECT greatest(f.modification, f.change) + \
-    interval '1 s' < pg_conf_load_time() FROM pg_stat_file(current_setting('hba_file')) f) AS asks";
-const FROM: &str = " FROM pg_roles r WHERE r.rolname = ";
+/// What only a superuser sees; `asks`: no line of `pg_hba.conf` lets anybody in over the network unasked, and the server has read that file.
+const SUPER: &str = ", (SELECT rolpassword IS NULL FROM pg_authid WHERE oid = r.oid) AS bare, NOT EXISTS (SELECT FROM \
+    pg_hba_file_rules h WHERE h.error IS NOT NULL OR to_jsonb(h)->>'file_name' <> current_setting('hba_file') \
+    OR h.type <> 'local' AND h.auth_method NOT IN ('scram-sha-256', 'md5', 'password', 'reject')) AND (SELECT \
+    greatest(f.modification, f.change) + interval '1 s' < pg_conf_load_time() \
+    FROM pg_stat_file(current_setting('hba_file'), true) f) AS asks";
 
 fn role(admin: &Session, name: &str, more: &[Piece<'_>]) -> Result<Table, Error> {
-    admin.query(&[&[Piece::Text(ROLE)], more, &[Piece::Text(FROM), Piece::Param(name)]].concat())
+    let from = [Piece::Text(" FROM pg_roles r WHERE r.rolname = "), Piece::Param(name)];
+    admin.query(&[&[Piece::Text(ROLE)], more, &from].concat())
 }
 
 /// Why a role cannot log in whatever its password is; none if it can.
@@ -51,20 +49,18 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
     if config.is_plaintext() {
         plan.warning("postgres.plaintext", "connections are without TLS", "give the server a certificate");
     }
-    let more = [(config.is_pair(), PAIR), (server.flag("super"), ASKS)];
-    let more: Vec<_> = more.into_iter().filter(|(wanted, _)| *wanted).map(|(_, text)| Piece::Text(text)).collect();
+    let (pair, seen) = (config.is_pair(), server.flag("super"));
+    let more = [Piece::Text(if pair { PAIR } else { "" }), Piece::Text(if seen { SUPER } else { "" })];
     let mut groups = Vec::new();
     for name in config.accounts().names() {
         let role = role(admin, name, &more)?;
         examine(&mut plan, config, &server, name, &role);
         groups.push(role.text("groups").to_owned());
         if config.accounts().stranger(run)? == Some(name) {
-            let bare = server.flag("super") && admin.query(&[Piece::Text(BARE), Piece::Param(name)])?.flag("bare");
-            plan.replaces(["postgres.replaces", "postgres.in-use"], name, bare, role.number("sessions"));
+            plan.replaces(["postgres.replaces", "postgres.in-use"], name, role.flag("bare"), role.number("sessions"));
         }
-        // Asked each time: pg_hba.conf may have changed since the last login, and after `apply` it would be too late. A login costs the
-        // server a process, so a superuser reads the file instead.
-        if !(server.flag("super") && role.flag("asks")) && Session::open(connector(config, name)).is_ok() {
+        // Each time: pg_hba.conf may have changed, and after `apply` it would be too late. Where the file says it, no login is needed.
+        if !role.flag("asks") && Session::open(connector(config, name)).is_ok() {
             let message = format!("the server lets {name} in without asking for its password: no login proves one");
             plan.problem("postgres.not-asked", message, "let pg_hba.conf ask for it: scram-sha-256");
         }

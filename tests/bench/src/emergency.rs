@@ -27,6 +27,10 @@ const AT_ONCE: usize = 256;
 /// Consumers that read within the hour: the runs stand there when they are promoted, as those of the other rows do.
 const CONSUMERS: &str = "consumers = [{ name = \"shop\", staleness = \"1h\" }]";
 
+/// So many at once wait for each other's sessions, above all while these are opened.
+const SHORT: &str = "step = \"3s\"";
+const PATIENT: &str = "step = \"30s\"";
+
 /// The reference before and after, each with half of the roles, and one connection with some of them.
 pub(crate) async fn run(server: &Postgres, plugin: &Path, scale: Scale) -> Result<Vec<Row>> {
     let name = |side: &str, at: usize| format!("emergency-{side}-{at}");
@@ -35,7 +39,7 @@ pub(crate) async fn run(server: &Postgres, plugin: &Path, scale: Scale) -> Resul
     scene::make_roles(server, ours.iter().chain(&bare).cloned())?;
     let rotations: String = ours
         .iter()
-        .map(|role| scene::rotation(server, role, Proof::Deferred, "1h", CONSUMERS))
+        .map(|role| scene::rotation(server, role, Proof::Deferred, "1h", CONSUMERS).replace(SHORT, PATIENT))
         .collect();
     let host = Host::of(server, plugin, "", &rotations).await?;
     let door = Door::new(server)?;
