@@ -201,6 +201,11 @@ impl Statement {
         self.pieces.iter().any(|piece| matches!(piece, Piece::Secret(_)))
     }
 
+    /// Whether it may go through a session that others use too: it changes the catalogue, and nothing of the session.
+    pub fn may_share(&self) -> bool {
+        self.verb() == "ALTER"
+    }
+
     /// The statement with every secret shown as `***`.
     pub fn preview(&self) -> String {
         let mut sql = String::new();

@@ -17,12 +17,13 @@ const PAIR: &str = ", (SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS 
     (SELECT count(*) FROM pg_default_acl WHERE defaclrole = r.oid) AS defaults, \
     coalesce((SELECT string_agg(g.rolname::text, ', ' ORDER BY g.rolname) FROM pg_auth_members m \
     JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), '') AS groups";
-/// What only a superuser sees; `asks`: no line of `pg_hba.conf` lets anybody in over the network unasked, and the server has read that file.
+/// What only a superuser sees; at last, whether it asks: no line of `pg_hba.conf` lets anybody in over the network unasked, the server has read
+/// that file, and no pooler with a mind of its own stands before it at another port.
 const SUPER: &str = ", (SELECT rolpassword IS NULL FROM pg_authid WHERE oid = r.oid) AS bare, NOT EXISTS (SELECT FROM \
     pg_hba_file_rules h WHERE h.error IS NOT NULL OR to_jsonb(h)->>'file_name' <> current_setting('hba_file') \
     OR h.type <> 'local' AND h.auth_method NOT IN ('scram-sha-256', 'md5', 'password', 'reject')) AND (SELECT \
     greatest(f.modification, f.change) + interval '1 s' < pg_conf_load_time() \
-    FROM pg_stat_file(current_setting('hba_file'), true) f) AS asks";
+    FROM pg_stat_file(current_setting('hba_file'), true) f) AND inet_server_port()::text = ";
 
 fn role(admin: &Session, name: &str, more: &[Piece<'_>]) -> Result<Table, Error> {
     let from = [Piece::Text(" FROM pg_roles r WHERE r.rolname = "), Piece::Param(name)];
@@ -50,10 +51,12 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
         plan.warning("postgres.plaintext", "connections are without TLS", "give the server a certificate");
     }
     let (pair, seen) = (config.is_pair(), server.flag("super"));
-    let more = [Piece::Text(if pair { PAIR } else { "" }), Piece::Text(if seen { SUPER } else { "" })];
+    let (pair, port) = (Piece::Text(if pair { PAIR } else { "" }), config.port.to_string());
+    let more = [pair, Piece::Text(if seen { SUPER } else { ", '' = " }), Piece::Param(&port), Piece::Text(" AS asks")];
     let mut groups = Vec::new();
     for name in config.accounts().names() {
-        let role = role(admin, name, &more)?;
+        // Some who may do everything else may not read that file.
+        let role = role(admin, name, &more).or_else(|_| role(admin, name, &[pair]))?;
         examine(&mut plan, config, &server, name, &role);
         groups.push(role.text("groups").to_owned());
         if config.accounts().stranger(run)? == Some(name) {

@@ -125,7 +125,7 @@ impl Vault {
         let sql = "SELECT count(DISTINCT run.id) FROM run JOIN intent ON intent.run = run.id
             LEFT JOIN intent_outcome ON intent_outcome.intent = intent.id
             WHERE run.finished IS NULL AND intent_outcome.intent IS NULL
-              AND json_extract(intent.session, '$.name') LIKE 'keywheel shared %'";
+              AND json_extract(intent.session, '$.names[0]') LIKE 'keywheel shared %'";
         let count: i64 = self.open()?.query_row(sql, [], |row| row.get(0))?;
         Ok(u64::try_from(count)?)
     }

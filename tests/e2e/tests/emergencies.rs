@@ -74,7 +74,7 @@ impl Fleet {
     fn intents(&self) -> Vec<(String, String, bool)> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
         let database = Connection::open_with_flags(self.host.file("state/keywheel.db"), flags).unwrap();
-        let sql = "SELECT run.rotation, json_extract(intent.session, '$.name'), intent_outcome.intent IS NOT NULL FROM intent
+        let sql = "SELECT run.rotation, json_extract(intent.session, '$.names[0]'), intent_outcome.intent IS NOT NULL FROM intent
                    JOIN run ON run.id = intent.run LEFT JOIN intent_outcome ON intent_outcome.intent = intent.id
                    WHERE intent.session LIKE '%keywheel shared%' ORDER BY intent.id";
         let mut statement = database.prepare(sql).unwrap();

@@ -1,5 +1,6 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use keywheel_manifest::{Capability, ShapeEffect};
 use keywheel_model::Effect;
@@ -43,12 +44,20 @@ impl DerefMut for Link {
     }
 }
 
+/// A connection that has no session yet.
+#[derive(Clone)]
+pub(super) struct Later {
+    pub(super) opening: Arc<Opening>,
+    /// As the guest wanted it.
+    pub(super) timeout: Option<Duration>,
+}
+
 /// An open connection. Dropping it ends the session, or gives it back; an open transaction is rolled back by the server.
 pub struct Connection {
     /// Taken out while a statement runs: if that is cut off, the session is gone with it.
     link: Option<Link>,
     /// From which the session is had once it is needed: a statement that is shared needs none.
-    pub(super) later: Option<Arc<Opening>>,
+    pub(super) later: Option<Later>,
     pub(super) peer: Peer,
     /// Kept with each intent that goes through it.
     pub(super) facts: Option<SessionFacts>,
@@ -71,10 +80,10 @@ impl Connection {
     }
 
     /// One whose session is opened when it is needed: the server has let this login in before.
-    pub(super) fn later(opening: Arc<Opening>, peer: Peer, facts: Option<SessionFacts>) -> Self {
+    pub(super) fn later(later: Later, peer: Peer, facts: Option<SessionFacts>) -> Self {
         Self {
             link: None,
-            later: Some(opening),
+            later: Some(later),
             peer,
             facts,
             dialect: Dialect::Postgres,
@@ -96,9 +105,11 @@ struct Ready {
 
 impl HostState {
     async fn take_link(&mut self, connection: &Resource<Connection>) -> Result<Link, Error> {
-        if let Some(opening) = self.table.get_mut(connection)?.later.take() {
+        if let Some(later) = self.table.get(connection)?.later.clone() {
             let peer = self.table.get(connection)?.peer.clone();
-            return self.open_now(&opening, &peer).await;
+            let link = self.open_now(&later, &peer).await?;
+            self.table.get_mut(connection)?.later = None;
+            return Ok(link);
         }
         let link = self.table.get_mut(connection)?.link.take();
         link.ok_or_else(|| Error::Host(wasmtime::Error::msg("the connection was lost in an earlier call")))
@@ -257,10 +268,11 @@ impl sql::HostConnection for HostState {
     ) -> Result<u64, Error> {
         let checked = self.check(&connection, &statement).await?;
         if checked.1 == Access::Write
-            && let Some(opening) = self.table.get(&connection)?.later.clone()
+            && self.table.get(&statement)?.quoted().may_share()
+            && let Some(later) = self.table.get(&connection)?.later.clone()
         {
             return self
-                .execute_shared(&connection, &statement, checked.0, opening)
+                .execute_shared(&connection, &statement, checked.0, later.opening)
                 .await;
         }
         let mut ready = self.ready(&connection, checked).await?;

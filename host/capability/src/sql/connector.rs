@@ -7,7 +7,7 @@ use keywheel_target::postgres::{ConnectOptions, Session};
 use keywheel_target::{Deadline, Error as TargetError};
 use wasmtime::component::Resource;
 
-use super::connection::{Connection, Link};
+use super::connection::{Connection, Later, Link};
 use super::takeover::{SessionFacts, security};
 use crate::bindings::keywheel::sql::sql;
 use crate::error::Error;
@@ -145,7 +145,7 @@ impl Described {
             database: self.database.clone(),
             user: self.user.clone(),
             input,
-            name: None,
+            names: Vec::new(),
         })
     }
 
@@ -210,7 +210,8 @@ impl HostState {
         let begun = self.begin(permitted, &described.peer).await?;
         if let Some(opening) = self.can_share(&destined, &options, pooled_as.as_ref()) {
             self.conclude_login(begun, None).await?;
-            return Ok(Connection::later(opening, described.peer, facts));
+            let later = Later { opening, timeout };
+            return Ok(Connection::later(later, described.peer, facts));
         }
         let opened = match pooled_as {
             Some(version) => {

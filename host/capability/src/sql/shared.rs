@@ -7,7 +7,7 @@ use keywheel_model::{Effect, Trigger, VersionId};
 use keywheel_target::postgres::{ConnectOptions, Opening};
 use wasmtime::component::Resource;
 
-use super::connection::{Connection, Link};
+use super::connection::{Connection, Later, Link};
 use super::statement::Statement;
 use crate::error::Error;
 use crate::guard::{Ended, Peer, Permitted};
@@ -34,19 +34,19 @@ impl HostState {
         }))
     }
 
-    pub(super) async fn open_now(&mut self, opening: &Opening, peer: &Peer) -> Result<Link, Error> {
+    /// The session of a connection that was opened for later.
+    pub(super) async fn open_now(&mut self, later: &Later, peer: &Peer) -> Result<Link, Error> {
+        let Opening {
+            outbound,
+            rules,
+            options,
+            version,
+        } = &*later.opening;
+        let deadline = later
+            .timeout
+            .map_or(self.deadline(), |timeout| self.deadline().within(timeout));
         let pool = self.sql.pool.clone();
-        let (rules, options) = (&opening.rules, &opening.options);
-        let opened = pool
-            .checkout(
-                &opening.outbound,
-                rules,
-                options,
-                &opening.version,
-                self.deadline(),
-            )
-            .await;
-        match opened {
+        match pool.checkout(outbound, rules, options, version, deadline).await {
             Ok(session) => Ok(Link::Lent(session)),
             Err(error) => Err(self.cannot_open(peer, error).await),
         }
@@ -67,7 +67,7 @@ impl HostState {
             )));
         };
         if let Some(facts) = &mut permitted.session {
-            facts.name = Some(seat.application_name().to_owned());
+            facts.names = seat.application_names().into();
         }
         let begun = self.begin(permitted, &peer).await?;
         let deadline = self.deadline();

@@ -5,6 +5,7 @@ use keywheel_model::RunId;
 use keywheel_policy::Transport;
 use keywheel_target::postgres::{ConnectOptions, Security, Session};
 use keywheel_target::tls::TlsOptions;
+use keywheel_target::{Deadline, Error as TargetError};
 use serde::{Deserialize, Serialize};
 
 use super::application_name;
@@ -35,9 +36,9 @@ pub struct SessionFacts {
     pub user: String,
     /// The rotation's input that logged in, such as `admin`.
     pub input: String,
-    /// What the session is called where that is not the run's name: it is shared with other runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    /// What the sessions may be called that the statement goes through, where that is not the run's name: one that is shared with other runs, and its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<String>,
 }
 
 impl SessionFacts {
@@ -85,9 +86,8 @@ impl HostState {
         options.security = security(&peer, facts.trust.clone());
         let deadline = self.deadline();
         let session = Session::open(&destined.outbound, &destined.rules, &options, deadline).await;
-        let name = facts.name.clone().unwrap_or_else(|| application_name(run));
         let ended = match session {
-            Ok(mut session) => session.end_sessions(&name, deadline).await,
+            Ok(session) => end_all(session, facts, run, deadline).await,
             Err(error) => Err(error),
         };
         match ended {
@@ -95,6 +95,23 @@ impl HostState {
             Err(error) => Err(self.failed(error).await),
         }
     }
+}
+
+/// By each of the names that they may have.
+async fn end_all(
+    mut session: Session,
+    facts: &SessionFacts,
+    run: &RunId,
+    deadline: Deadline,
+) -> Result<u64, TargetError> {
+    if facts.names.is_empty() {
+        return session.end_sessions(&application_name(run), deadline).await;
+    }
+    let mut count = 0;
+    for name in &facts.names {
+        count += session.end_sessions(name, deadline).await?;
+    }
+    Ok(count)
 }
 
 /// How a peer is spoken to.

@@ -48,7 +48,13 @@ pub(super) fn ends_session(error: &tokio_postgres::Error) -> bool {
 pub(super) fn of_statement(error: tokio_postgres::Error, secret: bool, sent: Effect) -> Error {
     if let Some(reported) = error.as_db_error() {
         let sqlstate = reported.code().code().to_owned();
-        let (kind, effect) = (kind_of(&sqlstate), effect_of(&sqlstate, sent));
+        // A server that gives up in the middle of a commit may have written it.
+        let effect = if ends_session(&error) {
+            sent
+        } else {
+            effect_of(&sqlstate, sent)
+        };
+        let kind = kind_of(&sqlstate);
         let message = (!secret).then(|| one_line(reported.message()));
         return Error::Sql(SqlError {
             sqlstate,

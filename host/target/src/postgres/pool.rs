@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -37,7 +37,12 @@ pub struct Pool {
     limits: PoolLimits,
     shelves: Arc<Mutex<Shelves>>,
     pub(super) transactions: Arc<Transactions>,
+    /// The newest so many versions that are not current any more: nothing is kept that is logged in with them.
+    retired: Arc<Mutex<VecDeque<VersionId>>>,
 }
+
+/// A version is asked for after its end only by a step that was under way then.
+const RETIRED: usize = 64;
 
 type Shelves = HashMap<Key, Shelf>;
 
@@ -66,11 +71,12 @@ impl Pool {
             limits,
             shelves: Arc::default(),
             transactions: Arc::default(),
+            retired: Arc::default(),
         }
     }
 
     /// A session as `options` say, logged in with `version` of the credential: an idle one that is alive, its state reset; else a new one.
-    /// Waits while all are in use. Options with a client identity are not pooled: they get a session of their own.
+    /// Waits while all are in use. Options with a client identity are not pooled, nor is a version that was retired: they get a session of their own.
     ///
     /// # Errors
     /// As [`Session::open`]; [`Error::Timeout`] when no session gets free.
@@ -82,7 +88,7 @@ impl Pool {
         version: &VersionId,
         deadline: Deadline,
     ) -> Result<Pooled, Error> {
-        let Some(key) = key_of(options, version) else {
+        let Some(key) = key_of(options, version).filter(|_| !self.is_retired(version)) else {
             return Ok(Pooled {
                 session: Some(Session::open(outbound, rules, options, deadline).await?),
                 home: None,
@@ -123,6 +129,13 @@ impl Pool {
     /// Closes every idle session of a version of a credential, and those in use when they come back. Call it when the version is no
     /// longer current.
     pub fn retire(&self, version: &VersionId) {
+        {
+            let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+            if retired.len() >= RETIRED {
+                retired.pop_front();
+            }
+            retired.push_back(version.clone());
+        }
         let gone: Vec<Shelf> = {
             let mut shelves = lock(&self.shelves);
             let keys: Vec<Key> = shelves
@@ -135,6 +148,11 @@ impl Pool {
         for shelf in &gone {
             shelf.slots.close();
         }
+    }
+
+    fn is_retired(&self, version: &VersionId) -> bool {
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.contains(version)
     }
 
     /// Closes what lay idle too long. Call it now and then; a checkout does it for its own target.

@@ -5,10 +5,13 @@
 //! became of one is never told of another. Only a commit that was not answered is in doubt for all of them.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use keywheel_model::{Effect, VersionId};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 
 use super::pool::{Key, Pool};
 use super::{Access, ConnectOptions, settings};
@@ -22,6 +25,9 @@ const LANES: usize = 4;
 
 /// Statements in one transaction: what has to be done once more if one of them fails.
 const MOST: usize = 64;
+
+/// Who has less time than that goes alone, and hurries nobody else.
+const HURRY: Duration = Duration::from_secs(2);
 
 /// What a session of the pool is opened with.
 #[derive(Clone)]
@@ -86,9 +92,17 @@ struct Inside {
 
 struct Member {
     rendered: Rendered,
-    rules: Vec<Allow>,
+    /// Its own: what one may dial, another may not.
+    opening: Arc<Opening>,
     deadline: Deadline,
     answer: oneshot::Sender<Answer>,
+}
+
+impl Member {
+    /// Whoever has gone meanwhile is told nothing, and finds its intent in the journal.
+    fn answer(self, answer: Answer) {
+        let _ = self.answer.send(answer);
+    }
 }
 
 enum Answer {
@@ -205,6 +219,7 @@ impl Transactions {
 /// A place in a transaction that several runs share. Its name is known before anything is sent; who goes without handing in is not waited for.
 pub struct Seat {
     pool: Pool,
+    lane: Lane,
     opening: Arc<Opening>,
     gathering: Arc<Gathering>,
     number: u64,
@@ -218,10 +233,17 @@ impl Seat {
         let (gathering, number, slots) = pool.transactions.enter(&lane);
         if let Some(slots) = slots {
             let opening = opening.named(&gathering.name);
-            tokio::spawn(carry(pool.clone(), lane, slots, Arc::clone(&gathering), opening));
+            tokio::spawn(carry(
+                pool.clone(),
+                lane.clone(),
+                slots,
+                Arc::clone(&gathering),
+                opening,
+            ));
         }
         Self {
             pool: pool.clone(),
+            lane,
             opening,
             gathering,
             number,
@@ -229,9 +251,13 @@ impl Seat {
         }
     }
 
-    /// What the session is called that the statement goes through, whether with others or by itself.
-    pub fn application_name(&self) -> &str {
-        &self.gathering.name
+    /// What the sessions are called that the statement may go through: the one that is shared, and its own if it goes by itself.
+    pub fn application_names(&self) -> [String; 2] {
+        [self.gathering.name.clone(), self.own_name()]
+    }
+
+    fn own_name(&self) -> String {
+        format!("{} {}", self.gathering.name, self.number)
     }
 
     /// Hands the statement in, and waits for the commit.
@@ -243,7 +269,7 @@ impl Seat {
         let (answer, answered) = oneshot::channel();
         let member = Member {
             rendered: statement.render()?,
-            rules: self.opening.rules.clone(),
+            opening: Arc::clone(&self.opening),
             deadline,
             answer,
         };
@@ -255,9 +281,15 @@ impl Seat {
         match waited {
             Ok(Ok(Answer::Done(rows))) => Ok(rows),
             Ok(Ok(Answer::Alone(slot))) => {
-                let done = self.alone(statement, deadline).await;
+                let mut work = pin!(self.alone(statement, deadline));
+                // One that waits for a lock holds the lane no longer than a transaction would.
+                let early = timeout(deadline.remaining() / 4, &mut work).await;
                 drop(slot);
-                done
+                self.pool.transactions.sweep(&self.lane);
+                match early {
+                    Ok(done) => done,
+                    Err(_) => work.await,
+                }
             }
             Ok(Ok(Answer::InDoubt) | Err(_)) => Err(Error::Lost {
                 doing: "committing a shared transaction",
@@ -273,7 +305,7 @@ impl Seat {
     }
 
     async fn alone(&self, statement: &Statement, deadline: Deadline) -> Result<u64, Error> {
-        let opening = self.opening.named(&self.gathering.name);
+        let opening = self.opening.named(&self.own_name());
         let mut session = opening.open(&self.pool, deadline).await?;
         session.execute(statement, Access::Write, deadline).await
     }
@@ -299,25 +331,26 @@ async fn carry(pool: Pool, lane: Lane, slots: Arc<Semaphore>, gathering: Arc<Gat
     pool.transactions.sweep(&lane);
 }
 
-async fn run(pool: &Pool, opening: &Opening, mut members: Vec<Member>, slot: OwnedSemaphorePermit) {
+async fn run(pool: &Pool, opening: &Opening, members: Vec<Member>, slot: OwnedSemaphorePermit) {
+    let (mut members, hurried): (Vec<Member>, Vec<Member>) = members
+        .into_iter()
+        .partition(|member| member.deadline.remaining() >= HURRY);
+    for member in hurried {
+        member.answer(Answer::Alone(None));
+    }
     if members.len() < 2 {
         // By itself a statement costs no more, and its error is its own.
         if let Some(member) = members.pop() {
-            let _ = member.answer.send(Answer::Alone(Some(slot)));
+            member.answer(Answer::Alone(Some(slot)));
         }
         return;
     }
-    let (answers, statements): (Vec<_>, Vec<_>) = members
-        .into_iter()
-        .map(|member| (member.answer, (member.rendered, member.rules, member.deadline)))
-        .unzip();
-    let done = together(pool, opening, statements).await;
+    let done = together(pool, opening, &mut members).await;
     if let Err(error) = &done {
         tracing::debug!(code = %error.code(), effect = ?error.effect(), "a shared transaction failed");
     }
-    for (at, answer) in answers.into_iter().enumerate() {
-        // Who has gone meanwhile finds it in the journal.
-        let _ = answer.send(match &done {
+    for (at, member) in members.into_iter().enumerate() {
+        member.answer(match &done {
             Ok(rows) => rows.get(at).copied().map_or(Answer::InDoubt, Answer::Done),
             Err(error) if error.effect() == Effect::None => Answer::Alone(None),
             Err(_) => Answer::InDoubt,
@@ -325,19 +358,25 @@ async fn run(pool: &Pool, opening: &Opening, mut members: Vec<Member>, slot: Own
     }
 }
 
-async fn together(
-    pool: &Pool,
-    opening: &Opening,
-    statements: Vec<(Rendered, Vec<Allow>, Deadline)>,
-) -> Result<Vec<u64>, Error> {
-    // Half of what the most hurried has, so that each still has time by itself.
-    let hurry = statements.iter().map(|(.., deadline)| deadline.remaining()).min();
-    let deadline = Deadline::after(hurry.unwrap_or_default() / 2);
+/// The rows of each that is still a member.
+async fn together(pool: &Pool, opening: &Opening, members: &mut Vec<Member>) -> Result<Vec<u64>, Error> {
+    // Half of what the most hurried has for the statements, so that each still has time by itself; the commit has all of it.
+    let hurry = members.iter().map(|member| member.deadline.remaining()).min();
+    let hurry = hurry.unwrap_or_default();
+    let (deadline, commit_by) = (Deadline::after(hurry / 2), Deadline::after(hurry));
     let mut session = opening.open(pool, deadline).await?;
-    let (host, address) = (&opening.options.host, session.address());
-    for (_, rules, _) in &statements {
-        opening.outbound.dialer.recheck(rules, host, address)?;
+    // Rule P1: who has gone before the session was there is not sent any more, for its takeover has found no session to end. Who goes from here on
+    // ends this one.
+    members.retain(|member| !member.answer.is_closed());
+    for member in members.iter() {
+        let Opening {
+            outbound,
+            rules,
+            options,
+            ..
+        } = &*member.opening;
+        outbound.dialer.recheck(rules, &options.host, session.address())?;
     }
-    let statements: Vec<Rendered> = statements.into_iter().map(|(rendered, ..)| rendered).collect();
-    session.together(&statements, deadline).await
+    let statements: Vec<&Rendered> = members.iter().map(|member| &member.rendered).collect();
+    session.together(&statements, deadline, commit_by).await
 }

@@ -156,9 +156,9 @@ async fn a_commit_that_is_not_answered_is_in_doubt_for_all_and_for_nobody_else()
 async fn who_leaves_is_not_waited_for_and_others_do_not_mix() {
     let house = House::new(4);
     let (first, gone, second) = (house.seat("plugin"), house.seat("plugin"), house.seat("plugin"));
-    assert_eq!(first.application_name(), second.application_name());
+    assert_eq!(first.application_names()[0], second.application_names()[0]);
     let others = [house.seat("other"), house.seat("other")];
-    assert_ne!(first.application_name(), others[0].application_name());
+    assert_ne!(first.application_names()[0], others[0].application_names()[0]);
     drop(gone);
     let changes: Vec<Statement> = (0..4).map(change).collect();
     let [one, two] = others;
@@ -180,11 +180,54 @@ async fn who_leaves_is_not_waited_for_and_others_do_not_mix() {
 async fn the_session_carries_the_name_of_the_transaction() {
     let house = House::new(0);
     let named = "CREATE FUNCTION named() RETURNS void LANGUAGE plpgsql AS $$ BEGIN \
-        IF current_setting('application_name') !~ '^keywheel shared [0-9a-f]{32}$' THEN RAISE 'not so'; END IF; END $$";
+        IF current_setting('application_name') !~ '^keywheel shared [0-9a-f]{32}( [0-9]+)?$' THEN RAISE 'not so'; END IF; END $$";
     house.server.sql(named).unwrap();
     let named = "SELECT public.named()";
     let done = house.execute(&[text(named), text(named)], deadline()).await;
     assert!(done.iter().all(Result::is_ok), "{done:?}");
     let alone = house.execute(&[text(named)], deadline()).await;
     assert!(alone[0].is_ok(), "{alone:?}");
+}
+
+/// Rule P1: a run whose step was dropped is taken over, and the takeover finds no session to end. Then nothing of it may land any more.
+#[tokio::test]
+async fn who_was_dropped_before_there_was_a_session_lands_nothing() {
+    let house = House::new(7);
+    let (user, password) = (house.server.admin_user(), house.server.admin_password());
+    let mut other = house.server.hold(user, password).unwrap();
+    other
+        .write_all(b"BEGIN; LOCK TABLE pg_authid IN SHARE MODE;\n")
+        .unwrap();
+    let waiting = |count: &str| {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        house.server.sql(sql).unwrap() == count
+    };
+    let work = |number: usize| {
+        let seat = house.seat("plugin");
+        let names = seat.application_names();
+        let task = tokio::spawn(async move { seat.execute(&change(number), deadline()).await });
+        (task, names)
+    };
+    let mut tasks = Vec::new();
+    // Each of four has a lane, and waits there.
+    for (number, count) in ["1", "2", "3", "4"].into_iter().enumerate() {
+        tasks.push(work(number).0);
+        while !waiting(count) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    let (gone, names) = work(4);
+    let others = [work(5), work(6)];
+    assert!(others.iter().all(|(_, other)| other[0] == names[0]));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    let set = "SELECT coalesce(rolpassword, '') FROM pg_authid WHERE rolname = 'r4'";
+    assert_eq!(house.server.sql(set).unwrap(), "");
+    drop(other);
+    for task in tasks.into_iter().chain(others.map(|(task, _)| task)) {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(house.server.sql(set).unwrap(), "", "it was taken over by then");
+    assert!(house.accepts(5) && house.accepts(6));
 }

@@ -17,8 +17,9 @@ impl Session {
     /// Of the statement that failed: nothing has taken effect then. As [`Session::commit`].
     pub(in crate::postgres) async fn together(
         &mut self,
-        statements: &[Rendered],
+        statements: &[&Rendered],
         deadline: Deadline,
+        commit_by: Deadline,
     ) -> Result<Vec<u64>, Error> {
         self.begin(deadline).await?;
         self.busy = true;
@@ -48,7 +49,7 @@ impl Session {
         match self.settle_in_transaction(done, true, Effect::None) {
             Ok(rows) => {
                 reach(Point::SharedBefore);
-                self.commit(deadline).await?;
+                self.commit(commit_by).await?;
                 reach(Point::SharedAfter);
                 Ok(rows)
             }
