@@ -5,6 +5,7 @@
 
 mod connection;
 mod connector;
+mod link;
 mod shared;
 mod statement;
 mod takeover;

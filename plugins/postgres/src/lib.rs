@@ -11,7 +11,7 @@
 mod config;
 mod plan;
 
-use keywheel_sdk::error::ErrorExt;
+use keywheel_sdk::error::{ErrorExt, refused_because};
 use keywheel_sdk::sql::{self, Connector, Piece, Session};
 use keywheel_sdk::{Accounts, Error, Outcome, Plan, Plugin, Run, Verdict, Version};
 
@@ -53,11 +53,9 @@ impl Plugin for Postgres {
         Ok(match refusal.sqlstate().as_deref() {
             // The server says this of a role that is missing or expired, too. Only the password of a role that could
             // have logged in was refused.
-            Some("28P01") => match administrator(run, config).and_then(|admin| plan::why_locked(&admin, role)) {
-                Ok(locked) => locked.map_or(Verdict::Rejected, Verdict::Account),
-                Err(problem) if problem.is_missing() || problem.is_refusal() => return Err(problem),
-                Err(problem) => Verdict::Unknown(format!("refused, but not known why: {}", problem.message)),
-            },
+            Some("28P01") => {
+                refused_because(administrator(run, config).and_then(|admin| plan::why_locked(&admin, role)))?
+            }
             Some("28000") => Verdict::Account(format!("{role} may not log in, or not from here (pg_hba.conf)")),
             Some("42501") => Verdict::Limited(format!("{role} may not connect to the database {}", config.database())),
             _ => Verdict::Unknown(format!("{}: {}", refusal.code, refusal.message)),
