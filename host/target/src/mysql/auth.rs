@@ -105,6 +105,18 @@ mod tests {
         assert_eq!(hash.expose(), b"*667F407DE7C6AD07358FA38DAED7828A72014B4E");
     }
 
+    /// The nonce, the password and the answers of the tests of other clients (`mysql_common`).
+    #[test]
+    fn an_answer_is_the_one_that_other_clients_give() {
+        let nonce = b"NR3HP:qIYa_9=db?Sd{`";
+        let hex = |bytes: Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let native = Method::Native.answer(b"G!ider27", nonce).unwrap();
+        assert_eq!(hex(native), "09cff8855e9e705340ff2270d8fb9fadba906b70");
+        let cached = Method::CachingSha2.answer(b"G!ider27", nonce).unwrap();
+        let expected = "4f97bbfd202401c42a69deaae53bda077ed7578563c1a80eb816c82119b68d2e";
+        assert_eq!(hex(cached), expected);
+    }
+
     #[test]
     fn a_nonce_of_another_length_is_not_answered() {
         for (method, good) in [
