@@ -5,7 +5,8 @@
 
 mod connection;
 mod connector;
-mod shared;
+mod emergency;
+mod link;
 mod statement;
 mod takeover;
 

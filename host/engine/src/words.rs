@@ -213,7 +213,7 @@ pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Optio
 fn is_admin_refused(code: &str) -> bool {
     matches!(
         code.strip_prefix("sql.").unwrap_or(code),
-        "admin.refused" | "28p01"
+        "admin.refused" | "28p01" | "1045"
     )
 }
 

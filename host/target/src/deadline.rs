@@ -43,6 +43,13 @@ impl Deadline {
         self.min(Self::after(span))
     }
 
+    /// When a server has to give up (rule P1): before we do, so that its answer still reaches us.
+    pub(crate) fn for_server(self) -> Duration {
+        let left = self.remaining();
+        let margin = (left / 10).clamp(Duration::from_millis(20), Duration::from_secs(1));
+        left.saturating_sub(margin)
+    }
+
     /// Runs `work` until the deadline.
     ///
     /// # Errors

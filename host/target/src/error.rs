@@ -142,6 +142,14 @@ pub enum Error {
         /// As whom.
         user: String,
     },
+    /// A login that was to prove a password was let in as another account: it proves nothing of it.
+    #[error("the server let {user} in as {account}, which proves nothing of the password")]
+    OtherAccount {
+        /// Who logged in.
+        user: String,
+        /// As whom the server takes it.
+        account: String,
+    },
     /// The server reported an error.
     #[error(transparent)]
     Sql(#[from] SqlError),
@@ -179,16 +187,27 @@ pub enum Error {
 /// An error that an SQL server reported. For a statement that carried a secret it holds the SQLSTATE and nothing else (rule H6):
 /// servers quote literals in their messages.
 #[derive(Debug, thiserror::Error)]
-#[error("the server refused with SQLSTATE {sqlstate}{}", .message.as_deref().map(|m| format!(": {m}")).unwrap_or_default())]
+#[error("the server refused with {}{}", self.name(), .message.as_deref().map(|m| format!(": {m}")).unwrap_or_default())]
 pub struct SqlError {
     /// Five characters, upper case.
     pub sqlstate: String,
+    /// The server's own number, where it has one (MySQL, MariaDB): there it says more than the SQLSTATE.
+    pub number: Option<u16>,
     /// What the caller should do.
     pub kind: ErrorKind,
     /// Whether the target may have changed.
     pub effect: Effect,
     /// The server's words, cut to 400 characters and one line; none when a secret was inside.
     pub message: Option<String>,
+}
+
+impl SqlError {
+    fn name(&self) -> String {
+        match self.number {
+            Some(number) => format!("error {number} (SQLSTATE {})", self.sqlstate),
+            None => format!("SQLSTATE {}", self.sqlstate),
+        }
+    }
 }
 
 impl From<ParseHostError> for Error {
@@ -231,10 +250,14 @@ impl Error {
             | Self::Clock
             | Self::Tls { .. }
             | Self::UnsafeStream { .. }
-            | Self::NotAsked { .. } => true,
+            | Self::NotAsked { .. }
+            | Self::OtherAccount { .. } => true,
             Self::Timeout { doing, .. } => *doing == CONNECTING,
             // The server is starting or has no room: it has refused no password.
-            Self::Sql(error) => matches!(error.sqlstate.as_str(), "57P03" | "53300"),
+            Self::Sql(error) => match error.number {
+                Some(number) => crate::mysql::is_before_login(number),
+                None => matches!(error.sqlstate.as_str(), "57P03" | "53300"),
+            },
             _ => false,
         }
     }
@@ -275,6 +298,7 @@ impl Error {
             | Self::TlsMissing { .. }
             | Self::Clock
             | Self::NotAsked { .. }
+            | Self::OtherAccount { .. }
             | Self::Protocol { .. }
             | Self::OpenTransaction => ErrorKind::Other,
             Self::Timeout { .. } => ErrorKind::Timeout,
@@ -283,7 +307,7 @@ impl Error {
         }
     }
 
-    /// Stable, dotted, lower case; `sql.` and the SQLSTATE for a server's error.
+    /// Stable, dotted, lower case; `sql.` and the server's own number for its error, else the SQLSTATE.
     pub fn code(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::NotAllowed { .. } => "net.not-allowed",
@@ -301,12 +325,17 @@ impl Error {
             Self::UnsafeStream { .. } => "net.unsafe-stream",
             Self::Lost { .. } => "net.lost",
             Self::Protocol { .. } => "net.protocol",
-            Self::NotAsked { .. } => "login.not-asked",
+            Self::NotAsked { .. } | Self::OtherAccount { .. } => "login.not-asked",
             Self::Invalid { .. } => "target.invalid",
             Self::Limit { .. } => "target.limit",
             Self::Column { .. } => "sql.column-type",
             Self::OpenTransaction => "sql.open-transaction",
-            Self::Sql(error) => return Cow::Owned(format!("sql.{}", error.sqlstate.to_ascii_lowercase())),
+            Self::Sql(error) => {
+                return Cow::Owned(match error.number {
+                    Some(number) => format!("sql.{number}"),
+                    None => format!("sql.{}", error.sqlstate.to_ascii_lowercase()),
+                });
+            }
         })
     }
 
@@ -326,6 +355,9 @@ impl Error {
             Self::TlsUntrusted { .. } => "name the authority that issued it in a trust set: docs/operators.md, Certificates".to_owned(),
             Self::TlsMissing { .. } => "switch TLS on in the server, or allow plaintext for it in words".to_owned(),
             Self::Clock => "set the clock of this machine, and keep it set (NTP)".to_owned(),
+            Self::OtherAccount { user, .. } => format!(
+                "start the server with its grant tables (no skip-grant-tables), and give {user} no proxy"
+            ),
             Self::NotAsked { user } => format!("let pg_hba.conf of the server ask {user} for its password (scram-sha-256)"),
             _ => return None,
         })

@@ -1,10 +1,11 @@
-//! Connections to targets: checked dialling, TLS, PostgreSQL sessions, byte channels, frames. Knows no plugin and no policy: what may be dialled is passed in.
+//! Connections to targets: checked dialling, TLS, sessions of PostgreSQL, MySQL and MariaDB, byte channels, frames. Knows no plugin and no policy: what may be dialled is passed in.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`dial`] | rules of what may be dialled, one resolution, every address checked, exactly the checked address dialled |
 //! | [`tls`] | trust sets by name, client identities, handshakes |
 //! | [`postgres`] | sessions, the pool of administrators' sessions |
+//! | [`mysql`] | sessions of MySQL and MariaDB |
 //! | [`statement`] | statements in pieces that the host quotes |
 //! | [`channel`], [`received`] | a bounded byte stream: TCP, TLS, STARTTLS; how much of what came may be shown |
 //! | [`frame`], [`resp`] | whole messages with lengths written by the host; RESP replies |
@@ -19,6 +20,7 @@ mod deadline;
 pub mod dial;
 mod error;
 pub mod frame;
+pub mod mysql;
 mod outbound;
 pub mod postgres;
 pub mod received;

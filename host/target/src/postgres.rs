@@ -6,22 +6,24 @@
 mod asked;
 mod connect;
 mod failure;
+mod gathering;
 mod meter;
 mod pool;
 mod rows;
 mod session;
 mod settings;
-mod shared;
 mod tap;
 
 use keywheel_model::SecretBytes;
 
-use crate::tls::TlsOptions;
+use crate::Error;
+use crate::dial::Dialled;
+use crate::tls::{TlsOptions, Verify};
 
+pub use gathering::{Opening, Seat};
 pub use pool::{Pool, PoolLimits, Pooled};
 pub use rows::{RowLimits, Rows};
 pub use session::Session;
-pub use shared::{Opening, Seat};
 
 /// How the connection is protected.
 #[derive(Clone, Debug)]
@@ -31,6 +33,26 @@ pub enum Security {
     Tls(TlsOptions),
     /// None; needs a rule that says `plaintext`.
     Plaintext,
+}
+
+impl Security {
+    /// What a login on a dialled stream is to do: TLS for the very host that was dialled, or none where the rules allow that in words.
+    pub(crate) fn of(&self, dialled: &Dialled, port: u16) -> Result<Option<TlsOptions>, Error> {
+        match self {
+            Self::Tls(tls) if tls.verify == Verify::InspectOnly => Err(Error::UnsafeStream {
+                why: "a server whose certificate is not checked",
+            }),
+            Self::Tls(tls) => Ok(Some(TlsOptions {
+                server_name: dialled.host.clone(),
+                ..tls.clone()
+            })),
+            Self::Plaintext if !dialled.plaintext_allowed => Err(Error::PlaintextDenied {
+                host: dialled.host.clone(),
+                port,
+            }),
+            Self::Plaintext => Ok(None),
+        }
+    }
 }
 
 /// Where, as whom, and how.

@@ -8,68 +8,12 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 
+mod dialect;
+
+pub use dialect::Dialect;
+
 /// Longest statement, in bytes of its parts.
 pub const STATEMENT_LIMIT: usize = 64 * 1024;
-
-/// How a server family writes identifiers, literals and parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Dialect {
-    /// `"identifier"`, `'literal'` with `standard_conforming_strings` on, `$1`.
-    Postgres,
-}
-
-impl Dialect {
-    /// The word used in configuration and manifests.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Postgres => "postgres",
-        }
-    }
-
-    /// The dialect of a word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        (word == "postgres").then_some(Self::Postgres)
-    }
-
-    /// Longest identifier in bytes; the server would cut a longer one silently and mean another object.
-    fn identifier_limit(self) -> usize {
-        match self {
-            Self::Postgres => 63,
-        }
-    }
-
-    fn push_identifier(self, sql: &mut String, name: &str) {
-        match self {
-            Self::Postgres => push_doubled(sql, name, '"'),
-        }
-    }
-
-    fn push_literal(self, sql: &mut String, text: &str) {
-        match self {
-            Self::Postgres => push_doubled(sql, text, '\''),
-        }
-    }
-
-    fn push_param(self, sql: &mut String, number: usize) {
-        match self {
-            Self::Postgres => {
-                sql.push('$');
-                sql.push_str(&number.to_string());
-            }
-        }
-    }
-}
-
-fn push_doubled(sql: &mut String, text: &str, quote: char) {
-    sql.push(quote);
-    for character in text.chars() {
-        if character == quote {
-            sql.push(quote);
-        }
-        sql.push(character);
-    }
-    sql.push(quote);
-}
 
 /// A value, as it goes in as a parameter or comes back in a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +28,7 @@ pub enum Value {
     Float(f64),
     /// Text, names.
     Text(String),
-    /// `bytea`.
+    /// `bytea`, `BLOB`.
     Bytes(Vec<u8>),
 }
 
@@ -99,7 +43,7 @@ pub enum Piece {
     Literal(String),
     /// Quoted as a string; shown as `***`.
     Secret(SecretBytes),
-    /// Sent beside the text.
+    /// Sent beside the text, or written as a literal where the dialect says so.
     Param(Value),
 }
 
@@ -137,7 +81,7 @@ impl Statement {
     /// # Errors
     /// [`Error::Invalid`] when the piece breaks the lexical rule of this module.
     pub fn text(&mut self, sql: &str) -> Result<(), Error> {
-        check_text(sql)?;
+        check_text(self.dialect, sql)?;
         let piece = Piece::Text(sql.to_owned());
         self.push(piece, sql.len())
     }
@@ -178,11 +122,14 @@ impl Statement {
         self.push(Piece::Secret(secret), 0)
     }
 
-    /// A parameter, sent beside the text.
+    /// A parameter.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when it stands against a letter or a quote; [`Error::Limit`].
+    /// [`Error::Invalid`] when it stands against a letter or a quote, and for a number that the server does not know; [`Error::Limit`].
     pub fn param(&mut self, value: Value) -> Result<(), Error> {
+        if matches!(value, Value::Float(number) if !number.is_finite()) && self.dialect != Dialect::Postgres {
+            return Err(Error::invalid("the server knows no such number"));
+        }
         let bytes = match &value {
             Value::Text(text) => text.len(),
             Value::Bytes(bytes) => bytes.len(),
@@ -229,6 +176,17 @@ impl Statement {
             .take_while(char::is_ascii_alphabetic)
             .collect::<String>()
             .to_ascii_uppercase()
+    }
+
+    /// The author's words, in upper case, however the text is cut into pieces.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let text = self.pieces.iter().map(|piece| match piece {
+            Piece::Text(text) => text.as_str(),
+            _ => " ",
+        });
+        let text = text.collect::<String>().to_ascii_uppercase();
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
     }
 
     fn push(&mut self, piece: Piece, bytes: usize) -> Result<(), Error> {
@@ -285,8 +243,8 @@ impl Statement {
             Piece::Identifier(name) => self.dialect.push_identifier(sql, name),
             Piece::Literal(text) => self.dialect.push_literal(sql, text),
             Piece::Secret(_) => self.dialect.push_literal(sql, secret),
-            Piece::Param(_) => {
-                self.dialect.push_param(sql, params_before + 1);
+            Piece::Param(value) => {
+                self.dialect.push_param(sql, params_before + 1, value);
                 return params_before + 1;
             }
         }
@@ -301,7 +259,8 @@ fn secret_text(secret: &SecretBytes) -> Result<&str, Error> {
     text.ok_or_else(|| Error::invalid("a secret in a statement is text without NUL"))
 }
 
-fn check_text(sql: &str) -> Result<(), Error> {
+fn check_text(dialect: Dialect, sql: &str) -> Result<(), Error> {
+    let backticks = dialect != Dialect::Postgres;
     let refuse = |why: &str| {
         Err(Error::invalid(format!(
             "SQL text may not hold {why}; use the typed pieces"
@@ -314,6 +273,8 @@ fn check_text(sql: &str) -> Result<(), Error> {
             (_, '\0' | '\\') => return refuse("NUL or a backslash"),
             (Some(open), c) => quote = Some(open).filter(|_| c != open),
             (None, '\'' | '"') => quote = Some(character),
+            (None, '`') if backticks => quote = Some(character),
+            (None, '#') if backticks => return refuse("a comment"),
             (None, ';') => return refuse("a semicolon"),
             (None, '$') => return refuse("a dollar sign"),
             (None, '-') if before == '-' => return refuse("a comment"),
@@ -331,7 +292,8 @@ fn check_text(sql: &str) -> Result<(), Error> {
 
 /// `E'…'`, `U&"…"`, `''` and `--` must not come to be at the joint of two pieces.
 fn check_joint(left: &Piece, right: &Piece) -> Result<(), Error> {
-    let sticks = |c: char| c.is_alphanumeric() || matches!(c, '_' | '\'' | '"' | '&' | '$') || !c.is_ascii();
+    let sticks =
+        |c: char| c.is_alphanumeric() || matches!(c, '_' | '\'' | '"' | '`' | '&' | '$') || !c.is_ascii();
     let good = match (left, right) {
         (Piece::Text(a), Piece::Text(b)) => {
             let (end, start) = (
@@ -339,7 +301,7 @@ fn check_joint(left: &Piece, right: &Piece) -> Result<(), Error> {
                 b.chars().next().unwrap_or(' '),
             );
             let comment = matches!((end, start), ('-', '-') | ('/', '*'));
-            let prefixed = sticks(end) && matches!(start, '\'' | '"');
+            let prefixed = sticks(end) && matches!(start, '\'' | '"' | '`');
             !comment && !prefixed
         }
         (Piece::Text(a), _) => !a.chars().next_back().is_some_and(sticks),
@@ -437,6 +399,46 @@ mod tests {
         let mut s = Statement::new(Dialect::Postgres);
         s.identifier("a").unwrap();
         assert!(s.identifier("b").is_err());
+    }
+
+    #[test]
+    fn where_the_dialect_says_so_backslashes_are_doubled_and_parameters_are_literals() {
+        let mut s = Statement::new(Dialect::MariaDb);
+        for bad in ["SELECT 1 # x", "SELECT `a", "SELECT '\\''"] {
+            assert!(s.text(bad).is_err(), "{bad}");
+        }
+        s.text("ALTER USER ").unwrap();
+        s.literal("o'\\").unwrap();
+        s.text("@").unwrap();
+        s.literal("%").unwrap();
+        s.text(" IDENTIFIED BY ").unwrap();
+        s.secret_literal(SecretBytes::copy_of(b"\\' OR '")).unwrap();
+        let expected = r"ALTER USER 'o''\\'@'%' IDENTIFIED BY '\\'' OR '''";
+        assert_eq!(*s.render().unwrap().sql, expected);
+        let mut s = Statement::new(Dialect::MySql);
+        s.text("SELECT ").unwrap();
+        s.identifier("a`b\\").unwrap();
+        let text = Value::Text("'".into());
+        for value in [
+            Value::Int(-7),
+            Value::Float(0.5),
+            text,
+            Value::Bytes(vec![0, 255]),
+        ] {
+            s.text(", ").unwrap();
+            s.param(value).unwrap();
+        }
+        assert!(s.param(Value::Float(f64::NAN)).is_err());
+        assert_eq!(
+            *s.render().unwrap().sql,
+            r"SELECT `a``b\`, (-7), (5e-1), '''', X'00ff'"
+        );
+        let mut s = Statement::new(Dialect::MySql);
+        s.text("SELECT `a`").unwrap();
+        assert!(s.identifier("b").is_err() && s.text("`b`").is_err());
+        s.text(" INTO OUT").unwrap();
+        s.text("file 'x'").unwrap();
+        assert_eq!(s.words(), ["SELECT", "A", "INTO", "OUTFILE", "X"]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 use keywheel_sdk::Form;
+use keywheel_sdk::sql::Server;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct Config {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    #[serde(flatten)]
+    pub(crate) server: Server,
     database: Option<String>,
     /// The role that alters the others; its password is the input `admin`.
     pub(crate) admin: String,
@@ -12,10 +13,6 @@ pub(crate) struct Config {
     pub(crate) mode: Mode,
     /// Left out: the bare password of one role, a JSON document with that of two.
     pub(crate) format: Option<Form>,
-    /// `tls`, or `plaintext` in words.
-    transport: Option<String>,
-    /// A trust set of the host's configuration.
-    pub(crate) trust: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -30,11 +27,6 @@ impl Config {
         self.database.as_deref().unwrap_or("postgres")
     }
 
-    pub(crate) fn is_plaintext(&self) -> bool {
-        self.transport.as_deref() == Some("plaintext")
-    }
-
-    /// Whether two roles are used in turn.
     pub(crate) fn is_pair(&self) -> bool {
         matches!(self.mode, Mode::Alternating { .. })
     }
@@ -58,9 +50,9 @@ mod tests {
         let of =
             |rest: &str| serde_json::from_str::<Config>(&format!(r#"{{"host":"db","port":5432,{rest}}}"#)).unwrap();
         let role = of(r#""mode":"role","admin":"keywheel","role":"app""#);
-        assert!(!role.is_plaintext() && role.problems().is_empty() && role.database() == "postgres");
+        assert!(!role.server.is_plaintext() && role.problems().is_empty() && role.database() == "postgres");
         let pair = of(r#""mode":"alternating","admin":"keywheel","roles":["a","b"],"transport":"plaintext""#);
-        assert!(pair.is_plaintext() && pair.problems().is_empty());
+        assert!(pair.server.is_plaintext() && pair.problems().is_empty());
         assert_eq!(of(r#""mode":"alternating","admin":"keywheel","roles":["a","a"]"#).problems()[0].0, "/roles/1");
         assert_eq!(of(r#""mode":"role","admin":"app","role":"app""#).problems()[0].0, "/admin");
     }

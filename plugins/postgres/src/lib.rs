@@ -11,8 +11,8 @@
 mod config;
 mod plan;
 
-use keywheel_sdk::error::ErrorExt;
-use keywheel_sdk::sql::{self, Connector, Piece, Session};
+use keywheel_sdk::error::{ErrorExt, refused_because};
+use keywheel_sdk::sql::{Connector, Piece, Session};
 use keywheel_sdk::{Accounts, Error, Outcome, Plan, Plugin, Run, Verdict, Version};
 
 use config::{Config, Mode};
@@ -22,7 +22,6 @@ const PASSWORD_LENGTH: u16 = 32;
 const NO_PASSWORD: &[Piece<'_>] = &[Piece::Text(" PASSWORD NULL")];
 
 enum Postgres {}
-
 keywheel_sdk::export!(Postgres);
 
 impl Plugin for Postgres {
@@ -53,11 +52,9 @@ impl Plugin for Postgres {
         Ok(match refusal.sqlstate().as_deref() {
             // The server says this of a role that is missing or expired, too. Only the password of a role that could
             // have logged in was refused.
-            Some("28P01") => match administrator(run, config).and_then(|admin| plan::why_locked(&admin, role)) {
-                Ok(locked) => locked.map_or(Verdict::Rejected, Verdict::Account),
-                Err(problem) if problem.is_missing() || problem.is_refusal() => return Err(problem),
-                Err(problem) => Verdict::Unknown(format!("refused, but not known why: {}", problem.message)),
-            },
+            Some("28P01") => {
+                refused_because(administrator(run, config).and_then(|admin| plan::why_locked(&admin, role)))?
+            }
             Some("28000") => Verdict::Account(format!("{role} may not log in, or not from here (pg_hba.conf)")),
             Some("42501") => Verdict::Limited(format!("{role} may not connect to the database {}", config.database())),
             _ => Verdict::Unknown(format!("{}: {}", refusal.code, refusal.message)),
@@ -102,8 +99,7 @@ fn administrator(run: &Run, config: &Config) -> Result<Session, Error> {
 }
 
 fn connector(config: &Config, user: &str) -> Connector {
-    let (at, who) = ((config.host.as_str(), config.port), (user, config.database()));
-    sql::connector("postgres", at, config.is_plaintext(), config.trust.as_deref(), who)
+    config.server.connector("postgres", user, config.database())
 }
 
 impl Config {

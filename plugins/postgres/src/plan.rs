@@ -17,8 +17,7 @@ const PAIR: &str = ", (SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS 
     (SELECT count(*) FROM pg_default_acl WHERE defaclrole = r.oid) AS defaults, \
     coalesce((SELECT string_agg(g.rolname::text, ', ' ORDER BY g.rolname) FROM pg_auth_members m \
     JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), '') AS groups";
-/// What only a superuser sees; at last, whether it asks: no line of `pg_hba.conf` lets anybody in over the network unasked, the server has read
-/// that file, and no pooler with a mind of its own stands before it at another port.
+/// What only a superuser sees; at last: no line of `pg_hba.conf` that is loaded lets anybody in unasked, nor does a pooler at another port.
 const SUPER: &str = ", (SELECT rolpassword IS NULL FROM pg_authid WHERE oid = r.oid) AS bare, NOT EXISTS (SELECT FROM \
     pg_hba_file_rules h WHERE h.error IS NOT NULL OR to_jsonb(h)->>'file_name' <> current_setting('hba_file') \
     OR h.type <> 'local' AND h.auth_method NOT IN ('scram-sha-256', 'md5', 'password', 'reject')) AND (SELECT \
@@ -47,11 +46,11 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
     if server.flag("standby") {
         plan.problem("postgres.standby", "the server is a read-only standby", "point `host` at the primary");
     }
-    if config.is_plaintext() {
+    if config.server.is_plaintext() {
         plan.warning("postgres.plaintext", "connections are without TLS", "give the server a certificate");
     }
     let (pair, seen) = (config.is_pair(), server.flag("super"));
-    let (pair, port) = (Piece::Text(if pair { PAIR } else { "" }), config.port.to_string());
+    let (pair, port) = (Piece::Text(if pair { PAIR } else { "" }), config.server.port.to_string());
     let more = [pair, Piece::Text(if seen { SUPER } else { ", '' = " }), Piece::Param(&port), Piece::Text(" AS asks")];
     let mut groups = Vec::new();
     for name in config.accounts().names() {
@@ -77,7 +76,7 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
 
 fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &Table) {
     if role.is_empty() {
-        let message = format!("the server at {}:{} has no role {name}", config.host, config.port);
+        let message = format!("the server at {}:{} has no role {name}", config.server.host, config.server.port);
         let hint = format!("is it this server, and this name? Else CREATE ROLE {name} there, and import its password");
         return plan.problem("postgres.role-missing", message, hint);
     }

@@ -17,6 +17,8 @@ pub enum Version {
     Current,
     /// What is being rotated in.
     Pending,
+    /// What clients used before, until it is revoked.
+    Previous,
     /// What this call of `test` or `revoke` is about.
     Subject,
 }
@@ -26,6 +28,7 @@ impl Version {
         match self {
             Self::Current => "current",
             Self::Pending => "pending",
+            Self::Previous => "previous",
             Self::Subject => "subject",
         }
     }
@@ -38,6 +41,7 @@ impl Version {
         match self {
             Self::Current => run.current(),
             Self::Pending => run.pending(),
+            Self::Previous => run.previous(),
             Self::Subject => run.subject().map(Some),
         }
     }

@@ -1,6 +1,6 @@
 //! Errors of steps: made with [`error`], read with [`ErrorExt`].
 
-use crate::{Effect, Error, ErrorKind};
+use crate::{Effect, Error, ErrorKind, Verdict};
 
 /// An error without an effect on the target. `code` is stable, dotted and lower case; `message` is for people.
 pub fn error(kind: ErrorKind, code: &str, message: impl Into<String>) -> Error {
@@ -26,10 +26,25 @@ pub fn admin_refused() -> Error {
     error(ErrorKind::Unauthenticated, "admin.refused", "the administrator's login was refused")
 }
 
+/// What `test` says of a refused login, once the administrator has looked why no password at all would be taken; `None`: this one is wrong.
+///
+/// # Errors
+/// There is no such account, or the administrator itself is refused.
+pub fn refused_because(why: Result<Option<String>, Error>) -> Result<Verdict, Error> {
+    match why {
+        Ok(why) => Ok(why.map_or(Verdict::Rejected, Verdict::Account)),
+        Err(problem) if problem.is_missing() || problem.is_refusal() => Err(problem),
+        Err(problem) => Ok(Verdict::Unknown(format!("refused, but not known why: {}", problem.message))),
+    }
+}
+
 /// What a plugin asks of an error that the host gave it.
 pub trait ErrorExt {
     /// The SQLSTATE that the server sent, in capitals, if it sent one.
     fn sqlstate(&self) -> Option<String>;
+
+    /// The server's own number, if it sent one (MySQL, MariaDB).
+    fn server_error(&self) -> Option<u16>;
 
     /// Whether it is [`missing`].
     fn is_missing(&self) -> bool;
@@ -52,6 +67,10 @@ impl ErrorExt for Error {
         let is_state = state.len() == 5 && state.bytes().all(|byte| byte.is_ascii_alphanumeric());
         // `sql.query` and its like are words of the host; every SQLSTATE has a digit.
         (is_state && state.bytes().any(|byte| byte.is_ascii_digit())).then(|| state.to_ascii_uppercase())
+    }
+
+    fn server_error(&self) -> Option<u16> {
+        self.code.strip_prefix("sql.")?.parse().ok()
     }
 
     fn is_missing(&self) -> bool {
@@ -88,6 +107,8 @@ mod tests {
         for word in ["sql.query", "sql.tls", "sql.connect", "http.28p01", "sql."] {
             assert_eq!(coded(word), None, "{word}");
         }
+        assert_eq!((coded("sql.1045"), error(ErrorKind::Other, "sql.1045", "").server_error()), (None, Some(1045)));
+        assert_eq!(error(ErrorKind::Other, "sql.28p01", "").server_error(), None);
     }
 
     #[test]

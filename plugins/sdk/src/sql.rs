@@ -3,6 +3,7 @@
 use crate::bindings::keywheel::sql::sql::{Connection, Rows, Statement, Value};
 use crate::error::{error, missing};
 use crate::{Error, ErrorKind, Secret};
+use serde::Deserialize;
 
 pub use crate::bindings::keywheel::sql::sql::Connector;
 
@@ -13,18 +14,49 @@ pub enum Piece<'a> {
     Text(&'static str),
     /// A name.
     Name(&'a str),
+    /// A string.
+    Literal(&'a str),
     /// A bind parameter.
     Param(&'a str),
     /// A secret, as a string.
     Secret(&'a Secret),
 }
 
-/// A connector with what most targets have. `trust` is a trust set of the host's configuration.
+/// Where a database is, as most configurations say it: to be flattened into one.
+#[derive(Debug, Deserialize)]
+pub struct Server {
+    /// A name or an address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// `tls`, or `plaintext` in words.
+    transport: Option<String>,
+    /// A trust set of the host's configuration.
+    trust: Option<String>,
+}
+
+impl Server {
+    /// Whether connections go without TLS.
+    pub fn is_plaintext(&self) -> bool {
+        self.transport.as_deref() == Some("plaintext")
+    }
+
+    /// For this user; without a database if that is empty.
+    pub fn connector(&self, driver: &str, user: &str, database: &str) -> Connector {
+        let at = (self.host.as_str(), self.port);
+        connector(driver, at, self.is_plaintext(), self.trust.as_deref(), (user, database))
+    }
+}
+
+/// A connector with what most targets have. `who` is the user and, unless empty, the database; `trust` is a trust set of the host's
+/// configuration.
 pub fn connector(driver: &str, at: (&str, u16), plaintext: bool, trust: Option<&str>, who: (&str, &str)) -> Connector {
     let connector = Connector::new(driver);
     connector.host(at.0, at.1);
     connector.user(who.0);
-    connector.database(who.1);
+    if !who.1.is_empty() {
+        connector.database(who.1);
+    }
     if let Some(trust) = trust {
         connector.trust(trust);
     }
@@ -44,6 +76,11 @@ impl Session {
     /// The server's SQLSTATE in the code (`sql.28p01`), or the host's word.
     pub fn open(connector: Connector) -> Result<Self, Error> {
         Connector::open(connector).map(Self)
+    }
+
+    /// What the server speaks: `postgres`, `mariadb`, …
+    pub fn dialect(&self) -> String {
+        self.0.dialect()
     }
 
     /// Runs a statement; gives the number of rows.
@@ -72,6 +109,7 @@ impl Session {
             match piece {
                 Piece::Text(sql) => statement.text(sql)?,
                 Piece::Name(name) => statement.identifier(name)?,
+                Piece::Literal(text) => statement.literal(text)?,
                 Piece::Param(text) => statement.param(&Value::Text((*text).to_owned()))?,
                 Piece::Secret(secret) => statement.secret_literal(secret)?,
             }
@@ -98,9 +136,20 @@ impl Table {
         if self.is_empty() { Err(missing(what, name)) } else { Ok(self) }
     }
 
-    /// A truth value of the first row. False where it is null or no truth value.
+    /// Each row as a table of its own.
+    pub fn each(&self) -> impl Iterator<Item = Self> {
+        let alone =
+            |row: &Vec<Value>| Rows { columns: self.0.columns.clone(), rows: vec![row.clone()], truncated: false };
+        self.0.rows.iter().map(move |row| Self(alone(row)))
+    }
+
+    /// A truth value of the first row, which some servers write as a number. False where it is null or neither.
     pub fn flag(&self, column: &str) -> bool {
-        matches!(self.value(column), Some(Value::Boolean(true)))
+        match self.value(column) {
+            Some(Value::Boolean(flag)) => *flag,
+            Some(Value::Integer(number)) => *number != 0,
+            _ => false,
+        }
     }
 
     /// A number of the first row; 0 where it is null or no number.

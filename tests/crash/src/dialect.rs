@@ -1,5 +1,6 @@
 //! Enough of each protocol to find where a login or a change begins and where its answer ends.
 
+pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 
@@ -12,6 +13,8 @@ pub(crate) enum Carried {
     Scram(String),
     /// The SHA-256 of a password, in hexadecimal.
     Sha256(String),
+    /// The SHA-1 of the SHA-1, `*` before it.
+    Native(String),
 }
 
 /// What begins with a frame of the client.

@@ -19,7 +19,7 @@ use crate::points::{Path, Point};
 use crate::report::{Counts, Matrix, timeline};
 use crate::scene::{LOGINS, PER_SECONDS, Places, Scene};
 use crate::soak::Soak;
-use crate::target::{Target, postgres, redis};
+use crate::target::{Target, mariadb, postgres, redis};
 
 /// The vaults there are.
 const VAULTS: [&str; 1] = ["embedded"];
@@ -40,7 +40,7 @@ pub(crate) struct Known {
     start: fn() -> Result<Box<dyn Target>>,
 }
 
-const TARGETS: [Known; 3] = [
+const TARGETS: [Known; 4] = [
     Known {
         name: "postgres",
         package: Package::Postgres,
@@ -55,6 +55,11 @@ const TARGETS: [Known; 3] = [
         name: "redis",
         package: Package::Redis,
         start: || Ok(Box::new(redis::Server::start()?)),
+    },
+    Known {
+        name: "mariadb",
+        package: Package::MariaDb,
+        start: || Ok(Box::new(mariadb::Server::start()?)),
     },
 ];
 

@@ -16,8 +16,10 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-use keywheel_e2e::{Host, Started, postgres_role, redis_user, role_adopted};
-use keywheel_kit::{Login, Postgres, PostgresOptions, Redis, RedisOptions, random_password};
+use keywheel_e2e::{Host, Started, mariadb_user, postgres_role, redis_user, role_adopted};
+use keywheel_kit::{
+    Login, MariaDb, MariaDbOptions, Postgres, PostgresOptions, Redis, RedisOptions, random_password,
+};
 use rusqlite::{Connection, OpenFlags};
 
 /// One credential that rotates, and how its server takes a login with it.
@@ -260,6 +262,45 @@ fn a_redis_user_survives_kill_9_at_any_moment_and_no_password_shows_anywhere() {
         "taken back after a change: {places:?}"
     );
     subject.left_no_trace(&[&old, server.admin_password()], &server.log());
+}
+
+#[test]
+fn a_mariadb_user_survives_kill_9_at_any_moment_and_no_password_shows_anywhere() {
+    let server = MariaDb::start(MariaDbOptions {
+        log_statements: true,
+        ..MariaDbOptions::default()
+    })
+    .unwrap();
+    let old = random_password();
+    let make = format!("CREATE USER app@'%' IDENTIFIED BY '{old}'");
+    server.sql(&make).unwrap();
+    // What the administrator typed by hand is in the log; what comes after it is ours.
+    let by_hand = server.statements().len();
+    let host = Host::init();
+    host.configure(&mariadb_user(&server, "1s"));
+    host.add_plugin("mariadb", &[server.port()]);
+    let _ = host.import("admin/maria", server.admin_password()).ends(0);
+    let _ = host.import("app/maria", &old).ends(0);
+    let login = |value: &str| server.login("app", value).unwrap();
+    let mut subject = Subject {
+        host: &host,
+        rotation: "app-maria",
+        secret: "app/maria",
+        login: &login,
+        verb: "resume",
+        seen: BTreeMap::new(),
+    };
+    let places = subject.kill_everywhere(2);
+    assert!(places.len() > 3, "{places:?}");
+    subject.verb = "rollback";
+    let places = subject.kill_everywhere(3);
+    assert!(
+        places.keys().any(|place| place.starts_with("apply")),
+        "taken back after a change: {places:?}"
+    );
+    let log = server.statements()[by_hand..].to_owned();
+    assert!(log.contains("ALTER USER"), "statements are logged");
+    subject.left_no_trace(&[&old, server.admin_password()], &log);
 }
 
 #[test]

@@ -17,6 +17,8 @@ pub enum Server {
     Postgres,
     /// Redis.
     Redis,
+    /// MariaDB.
+    MariaDb,
 }
 
 /// Where a server's programs are.
@@ -35,6 +37,7 @@ impl Server {
         match self {
             Self::Postgres => &["postgres", "initdb", "psql"],
             Self::Redis => &["redis-server", "redis-cli"],
+            Self::MariaDb => &["mariadb", "mariadb-install-db", "mariadbd"],
         }
     }
 
@@ -42,6 +45,7 @@ impl Server {
         match self {
             Self::Postgres => &["postgresql"],
             Self::Redis => &["redis-server"],
+            Self::MariaDb => &["mariadb-server"],
         }
     }
 
@@ -49,6 +53,7 @@ impl Server {
         match self {
             Self::Postgres => "PostgreSQL",
             Self::Redis => "Redis",
+            Self::MariaDb => "MariaDB",
         }
     }
 
@@ -104,7 +109,7 @@ impl Server {
         let whole = |folder: &Path| {
             self.programs()
                 .iter()
-                .all(|program| folder.join(program).is_file())
+                .all(|program| program_in(folder, program).is_file())
         };
         // A link on PATH leads to the folder where the others are.
         let beside = |folder: &PathBuf| {
@@ -153,7 +158,12 @@ impl Server {
 impl Installed {
     /// The path of one of its programs.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        program_in(&self.folder, name)
+    }
+
+    /// The folder that its own other folders are under, such as `/usr`.
+    pub(crate) fn base(&self) -> &Path {
+        self.folder.parent().unwrap_or(&self.folder)
     }
 
     /// Lets an unpacked program find its libraries.
@@ -185,6 +195,14 @@ pub fn faketime() -> Result<PathBuf> {
         bail!("libfaketime is missing: install the package `libfaketime`");
     }
     Ok(library)
+}
+
+/// In the folder, or in the one for servers beside it.
+fn program_in(folder: &Path, name: &str) -> PathBuf {
+    let beside = folder.with_file_name("sbin").join(name);
+    Some(folder.join(name))
+        .filter(|program| program.is_file())
+        .unwrap_or(beside)
 }
 
 fn system_folders() -> Vec<PathBuf> {
@@ -271,7 +289,11 @@ fn download(cache: &Path, packages: &[&str]) -> Result<Vec<PathBuf>> {
             .filter_map(|line| line.trim().strip_prefix("Depends: "));
         wanted.extend(
             depends
-                .filter(|name| name.starts_with("postgresql") || name.starts_with("redis"))
+                .filter(|name| {
+                    ["postgresql", "redis", "mariadb"]
+                        .iter()
+                        .any(|own| name.starts_with(own))
+                })
                 .map(str::to_owned),
         );
     }

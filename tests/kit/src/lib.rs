@@ -13,6 +13,7 @@ mod command;
 mod disk;
 mod forms;
 mod install;
+mod mariadb;
 mod postgres;
 mod process;
 mod proxy;
@@ -30,10 +31,11 @@ pub use certificates::{Authority, Identity};
 pub use collector::Collector;
 pub use disk::SmallDisk;
 pub use install::{Installed, Server, faketime};
+pub use mariadb::{MariaDb, MariaDbOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use proxy::{BlackHole, Proxy};
 pub use redis::{AclStore, Redis, RedisOptions};
-pub use rotations::{Rotation, postgres_pair, postgres_role, redis_user, rotation};
+pub use rotations::{Rotation, mariadb_user, postgres_pair, postgres_role, redis_user, rotation};
 pub use search::Search;
 
 /// How long a server may take to come up or to stop.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Postgres, Redis};
+use crate::{MariaDb, Postgres, Redis};
 
 /// The configuration of a rotation of one PostgreSQL role, `app`, whose secret is `app/db` and whose administrator's is `admin/db`.
 pub fn postgres_role(server: &Postgres, grace: &str) -> String {
@@ -49,6 +49,24 @@ pub fn redis_user(server: &Redis, grace: &str) -> String {
         ca: &server.ca_file(),
         config: &format!(
             "nodes = [{{ host = \"localhost\", port = {} }}]\ntrust = \"app-redis\"\nadmin = \"{}\"\nuser = \"app\"",
+            server.port(),
+            server.admin_user()
+        ),
+    })
+}
+
+/// The configuration of a rotation of one MariaDB user, `app` from everywhere: rotation `app-maria`, secret `app/maria`, administrator
+/// `admin/maria`.
+pub fn mariadb_user(server: &MariaDb, grace: &str) -> String {
+    rotation(&Rotation {
+        name: "app-maria",
+        plugin: "mariadb",
+        secret: "app/maria",
+        admin_secret: "admin/maria",
+        grace,
+        ca: &server.ca_file(),
+        config: &format!(
+            "host = \"localhost\"\nport = {}\ntrust = \"app-maria\"\nadmin = \"{}\"\nuser = \"app\"\nfrom = [\"%\"]",
             server.port(),
             server.admin_user()
         ),

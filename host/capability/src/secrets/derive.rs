@@ -1,6 +1,6 @@
 use hmac::{Hmac, KeyInit, Mac};
 use keywheel_model::{ErrorKind, SecretBytes};
-use keywheel_target::scram;
+use keywheel_target::{mysql, scram};
 use serde::Deserialize;
 use sha2::Sha256;
 
@@ -19,6 +19,10 @@ struct ScramParameters {
 
 fn default_rounds() -> u32 {
     scram::DEFAULT_ROUNDS
+}
+
+fn is_empty(parameters: &str) -> bool {
+    matches!(parameters.trim(), "" | "{}")
 }
 
 impl HostState {
@@ -41,11 +45,7 @@ impl HostState {
         }
         let (value, alphabet) = match algorithm {
             "postgres.scram-sha-256" => {
-                let parameters = if parameters.trim().is_empty() {
-                    "{}"
-                } else {
-                    parameters
-                };
+                let parameters = if is_empty(parameters) { "{}" } else { parameters };
                 let parameters: ScramParameters = serde_json::from_str(parameters).map_err(|_| {
                     Error::invalid(
                         "secret.derive",
@@ -58,18 +58,20 @@ impl HostState {
                     Alphabet::of(&format!("{BASE64}$:-")),
                 )
             }
-            "redis.sha256" if parameters.trim().is_empty() || parameters.trim() == "{}" => {
-                (scram::sha256_hex(base.value()), Alphabet::of("0123456789abcdef"))
-            }
-            "redis.sha256" => {
+            "redis.sha256" | "mysql.native-password" if !is_empty(parameters) => {
                 return Err(Error::invalid(
                     "secret.derive",
-                    "`redis.sha256` has no parameters",
+                    format!("`{algorithm}` has no parameters"),
                 ));
             }
+            "redis.sha256" => (scram::sha256_hex(base.value()), Alphabet::of("0123456789abcdef")),
+            "mysql.native-password" => (
+                mysql::native_password_hash(base.value()),
+                Alphabet::of("*0123456789ABCDEF"),
+            ),
             other => {
                 let message = format!(
-                    "`{}` is not offered by this host; there are postgres.scram-sha-256, redis.sha256",
+                    "`{}` is not offered by this host; there are postgres.scram-sha-256, redis.sha256, mysql.native-password",
                     other.escape_debug()
                 );
                 return Err(Error::invalid("secret.derive", message));

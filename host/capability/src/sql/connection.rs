@@ -1,15 +1,15 @@
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_manifest::{Capability, ShapeEffect};
 use keywheel_model::Effect;
 use keywheel_target::Error as TargetError;
-use keywheel_target::postgres::{Access, Opening, Pooled, RowLimits, Rows, Session};
+use keywheel_target::postgres::{Access, Opening, RowLimits, Rows};
 use keywheel_target::statement::{Dialect, Value};
 use wasmtime::component::Resource;
 
 use super::SessionFacts;
+use super::link::Link;
 use super::statement::{Statement, from_target};
 use crate::bindings::keywheel::sql::sql;
 use crate::error::Error;
@@ -17,32 +17,6 @@ use crate::guard::{Begun, Ended, Peer, Permitted};
 use crate::handle::Handle;
 use crate::secrets::check_media_type;
 use crate::state::HostState;
-
-/// A session of this call alone, or one that the host lends.
-pub(super) enum Link {
-    Own(Session),
-    Lent(Pooled),
-}
-
-impl Deref for Link {
-    type Target = Session;
-
-    fn deref(&self) -> &Session {
-        match self {
-            Self::Own(session) => session,
-            Self::Lent(session) => session,
-        }
-    }
-}
-
-impl DerefMut for Link {
-    fn deref_mut(&mut self) -> &mut Session {
-        match self {
-            Self::Own(session) => session,
-            Self::Lent(session) => session,
-        }
-    }
-}
 
 /// A connection that has no session yet.
 #[derive(Clone)]

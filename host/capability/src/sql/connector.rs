@@ -3,11 +3,12 @@ use std::time::Duration;
 use keywheel_manifest::{Call, Capability, SecretRole, ShapeEffect};
 use keywheel_model::{Effect, VersionId};
 use keywheel_policy::Transport;
-use keywheel_target::postgres::{ConnectOptions, Session};
-use keywheel_target::{Deadline, Error as TargetError};
+use keywheel_target::postgres::ConnectOptions;
+use keywheel_target::{Deadline, Error as TargetError, SqlError, mysql, postgres};
 use wasmtime::component::Resource;
 
-use super::connection::{Connection, Later, Link};
+use super::connection::{Connection, Later};
+use super::link::{Driver, Link};
 use super::takeover::{SessionFacts, security};
 use crate::bindings::keywheel::sql::sql;
 use crate::error::Error;
@@ -44,6 +45,7 @@ impl Connector {
 
 /// A connector whose parts are all there.
 struct Described {
+    driver: Driver,
     peer: Peer,
     database: String,
     user: String,
@@ -64,16 +66,16 @@ impl Described {
             timeout,
             wrong,
         } = connector;
-        if driver != "postgres" {
+        let Some(driver) = Driver::of(&driver) else {
             let shown: String = driver.chars().take(32).collect();
             return Err(Error::invalid(
                 "sql.driver",
                 format!(
-                    "the host has no driver `{}`; it has `postgres`",
+                    "the host has no driver `{}`; it has `postgres` and `mysql`",
                     shown.escape_debug()
                 ),
             ));
-        }
+        };
         if let Some((code, message)) = wrong {
             return Err(Error::invalid(code, message));
         }
@@ -83,8 +85,7 @@ impl Described {
         let Some(user) = user else {
             return Err(Error::invalid("sql.connector", "the connector has no user"));
         };
-        let database = database.unwrap_or_else(|| user.clone());
-        for name in [&host, &user, &database].into_iter().chain(&trust) {
+        for name in [&host, &user].into_iter().chain(&database).chain(&trust) {
             if name.is_empty() || name.len() > NAME_BYTES || name.contains(char::is_control) {
                 return Err(Error::invalid(
                     "sql.connector",
@@ -97,8 +98,10 @@ impl Described {
         } else {
             Transport::Tls
         };
+        let database = database.unwrap_or_else(|| driver.default_database(&user));
         Ok((
             Self {
+                driver,
                 peer: Peer {
                     host,
                     port,
@@ -130,8 +133,12 @@ impl Described {
         options
     }
 
-    /// What a takeover needs to end the session. None: it logged in with no input, and nobody else's login is sure to be able to.
+    /// What a takeover needs to end the session. None: it logged in with no input, and nobody else's login is sure to be able to; or the
+    /// server shows no name of a session, and its deadline is waited for.
     fn session_facts(&self, permitted: &Permitted) -> Option<SessionFacts> {
+        if self.driver != Driver::Postgres {
+            return None;
+        }
         let mut roles = permitted.secrets.iter().flat_map(|used| &used.roles);
         let input = roles.find_map(|role| match role {
             SecretRole::Input(name) => Some(name.clone()),
@@ -150,7 +157,7 @@ impl Described {
     }
 
     /// The version by which its sessions are pooled. None: a fresh login, as the proof of `test` always is, and everything
-    /// with a version of the rotated secret.
+    /// with a version of the rotated secret. Of PostgreSQL alone: a login costs less on the others.
     fn pooled_as(&self, permitted: &Permitted) -> Option<VersionId> {
         let only_inputs = |permitted: &Permitted| {
             let mut roles = permitted.secrets.iter().flat_map(|used| &used.roles);
@@ -158,7 +165,7 @@ impl Described {
                 && permitted.secrets.iter().all(|used| !used.roles.is_empty())
         };
         let stored = self.password.as_ref()?.stored_at()?;
-        (permitted.effect == ShapeEffect::None && only_inputs(permitted))
+        (self.driver == Driver::Postgres && permitted.effect == ShapeEffect::None && only_inputs(permitted))
             .then(|| stored.version.parse().ok())
             .flatten()
     }
@@ -186,15 +193,13 @@ impl HostState {
         let destined = Destined::new(&described.peer, destination, &self.sql.outbound)?;
         let mut options = described.options(super::application_name(&self.step.run));
         let Some(password) = &described.password else {
-            let session = Session::open(&destined.outbound, &destined.rules, &options, deadline).await;
-            let session = match session {
-                Ok(session) => session,
-                Err(error) => return Err(self.cannot_open(&described.peer, error).await),
+            return match open(described.driver, &destined, &options, deadline).await {
+                Ok(link) => Ok(Connection::new(link, described.peer, None)),
+                Err(error) => Err(self.cannot_open(&described.peer, error).await),
             };
-            return Ok(Connection::new(Link::Own(session), described.peer, None));
         };
         let call = Call::Login {
-            driver: "postgres".into(),
+            driver: described.driver.as_str().to_owned(),
             user: described.user.clone(),
             password: self.secret_use(password),
         };
@@ -218,11 +223,9 @@ impl HostState {
                 let pool = self.sql.pool.clone();
                 pool.checkout(&destined.outbound, &destined.rules, &options, &version, deadline)
                     .await
-                    .map(Link::Lent)
+                    .map(|session| Link::Lent(Box::new(session)))
             }
-            None => Session::open(&destined.outbound, &destined.rules, &options, deadline)
-                .await
-                .map(Link::Own),
+            None => open(described.driver, &destined, &options, deadline).await,
         };
         self.conclude_login(begun, opened.as_ref().err()).await?;
         match opened {
@@ -247,15 +250,45 @@ impl HostState {
     }
 }
 
+/// A session of this call alone.
+async fn open(
+    driver: Driver,
+    destined: &Destined,
+    options: &ConnectOptions,
+    deadline: Deadline,
+) -> Result<Link, TargetError> {
+    let Destined { outbound, rules, .. } = destined;
+    match driver {
+        Driver::Postgres => {
+            let session = postgres::Session::open(outbound, rules, options, deadline).await?;
+            Ok(Link::Own(Box::new(session)))
+        }
+        Driver::MySql => {
+            let session = mysql::Session::open(outbound, rules, options, deadline).await?;
+            Ok(Link::MySql(Box::new(session)))
+        }
+    }
+}
+
 /// What a refusal says of the credential. A server that answers anything else has not judged it.
 fn login_result(error: &TargetError) -> LoginResult {
     match error {
+        error if error.is_before_login() => LoginResult::Unsent,
+        TargetError::Sql(SqlError {
+            number: Some(number), ..
+        }) => match number {
+            1045 => LoginResult::Rejected,
+            // No right to the database, which is looked at after the password.
+            1044 => LoginResult::Limited,
+            // Not from this host; no password at all; expired; must change; locked; shut out for a time.
+            1130 | 1698 | 1820 | 1862 | 3118 | 3955 | 4150 | 4151 => LoginResult::Account,
+            _ => LoginResult::Unknown,
+        },
         TargetError::Sql(error) if error.sqlstate == "28P01" => LoginResult::Rejected,
         // The role may not log in, or no line of pg_hba.conf lets it: the password may be right.
         TargetError::Sql(error) if error.sqlstate == "28000" => LoginResult::Account,
         // The server looks at the right to connect after the password; where it asked for none, this is another error.
         TargetError::Sql(error) if error.sqlstate == "42501" => LoginResult::Limited,
-        error if error.is_before_login() => LoginResult::Unsent,
         _ => LoginResult::Unknown,
     }
 }
@@ -339,7 +372,7 @@ impl sql::HostConnector for HostState {
     ) -> wasmtime::Result<()> {
         let shown: String = name.chars().take(32).collect();
         let message = format!(
-            "`{}` is no option of `postgres`: the host sets the session's name and settings itself",
+            "`{}` is no option: the host sets the session's name and settings itself",
             shown.escape_debug()
         );
         self.table.get_mut(&connector)?.wrong("sql.option", message);

@@ -11,9 +11,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::asked::{Asked, Head, Watched, Watching};
 use super::meter::{Allowance, Metered};
-use super::{ConnectOptions, Security, failure};
+use super::{ConnectOptions, failure};
 use crate::dial::{Allow, Dialled};
-use crate::tls::{TlsOptions, Verify};
 use crate::{Deadline, Error, Outbound};
 
 /// How long a request to cancel, or a goodbye, may take after the deadline.
@@ -47,29 +46,12 @@ pub(super) async fn connect(
         .dialer
         .dial(rules, &options.host, options.port, deadline)
         .await?;
-    let tls = match &options.security {
-        Security::Tls(tls) if tls.verify == Verify::InspectOnly => {
-            return Err(Error::UnsafeStream {
-                why: "a server whose certificate is not checked",
-            });
-        }
-        Security::Tls(tls) => {
-            let tls = TlsOptions {
-                server_name: dialled.host.clone(),
-                ..tls.clone()
-            };
-            Some((
-                MakeRustlsConnect::new(tls.client_config(&outbound.trust)?),
-                tls.server_name,
-            ))
-        }
-        Security::Plaintext if !dialled.plaintext_allowed => {
-            return Err(Error::PlaintextDenied {
-                host: dialled.host,
-                port: options.port,
-            });
-        }
-        Security::Plaintext => None,
+    let tls = match options.security.of(&dialled, options.port)? {
+        Some(tls) => Some((
+            MakeRustlsConnect::new(tls.client_config(&outbound.trust)?),
+            tls.server_name,
+        )),
+        None => None,
     };
     let Dialled { stream, address, .. } = dialled;
     let stream = Metered::new(stream, allowance);

@@ -58,6 +58,7 @@ pub(super) fn of_statement(error: tokio_postgres::Error, secret: bool, sent: Eff
         let message = (!secret).then(|| one_line(reported.message()));
         return Error::Sql(SqlError {
             sqlstate,
+            number: None,
             kind,
             effect,
             message,

@@ -7,7 +7,7 @@ use keywheel_model::{Effect, VersionId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::shared::{Opening, Seat, Transactions};
+use super::gathering::{Opening, Seat, Transactions};
 use super::{ConnectOptions, Security, Session};
 use crate::dial::Allow;
 use crate::{Deadline, Error, Outbound};

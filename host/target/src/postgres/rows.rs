@@ -1,10 +1,11 @@
 use std::pin::pin;
 
 use futures_util::TryStreamExt;
-use keywheel_model::Effect;
+use keywheel_model::{Effect, SecretBytes};
 use tokio_postgres::types::{FromSql, Kind, ToSql, Type};
 use tokio_postgres::{Client, Column, Row};
 
+use super::Access;
 use crate::Error;
 use crate::statement::{Rendered, Value};
 
@@ -35,6 +36,33 @@ pub struct Rows {
     pub rows: Vec<Vec<Value>>,
     /// Whether a limit cut it.
     pub truncated: bool,
+}
+
+impl Rows {
+    /// The one value of a one-row answer, as a secret.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] when there is not exactly one row, no such column, or it is not text or bytes: with effect `applied` for a
+    /// writing statement.
+    pub(crate) fn into_secret(self, column: &str, access: Access) -> Result<SecretBytes, Error> {
+        let refuse = |expected| Error::Protocol {
+            expected,
+            effect: if access == Access::Write {
+                Effect::Applied
+            } else {
+                Effect::None
+            },
+        };
+        let at = self.columns.iter().position(|name| name == column);
+        let (Some(at), Ok([row])) = (at, <[Vec<Value>; 1]>::try_from(self.rows)) else {
+            return Err(refuse("one row with that column"));
+        };
+        match row.into_iter().nth(at) {
+            Some(Value::Text(text)) => Ok(SecretBytes::new(text.into_bytes())),
+            Some(Value::Bytes(bytes)) => Ok(SecretBytes::new(bytes)),
+            _ => Err(refuse("a value of text or bytes")),
+        }
+    }
 }
 
 /// The bytes of a value in the binary format, whatever its type.

@@ -12,7 +12,7 @@ use super::meter::Allowance;
 use super::rows::{RowLimits, Rows, borrowed, collect, parameters};
 use super::{Access, ConnectOptions, Ending, failure, settings};
 use crate::dial::Allow;
-use crate::statement::{Dialect, Rendered, Statement, Value};
+use crate::statement::{Dialect, Rendered, Statement};
 use crate::{Deadline, Error, Outbound, SqlError};
 
 /// What the server may send for one statement beside the rows that are kept: headers, notices, the rows that a limit cuts.
@@ -157,37 +157,12 @@ impl Session {
         access: Access,
         deadline: Deadline,
     ) -> Result<SecretBytes, Error> {
-        let seen = if access == Access::Write {
-            Effect::Applied
-        } else {
-            Effect::None
+        let limits = RowLimits {
+            rows: 2,
+            ..RowLimits::default()
         };
-        let rows = self
-            .query(
-                statement,
-                access,
-                RowLimits {
-                    rows: 2,
-                    ..RowLimits::default()
-                },
-                deadline,
-            )
-            .await?;
-        let at = rows.columns.iter().position(|name| name == column);
-        match (at, <[Vec<Value>; 1]>::try_from(rows.rows)) {
-            (Some(at), Ok([row])) => match row.into_iter().nth(at) {
-                Some(Value::Text(text)) => Ok(SecretBytes::new(text.into_bytes())),
-                Some(Value::Bytes(bytes)) => Ok(SecretBytes::new(bytes)),
-                _ => Err(Error::Protocol {
-                    expected: "a value of text or bytes",
-                    effect: seen,
-                }),
-            },
-            _ => Err(Error::Protocol {
-                expected: "one row with that column",
-                effect: seen,
-            }),
-        }
+        let rows = self.query(statement, access, limits, deadline).await?;
+        rows.into_secret(column, access)
     }
 
     /// Begins a transaction.
@@ -224,6 +199,7 @@ impl Session {
             let message = Some("a statement of the transaction failed; it was rolled back".to_owned());
             return Err(Error::Sql(SqlError {
                 sqlstate: "25P02".to_owned(),
+                number: None,
                 kind: ErrorKind::Conflict,
                 effect: Effect::None,
                 message,

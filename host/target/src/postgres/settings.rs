@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::Access;
 use crate::{Deadline, Error};
 
@@ -27,11 +25,9 @@ pub(super) fn deadlines(deadline: Deadline) -> String {
     )
 }
 
-/// When the server has to give up, in milliseconds from now: before we do, so that its answer still reaches us.
+/// When the server has to give up, in milliseconds from now.
 fn server_ms(deadline: Deadline) -> u128 {
-    let left = deadline.remaining();
-    let margin = (left / 10).clamp(Duration::from_millis(20), Duration::from_secs(1));
-    left.saturating_sub(margin).as_millis().clamp(1, 2_000_000_000)
+    deadline.for_server().as_millis().clamp(1, 2_000_000_000)
 }
 
 pub(super) fn check_application_name(name: &str) -> Result<(), Error> {
@@ -93,6 +89,8 @@ pub(super) fn check_verb(verb: &str, access: Access) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

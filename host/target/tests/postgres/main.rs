@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod deadlines;
+mod gathering;
 mod logins;
 mod pool;
-mod shared;
 mod statements;
 
 use std::time::Duration;

@@ -16,7 +16,13 @@ const KEYS: &str = "host/config/src/effective.rs";
 /// The names of what spans say, which a test holds against their own reference.
 const ATTRIBUTES: &str = "host/traces/src/fact.rs";
 /// Dotted like a code: derivations of secrets, and keys of the store's own.
-const OTHER_WORDS: [&str; 4] = ["postgres.scram-sha-256", "redis.sha256", "audit.key", "vault.key"];
+const OTHER_WORDS: [&str; 5] = [
+    "postgres.scram-sha-256",
+    "redis.sha256",
+    "mysql.native-password",
+    "audit.key",
+    "vault.key",
+];
 const TEST_ONLY: &str = "#[cfg(test)]";
 /// Dotted like a code: names of files.
 const FILES: [&str; 4] = ["toml", "lock", "json", "db"];

@@ -7,7 +7,8 @@ use keywheel_model::{Effect, Trigger, VersionId};
 use keywheel_target::postgres::{ConnectOptions, Opening};
 use wasmtime::component::Resource;
 
-use super::connection::{Connection, Later, Link};
+use super::connection::{Connection, Later};
+use super::link::Link;
 use super::statement::Statement;
 use crate::error::Error;
 use crate::guard::{Ended, Peer, Permitted};
@@ -47,7 +48,7 @@ impl HostState {
             .map_or(self.deadline(), |timeout| self.deadline().within(timeout));
         let pool = self.sql.pool.clone();
         match pool.checkout(outbound, rules, options, version, deadline).await {
-            Ok(session) => Ok(Link::Lent(session)),
+            Ok(session) => Ok(Link::Lent(Box::new(session))),
             Err(error) => Err(self.cannot_open(peer, error).await),
         }
     }
