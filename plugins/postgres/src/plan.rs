@@ -11,12 +11,12 @@ const ROLE: &str = "SELECT r.rolsuper AS super, r.rolcanlogin AS login, coalesce
     coalesce(nullif(r.rolvaliduntil, 'infinity')::text, '') AS until, \
     pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS administered, \
     has_database_privilege(r.oid, current_database(), 'CONNECT') AS connect, r.rolconnlimit::bigint AS most, (SELECT \
-    count(*) FROM pg_stat_get_activity(NULL) WHERE usesysid = r.oid AND application_name NOT LIKE 'keywheel %') AS sessions";
-/// Of two roles that are used in turn.
-const PAIR: &str = ", (SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS owned, \
-    (SELECT count(*) FROM pg_default_acl WHERE defaclrole = r.oid) AS defaults, \
+    count(*) FROM pg_stat_get_activity(NULL) WHERE usesysid = r.oid AND application_name NOT LIKE 'keywheel %') AS sessions, \
     coalesce((SELECT string_agg(g.rolname::text, ', ' ORDER BY g.rolname) FROM pg_auth_members m \
     JOIN pg_roles g ON g.oid = m.roleid WHERE m.member = r.oid), '') AS groups";
+/// Of two roles that are used in turn.
+const PAIR: &str = ", (SELECT count(*) FROM pg_class WHERE relowner = r.oid) AS owned, \
+    (SELECT count(*) FROM pg_default_acl WHERE defaclrole = r.oid) AS defaults";
 /// What only a superuser sees; at last: no line of `pg_hba.conf` that is loaded lets anybody in unasked, nor does a pooler at another port.
 const SUPER: &str = ", (SELECT rolpassword IS NULL FROM pg_authid WHERE oid = r.oid) AS bare, NOT EXISTS (SELECT FROM \
     pg_hba_file_rules h WHERE h.error IS NOT NULL OR to_jsonb(h)->>'file_name' <> current_setting('hba_file') \

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,7 +13,7 @@ use rustix::process::Signal;
 
 use crate::check::{Kind, Violation};
 use crate::choices::Choices;
-use crate::host::{COMMAND_DEADLINE, Host};
+use crate::host::{COMMAND_DEADLINE, Host, Started};
 use crate::options::Control;
 use crate::record::Said;
 use crate::report::Counts;
@@ -36,6 +37,9 @@ const ROTATE: &[&str] = &[
     "--wait",
     "end",
 ];
+
+/// Changes are held back for no longer than that.
+const GATHERED: Duration = Duration::from_secs(6);
 
 /// A run that is resumed so often and is not over does not come to an end.
 const TRIES: u32 = 4;
@@ -126,7 +130,7 @@ impl Emergency {
     fn rotation(&self, role: &Subject) -> String {
         format!(
             "\n[[rotation]]\nname = \"{}\"\nplugin = \"{}\"\nsecret = \"{}\"\ninputs = {{ admin = \"root/it\" }}\n\
-             grace = \"0s\"\ngap = \"accept\"\nproof = \"deferred\"\ndeadlines = {{ step = \"5s\", run = \"20s\" }}\n\
+             grace = \"0s\"\ngap = \"accept\"\nproof = \"deferred\"\ndeadlines = {{ step = \"20s\", run = \"30s\" }}\n\
              probes = {{ logins = 100, per = \"1m\" }}\n[rotation.config]\n{}\n",
             role.rotation,
             self.target.plugin(),
@@ -139,7 +143,7 @@ impl Emergency {
         let trace = tempfile::NamedTempFile::new()?;
         let mut traced = self.host.traced(ROTATE, trace.path());
         let begun = Instant::now();
-        let output = self.host.start(&mut traced, "")?.wait(COMMAND_DEADLINE)?;
+        let output = self.begin_together(&mut traced)?.wait(COMMAND_DEADLINE)?;
         self.span = begun.elapsed();
         ensure!(output.code == 0, "undisturbed:\n{}", output.printed);
         let passed = fs::read_to_string(trace.path())?;
@@ -155,6 +159,26 @@ impl Emergency {
             output.printed
         );
         Ok(())
+    }
+
+    /// Starts an emergency, and holds its changes back on the server until all of them are there: then they share, however slow the machine is.
+    fn begin_together(&self, command: &mut Command) -> Result<Started> {
+        let accounts: Vec<String> = self
+            .roles
+            .iter()
+            .flat_map(|role| role.accounts.iter().cloned())
+            .collect();
+        self.target.hold(&accounts)?;
+        let begun = Instant::now();
+        let mut started = self.host.start(command, "")?;
+        while self.vault.shared_in_doubt()? < ROLES as u64
+            && !started.has_ended()?
+            && begun.elapsed() < GATHERED
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.target.release()?;
+        Ok(started)
     }
 
     /// Kills so often, and says what was found. How many kills fell.
@@ -246,7 +270,12 @@ impl Emergency {
         let times = self.places.get(&chosen).copied().unwrap_or(1);
         let time = 1 + self.choices.below(times);
         let mut failing = self.host.failing(ROTATE, chosen.name(), time);
-        let output = self.host.start(&mut failing, "")?.wait(COMMAND_DEADLINE)?;
+        let started = if number.is_multiple_of(3) {
+            self.begin_together(&mut failing)?
+        } else {
+            self.host.start(&mut failing, "")?
+        };
+        let output = started.wait(COMMAND_DEADLINE)?;
         let met = output.code == 128 + Signal::KILL.as_raw();
         Ok((format!("{}, time {time}", chosen.name()), met))
     }

@@ -84,7 +84,7 @@ fn nobody_is_locked_out_wherever_the_host_is_killed() {
     assert!(clean.unwrap(), "{last}");
     assert_eq!(
         last,
-        "crash: kills=60 targets=postgres,postgres-pair,redis lockouts=0 lost=0 stale=0"
+        "crash: kills=60 targets=postgres,postgres-pair,redis,mariadb lockouts=0 lost=0 stale=0"
     );
 }
 
@@ -114,7 +114,7 @@ fn a_service_goes_on_by_itself_after_each_kill() {
 fn nobody_of_many_is_locked_out_wherever_an_emergency_is_cut_off() {
     let options = Options {
         emergency: true,
-        kills: 6,
+        kills: 3,
         ..options()
     };
     let mut said = Vec::new();
@@ -124,10 +124,10 @@ fn nobody_of_many_is_locked_out_wherever_an_emergency_is_cut_off() {
     assert!(clean.unwrap(), "{said:#?}");
     assert_eq!(
         said.last().unwrap(),
-        "crash: kills=6 targets=postgres-emergency lockouts=0 lost=0 stale=0"
+        "crash: kills=3 targets=postgres-emergency lockouts=0 lost=0 stale=0"
     );
     let spoiled = Options {
-        kills: 2,
+        kills: 1,
         control: Some(Control::Spoiled),
         ..options
     };
@@ -212,7 +212,7 @@ fn unknown_names_are_refused_with_those_that_there_are_and_the_seed_comes_first(
     });
     assert_eq!(
         target,
-        "there is no target `oracle`; there are: postgres, postgres-pair, redis"
+        "there is no target `oracle`; there are: postgres, postgres-pair, redis, mariadb"
     );
     let vault = refused(Options {
         vault: "azure".to_owned(),
