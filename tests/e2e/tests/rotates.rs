@@ -10,7 +10,7 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
-use keywheel_e2e::{Host, postgres_pair, redis_user, role_adopted};
+use keywheel_e2e::{Host, postgres_pair, redis_user, role_adopted, role_adopted_on, until};
 use keywheel_kit::{Postgres, PostgresOptions, Redis, RedisOptions, random_password};
 use serde_json::{Value, json};
 
@@ -173,4 +173,34 @@ fn a_redis_user_gets_a_second_password_before_it_loses_the_first() {
     assert!(server.login("app", &new).unwrap().is_accepted());
     assert!(server.login("app", &old).unwrap().is_refused());
     let _ = host.run(&["audit", "verify"], "").ends(0);
+}
+
+/// A login costs the server a process: where a superuser can read that every line of `pg_hba.conf` asks for a password, `plan` makes none. What it says
+/// where one does not ask is in `refusals::unproved`.
+#[test]
+fn a_plan_does_not_knock_where_the_server_says_that_it_asks() {
+    let set = |name: &str| (name.to_owned(), "on".to_owned());
+    let server = Postgres::start(PostgresOptions {
+        settings: vec![set("log_connections")],
+        ..PostgresOptions::default()
+    })
+    .unwrap();
+    let (host, _) = role_adopted_on(&server);
+    // The file must be older than what the server has read by more than a second.
+    let read = "SELECT pg_reload_conf(), pg_sleep(0.2)";
+    let is_older = "SELECT greatest(modification, change) + interval '1 s' < pg_conf_load_time() \
+        FROM pg_stat_file(current_setting('hba_file'))";
+    until("the file is old", || {
+        let _ = server.sql(read).unwrap();
+        server.sql(is_older).unwrap() == "t"
+    });
+    let received = || server.log().matches("connection received").count();
+    let before = received();
+    let _ = host.run(&["plan", "app-db"], "").ends(10);
+    assert_eq!(
+        received() - before,
+        1,
+        "the administrator's own:\n{}",
+        server.log()
+    );
 }
