@@ -127,8 +127,8 @@ struct Link {
     shared: Arc<Shared>,
     client: TcpStream,
     server: TcpStream,
-    /// What was sent and has no answer yet, by the group in which the answer comes.
-    sent: Mutex<VecDeque<(u64, Exchange)>>,
+    /// What was sent and has no answer yet, by the group in which the answer comes. None once the server is gone.
+    sent: Mutex<Option<VecDeque<(u64, Exchange)>>>,
     /// Nothing passes any more.
     hole: AtomicBool,
 }
@@ -148,7 +148,7 @@ fn open(shared: &Arc<Shared>, client: TcpStream) -> Result<()> {
         shared: Arc::clone(shared),
         client,
         server,
-        sent: Mutex::default(),
+        sent: Mutex::new(Some(VecDeque::new())),
         hole: AtomicBool::new(false),
     });
     let other = Arc::clone(&link);
@@ -177,7 +177,7 @@ impl Link {
                     let id = self.shared.exchanges.fetch_add(1, Ordering::SeqCst);
                     let exchange = Exchange { id, asked };
                     match self.shared.hooks.before(&exchange) {
-                        Verdict::Pass => lock(&self.sent).push_back((group, exchange)),
+                        Verdict::Pass => self.awaits(group, exchange),
                         verdict => self.stop(verdict),
                     }
                 }
@@ -201,7 +201,8 @@ impl Link {
             while let Some(answer) = pending.get(held..).and_then(|rest| dialect.answer(rest)) {
                 held += answer.length;
                 let exchange = lock(&self.sent)
-                    .front()
+                    .as_ref()
+                    .and_then(VecDeque::front)
                     .filter(|(of, _)| *of == group)
                     .map(|(_, exchange)| exchange.clone());
                 // A login is a dialogue: only the answer that decides is held.
@@ -210,7 +211,7 @@ impl Link {
                     continue;
                 }
                 if let Some(exchange) = exchange.filter(|_| answer.ends_group) {
-                    lock(&self.sent).pop_front();
+                    lock(&self.sent).as_mut().and_then(VecDeque::pop_front);
                     match self.shared.hooks.after(&exchange, answer.well) {
                         Verdict::Pass => {}
                         verdict => {
@@ -228,6 +229,14 @@ impl Link {
             }
         }
         Ok(())
+    }
+
+    /// An answer is to come. From a server that went away while it was held there is none.
+    fn awaits(&self, group: u64, exchange: Exchange) {
+        match lock(&self.sent).as_mut() {
+            Some(sent) => sent.push_back((group, exchange)),
+            None => self.shared.hooks.gone(&exchange),
+        }
     }
 
     fn stop(&self, verdict: Verdict) {
@@ -255,7 +264,8 @@ impl Link {
     }
 
     fn server_is_gone(&self) {
-        for (_, exchange) in lock(&self.sent).drain(..) {
+        let sent = lock(&self.sent).take();
+        for (_, exchange) in sent.into_iter().flatten() {
             self.shared.hooks.gone(&exchange);
         }
         if !self.hole.load(Ordering::SeqCst) {
@@ -271,3 +281,6 @@ fn read_more(mut from: &TcpStream, into: &mut Vec<u8>) -> Result<bool> {
     into.extend_from_slice(&buffer[..count]);
     Ok(count > 0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,6 +151,15 @@ fn a_change_that_has_no_end_makes_no_round_quiet_and_one_that_has_does() {
 }
 
 #[test]
+fn a_change_that_has_no_end_does_not_quieten_the_proof() {
+    let mut script = one_slot();
+    script
+        .change(2, Phase::Sent)
+        .proof(&[("new", Refused), ("old", Refused)]);
+    assert_eq!(script.found(), [Kind::Lockout]);
+}
+
+#[test]
 fn on_a_target_with_two_slots_a_refused_current_is_a_lockout_whatever_else_is_accepted() {
     let rounds = |two_slot| {
         let mut script = Script {
