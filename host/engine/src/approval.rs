@@ -215,7 +215,7 @@ impl Performer {
 impl Inner {
     async fn asked(&self, run: &RunId) -> Result<Option<Asked>, Error> {
         let run = run.clone();
-        self.store.read(move |reader| asked(reader, &run)).await
+        self.store.read_here(move |reader| asked(reader, &run)).await
     }
 
     /// Whether this plan of the run is approved; where it was not asked for, or another plan was, it is from now on.
@@ -257,7 +257,7 @@ impl Inner {
         let (row, now) = (run.clone(), self.clock.now());
         let parked = state.parked.as_ref().map(|parked| parked.detail.clone());
         self.store
-            .read(move |reader| {
+            .read_here(move |reader| {
                 let Some(asked) = asked(reader, &row.id)? else {
                     return Ok(None);
                 };

@@ -64,7 +64,7 @@ impl Inner {
         let key = key_of(secret);
         let held = self
             .store
-            .read(move |reader| Ok::<_, Error>(reader.meta(&key)?))
+            .read_here(move |reader| Ok::<_, Error>(reader.meta(&key)?))
             .await?;
         Ok(held.as_deref() != state.roles.current.as_ref().map(VersionId::as_str))
     }
@@ -80,7 +80,7 @@ impl Inner {
     pub(crate) async fn backed_up_at(&self) -> Result<Option<Timestamp>, Error> {
         let taken = self
             .store
-            .read(|reader| Ok::<_, Error>(reader.meta(TAKEN)?))
+            .read_here(|reader| Ok::<_, Error>(reader.meta(TAKEN)?))
             .await?;
         let taken = taken.and_then(|taken| taken.parse().ok());
         Ok(taken.map(Timestamp::from_unix_ms))

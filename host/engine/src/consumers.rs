@@ -66,7 +66,7 @@ impl Inner {
             let key = Said::key(rotation, &consumer.name);
             let said = self
                 .store
-                .read(move |reader| Ok::<_, Error>(reader.meta(&key)?))
+                .read_here(move |reader| Ok::<_, Error>(reader.meta(&key)?))
                 .await?;
             let said = said.and_then(|said| serde_json::from_str::<Said>(&said).ok());
             consumer.holds_current = Some(said.as_ref().is_some_and(|said| Some(&said.version) == current));

@@ -45,7 +45,7 @@ impl Engine {
         let (seen, of_table) = self
             .inner
             .store
-            .read(move |reader| Ok::<_, Error>((reader.meta(&key)?, reader.seen(&listed)?)))
+            .read_here(move |reader| Ok::<_, Error>((reader.meta(&key)?, reader.seen(&listed)?)))
             .await?;
         let paused = self.pause_of(&rotation.name).await?;
         let seen = seen.map(|seen| timestamp(&seen, &name)).transpose()?.or(of_table);
@@ -76,7 +76,7 @@ impl Engine {
         let seen = self
             .inner
             .store
-            .read(move |reader| Ok::<_, Error>(reader.meta(&look)?))
+            .read_here(move |reader| Ok::<_, Error>(reader.meta(&look)?))
             .await?;
         if seen.is_some() {
             return Ok(());

@@ -36,7 +36,7 @@ impl Inner {
         let key = given_up_key(&rotation.secret);
         let run = self
             .store
-            .read(move |reader| Ok::<_, Error>(reader.meta(&key)?))
+            .read_here(move |reader| Ok::<_, Error>(reader.meta(&key)?))
             .await?;
         let run = run.filter(|run| !run.is_empty() && rotation.proof != ProofChoice::Accept);
         let Some(run) = run else {

@@ -34,7 +34,10 @@ impl Glance {
         rotation: &Rotation,
         plugin: &Arc<Plugin>,
     ) -> Result<Self, Error> {
-        let epoch = inner.store.read(|reader| Ok::<_, Error>(reader.epoch()?)).await?;
+        let epoch = inner
+            .store
+            .read_here(|reader| Ok::<_, Error>(reader.epoch()?))
+            .await?;
         let settings = Inner::settings(rotation, plugin, Trigger::Manual, epoch)?;
         let mut state = State::new(RunId::fresh(inner.clock.now()), settings);
         let principals = settings::principals(rotation, plugin.manifest());

@@ -243,7 +243,7 @@ async fn notify_once(inner: &Inner, state: &State, version: &VersionId) -> Resul
     let run = state.run.clone();
     let told = inner
         .store
-        .read(move |reader| Ok::<_, Error>(reader.recorded(&run, NOTIFIED)?))
+        .read_here(move |reader| Ok::<_, Error>(reader.recorded(&run, NOTIFIED)?))
         .await?;
     if told.is_some() {
         return Ok(());

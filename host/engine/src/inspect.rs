@@ -43,6 +43,7 @@ impl Engine {
                 &restore.way_out(),
             ));
         }
+        list.extend(self.attention_of_disk());
         list.extend(self.attention_of_standing());
         list.extend(self.attention_of_clock().await?);
         list.extend(self.attention_of_maintenance().await?);
@@ -300,7 +301,7 @@ impl Engine {
         let epoch = self
             .inner
             .store
-            .read(|reader| Ok::<_, Error>(reader.epoch()?))
+            .read_here(|reader| Ok::<_, Error>(reader.epoch()?))
             .await?;
         let slots = self.inner.vault.slots().await?;
         Ok(VaultView {

@@ -143,7 +143,7 @@ impl Journal {
         let wanted = id.clone();
         let (row, now) = self
             .store
-            .read(move |reader| Ok::<_, Error>((reader.run(&wanted)?, reader.now())))
+            .read_here(move |reader| Ok::<_, Error>((reader.run(&wanted)?, reader.now())))
             .await?;
         let row = row.ok_or_else(|| Error::NoRun { run: id.clone() })?;
         let mut state = read_state(&row)?;
@@ -157,7 +157,7 @@ impl Journal {
         let wanted = run.clone();
         let bytes = self
             .store
-            .read(move |reader| Ok::<_, Error>(reader.recorded(&wanted, PinnedRotation::LABEL)?))
+            .read_here(move |reader| Ok::<_, Error>(reader.recorded(&wanted, PinnedRotation::LABEL)?))
             .await?;
         let bytes = bytes.ok_or(Error::Defect("a run without its pinned configuration"))?;
         serde_json::from_slice(&bytes).map_err(|source| Error::State {
@@ -282,7 +282,7 @@ impl Journal {
         let run = run.clone();
         let live = self
             .store
-            .read(move |reader| reader.check_fence(&run, fence))
+            .read_here(move |reader| reader.check_fence(&run, fence))
             .await;
         match live {
             Ok(()) => Ok(true),

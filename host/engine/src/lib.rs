@@ -68,6 +68,7 @@ mod trust;
 mod turns;
 mod twice;
 mod untried;
+mod unwritable;
 pub mod view;
 mod watched;
 mod words;

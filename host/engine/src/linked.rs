@@ -63,7 +63,7 @@ impl Inner {
             let secret = other.secret.clone();
             let open = self
                 .store
-                .read(move |reader| Ok::<_, Error>(reader.open_run_of(&secret)?))
+                .read_here(move |reader| Ok::<_, Error>(reader.open_run_of(&secret)?))
                 .await?;
             if open.is_some() {
                 return Ok(Some(apart(other, open, None)));
@@ -122,7 +122,7 @@ impl Inner {
         let rotation = rotation.clone();
         let rows = self
             .store
-            .read(move |reader| Ok::<_, Error>(reader.runs(Some(&rotation), RUNS_MAX)?))
+            .read_here(move |reader| Ok::<_, Error>(reader.runs(Some(&rotation), RUNS_MAX)?))
             .await?;
         let mut last = None;
         for row in rows {

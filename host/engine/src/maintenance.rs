@@ -171,7 +171,7 @@ impl Inner {
     pub(crate) async fn maintained(&self) -> Result<Maintained, Error> {
         let kept = self
             .store
-            .read(|reader| Ok::<_, Error>(reader.meta(KEY)?))
+            .read_here(|reader| Ok::<_, Error>(reader.meta(KEY)?))
             .await?;
         let mut all = read(kept)?;
         let now = self.clock.now();

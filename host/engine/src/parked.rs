@@ -60,7 +60,7 @@ impl Engine {
         let parked: Option<ParkedRotation> = self
             .inner
             .store
-            .read(move |reader| kept(&key, reader.meta(&key)?))
+            .read_here(move |reader| kept(&key, reader.meta(&key)?))
             .await?;
         // Somebody has rotated it by hand.
         Ok(parked.filter(|parked| facts.last_success.is_none_or(|success| success < parked.since)))

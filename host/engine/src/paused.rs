@@ -103,7 +103,7 @@ impl Engine {
         let paused: Option<Paused> = self
             .inner
             .store
-            .read(move |reader| kept(&key, reader.meta(&key)?))
+            .read_here(move |reader| kept(&key, reader.meta(&key)?))
             .await?;
         let now = self.inner.clock.now();
         Ok(paused.filter(|paused| paused.until.is_none_or(|until| until > now)))

@@ -58,7 +58,7 @@ impl Engine {
         let secret = secret.clone();
         self.inner
             .store
-            .read(move |reader| match reader.open_run_of(&secret)? {
+            .read_here(move |reader| match reader.open_run_of(&secret)? {
                 Some(run) => Err(refused_by(reader, &secret, run)?),
                 None => Ok(()),
             })

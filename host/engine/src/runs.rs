@@ -231,7 +231,7 @@ impl Engine {
         let secret = secret.clone();
         self.inner
             .store
-            .read(move |reader| Ok::<_, Error>(reader.open_run_of(&secret)?))
+            .read_here(move |reader| Ok::<_, Error>(reader.open_run_of(&secret)?))
             .await
     }
 }

@@ -317,7 +317,7 @@ impl Engine {
         let released = self
             .inner
             .store
-            .read(|reader| Ok::<_, Error>(reader.meta(RELEASED)?))
+            .read_here(|reader| Ok::<_, Error>(reader.meta(RELEASED)?))
             .await?;
         let released = released.and_then(|released| released.parse().ok());
         let released = released.map(Timestamp::from_unix_ms);

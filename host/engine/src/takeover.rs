@@ -42,7 +42,7 @@ impl Performer {
         let since = inner.clock.now() - LONGEST_STEP;
         let in_doubt = inner
             .store
-            .read(move |reader| {
+            .read_here(move |reader| {
                 let mut ours = Vec::new();
                 for row in reader.intents_in_doubt(since)? {
                     let run = reader.run(&row.intent.run)?;

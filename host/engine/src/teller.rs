@@ -1,5 +1,7 @@
 //! Who tells people: what needs one and what does no more is written to the outbox, and what stands there is handed to the sinks until they take it.
 
+mod past;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::engine::Engine;
+use crate::teller::past::Past;
 use crate::view::Attention;
 use crate::{Error, Stop};
 
@@ -54,6 +57,8 @@ pub struct Teller {
     /// What was there, and what was gone, at the last look.
     there: BTreeSet<String>,
     gone: BTreeSet<String>,
+    /// What is told past the outbox.
+    past: Past,
     /// Sinks that have taken a notice which others have not. After a restart they may get it again, under the same number.
     taken: BTreeMap<u64, BTreeSet<String>>,
 }
@@ -66,6 +71,7 @@ impl Teller {
             stop,
             there: BTreeSet::new(),
             gone: BTreeSet::new(),
+            past: Past::default(),
             taken: BTreeMap::new(),
         }
     }
@@ -74,10 +80,14 @@ impl Teller {
     pub async fn run(mut self) {
         while !self.stop.is_requested() {
             let engine = self.engine.borrow_and_update().clone();
+            let stop = self.stop.clone();
+            tokio::select! {
+                () = stop.requested() => return,
+                () = self.past.tell(&engine) => {}
+            }
             if let Err(error) = self.look(&engine).await {
                 tracing::error!(code = error.code(), "what is to be told cannot be looked at");
             }
-            let stop = self.stop.clone();
             tokio::select! {
                 () = stop.requested() => return,
                 told = self.tell(&engine) => if let Err(error) = told {
@@ -97,7 +107,9 @@ impl Teller {
         let store = &engine.inner.store;
         let is_sealed = engine.inner.vault.is_sealed();
         let list = engine.status().await?;
-        let kept = store.read(|reader| Ok::<_, Error>(reader.meta(OPEN)?)).await?;
+        let kept = store
+            .read_here(|reader| Ok::<_, Error>(reader.meta(OPEN)?))
+            .await?;
         let mut open: Raised = kept
             .and_then(|kept| serde_json::from_str(&kept).ok())
             .unwrap_or_default();

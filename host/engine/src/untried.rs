@@ -43,7 +43,7 @@ impl Inner {
         let version = current.id.clone();
         let proofs = self
             .store
-            .read(move |reader| Ok::<_, Error>(proofs(reader, &current)?))
+            .read_here(move |reader| Ok::<_, Error>(proofs(reader, &current)?))
             .await?;
         // Without its plugin nobody can say which accounts the rotation changes, nor change them.
         let is_proved = match &today {
@@ -166,7 +166,7 @@ impl Inner {
         }
         let accounts = accounts.to_vec();
         self.store
-            .read(move |reader| Ok::<_, Error>(without_strangers(reader, head, &accounts)?))
+            .read_here(move |reader| Ok::<_, Error>(without_strangers(reader, head, &accounts)?))
             .await
     }
 }

@@ -295,6 +295,9 @@ fn placed(mut error: StepError, seen: &StepReport) -> StepError {
 }
 
 fn stop_error(stop: &Stop, effect: Effect) -> StepError {
+    if let Stop::Host(Some(error)) = stop {
+        return StepError::clone(error).with_effect(effect);
+    }
     StepError::new(stop.kind(), stop.code(), stop.to_string()).with_effect(effect)
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use keywheel_model::ErrorKind;
+use keywheel_model::{ErrorKind, StepError};
 use wasmtime::Trap;
 
 /// What ended a call. The guest's instance is gone; whatever it had sent may have landed.
@@ -28,8 +28,8 @@ pub enum Stop {
     Misuse,
     /// A host function ended it: too many calls or handles, or a secret would have come back.
     Guarded(keywheel_capability::Stop),
-    /// The host's own code failed in a function that the guest called.
-    Host,
+    /// The host failed in a function that the guest called, and that has no way to say so: what it failed with, if that has words of the host's.
+    Host(Option<Box<StepError>>),
 }
 
 impl Stop {
@@ -46,7 +46,7 @@ impl Stop {
             Self::Trap(_) => "plugin.trap",
             Self::Misuse => "plugin.misuse",
             Self::Guarded(stop) => stop.code(),
-            Self::Host => "plugin.host",
+            Self::Host(_) => "plugin.host",
         }
     }
 
@@ -62,7 +62,8 @@ impl Stop {
             | Self::Stack
             | Self::Guarded(Guard::HostCalls | Guard::Handles) => ErrorKind::Limit,
             Self::Guarded(Guard::Reflection | Guard::Composed) => ErrorKind::Denied,
-            Self::Panic | Self::Trap(_) | Self::Misuse | Self::Host => ErrorKind::Other,
+            Self::Host(Some(error)) => error.kind,
+            Self::Panic | Self::Trap(_) | Self::Misuse | Self::Host(None) => ErrorKind::Other,
         }
     }
 
@@ -89,7 +90,7 @@ impl Stop {
             None if error.downcast_ref::<wasmtime_wasi::I32Exit>().is_some() => Self::Panic,
             None if is_foreign_handle(error) => Self::Misuse,
             None if is_over_count(error) => Self::Instances,
-            None => Self::Host,
+            None => Self::Host(error.downcast_ref::<StepError>().cloned().map(Box::new)),
         }
     }
 }
@@ -119,7 +120,8 @@ impl fmt::Display for Stop {
             Self::Trap(what) => return write!(f, "the plugin trapped: {what}"),
             Self::Misuse => "the plugin called something that the host does not offer, or used a handle that is not its own",
             Self::Guarded(stop) => return stop.fmt(f),
-            Self::Host => "a host function failed",
+            Self::Host(Some(error)) => &error.message,
+            Self::Host(None) => "a host function failed",
         })
     }
 }

@@ -22,8 +22,8 @@ const AT_ONCE: usize = 32;
 /// Whoever has not sent the head of a request by then is not waited for.
 const HEAD: Duration = Duration::from_secs(5);
 
-/// How long a connection lives: a scraper opens another one.
-const CONNECTION: Duration = Duration::from_mins(5);
+/// How long a connection lives, which is for one request: whoever does not read its answer keeps nobody else waiting for longer.
+const CONNECTION: Duration = Duration::from_secs(15);
 
 /// What there is to say. `Ok` is 200, `Err` is 503; both with words for people.
 #[async_trait]
@@ -102,6 +102,7 @@ async fn answer(stream: TcpStream, router: Router) -> Result<(), hyper::Error> {
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
+        .keep_alive(false)
         .max_buf_size(16 * 1024)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
         .await
@@ -191,6 +192,14 @@ mod tests {
             );
             assert!(answer.ends_with(words), "{answer}");
         }
+    }
+
+    /// Else one who asks for ever and reads nothing would have its place for as long.
+    #[tokio::test]
+    async fn a_connection_is_for_one_request() {
+        let twice = get("/healthz").replace("Connection: close\r\n", "").repeat(2);
+        let answer = asked(&twice).await;
+        assert_eq!(answer.matches("HTTP/1.1 200 ").count(), 1, "{answer}");
     }
 
     #[tokio::test]

@@ -50,4 +50,4 @@ pub use slot::KeySlot;
 pub use trail::{AuditFilter, AuditNames};
 pub use transaction::{Reader, Transaction};
 pub use version::{Material, NewVersion, StageEvent, Version};
-pub use writer::Statistics;
+pub use writer::{Statistics, Unwritable};

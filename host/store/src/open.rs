@@ -9,7 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::files::{self, Files, Missing};
 use crate::lease;
 use crate::readers::Readers;
-use crate::writer::{AuditKey, Statistics, Writer};
+use crate::writer::{AuditKey, Statistics, Unwritable, Writer};
 use crate::{Error, FORMAT, Reader, Transaction, meta, schema};
 
 /// First SQLite without the race that could lose commits when a log is reset (3.51.3).
@@ -190,6 +190,18 @@ impl Store {
         self.inner.readers.read(look, self.inner.options.wait).await
     }
 
+    /// As [`Store::read`], on the thread of the caller: for some rows that an index finds. To change threads would cost more than that look.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub async fn read_here<T, E, F>(&self, look: F) -> Result<T, E>
+    where
+        F: FnOnce(&Reader<'_>) -> Result<T, E>,
+        E: From<Error>,
+    {
+        self.inner.readers.read_here(look, self.inner.options.wait).await
+    }
+
     /// From now on audit rows are sealed with this key; `None` when the vault is sealed. A row that is written meanwhile has no
     /// seal, and `audit_verify` with the key calls it forged: a sealed host writes none.
     pub fn set_audit_key(&self, key: Option<SecretBytes>) {
@@ -198,6 +210,11 @@ impl Store {
             .audit_key
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = key;
+    }
+
+    /// Since when nothing can be kept; none while writes succeed. The next write that is kept ends it.
+    pub fn unwritable(&self) -> Option<Unwritable> {
+        self.inner.writer.unwritable()
     }
 
     /// How many commits, how many changes they kept, and how many looks there were, since the store was opened.

@@ -1,8 +1,9 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use keywheel_model::Clock;
+use keywheel_model::{Clock, Timestamp};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -23,8 +24,24 @@ pub(crate) struct Readers {
 struct Lent {
     connection: Option<Connection>,
     idle: Arc<Mutex<Vec<Connection>>>,
+    store_id: Arc<str>,
+    now: Timestamp,
     /// Given up after the connection is back: whoever has a permit finds one.
     _permit: OwnedSemaphorePermit,
+}
+
+impl Lent {
+    fn look<T, E: From<Error>>(&self, look: impl FnOnce(&Reader<'_>) -> Result<T, E>) -> Result<T, E> {
+        let Some(connection) = &self.connection else {
+            return Err(Error::Closed.into());
+        };
+        frame(connection, "BEGIN").map_err(Error::from)?;
+        look(&Reader {
+            connection,
+            now: self.now,
+            store_id: &self.store_id,
+        })
+    }
 }
 
 impl Drop for Lent {
@@ -58,36 +75,15 @@ impl Readers {
         self.reads.load(Ordering::Relaxed)
     }
 
+    /// On a thread where it may take its time.
     pub(crate) async fn read<T, E, F>(&self, look: F, wait: Duration) -> Result<T, E>
     where
         F: FnOnce(&Reader<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.reads.fetch_add(1, Ordering::Relaxed);
-        let permit = match timeout(wait, Arc::clone(&self.free).acquire_owned()).await {
-            Ok(Ok(permit)) => permit,
-            Ok(Err(_)) => return Err(Error::Closed.into()),
-            Err(_) => return Err(Error::Overloaded.into()),
-        };
-        let connection = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let lent = Lent {
-            connection,
-            idle: Arc::clone(&self.idle),
-            _permit: permit,
-        };
-        let (store_id, now) = (Arc::clone(&self.store_id), self.clock.now());
-        let task = tokio::task::spawn_blocking(move || {
-            let Some(connection) = &lent.connection else {
-                return Err(Error::Closed.into());
-            };
-            frame(connection, "BEGIN").map_err(Error::from)?;
-            look(&Reader {
-                connection,
-                now,
-                store_id: &store_id,
-            })
-        });
+        let lent = self.lend(wait).await?;
+        let task = tokio::task::spawn_blocking(move || lent.look(look));
         match timeout(wait, task).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Error::Panicked.into()),
@@ -96,5 +92,32 @@ impl Readers {
             }
             .into()),
         }
+    }
+
+    /// On the caller's thread.
+    pub(crate) async fn read_here<T, E, F>(&self, look: F, wait: Duration) -> Result<T, E>
+    where
+        F: FnOnce(&Reader<'_>) -> Result<T, E>,
+        E: From<Error>,
+    {
+        let lent = self.lend(wait).await?;
+        let looked = catch_unwind(AssertUnwindSafe(|| lent.look(look)));
+        looked.unwrap_or_else(|_| Err(Error::Panicked.into()))
+    }
+
+    async fn lend(&self, wait: Duration) -> Result<Lent, Error> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        let permit = match timeout(wait, Arc::clone(&self.free).acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_)) => return Err(Error::Closed),
+            Err(_) => return Err(Error::Overloaded),
+        };
+        Ok(Lent {
+            connection: self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop(),
+            idle: Arc::clone(&self.idle),
+            store_id: Arc::clone(&self.store_id),
+            now: self.clock.now(),
+            _permit: permit,
+        })
     }
 }

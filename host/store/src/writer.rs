@@ -1,11 +1,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use keywheel_failpoint::{Point, reach};
-use keywheel_model::{Clock, SecretBytes};
+use keywheel_model::{Clock, SecretBytes, Timestamp};
 use rusqlite::{Connection, ffi};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -45,10 +45,41 @@ impl From<Failure> for Error {
     }
 }
 
+/// Since when nothing can be kept, and why: the disk is full or read-only, or a commit failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unwritable {
+    /// The first write that was not kept.
+    pub since: Timestamp,
+    /// The error's code.
+    pub code: &'static str,
+    /// The error's words.
+    pub words: String,
+}
+
 #[derive(Default)]
 struct Counters {
     commits: AtomicU64,
     changes: AtomicU64,
+    unwritable: Mutex<Option<Unwritable>>,
+}
+
+impl Counters {
+    fn unwritable(&self) -> MutexGuard<'_, Option<Unwritable>> {
+        self.unwritable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Only what the disk says: what SQLite has against one change is its caller's.
+    fn failed(&self, error: Arc<rusqlite::Error>, now: Timestamp) -> Failure {
+        if of_disk(&error).is_some() {
+            let error: Error = Failure(Arc::clone(&error)).into();
+            self.unwritable().get_or_insert_with(|| Unwritable {
+                since: now,
+                code: error.code(),
+                words: error.to_string(),
+            });
+        }
+        Failure(error)
+    }
 }
 
 /// The one thread that writes, and the bounded queue before it.
@@ -88,6 +119,10 @@ impl Writer {
             thread: Some(thread),
             counters,
         })
+    }
+
+    pub(crate) fn unwritable(&self) -> Option<Unwritable> {
+        self.counters.unwritable().clone()
     }
 
     pub(crate) fn statistics(&self) -> Statistics {
@@ -172,8 +207,9 @@ impl Writing {
 
     /// One transaction: the first job and all that come while it and its followers run, up to the limit.
     fn group(&self, first: Job, jobs: &mut mpsc::Receiver<Job>) {
+        let before = self.connection.total_changes();
         if let Err(error) = frame(&self.connection, "BEGIN IMMEDIATE") {
-            first(Err(Failure(Arc::new(error))));
+            first(Err(self.failed(error)));
             return;
         }
         let mut kept: Vec<Kept> = Vec::new();
@@ -193,7 +229,15 @@ impl Writing {
             };
         }
         let outcome = self.commit(kept.len());
+        // A commit that had nothing to write says nothing of the disk.
+        if outcome.is_ok() && self.connection.total_changes() != before {
+            *self.counters.unwritable() = None;
+        }
         settle(kept, &outcome);
+    }
+
+    fn failed(&self, error: rusqlite::Error) -> Failure {
+        self.counters.failed(Arc::new(error), self.clock.now())
     }
 
     /// Runs one job in a savepoint, and undoes what it wrote if it failed.
@@ -244,7 +288,7 @@ impl Writing {
                 let _ = frame(&self.connection, "ROLLBACK");
             }
             tracing::error!(error = %error, changes, "a commit failed; nothing of it was kept");
-            return Err(Failure(Arc::new(error)));
+            return Err(self.failed(error));
         }
         reach(Point::CommitAfter);
         self.counters.commits.fetch_add(1, Ordering::Relaxed);

@@ -116,8 +116,8 @@ fn schedule(every: &str) -> String {
     format!("schedule = {{ every = \"{every}\", jitter = \"0s\" }}")
 }
 
-/// How late each start was, in milliseconds.
-struct Late(Vec<u64>);
+/// How late each start was, in milliseconds; and how late the keeper was on average to begin with it.
+struct Late(Vec<u64>, f64);
 
 impl Late {
     /// The least that so many percent do not exceed.
@@ -131,7 +131,11 @@ impl Late {
         let tail = self.percentile(99);
         Row::new(
             what,
-            format!("{half} ms; {tail} ms; {most} ms, of {}", self.0.len()),
+            format!(
+                "{half} ms; {tail} ms; {most} ms, of {} ({:.1} ms until begun with)",
+                self.0.len(),
+                self.1
+            ),
         )
         .target(format!("p99 <= {goal_ms} ms"), tail <= goal_ms)
     }
@@ -163,6 +167,7 @@ async fn lateness(server: &Postgres, plugin: &Path, scale: Scale, beside: &Neigh
     let began = SystemClock.now();
     tokio::time::sleep(MINUTE * scale.minutes).await;
     kept.ends().await?;
+    let lag_ms = host.mean_lag_ms()?;
     let mut late = Vec::new();
     for role in &roles {
         late.extend(starts_late(&host, role, began).await?);
@@ -174,7 +179,7 @@ async fn lateness(server: &Postgres, plugin: &Path, scale: Scale, beside: &Neigh
         scale.minutes
     );
     late.sort_unstable();
-    Ok(Late(late))
+    Ok(Late(late, lag_ms))
 }
 
 /// Between the start of a run and the time that was a minute after the start before, by the journal.
@@ -198,11 +203,11 @@ mod tests {
 
     #[test]
     fn a_percentile_is_one_of_the_measured() {
-        let late = Late((1..=200).collect());
+        let late = Late((1..=200).collect(), 0.0);
         assert_eq!(
             [50, 99, 100].map(|percent| late.percentile(percent)),
             [100, 198, 200]
         );
-        assert_eq!(Late(Vec::new()).percentile(99), 0);
+        assert_eq!(Late(Vec::new(), 0.0).percentile(99), 0);
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use keywheel_engine::{
     Engine, Import, Keeper, Left, Order, RecoveryIdentity, Setup, Silent, Stop, Stopper, SystemClock, Wait,
     Wish,
@@ -37,12 +37,25 @@ impl Proof {
 /// A run waits until no call of the run before it on the same role can land any more: the deadline of a step below, and some.
 pub(crate) const SETTLED: Duration = Duration::from_millis(3_600);
 
-/// PostgreSQL as in production: commits reach the disk, TLS, SCRAM.
+const OLD_BY_THEN: Duration = Duration::from_secs(30);
+const IS_OLD: &str = "SELECT greatest(modification, change) + interval '1 s' < pg_conf_load_time() \
+    FROM pg_stat_file(current_setting('hba_file'))";
+
+/// PostgreSQL as in production: commits reach the disk, TLS, SCRAM, and a `pg_hba.conf` that is older than the server's look at it. Of a newer one the
+/// plugin would not know what the server goes by, and would ask it by a login without a password each time.
 pub(crate) fn server() -> Result<Postgres> {
-    Postgres::start(PostgresOptions {
+    let server = Postgres::start(PostgresOptions {
         fsync: true,
         ..PostgresOptions::default()
-    })
+    })?;
+    let begun = Instant::now();
+    while begun.elapsed() < OLD_BY_THEN {
+        server.sql("SELECT pg_reload_conf(), pg_sleep(0.2)")?;
+        if server.sql(IS_OLD)? == "t" {
+            return Ok(server);
+        }
+    }
+    bail!("the server does not read its configuration anew")
 }
 
 /// Makes roles that may log in, without a password yet.
@@ -155,6 +168,20 @@ impl Host {
             .filter(|line| line.starts_with(begins) && line.contains(holds));
         let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
         Ok(counts.sum())
+    }
+
+    /// How late its keeper was on average to begin with what was due, before anything is asked or written; milliseconds.
+    pub(crate) fn mean_lag_ms(&self) -> Result<f64> {
+        let text = self.engine.metrics().text(&Snapshot::default())?;
+        let value = |end: &str| {
+            let name = format!("keywheel_schedule_lag_seconds_{end} ");
+            let line = text.lines().find_map(|line| line.strip_prefix(&name));
+            line.and_then(|value| value.parse::<f64>().ok())
+        };
+        let (sum, count) = value("sum")
+            .zip(value("count"))
+            .context("the lag is not counted")?;
+        Ok(1_000.0 * sum / count.max(1.0))
     }
 
     /// Rotates up to the point where it only waits for the grace period: promoted, durable, told.

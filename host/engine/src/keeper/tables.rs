@@ -35,7 +35,7 @@ impl Queue {
         let found = engine
             .inner
             .store
-            .read(move |reader| Ok::<_, Error>(reader.to_look_at(now, &except, limit)?))
+            .read_here(move |reader| Ok::<_, Error>(reader.to_look_at(now, &except, limit)?))
             .await?;
         for watched in found {
             let name = watched.rotation;

@@ -25,7 +25,7 @@ impl Engine {
         let tries: Option<Tries> = self
             .inner
             .store
-            .read(move |reader| kept(&key, reader.meta(&key)?))
+            .read_here(move |reader| kept(&key, reader.meta(&key)?))
             .await?;
         let counts = |tries: &Tries| facts.last_success.is_none_or(|success| success < tries.at);
         let failed = tries.filter(counts).map_or(0, |tries| tries.failed);

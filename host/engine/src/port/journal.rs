@@ -20,7 +20,7 @@ impl Port {
         let (run, key) = (self.by.run.clone(), key.to_owned());
         self.inner
             .store
-            .read(move |reader| reader.scratch(&run, &key))
+            .read_here(move |reader| reader.scratch(&run, &key))
             .await
             .map_err(|error| store_error(&error))
     }

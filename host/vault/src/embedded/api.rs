@@ -26,6 +26,14 @@ impl Embedded {
             .await
     }
 
+    /// For the few versions of one secret that matter, and one value.
+    async fn look_here<T>(
+        &self,
+        look: impl FnOnce(&Self, &Reader<'_>) -> Result<T, Error> + Send,
+    ) -> Result<T, Error> {
+        self.store().read_here(|reader| look(self, reader)).await
+    }
+
     async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&Self, &Reader<'_>) -> Result<T, Error> + Send + 'static,
@@ -67,7 +75,7 @@ impl Vault for Embedded {
 
     async fn live(&self, name: &SecretName, also: &[VersionId]) -> Result<Head, Error> {
         let (name, also) = (name.clone(), also.to_vec());
-        self.look(move |vault, reader| vault.live_in(reader, &name, &also))
+        self.look_here(move |vault, reader| vault.live_in(reader, &name, &also))
             .await
     }
 
@@ -88,7 +96,7 @@ impl Vault for Embedded {
 
     async fn read(&self, name: &SecretName, version: &VersionId) -> Result<SecretBytes, Error> {
         let (name, version) = (name.clone(), version.clone());
-        self.look(move |vault, reader| vault.read_in(reader, &name, &version))
+        self.look_here(move |vault, reader| vault.read_in(reader, &name, &version))
             .await
     }
 

@@ -10,6 +10,7 @@
 
 mod approvals;
 mod brakes;
+mod disk;
 mod fleet;
 mod hooks;
 mod http;

@@ -59,6 +59,12 @@ impl Answers for Health {
                 "the vault is sealed, and nothing is rotated before `keywheel vault unseal`".to_owned(),
             );
         }
+        if let Some(unwritable) = self.engine().unwritable() {
+            return Err(format!(
+                "the state cannot be written since {}, and nothing is begun: {}",
+                unwritable.since, unwritable.words
+            ));
+        }
         Ok("ok".to_owned())
     }
 

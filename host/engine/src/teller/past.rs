@@ -1,0 +1,82 @@
+use std::collections::BTreeSet;
+
+use keywheel_model::Timestamp;
+use keywheel_notify::Notice;
+use serde_json::json;
+
+use super::{RAISED, RESOLVED, key_of, sink_of, wants};
+use crate::engine::Engine;
+use crate::view::Attention;
+
+/// That the state cannot be written cannot be written to the outbox: it is told past it, and so is that it can be again.
+#[derive(Default)]
+pub(super) struct Past {
+    raised: Option<Raised>,
+}
+
+struct Raised {
+    entry: Attention,
+    since: Timestamp,
+    /// Sinks that have taken it.
+    told: BTreeSet<String>,
+}
+
+impl Past {
+    /// Looks at the disk, and tells each sink once what has come or gone.
+    pub(super) async fn tell(&mut self, engine: &Engine) {
+        let was = engine.unwritable();
+        if was.is_some()
+            && let Err(error) = engine.try_to_write().await
+        {
+            tracing::error!(code = error.code(), %error, "the state cannot be written");
+        }
+        let is = engine.unwritable();
+        if let (Some(unwritable), Some(entry)) = (&is, engine.attention_of_disk()) {
+            let since = unwritable.since;
+            let same = self.raised.take().filter(|raised| raised.since == since);
+            let raised = self.raised.insert(same.unwrap_or_else(|| Raised {
+                entry,
+                since,
+                told: BTreeSet::new(),
+            }));
+            let notice = raised.notice(RAISED, since.as_unix_ms());
+            let told = hand_over(engine, &notice, |sink| !raised.told.contains(sink)).await;
+            raised.told.extend(told);
+        } else if let Some(mut raised) = self.raised.take() {
+            // Not under the number of the first: by that a receiver would take it for a repetition.
+            let notice = raised.notice(RESOLVED, raised.since.as_unix_ms() + 1);
+            let told = hand_over(engine, &notice, |sink| raised.told.contains(sink)).await;
+            raised.told.retain(|sink| !told.contains(sink));
+            self.raised = Some(raised).filter(|raised| !raised.told.is_empty());
+        }
+    }
+}
+
+impl Raised {
+    fn notice(&self, topic: &str, id: u64) -> Notice {
+        Notice {
+            id,
+            topic: topic.to_owned(),
+            key: key_of(&self.entry),
+            at: id,
+            body: json!(self.entry),
+        }
+    }
+}
+
+/// To those that want it, of those that are asked for; who has taken it.
+async fn hand_over(engine: &Engine, notice: &Notice, is_asked: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut told = Vec::new();
+    for sink in &engine.inner.config.notify {
+        if !wants(sink, &notice.topic) || !is_asked(&sink.name) {
+            continue;
+        }
+        match sink_of(sink).deliver(notice).await {
+            Ok(()) => told.push(sink.name.clone()),
+            Err(error) => {
+                tracing::warn!(sink = %sink.name, code = error.code(), %error, "a notice was not taken");
+            }
+        }
+    }
+    told
+}
