@@ -25,7 +25,7 @@ pub struct Statistics {
     pub commits: u64,
     /// Changes that they kept.
     pub changes: u64,
-    /// Looks, each on another thread and back.
+    /// Looks, short ones and long ones.
     pub reads: u64,
 }
 
