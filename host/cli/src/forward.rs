@@ -104,7 +104,9 @@ impl Here for Terminal {
 impl From<keywheel_server::Error> for Failure {
     fn from(error: keywheel_server::Error) -> Self {
         let exit = match &error {
-            keywheel_server::Error::Peer { .. } | keywheel_server::Error::OnlyReads { .. } => ExitCode::Auth,
+            keywheel_server::Error::Peer { .. }
+            | keywheel_server::Error::OnlyReads { .. }
+            | keywheel_server::Error::Stranger { .. } => ExitCode::Auth,
             keywheel_server::Error::InUse { .. } => ExitCode::Conflict,
             keywheel_server::Error::TooLong { .. } | keywheel_server::Error::NotASocket { .. } => {
                 ExitCode::ConfigInvalid

@@ -15,9 +15,6 @@ mod secret_input;
 mod terminal;
 mod time;
 mod visible;
-
-use std::sync::Arc;
-
 use clap::Parser as _;
 
 use crate::args::{Cli, Command};
@@ -25,7 +22,6 @@ use crate::cmd::Context;
 use crate::cmd::serve::LogFormat;
 use crate::errors::Failure;
 use crate::output::Output;
-use crate::terminal::Own;
 
 pub use crate::exit_code::ExitCode;
 
@@ -40,11 +36,11 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => Some(arguments.log),
         _ => None,
     };
-    let mut output = Output::new(&global, Arc::new(Own));
+    let (_log, terminal) = log::start(&global, serve);
+    let mut output = Output::new(&global, terminal);
     if serve == Some(LogFormat::Json) {
         output = output.into_log();
     }
-    log::start(&global, serve);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

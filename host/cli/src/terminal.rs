@@ -9,6 +9,8 @@ use std::sync::Arc;
 use keywheel_server::{Ask, Facts, FileAction, Session};
 use zeroize::Zeroizing;
 
+use crate::log::Queue;
+
 /// A line that a person types is no longer.
 const LINE_BYTES_MAX: u64 = 64;
 
@@ -28,6 +30,11 @@ pub(crate) trait Terminal: Send + Sync + std::fmt::Debug {
 
     /// Text to standard error. Nobody is left to be told when it is gone.
     fn err(&self, text: &str);
+
+    /// How many of those texts nobody has read in time, so that they are lost.
+    fn lost(&self) -> usize {
+        0
+    }
 
     /// An answer to a question; `bytes` go with it.
     ///
@@ -94,6 +101,36 @@ impl Terminal for Own {
             }
             Ask::File(FileAction::Remove, path) => fs::remove_file(path).map(|()| Zeroizing::default()),
         }
+    }
+}
+
+/// This process's own, of a service: what it says goes the way of its log.
+#[derive(Debug)]
+pub(crate) struct Service(pub(crate) Arc<Queue>);
+
+impl Terminal for Service {
+    fn facts(&self) -> Facts {
+        Own.facts()
+    }
+
+    fn is_own(&self) -> bool {
+        true
+    }
+
+    fn out(&self, bytes: &[u8]) -> io::Result<()> {
+        Own.out(bytes)
+    }
+
+    fn err(&self, text: &str) {
+        self.0.write(text);
+    }
+
+    fn lost(&self) -> usize {
+        self.0.lost()
+    }
+
+    fn ask(&self, ask: &Ask, bytes: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
+        Own.ask(ask, bytes)
     }
 }
 

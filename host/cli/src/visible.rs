@@ -2,10 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::path::Path;
-
-use tracing_subscriber::fmt::MakeWriter;
 
 /// Whether a character is shown as it is: no control character but the end of a line, nothing that reorders or cannot be seen.
 pub(crate) fn is_plain(character: char) -> bool {
@@ -62,32 +59,11 @@ pub(crate) fn json(document: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Standard error for the host's own log: one event a write, one line an event.
-pub(crate) struct LogLines;
-
-impl MakeWriter<'_> for LogLines {
-    type Writer = LogLine;
-
-    fn make_writer(&self) -> LogLine {
-        LogLine(io::stderr())
-    }
-}
-
-/// Where an event is written to.
-pub(crate) struct LogLine(io::Stderr);
-
-impl Write for LogLine {
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let line = String::from_utf8_lossy(event);
-        let line = line.strip_suffix('\n').unwrap_or(&line).replace('\n', "\\n");
-        let line = format!("{}\n", text(&line, &[]));
-        self.0.lock().write_all(line.as_bytes())?;
-        Ok(event.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
+/// An event of the host's own log as one line, whatever it says.
+pub(crate) fn line(event: &[u8]) -> String {
+    let line = String::from_utf8_lossy(event);
+    let line = line.strip_suffix('\n').unwrap_or(&line).replace('\n', "\\n");
+    format!("{}\n", text(&line, &[]))
 }
 
 #[cfg(test)]

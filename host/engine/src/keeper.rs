@@ -6,6 +6,7 @@ mod looks;
 mod queue;
 mod suspicion;
 mod tables;
+mod told;
 pub(crate) mod tries;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -250,7 +251,11 @@ impl Keeper {
                 self.not_before.insert(run, now + AFTER_ERROR);
             }
             (Some(Doing::Rotation(rotation)), Some(Ended::Started(end))) => {
-                let (outcome, code) = outcome_of(&rotation, &end);
+                match &end {
+                    Ok(view) => told::tell(view),
+                    Err(error) => told::tell_refused(&rotation, error),
+                }
+                let (outcome, code) = outcome_of(&end);
                 // Else nothing was asked of it.
                 if matches!(end, Ok(_) | Err(Error::Plan { .. })) {
                     let is_away = outcome == Outcome::Away;
@@ -284,12 +289,12 @@ impl Keeper {
             // Somebody else has it, or has ended it.
             Ok((_, Left::Stopped)) | Err(Error::Over { .. }) => {}
             Ok((view, left)) => {
-                tracing::info!(%run, ?left, "went on");
+                told::tell(&view);
                 self.queue.met(engine, &view.rotation, is_away(&view), now).await;
                 let is_by_itself = matches!(view.trigger, Trigger::Schedule | Trigger::Expiry);
                 if left == Left::Ended && is_by_itself {
                     let rotation = view.rotation.clone();
-                    let (outcome, code) = outcome_of(&rotation, &Ok(view));
+                    let (outcome, code) = outcome_of(&Ok(view));
                     self.queue.ended(engine, &rotation, outcome, &code, now).await;
                 }
             }
@@ -308,7 +313,7 @@ fn targets_of(engine: &Engine, run: &RunView) -> BTreeSet<String> {
 }
 
 /// How it ended, and the code of what it met.
-fn outcome_of(rotation: &RotationName, end: &Result<RunView, Error>) -> (Outcome, String) {
+fn outcome_of(end: &Result<RunView, Error>) -> (Outcome, String) {
     let code = match end {
         Ok(view) => view.last_failure().map(|failure| failure.code),
         Err(Error::Plan { code, .. }) => Some(code.clone()),
@@ -319,14 +324,9 @@ fn outcome_of(rotation: &RotationName, end: &Result<RunView, Error>) -> (Outcome
         Ok(view) if matches!(view.state, RunWord::Failed | RunWord::RolledBack) => Outcome::Failed,
         Ok(_) => Outcome::Well,
         Err(Error::Plan { code, .. }) if means_away(code) => Outcome::Away,
-        Err(error) => {
-            tracing::error!(%rotation, code = error.code(), "what is due was not started");
-            match error {
-                // Its run is under way already: its end is waited for.
-                Error::OpenRun { .. } | Error::Linked { .. } => Outcome::Well,
-                _ => Outcome::Failed,
-            }
-        }
+        // Its run is under way already: its end is waited for.
+        Err(Error::OpenRun { .. } | Error::Linked { .. }) => Outcome::Well,
+        Err(_) => Outcome::Failed,
     };
     (outcome, code.unwrap_or_default())
 }

@@ -96,7 +96,7 @@ pub use keywheel_vault::{NewSlot, RecoveryIdentity, Unlock};
 pub use keywheel_workflow::{DescribedStep, Description, RunWord, State, Trouble, describe};
 pub use linked::Apart;
 pub use observe::{Observer, Patience, Silent, Wait};
-pub use ours::open_to_others;
+pub use ours::{open_to_others, writable_by_others};
 pub use parked::ParkedRotation;
 pub use paused::Paused;
 pub use reads::{Read, ReadValue, Wanted};

@@ -19,6 +19,14 @@ pub fn open_to_others<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Vec<Erro
         .collect()
 }
 
+/// A folder in which others may put another file in the place of one that is not theirs. Whose the folder is does not count: the host's user may be another one
+/// than that of the command.
+pub fn writable_by_others(folder: &Path) -> Option<Error> {
+    let looked = keywheel_plugin::check_ours(folder);
+    let source = looked.err()?;
+    matches!(source, keywheel_plugin::Error::Writable { .. }).then_some(Error::OpenToOthers { source })
+}
+
 /// A path and where it lies, by its name and behind its links: who can write a folder can put another file in the place of one in it.
 fn with_folders(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let folder = path.parent().map(|folder| {

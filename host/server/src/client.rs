@@ -1,6 +1,7 @@
 //! The command's side of the socket.
 
 use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -55,7 +56,7 @@ impl Client {
     /// Connects to the host that listens at a path; none: nobody listens there.
     ///
     /// # Errors
-    /// The path is too long; this user may not.
+    /// This user may not; [`Error::Stranger`] listens there, to whom nothing is said.
     pub fn connect(path: &Path) -> Result<Option<Self>, Error> {
         if check_length(path).is_err() {
             // Nobody can listen there.
@@ -63,6 +64,7 @@ impl Client {
         }
         match UnixStream::connect(path) {
             Ok(stream) => {
+                check_listener(&stream, path)?;
                 let set = stream.set_write_timeout(Some(WRITE_DEADLINE));
                 set.map_err(|source| Error::Broken { source })?;
                 Ok(Some(Self { stream }))
@@ -139,6 +141,24 @@ impl Client {
             Err(error) => frame::write(&mut self.stream, Kind::NoAnswer, worded(&error).as_bytes()),
         }
     }
+}
+
+/// Who listens is known to the kernel from when they began to. While no host runs somebody else may, where the folder lets them.
+fn check_listener(stream: &UnixStream, path: &Path) -> Result<(), Error> {
+    let broken = |source: io::Error| Error::Broken { source };
+    let listens = rustix::net::sockopt::socket_peercred(stream).map_err(|error| broken(error.into()))?;
+    let uid = listens.uid.as_raw();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let owner = std::fs::metadata(folder.unwrap_or(Path::new(".")))
+        .map_err(broken)?
+        .uid();
+    if [0, rustix::process::geteuid().as_raw(), owner].contains(&uid) {
+        return Ok(());
+    }
+    Err(Error::Stranger {
+        path: path.to_owned(),
+        uid,
+    })
 }
 
 /// Kinds of errors that are told apart on the other side.

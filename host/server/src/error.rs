@@ -45,6 +45,14 @@ pub enum Error {
         /// Who it was.
         uid: u32,
     },
+    /// Somebody else than the host's user listens there: a command would tell them what it tells the host.
+    #[error("user {uid} listens on \"{}\", who is neither this user nor root nor the owner of its folder", path.display())]
+    Stranger {
+        /// The path.
+        path: PathBuf,
+        /// Who listens.
+        uid: u32,
+    },
     /// That user has what is granted, and this is not.
     #[error("user {uid} may read what is granted, and give no other command")]
     OnlyReads {
@@ -78,6 +86,7 @@ impl Error {
             Self::Listen { .. } => "socket.listen",
             Self::Http { .. } => "http.listen",
             Self::Peer { .. } | Self::OnlyReads { .. } => "socket.peer",
+            Self::Stranger { .. } => "socket.stranger",
             Self::Crowded => "socket.crowded",
             Self::Language { .. } => "socket.language",
             Self::Broken { .. } => "socket.broken",
@@ -97,6 +106,9 @@ impl Error {
             Self::Listen { .. } => "its folder must be there, and this user must be allowed to write to it",
             Self::Http { .. } => {
                 "name another port: `http` in `[serve]`; or leave it out, and there is no listener"
+            }
+            Self::Stranger { .. } => {
+                "nothing was said to them; take that process away, and put the socket into a folder that only the host's user may write to: `socket` in `[serve]`"
             }
             Self::Crowded => "try again in a moment",
             Self::Peer { .. } | Self::OnlyReads { .. } => {

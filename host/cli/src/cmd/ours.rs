@@ -57,5 +57,9 @@ pub(crate) fn config(context: &Context) -> Result<Config, Failure> {
 pub(crate) fn open_to_others(draft: &Draft, context: &Context) -> Vec<Error> {
     let mut decides = draft.stands_on();
     decides.push(&context.global.config);
-    keywheel_engine::open_to_others(decides)
+    let mut open = keywheel_engine::open_to_others(decides);
+    // Whoever can take the socket's place is told what commands tell the host.
+    let folder = draft.socket().parent();
+    open.extend(folder.and_then(keywheel_engine::writable_by_others));
+    open
 }

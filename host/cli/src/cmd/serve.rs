@@ -79,6 +79,7 @@ pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<Exi
         commands: Commands::new(engine, stop),
         engine: now,
         stopper,
+        lost: 0,
     };
     service.run(listener, signals).await
 }
@@ -125,6 +126,8 @@ struct Service<'c> {
     health: Arc<Health>,
     commands: Commands,
     stopper: Stopper,
+    /// So many lines of the log were lost, and that was said.
+    lost: usize,
 }
 
 impl Service<'_> {
@@ -144,7 +147,12 @@ impl Service<'_> {
                     self.commands.take(session, peer);
                 }
                 _ = signals.hang_up.recv() => watch = self.reload(&listener).await,
-                _ = look.tick() => if has_changed(&mut watch) { watch = self.reload(&listener).await },
+                _ = look.tick() => {
+                    self.tell_lost();
+                    if has_changed(&mut watch) {
+                        watch = self.reload(&listener).await;
+                    }
+                }
                 _ = alive.tick() => if every.is_some() && self.health.alive().is_ok() { self.notify.alive() },
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
@@ -155,6 +163,22 @@ impl Service<'_> {
         }
         drop(listener);
         self.drain().await
+    }
+
+    /// Says that lines of the log are lost, once somebody reads it again.
+    fn tell_lost(&mut self) {
+        let terminal = self.context.output.terminal();
+        let lost = terminal.lost();
+        if lost > self.lost {
+            self.context.output.warn(&format!(
+                "{} lines of this log are lost: nobody read it",
+                lost - self.lost
+            ));
+            // Where that is lost too, it is said the next time.
+            if terminal.lost() == lost {
+                self.lost = lost;
+            }
+        }
     }
 
     /// Nothing new begins; steps in flight end, at the latest by their deadline, and every run stands at a journalled point.

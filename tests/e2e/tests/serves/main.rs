@@ -14,6 +14,8 @@ mod disk;
 mod fleet;
 mod hooks;
 mod http;
+mod impostors;
+mod logs;
 mod neighbours;
 mod notices;
 mod pauses;
