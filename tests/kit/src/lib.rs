@@ -41,7 +41,7 @@ pub use rotations::{Rotation, mariadb_user, mysql_user, postgres_pair, postgres_
 pub use search::Search;
 
 /// How long a server may take to come up or to stop.
-pub(crate) const SERVER_DEADLINE: Duration = Duration::from_mins(1);
+pub(crate) const SERVER_DEADLINE: Duration = Duration::from_mins(2);
 
 /// What a server's own client said about a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
