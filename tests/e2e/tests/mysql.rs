@@ -11,6 +11,17 @@ use keywheel_kit::{MariaDb, MariaDbOptions, MySql, random_password};
 
 const ROTATE: [&str; 4] = ["rotate", "app-mysql", "--wait", "end"];
 
+const REVOKE_NOW: [&str; 8] = [
+    "run",
+    "resume",
+    "app-mysql",
+    "--revoke-now",
+    "--reason",
+    "test",
+    "--wait",
+    "end",
+];
+
 fn server() -> MySql {
     MySql::start(MariaDbOptions {
         log_statements: true,
@@ -73,17 +84,7 @@ fn both_passwords_are_good_until_the_grace_is_over_and_the_servers_log_has_neith
     assert_eq!(check[0]["found"], "repaired", "{check:#}");
     assert!(accepts(&server, &new) && accepts(&server, &old) && !accepts(&server, &third));
 
-    let end = [
-        "run",
-        "resume",
-        "app-mysql",
-        "--revoke-now",
-        "--reason",
-        "test",
-        "--wait",
-        "end",
-    ];
-    let _ = host.run(&end, "").ends(0);
+    let _ = host.run(&REVOKE_NOW, "").ends(0);
     assert!(accepts(&server, &new) && !accepts(&server, &old));
     let second =
         "SELECT count(*) FROM mysql.user WHERE user = 'app' AND user_attributes LIKE '%additional_password%'";
@@ -155,6 +156,59 @@ fn several_rotations_follow_each_other_past_a_password_history_and_a_rollback_pu
     // The one that there was before.
     assert_eq!(check[0]["warnings"].as_array().unwrap().len(), 1, "{check:#}");
     assert!(accepts(&server, &current));
+}
+
+#[test]
+fn the_password_in_a_connection_string_is_rotated_and_put_on_again() {
+    let server = server();
+    let text = mysql_user(&server, "24h")
+        .replace("user = \"app\"", "user = \"app\"\nformat = \"connection-string\"");
+    let (host, _) = host(&server, &text);
+    let old = random_password();
+    make(&server, &old, "");
+    let (head, tail) = ("mysql://app:", "@localhost/shop?ssl-mode=VERIFY_IDENTITY");
+    let _ = host.import("app/mysql", &format!("{head}{old}{tail}")).ends(0);
+    let _ = host.run(&["rotate", "app-mysql"], "").ends(0);
+    let whole = host.read("app/mysql", None);
+    let new = whole
+        .strip_prefix(head)
+        .and_then(|rest| rest.strip_suffix(tail))
+        .unwrap();
+    assert!(new != old && accepts(&server, &old) && accepts(&server, new));
+    let by_hand = format!("ALTER USER app@'%' IDENTIFIED BY '{}'", random_password());
+    server.sql(&by_hand).unwrap();
+    let _ = host.run(&["drift", "check"], "").ends(10);
+    assert!(accepts(&server, new) && accepts(&server, &old));
+    let _ = host.run(&REVOKE_NOW, "").ends(0);
+    assert!(accepts(&server, new) && !accepts(&server, &old));
+}
+
+#[test]
+fn a_first_password_is_set_over_what_is_there_and_leaves_none_when_it_is_taken_back() {
+    let server = server();
+    let text = mysql_user(&server, "1s").replace("grace = ", "first = \"set\"\ngrace = ");
+    let (host, _) = host(&server, &text);
+    let (first, second) = (random_password(), random_password());
+    make(&server, &first, "");
+    let retained = format!("ALTER USER app@'%' IDENTIFIED BY '{second}' RETAIN CURRENT PASSWORD");
+    server.sql(&retained).unwrap();
+    let died = host.finish(&mut host.failing(&ROTATE, "promote-before=return"), "");
+    assert_eq!((died.code, died.signal), (-1, Some(9)), "{died:?}");
+    assert!(!accepts(&server, &first) && !accepts(&server, &second));
+    let rollback = [
+        "run",
+        "rollback",
+        "app-mysql",
+        "--reason",
+        "test",
+        "--wait",
+        "end",
+    ];
+    let _ = host.run(&rollback, "");
+    let none = "SELECT authentication_string LIKE '$A$005$THISISACOMBINATION%', user_attributes FROM mysql.user WHERE user = 'app'";
+    assert_eq!(server.sql(none).unwrap(), "1\tNULL");
+    let _ = host.run(&ROTATE, "").ends(0);
+    assert!(accepts(&server, &host.read("app/mysql", None)));
 }
 
 #[test]
