@@ -8,14 +8,17 @@
 
 mod auth;
 mod connect;
+mod crypt;
 mod failure;
 mod greeting;
 mod packet;
 mod reply;
+mod rsa;
 mod session;
 mod settings;
 
 pub use auth::native_password_hash;
+pub use crypt::caching_sha2_hash;
 pub use session::Session;
 
 pub(crate) use failure::is_before_login;

@@ -1,9 +1,8 @@
 //! What stands in the way, seen from the administrator's session.
 
+use keywheel_sdk::mysql::Config;
 use keywheel_sdk::sql::{Piece, Session, Table};
 use keywheel_sdk::{Error, Plan, Run};
-
-use crate::Config;
 
 const SERVER: &str = "SELECT @@read_only AS read_only, @@max_password_errors AS errors, \
     (SELECT count(*) FROM information_schema.user_privileges WHERE privilege_type = 'CREATE USER' AND grantee = \
@@ -28,22 +27,12 @@ fn accounts(admin: &Session, name: &str) -> Result<Table, Error> {
 
 /// Why no password of the user could be taken; none if one could.
 pub(crate) fn why_shut_out(admin: &Session, config: &Config) -> Result<Option<String>, Error> {
-    let name = &config.user;
-    let found = accounts(admin, name)?.or_missing("the user", name)?;
-    if !found.each().any(|account| account.flag("near")) {
-        return Ok(Some(format!("no account of {name} may log in from here")));
-    }
-    let nearer = [Piece::Text(SHADOW), Piece::Param(name), Piece::Text(") ORDER BY length(host) DESC LIMIT 1")];
-    let nearer = admin.query(&nearer)?;
-    let (here, host) = (nearer.text("here"), nearer.text("host"));
-    let why =
-        || format!("from {here} the server takes {name} for the anonymous user ''@'{host}', whatever the password");
-    Ok((!nearer.is_empty()).then(why))
+    config.why_shut_out(admin, accounts(admin, &config.user)?, SHADOW)
 }
 
 pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, Error> {
     let (mut plan, name) = (Plan::default(), &config.user);
-    let all = config.from.iter().map(|from| format!("'{name}'@'{from}'")).collect::<Vec<_>>().join(", ");
+    let all = config.all();
     let via = "IDENTIFIED VIA mysql_native_password USING";
     plan.step("create", format!("a random password for {name}"));
     let set = "'*<hash of the old>' OR mysql_native_password USING '*<hash of the new>'";
@@ -62,7 +51,7 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
     let found = accounts(admin, name)?;
     let known = 1 + i64::from(run.previous()?.is_some());
     for from in &config.from {
-        let whole = format!("'{name}'@'{from}'");
+        let whole = config.whole(from);
         if let Some(account) = found.each().find(|account| account.text("host") == from) {
             examine(&mut plan, &whole, &account, known);
         } else {

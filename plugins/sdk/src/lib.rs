@@ -21,6 +21,7 @@
 pub mod account;
 pub mod bindings;
 pub mod error;
+pub mod mysql;
 pub mod nodes;
 pub mod plan;
 pub mod plugin;

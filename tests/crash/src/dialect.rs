@@ -15,6 +15,8 @@ pub(crate) enum Carried {
     Sha256(String),
     /// The SHA-1 of the SHA-1, `*` before it.
     Native(String),
+    /// What `caching_sha2_password` keeps: SHA-crypt, with rounds and salt before the sum.
+    Caching(String),
 }
 
 /// What begins with a frame of the client.

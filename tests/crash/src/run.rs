@@ -19,7 +19,7 @@ use crate::points::{Path, Point};
 use crate::report::{Counts, Matrix, timeline};
 use crate::scene::{LOGINS, PER_SECONDS, Places, Scene};
 use crate::soak::Soak;
-use crate::target::{Target, mariadb, postgres, redis};
+use crate::target::{Target, mariadb, mysql, postgres, redis};
 
 /// The vaults there are.
 const VAULTS: [&str; 1] = ["embedded"];
@@ -40,7 +40,7 @@ pub(crate) struct Known {
     start: fn() -> Result<Box<dyn Target>>,
 }
 
-const TARGETS: [Known; 4] = [
+const TARGETS: [Known; 5] = [
     Known {
         name: "postgres",
         package: Package::Postgres,
@@ -60,6 +60,11 @@ const TARGETS: [Known; 4] = [
         name: "mariadb",
         package: Package::MariaDb,
         start: || Ok(Box::new(mariadb::Server::start()?)),
+    },
+    Known {
+        name: "mysql",
+        package: Package::MySql,
+        start: || Ok(Box::new(mysql::Server::start()?)),
     },
 ];
 

@@ -21,7 +21,9 @@ pub use built::{binary, failing_binary};
 pub use scene::{found, role_adopted, role_adopted_on, until};
 pub use traces::{Trace, places};
 
-pub use keywheel_kit::{Rotation, Search, mariadb_user, postgres_pair, postgres_role, redis_user, rotation};
+pub use keywheel_kit::{
+    Rotation, Search, mariadb_user, mysql_user, postgres_pair, postgres_role, redis_user, rotation,
+};
 
 use std::fs::{self, File};
 use std::io::Write as _;

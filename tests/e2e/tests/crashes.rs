@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 use std::thread;
 use std::time::Duration;
 
-use keywheel_e2e::{Host, Started, mariadb_user, postgres_role, redis_user, role_adopted};
+use keywheel_e2e::{Host, Started, mariadb_user, mysql_user, postgres_role, redis_user, role_adopted};
 use keywheel_kit::{
-    Login, MariaDb, MariaDbOptions, Postgres, PostgresOptions, Redis, RedisOptions, random_password,
+    Login, MariaDb, MariaDbOptions, MySql, Postgres, PostgresOptions, Redis, RedisOptions, random_password,
 };
 use rusqlite::{Connection, OpenFlags};
 
@@ -266,26 +266,43 @@ fn a_redis_user_survives_kill_9_at_any_moment_and_no_password_shows_anywhere() {
 
 #[test]
 fn a_mariadb_user_survives_kill_9_at_any_moment_and_no_password_shows_anywhere() {
-    let server = MariaDb::start(MariaDbOptions {
+    let server = MariaDb::start(logging()).unwrap();
+    let names = ["mariadb", "app-maria", "app/maria", "admin/maria"];
+    user_survives(&server, &mariadb_user(&server, "1s"), names);
+}
+
+#[test]
+fn a_mysql_user_survives_kill_9_at_any_moment_and_no_password_shows_anywhere() {
+    let server = MySql::start(logging()).unwrap();
+    let names = ["mysql", "app-mysql", "app/mysql", "admin/mysql"];
+    user_survives(&server, &mysql_user(&server, "1s"), names);
+}
+
+fn logging() -> MariaDbOptions {
+    MariaDbOptions {
         log_statements: true,
         ..MariaDbOptions::default()
-    })
-    .unwrap();
+    }
+}
+
+/// `names`: plugin, rotation, secret, and the administrator's.
+fn user_survives(server: &MariaDb, text: &str, names: [&str; 4]) {
+    let [plugin, rotation, secret, admin_secret] = names;
     let old = random_password();
     let make = format!("CREATE USER app@'%' IDENTIFIED BY '{old}'");
     server.sql(&make).unwrap();
     // What the administrator typed by hand is in the log; what comes after it is ours.
     let by_hand = server.statements().len();
     let host = Host::init();
-    host.configure(&mariadb_user(&server, "1s"));
-    host.add_plugin("mariadb", &[server.port()]);
-    let _ = host.import("admin/maria", server.admin_password()).ends(0);
-    let _ = host.import("app/maria", &old).ends(0);
+    host.configure(text);
+    host.add_plugin(plugin, &[server.port()]);
+    let _ = host.import(admin_secret, server.admin_password()).ends(0);
+    let _ = host.import(secret, &old).ends(0);
     let login = |value: &str| server.login("app", value).unwrap();
     let mut subject = Subject {
         host: &host,
-        rotation: "app-maria",
-        secret: "app/maria",
+        rotation,
+        secret,
         login: &login,
         verb: "resume",
         seen: BTreeMap::new(),

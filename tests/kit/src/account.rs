@@ -32,6 +32,11 @@ impl Account {
         Ok(Self(Some(ids)))
     }
 
+    /// Ours.
+    pub(crate) fn own() -> Self {
+        Self(None)
+    }
+
     /// A command that runs under it.
     pub(crate) fn command(self, program: &Path) -> Command {
         let mut command = Command::new(program);

@@ -1,3 +1,5 @@
+mod newer;
+
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
@@ -7,7 +9,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result, bail};
 
-use crate::account::is_root;
+use crate::account::{Account, is_root};
 use crate::command;
 
 /// A server that the kit can start.
@@ -19,6 +21,8 @@ pub enum Server {
     Redis,
     /// MariaDB.
     MariaDb,
+    /// MySQL, which Debian 12 does not have.
+    MySql,
 }
 
 /// Where a server's programs are.
@@ -27,6 +31,8 @@ pub struct Installed {
     folder: PathBuf,
     /// For programs that were unpacked beside the system.
     libraries: Option<String>,
+    /// Of a newer release, whose programs do not run with this one's.
+    loader: Option<PathBuf>,
 }
 
 /// Set to unpack the packages into the cache folder even where the server is installed or could be: to try that way.
@@ -38,6 +44,7 @@ impl Server {
             Self::Postgres => &["postgres", "initdb", "psql"],
             Self::Redis => &["redis-server", "redis-cli"],
             Self::MariaDb => &["mariadb", "mariadb-install-db", "mariadbd"],
+            Self::MySql => &["mysqld"],
         }
     }
 
@@ -46,6 +53,7 @@ impl Server {
             Self::Postgres => &["postgresql"],
             Self::Redis => &["redis-server"],
             Self::MariaDb => &["mariadb-server"],
+            Self::MySql => &["mysql-server-core"],
         }
     }
 
@@ -54,6 +62,7 @@ impl Server {
             Self::Postgres => "PostgreSQL",
             Self::Redis => "Redis",
             Self::MariaDb => "MariaDB",
+            Self::MySql => "MySQL",
         }
     }
 
@@ -81,6 +90,9 @@ impl Server {
     }
 
     fn find_or_install(self) -> Result<Installed> {
+        if self == Self::MySql {
+            return newer::mysql();
+        }
         if env::var_os(UNPACK).is_some() {
             return self.unpack();
         }
@@ -88,6 +100,7 @@ impl Server {
             return Ok(Installed {
                 folder,
                 libraries: None,
+                loader: None,
             });
         }
         if is_root() {
@@ -97,6 +110,7 @@ impl Server {
                 Some(folder) => Ok(Installed {
                     folder,
                     libraries: None,
+                    loader: None,
                 }),
                 None => bail!("the packages were installed, yet the programs are missing"),
             };
@@ -151,6 +165,7 @@ impl Server {
         Ok(Installed {
             folder,
             libraries: Some(libraries.join(":")),
+            loader: None,
         })
     }
 }
@@ -164,6 +179,30 @@ impl Installed {
     /// The folder that its own other folders are under, such as `/usr`.
     pub(crate) fn base(&self) -> &Path {
         self.folder.parent().unwrap_or(&self.folder)
+    }
+
+    /// Whether it is of a newer release than the system.
+    pub(crate) fn is_newer(&self) -> bool {
+        self.loader.is_some()
+    }
+
+    /// A command of one of its programs, with an environment of its own.
+    pub(crate) fn command(&self, account: Account, name: &str) -> Command {
+        let program = self.program(name);
+        let mut command = match &self.loader {
+            Some(loader) => {
+                let mut command = account.command(loader);
+                let libraries = self.libraries.as_deref().unwrap_or_default();
+                command.args(["--library-path", libraries]).arg(program);
+                command
+            }
+            None => account.command(&program),
+        };
+        command.env_clear().env("LC_ALL", "C");
+        if self.loader.is_none() {
+            self.prepare(&mut command);
+        }
+        command
     }
 
     /// Lets an unpacked program find its libraries.
@@ -253,14 +292,15 @@ pub(crate) fn cache_folder() -> Result<PathBuf> {
     folder.context("no cache folder: set HOME or XDG_CACHE_HOME to a folder that can be written")
 }
 
-fn download(cache: &Path, packages: &[&str]) -> Result<Vec<PathBuf>> {
+/// For apt: lists and archives of our own.
+fn private(cache: &Path) -> Result<Vec<String>> {
     let archives = cache.join("archives");
     fs::create_dir_all(archives.join("partial"))?;
     fs::create_dir_all(cache.join("lists/partial"))?;
     let mut options: Vec<String> = Vec::new();
     for (key, value) in [
         ("Dir::State::lists", cache.join("lists")),
-        ("Dir::Cache::archives", archives.clone()),
+        ("Dir::Cache::archives", archives),
         ("Dir::Cache", cache.to_owned()),
     ] {
         options.extend(["-o".to_owned(), format!("{key}={}", value.display())]);
@@ -273,6 +313,11 @@ fn download(cache: &Path, packages: &[&str]) -> Result<Vec<PathBuf>> {
     ] {
         options.extend(["-o".to_owned(), fixed.to_owned()]);
     }
+    Ok(options)
+}
+
+fn download(cache: &Path, packages: &[&str]) -> Result<Vec<PathBuf>> {
+    let options = private(cache)?;
     let apt = |arguments: &[&str]| command::run(Command::new("apt-get").args(&options).args(arguments));
     apt(&["-qq", "update"])?;
     // A metapackage has no programs: what it depends on is named as well, so that it comes even where the system has it.
@@ -300,7 +345,11 @@ fn download(cache: &Path, packages: &[&str]) -> Result<Vec<PathBuf>> {
     let mut arguments = vec!["-qq", "-y", "--download-only", "--reinstall", "install"];
     arguments.extend(wanted.iter().map(String::as_str));
     apt(&arguments)?;
-    let debs: Vec<PathBuf> = fs::read_dir(&archives)?
+    debs_in(cache)
+}
+
+fn debs_in(cache: &Path) -> Result<Vec<PathBuf>> {
+    let debs: Vec<PathBuf> = fs::read_dir(cache.join("archives"))?
         .flatten()
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|e| e == "deb"))

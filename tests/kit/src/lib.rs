@@ -14,6 +14,7 @@ mod disk;
 mod forms;
 mod install;
 mod mariadb;
+mod mysql;
 mod postgres;
 mod process;
 mod proxy;
@@ -32,14 +33,15 @@ pub use collector::Collector;
 pub use disk::SmallDisk;
 pub use install::{Installed, Server, faketime};
 pub use mariadb::{MariaDb, MariaDbOptions};
+pub use mysql::MySql;
 pub use postgres::{Postgres, PostgresOptions};
 pub use proxy::{BlackHole, Proxy};
 pub use redis::{AclStore, Redis, RedisOptions};
-pub use rotations::{Rotation, mariadb_user, postgres_pair, postgres_role, redis_user, rotation};
+pub use rotations::{Rotation, mariadb_user, mysql_user, postgres_pair, postgres_role, redis_user, rotation};
 pub use search::Search;
 
 /// How long a server may take to come up or to stop.
-pub(crate) const SERVER_DEADLINE: Duration = Duration::from_mins(1);
+pub(crate) const SERVER_DEADLINE: Duration = Duration::from_mins(2);
 
 /// What a server's own client said about a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +14,7 @@ use crate::certificates::Authority;
 use crate::install::{Installed, Server};
 use crate::postgres::tail;
 use crate::process::{Running, Watcher};
-use crate::{Login, command, free_port, random_password};
+use crate::{Login, command, free_port, mysql, random_password};
 
 const ADMIN: &str = "admin";
 
@@ -29,11 +31,21 @@ pub struct MariaDbOptions {
     pub arguments: Vec<String>,
 }
 
+/// Which of the two that speak this protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Family {
+    MariaDb,
+    MySql,
+}
+
 /// A running MariaDB server on 127.0.0.1: TLS by an authority of its own, a user `admin` that may do everything, no other, and its data in
 /// a temporary folder.
 pub struct MariaDb {
     running: Option<Running>,
+    family: Family,
     installed: Installed,
+    /// Whose client is used: MariaDB's takes both.
+    client: Installed,
     account: Account,
     options: MariaDbOptions,
     port: u16,
@@ -49,17 +61,27 @@ impl MariaDb {
     /// # Errors
     /// When the server is not to be had or does not come up; with its log.
     pub fn start(options: MariaDbOptions) -> Result<Self> {
-        let installed = Server::MariaDb.installed()?;
-        let account = Account::of_server("mysql")?;
+        Self::start_as(Family::MariaDb, options)
+    }
+
+    pub(crate) fn start_as(family: Family, options: MariaDbOptions) -> Result<Self> {
+        let client = Server::MariaDb.installed()?;
+        let (installed, account) = match family {
+            Family::MariaDb => (client.clone(), Account::of_server("mysql")?),
+            // Another account might not get at what was unpacked.
+            Family::MySql => (Server::MySql.installed()?, Account::own()),
+        };
         // Directly under /tmp: the path of a Unix socket has at most 107 bytes.
         let folder = tempfile::Builder::new().prefix("kw-maria-").tempdir_in("/tmp")?;
         account.give(folder.path())?;
         let watcher = Watcher::of_folder(folder.path())?;
-        let admin_password = copy_template(&installed, account, &folder.path().join("data"))?;
+        let admin_password = copy_template(family, &installed, account, &folder.path().join("data"))?;
         let authority = Authority::new()?;
         let mut server = Self {
             running: None,
+            family,
             installed,
+            client,
             account,
             options,
             port: 0,
@@ -77,7 +99,7 @@ impl MariaDb {
                 Ok(()) => return Ok(server),
             }
         }
-        bail!("no free port for MariaDB")
+        bail!("no free port for {family:?}")
     }
 
     /// The name to dial; in the certificate.
@@ -108,6 +130,11 @@ impl MariaDb {
     /// The same in a file.
     pub fn ca_file(&self) -> PathBuf {
         self.authority.file()
+    }
+
+    /// Its Unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
     }
 
     /// The server's process; none while stopped.
@@ -160,7 +187,7 @@ impl MariaDb {
             return Ok(Login::Accepted);
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        let refused = ["ERROR 1045 ", "ERROR 1698 ", "ERROR 4151 "];
+        let refused = [1045, 1698, 1862, 3118, 3955, 4151].map(|number| format!("ERROR {number} "));
         Ok(if refused.iter().any(|words| said.contains(words)) {
             Login::Refused(said)
         } else {
@@ -198,14 +225,9 @@ impl MariaDb {
     }
 
     fn client(&self, user: &str, password: &str) -> Command {
-        let mut command = self.account.command(&self.installed.program("mariadb"));
+        let mut command = self.client.command(self.account, "mariadb");
         // By environment: it shows in no list of processes.
-        command
-            .env_clear()
-            .env("LC_ALL", "C")
-            .env("MYSQL_PWD", password)
-            .current_dir("/");
-        self.installed.prepare(&mut command);
+        command.env("MYSQL_PWD", password).current_dir("/");
         command
             .args(["--no-defaults", "--protocol=TCP", "-h", self.host(), "-u", user])
             .args(["-P", &self.port.to_string(), "--connect-timeout=10", "-B", "-N"]);
@@ -231,13 +253,9 @@ impl MariaDb {
 
     fn launch(&mut self) -> Result<()> {
         let at = |name: &str| self.folder.path().join(name).display().to_string();
-        let mut command = self.account.command(&self.installed.program("mariadbd"));
-        self.installed
-            .prepare(command.env_clear().env("LC_ALL", "C"))
-            .current_dir(self.folder.path());
+        let mut command = self.family.server(&self.installed, self.account);
+        command.current_dir(self.folder.path());
         command
-            .arg("--no-defaults")
-            .arg(format!("--basedir={}", self.installed.base().display()))
             .arg(format!("--datadir={}", at("data")))
             .arg(format!("--socket={}", at("socket")))
             .arg(format!("--pid-file={}", at("pid")))
@@ -248,7 +266,7 @@ impl MariaDb {
             .arg(format!("--ssl-ca={}", at("ca.pem")))
             .args([
                 "--innodb-buffer-pool-size=16M",
-                "--innodb-flush-log-at-trx-commit=0",
+                "--innodb-flush-log-at-trx-commit=2",
                 "--max-connections=200",
             ]);
         if !self.options.plaintext {
@@ -268,9 +286,25 @@ impl MariaDb {
                 String::from_utf8_lossy(&text[begun.min(text.len())..]).contains("ready for connections")
             })
         });
-        ready.with_context(|| format!("MariaDB does not start:\n{}", tail(&self.log())))?;
+        ready.with_context(|| format!("{:?} does not start:\n{}", self.family, tail(&self.log())))?;
         self.running = Some(running);
         Ok(())
+    }
+}
+
+impl Family {
+    /// The server's command as far as it is always the same.
+    pub(crate) fn server(self, installed: &Installed, account: Account) -> Command {
+        match self {
+            Self::MariaDb => {
+                let mut command = installed.command(account, "mariadbd");
+                command
+                    .arg("--no-defaults")
+                    .arg(format!("--basedir={}", installed.base().display()));
+                command
+            }
+            Self::MySql => mysql::server(installed, account),
+        }
     }
 }
 
@@ -281,14 +315,12 @@ struct Template {
 }
 
 /// Copies fresh tables; the administrator's password.
-fn copy_template(installed: &Installed, account: Account, to: &Path) -> Result<String> {
-    static TEMPLATE: Mutex<Option<Template>> = Mutex::new(None);
-    let mut template = TEMPLATE.lock().unwrap_or_else(PoisonError::into_inner);
-    if template.is_none() {
-        *template = Some(make_template(installed, account)?);
-    }
-    let Some(made) = template.as_ref() else {
-        bail!("no template")
+fn copy_template(family: Family, installed: &Installed, account: Account, to: &Path) -> Result<String> {
+    static TEMPLATES: Mutex<BTreeMap<Family, Template>> = Mutex::new(BTreeMap::new());
+    let mut templates = TEMPLATES.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = match templates.entry(family) {
+        Entry::Occupied(made) => made.into_mut(),
+        Entry::Vacant(place) => place.insert(make_template(family, installed, account)?),
     };
     let mut copy = Command::new("cp");
     command::run(
@@ -299,37 +331,44 @@ fn copy_template(installed: &Installed, account: Account, to: &Path) -> Result<S
     Ok(made.password.clone())
 }
 
-fn make_template(installed: &Installed, account: Account) -> Result<Template> {
+fn make_template(family: Family, installed: &Installed, account: Account) -> Result<Template> {
     let folder = tempfile::Builder::new().prefix("kw-mariat-").tempdir_in("/tmp")?;
     account.give(folder.path())?;
     let watcher = Watcher::of_folder(folder.path())?;
     let (password, extra) = (random_password(), folder.path().join("users.sql"));
     let users = format!(
-        "FLUSH PRIVILEGES;\nCREATE USER '{ADMIN}'@'%' IDENTIFIED BY '{password}';\n\
-         GRANT ALL PRIVILEGES ON *.* TO '{ADMIN}'@'%' WITH GRANT OPTION;\nDELETE FROM mysql.global_priv WHERE user = 'root';\n"
+        "CREATE USER '{ADMIN}'@'%' IDENTIFIED BY '{password}';\nGRANT ALL PRIVILEGES ON *.* TO '{ADMIN}'@'%' WITH GRANT OPTION;\n"
     );
-    account.write(&extra, &users)?;
-    let mut make = account.command(&installed.program("mariadb-install-db"));
-    installed
-        .prepare(
-            make.env_clear()
-                .env("LC_ALL", "C")
-                .env("PATH", "/usr/bin:/bin:/usr/sbin"),
-        )
-        .current_dir("/");
-    make.args([
-        "--no-defaults",
-        "--auth-root-authentication-method=normal",
-        "--skip-test-db",
-    ])
-    .arg(format!("--basedir={}", installed.base().display()))
-    .arg(format!("--datadir={}", folder.path().join("data").display()))
-    .arg(format!("--extra-file={}", extra.display()));
-    command::run(&mut make)?;
+    match family {
+        Family::MariaDb => {
+            let users =
+                format!("FLUSH PRIVILEGES;\n{users}DELETE FROM mysql.global_priv WHERE user = 'root';\n");
+            account.write(&extra, &users)?;
+            command::run(&mut install_db(installed, account, folder.path(), &extra))?;
+        }
+        Family::MySql => {
+            account.write(&extra, &format!("{users}DROP USER root@localhost;\n"))?;
+            mysql::make_tables(installed, account, folder.path(), &extra)?;
+        }
+    }
     fs::remove_file(&extra)?;
     Ok(Template {
         folder,
         password,
         _watcher: watcher,
     })
+}
+
+fn install_db(installed: &Installed, account: Account, folder: &Path, extra: &Path) -> Command {
+    let mut make = installed.command(account, "mariadb-install-db");
+    make.env("PATH", "/usr/bin:/bin:/usr/sbin").current_dir("/");
+    make.args([
+        "--no-defaults",
+        "--auth-root-authentication-method=normal",
+        "--skip-test-db",
+    ])
+    .arg(format!("--basedir={}", installed.base().display()))
+    .arg(format!("--datadir={}", folder.join("data").display()))
+    .arg(format!("--extra-file={}", extra.display()));
+    make
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{MariaDb, Postgres, Redis};
+use crate::{MariaDb, MySql, Postgres, Redis};
 
 /// The configuration of a rotation of one PostgreSQL role, `app`, whose secret is `app/db` and whose administrator's is `admin/db`.
 pub fn postgres_role(server: &Postgres, grace: &str) -> String {
@@ -58,15 +58,29 @@ pub fn redis_user(server: &Redis, grace: &str) -> String {
 /// The configuration of a rotation of one MariaDB user, `app` from everywhere: rotation `app-maria`, secret `app/maria`, administrator
 /// `admin/maria`.
 pub fn mariadb_user(server: &MariaDb, grace: &str) -> String {
+    user_from_everywhere(
+        server,
+        grace,
+        ["app-maria", "mariadb", "app/maria", "admin/maria"],
+    )
+}
+
+/// The same of a MySQL user: rotation `app-mysql`, secret `app/mysql`, administrator `admin/mysql`.
+pub fn mysql_user(server: &MySql, grace: &str) -> String {
+    user_from_everywhere(server, grace, ["app-mysql", "mysql", "app/mysql", "admin/mysql"])
+}
+
+fn user_from_everywhere(server: &MariaDb, grace: &str, names: [&str; 4]) -> String {
+    let [name, plugin, secret, admin_secret] = names;
     rotation(&Rotation {
-        name: "app-maria",
-        plugin: "mariadb",
-        secret: "app/maria",
-        admin_secret: "admin/maria",
+        name,
+        plugin,
+        secret,
+        admin_secret,
         grace,
         ca: &server.ca_file(),
         config: &format!(
-            "host = \"localhost\"\nport = {}\ntrust = \"app-maria\"\nadmin = \"{}\"\nuser = \"app\"\nfrom = [\"%\"]",
+            "host = \"localhost\"\nport = {}\ntrust = \"{name}\"\nadmin = \"{}\"\nuser = \"app\"\nfrom = [\"%\"]",
             server.port(),
             server.admin_user()
         ),

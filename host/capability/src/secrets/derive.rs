@@ -52,13 +52,13 @@ impl HostState {
                         "the parameters are a JSON object with `rounds` at most",
                     )
                 })?;
-                let salt = self.salt(algorithm, base)?;
+                let salt: [u8; 16] = self.salt(algorithm, base)?;
                 (
                     scram_verifier(base.value(), salt, parameters.rounds).await?,
                     Alphabet::of(&format!("{BASE64}$:-")),
                 )
             }
-            "redis.sha256" | "mysql.native-password" if !is_empty(parameters) => {
+            "redis.sha256" | "mysql.native-password" | "mysql.caching-sha2" if !is_empty(parameters) => {
                 return Err(Error::invalid(
                     "secret.derive",
                     format!("`{algorithm}` has no parameters"),
@@ -69,9 +69,15 @@ impl HostState {
                 mysql::native_password_hash(base.value()),
                 Alphabet::of("*0123456789ABCDEF"),
             ),
+            "mysql.caching-sha2" => {
+                let salt = self.salt(algorithm, base)?;
+                let password = base.value().duplicate();
+                let hash = apart(move || mysql::caching_sha2_hash(&password, &salt)).await?;
+                (hash, Alphabet::of(&format!("{BASE64}$.")))
+            }
             other => {
                 let message = format!(
-                    "`{}` is not offered by this host; there are postgres.scram-sha-256, redis.sha256, mysql.native-password",
+                    "`{}` is not offered by this host; there are postgres.scram-sha-256, redis.sha256, mysql.native-password, mysql.caching-sha2",
                     other.escape_debug()
                 );
                 return Err(Error::invalid("secret.derive", message));
@@ -84,10 +90,10 @@ impl HostState {
 
     /// From the version's identity, so that a repeated step sets the very same verifier; keyed, so that nobody can tell one
     /// version from another by it.
-    fn salt(&self, algorithm: &str, base: &Handle) -> Result<[u8; 16], Error> {
+    fn salt<const N: usize>(&self, algorithm: &str, base: &Handle) -> Result<[u8; N], Error> {
         let digest = self.keyed_digest("salt", &[algorithm, self.identity(base)])?;
-        let mut salt = [0; 16];
-        salt.copy_from_slice(&digest[..16]);
+        let mut salt = [0; N];
+        salt.copy_from_slice(&digest[..N]);
         Ok(salt)
     }
 
@@ -103,20 +109,19 @@ impl HostState {
     }
 }
 
-/// Thousands of rounds block a thread for milliseconds: they run where nothing else waits.
 async fn scram_verifier(password: &SecretBytes, salt: [u8; 16], rounds: u32) -> Result<SecretBytes, Error> {
     let password = password.duplicate();
-    let done = tokio::task::spawn_blocking(move || scram::verifier(&password, &salt, rounds)).await;
-    match done {
-        Ok(Ok(verifier)) => Ok(verifier),
-        Ok(Err(_)) => Err(Error::invalid(
+    let done = apart(move || scram::verifier(&password, &salt, rounds)).await?;
+    done.map_err(|_| {
+        Error::invalid(
             "secret.derive",
             "no verifier can be made of this secret with these rounds",
-        )),
-        Err(_) => Err(Error::answer(
-            ErrorKind::Unavailable,
-            "host.busy",
-            "the host is stopping",
-        )),
-    }
+        )
+    })
+}
+
+/// Thousands of rounds block a thread for milliseconds: they run where nothing else waits.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Error::answer(ErrorKind::Unavailable, "host.busy", "the host is stopping"))
 }

@@ -255,7 +255,7 @@ fn way_10_a_secret_of_the_wrong_role() {
 
 #[test]
 fn plan_and_test_can_change_nothing_and_a_restored_epoch_deletes_nothing() {
-    for name in ["mariadb", "postgres", "redis"] {
+    for name in ["mariadb", "mysql", "postgres", "redis"] {
         let manifest = plugin(name);
         for shape in manifest.shapes() {
             let own = shape

@@ -1,4 +1,4 @@
-//! How a password is proved to a server: by an answer to its nonce, and by `caching_sha2_password` also as it is, over TLS.
+//! How a password is proved to a server: by an answer to its nonce, and by two methods also as it is, over TLS.
 
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::{Scalar, clamp_integer};
@@ -16,11 +16,14 @@ pub(super) enum Method {
     CachingSha2,
     /// `client_ed25519` of MariaDB.
     Ed25519,
+    /// `sha256_password` of MySQL: the password itself, hidden by TLS or by the server's key. MySQL asks for it of users that it does not have, too,
+    /// so that nobody can tell.
+    Sha256,
 }
 
 impl Method {
     pub(super) fn of(name: &[u8]) -> Option<Self> {
-        [Self::Native, Self::CachingSha2, Self::Ed25519]
+        [Self::Native, Self::CachingSha2, Self::Ed25519, Self::Sha256]
             .into_iter()
             .find(|method| method.name() == name)
     }
@@ -30,6 +33,16 @@ impl Method {
             Self::Native => b"mysql_native_password",
             Self::CachingSha2 => b"caching_sha2_password",
             Self::Ed25519 => b"client_ed25519",
+            Self::Sha256 => b"sha256_password",
+        }
+    }
+
+    /// What asks a server without TLS for the key that hides a password itself; none where that is never sent.
+    pub(super) fn key_request(self) -> Option<u8> {
+        match self {
+            Self::Sha256 => Some(1),
+            Self::CachingSha2 => Some(2),
+            Self::Native | Self::Ed25519 => None,
         }
     }
 

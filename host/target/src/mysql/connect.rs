@@ -3,11 +3,13 @@ use std::net::SocketAddr;
 
 use keywheel_model::Effect;
 use tokio::net::TcpStream;
+use zeroize::Zeroizing;
 
 use super::auth::Method;
 use super::greeting::Greeting;
 use super::packet::{Packets, Stream, garbled};
 use super::reply::{Fields, Trouble, next};
+use super::rsa;
 use crate::dial::{Allow, Dialled};
 use crate::postgres::ConnectOptions;
 use crate::statement::Dialect;
@@ -95,8 +97,11 @@ async fn log_in(
         .password
         .as_ref()
         .map_or(&[][..], |password| password.expose());
-    let mut method = greeting.method.unwrap_or(Method::Native);
-    let answer = method.answer(password, &greeting.nonce).unwrap_or_default();
+    // That one is for the server to ask for.
+    let proposed = greeting.method.filter(|method| *method != Method::Sha256);
+    let mut method = proposed.unwrap_or(Method::Native);
+    let mut nonce = greeting.nonce.clone();
+    let answer = method.answer(password, &nonce).unwrap_or_default();
     let response = greeting.response(is_tls, &options.user, method, &answer, &options.application_name);
     packets.write(&response).await.map_err(lost)?;
     for _ in 0..QUESTIONS {
@@ -104,27 +109,43 @@ async fn log_in(
         match packet.as_slice() {
             [0x00, ..] => return Ok(()),
             [0xFE, asked @ ..] => {
-                let (asked, nonce) = switched(asked).ok_or_else(unknown_method)?;
-                method = asked;
-                let answer = method.answer(password, nonce).ok_or_else(|| lost(garbled()))?;
+                let (asked, new_nonce) = switched(asked).ok_or_else(unknown_method)?;
+                (method, nonce) = (asked, new_nonce.to_vec());
+                let answer = if method == Method::Sha256 {
+                    whole(password, method, is_tls)
+                } else {
+                    method.answer(password, &nonce).map(Zeroizing::new)
+                };
+                let answer = answer.ok_or_else(|| lost(garbled()))?;
                 packets.write(&answer).await.map_err(lost)?;
             }
             // The server has the password in its cache: the next packet lets us in.
             [0x01, 0x03] if method == Method::CachingSha2 => {}
             // It has not: it wants the password itself.
             [0x01, 0x04] if method == Method::CachingSha2 => {
-                if !is_tls {
-                    return Err(Error::UnsafeStream {
-                        why: crate::error::IN_PLAINTEXT,
-                    });
-                }
-                let whole = zeroize::Zeroizing::new([password, &[0]].concat());
-                packets.write(&whole).await.map_err(lost)?;
+                let answer = whole(password, method, is_tls).ok_or_else(|| lost(garbled()))?;
+                packets.write(&answer).await.map_err(lost)?;
+            }
+            [0x01, key @ ..] if method.key_request().is_some() && !is_tls => {
+                let encrypted = rsa::encrypt(key, password, &nonce, rand::random());
+                let encrypted = encrypted.ok_or_else(unusable_key)?;
+                packets.write(&encrypted).await.map_err(lost)?;
             }
             _ => return Err(lost(garbled())),
         }
     }
     Err(lost(garbled()))
+}
+
+/// The password itself over TLS; without it the request for the key that hides it.
+fn whole(password: &[u8], method: Method, is_tls: bool) -> Option<Zeroizing<Vec<u8>>> {
+    let request = method.key_request()?;
+    let bytes = if is_tls {
+        [password, &[0]].concat()
+    } else {
+        vec![request]
+    };
+    Some(Zeroizing::new(bytes))
 }
 
 /// The method that the server wants instead, and its nonce.
@@ -141,9 +162,16 @@ fn switched(asked: &[u8]) -> Option<(Method, &[u8])> {
     ))
 }
 
+fn unusable_key() -> Error {
+    Error::Protocol {
+        expected: "an RSA key of at least 2048 bits for a password without TLS",
+        effect: Effect::None,
+    }
+}
+
 fn unknown_method() -> Error {
     Error::Protocol {
-        expected: "a login that this host can do (mysql_native_password, caching_sha2_password, client_ed25519)",
+        expected: "a login that this host can do (mysql_native_password, caching_sha2_password, sha256_password, client_ed25519)",
         effect: Effect::None,
     }
 }

@@ -18,7 +18,7 @@ async fn refused_logins_are_told_apart_and_a_server_that_is_away_is_none() {
              CREATE USER bare@'%'; CREATE USER elsewhere@'10.9.8.7' IDENTIFIED BY 'right'",
         )
         .unwrap();
-    for (user, password, code) in [
+    let cases = [
         (server.admin_user(), "wrong", "sql.1045"),
         ("nobody", "x", "sql.1045"),
         ("elsewhere", "right", "sql.1045"),
@@ -27,24 +27,27 @@ async fn refused_logins_are_told_apart_and_a_server_that_is_away_is_none() {
         ("locked", "wrong", "sql.1045"),
         ("locked", "right", "sql.4151"),
         ("bare", "x", "sql.1045"),
-    ] {
-        let error = open(&server, user, password).await.unwrap_err();
+    ];
+    are_refused(&mut server, &cases).await;
+}
+
+/// Each of user and password with its code; and none of it is said by a server that is away.
+pub(super) async fn are_refused(server: &mut MariaDb, cases: &[(&str, &str, &str)]) {
+    for (user, password, code) in cases {
+        let error = open(server, user, password).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.effect(), error.code().as_ref()),
-            (ErrorKind::Unauthenticated, Effect::None, code),
-            "{user}: {error}"
+            (ErrorKind::Unauthenticated, Effect::None, *code),
+            "{user} {password}: {error}"
         );
         assert!(!error.to_string().contains("right") && !error.is_before_login());
     }
     server.stop().unwrap();
-    let error = open(&server, server.admin_user(), server.admin_password())
+    let error = open(server, server.admin_user(), server.admin_password())
         .await
         .unwrap_err();
-    assert_eq!(
-        (error.kind(), error.effect()),
-        (ErrorKind::Unavailable, Effect::None),
-        "{error}"
-    );
+    let away = (error.kind(), error.effect());
+    assert_eq!(away, (ErrorKind::Unavailable, Effect::None), "{error}");
 }
 
 #[tokio::test]

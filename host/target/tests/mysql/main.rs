@@ -1,7 +1,8 @@
-//! Sessions against a real MariaDB: logins, quoting, deadlines.
+//! Sessions against a real MariaDB and a real MySQL: logins, quoting, deadlines.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod caching;
 mod logins;
 mod statements;
 

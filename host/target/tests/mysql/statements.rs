@@ -1,4 +1,4 @@
-use keywheel_kit::{MariaDb, MariaDbOptions};
+use keywheel_kit::{MariaDb, MariaDbOptions, MySql};
 use keywheel_model::{Effect, ErrorKind};
 use keywheel_target::Error;
 use keywheel_target::postgres::{Access, Ending, RowLimits};
@@ -8,8 +8,14 @@ use super::{admin, deadline, identified_by, open, secret, text};
 
 #[tokio::test]
 async fn hostile_names_and_secrets_arrive_as_they_are() {
-    let server = MariaDb::start(MariaDbOptions::default()).unwrap();
-    let mut session = admin(&server).await;
+    let maria = MariaDb::start(MariaDbOptions::default()).unwrap();
+    take_hostile(&maria).await;
+    let mysql = MySql::start(MariaDbOptions::default()).unwrap();
+    take_hostile(&mysql).await;
+}
+
+async fn take_hostile(server: &MariaDb) {
+    let mut session = admin(server).await;
     for (user, password) in [
         ("o'neil", "p'w"),
         ("back\\slash", "\\' OR 1=1 -- "),
@@ -21,10 +27,10 @@ async fn hostile_names_and_secrets_arrive_as_they_are() {
         let made = identified_by("CREATE", user, secret(password));
         session.execute(&made, Access::Write, deadline()).await.unwrap();
         assert!(
-            open(&server, user, password).await.is_ok(),
+            open(server, user, password).await.is_ok(),
             "{user:?} {password:?}"
         );
-        assert!(open(&server, user, "x").await.is_err());
+        assert!(open(server, user, "x").await.is_err());
         let mut count = text("SELECT count(*) AS found FROM mysql.user WHERE user = ");
         count.param(Value::Text(user.into())).unwrap();
         count.text(" AND host = ").unwrap();

@@ -41,15 +41,19 @@ fn login(packet: &[u8]) -> Option<Asked> {
     })
 }
 
-/// `ALTER USER 'name'@'from' IDENTIFIED VIA … USING '*hash' OR …`: what comes new stands last.
+/// `ALTER USER 'name'@'from' IDENTIFIED VIA … USING '*hash' OR …`: what comes new stands last. MySQL: `… AS '$A$…'`, with one hash, or none.
 fn change(sql: &str) -> Option<Asked> {
     let mut quoted = sql.strip_prefix("ALTER USER '")?.split('\'');
     let account = quoted.next()?.to_owned();
-    let hash = quoted.rfind(|text| text.starts_with('*'));
+    let carried = quoted.rev().find_map(|text| match text.as_bytes() {
+        [b'*', ..] => Some(Carried::Native(text.to_owned())),
+        [b'$', b'A', b'$', ..] => Some(Carried::Caching(text.to_owned())),
+        _ => None,
+    });
     Some(Asked {
         kind: Kind::Change,
         account,
-        carried: hash.map(|hash| Carried::Native(hash.to_owned())),
+        carried,
     })
 }
 
@@ -129,6 +133,12 @@ mod tests {
             (set.kind, set.account.as_str(), set.carried),
             (Kind::Change, "app", Some(Carried::Native("*CD".to_owned())))
         );
+        let sql = b"\x03ALTER USER 'app'@'%' IDENTIFIED WITH caching_sha2_password AS '$A$005$EF' RETAIN CURRENT PASSWORD";
+        let set = client.request(&frame(0, sql)).unwrap().asked.unwrap();
+        assert_eq!(set.carried, Some(Carried::Caching("$A$005$EF".to_owned())));
+        let sql = b"\x03ALTER USER 'app'@'%' DISCARD OLD PASSWORD";
+        let gone = client.request(&frame(0, sql)).unwrap().asked.unwrap();
+        assert_eq!((gone.kind, gone.carried), (Kind::Change, None));
         assert_eq!(client.request(&frame(0, b"\x03SELECT 1")).unwrap().asked, None);
     }
 
