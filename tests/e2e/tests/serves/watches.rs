@@ -3,6 +3,7 @@
 use std::fs;
 
 use keywheel_e2e::plugin_file;
+use sha2::{Digest as _, Sha256};
 
 use crate::scene::{Scene, until};
 
@@ -58,6 +59,32 @@ fn a_plugin_that_is_dropped_in_is_seen_and_one_that_is_broken_hurts_nobody() {
         !status.contains("plugin redis")
     });
     let _ = scene.run(&["rotate", "app-redis", "--wait", "end"]).ends(0);
+    let _ = serving.ends();
+}
+
+/// What the host read last is not what is there now.
+#[test]
+fn a_plugin_is_pinned_by_what_lies_in_the_folder_when_it_is_added() {
+    let scene = Scene::new("1s");
+    // It does not look by itself.
+    scene.configure_first("[serve]\nwatch = false\n");
+    let serving = scene.serve();
+    let file = scene.host.file("plugins/mariadb.wasm");
+    let good = fs::read(plugin_file("mariadb")).unwrap();
+    // A custom section of one byte: another file of the same plugin.
+    let other = [&good[..], &[0, 2, 1, b'x']].concat();
+    for bytes in [other, good] {
+        fs::write(&file, &bytes).unwrap();
+        let added = scene.run(&["plugin", "add", "mariadb", "--yes", "-o", "json"]);
+        let digest: String = Sha256::digest(&bytes)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(added.ends(0).json()["digest"], format!("sha256:{digest}"));
+        let lock = fs::read_to_string(scene.host.file("plugins.lock")).unwrap();
+        assert!(lock.contains(&digest), "{lock}");
+    }
+    let _ = scene.run(&["plugin", "verify"]).ends(0);
     let _ = serving.ends();
 }
 
