@@ -134,6 +134,7 @@ impl Service<'_> {
         self.admit(&listener);
         self.notify.ready(&self.words());
         self.context.output.say(&self.words());
+        self.warn_of_removed().await;
         let engine = self.engine.subscribe();
         let mut watch = self.watch();
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -224,6 +225,7 @@ impl Service<'_> {
                 self.engine.send_replace(engine);
                 self.admit(listener);
                 output.say(&format!("read the configuration again; {}", self.words()));
+                self.warn_of_removed().await;
             }
             Err(failure) => {
                 engine.configuration_refused(failure.code());
@@ -236,6 +238,20 @@ impl Service<'_> {
         match (watch, self.watch()) {
             (Some(before), Some(now)) if before.is_of_the_same(&now) => Some(before),
             (_, now) => now,
+        }
+    }
+
+    /// Rule P12: it is taken all the same, for whatever else it says must not wait for one run.
+    async fn warn_of_removed(&self) {
+        let engine = self.engine.borrow().clone();
+        let output = &self.context.output;
+        match engine.removed_runs().await {
+            Ok(runs) => {
+                for run in runs {
+                    output.warn(&format!("{}: {}", run.removed_words(), run.removed_way_out()));
+                }
+            }
+            Err(error) => output.fail(&error.into()),
         }
     }
 

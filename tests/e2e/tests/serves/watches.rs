@@ -3,6 +3,7 @@
 use std::fs;
 
 use keywheel_e2e::plugin_file;
+use rustix::process::Signal;
 use sha2::{Digest as _, Sha256};
 
 use crate::scene::{Scene, until};
@@ -115,5 +116,40 @@ fn a_run_under_way_keeps_its_configuration() {
     let _ = scene.run(&words).ends(0);
     let _ = scene.host.wait(waiting);
     let _ = scene.run(&["rotate", "app-redis", "--wait", "end"]).ends(0);
+    let _ = serving.ends();
+}
+
+#[test]
+fn a_check_beside_a_running_host_sees_what_is_taken_out_under_an_open_run() {
+    let scene = Scene::new("24h");
+    // It reads again when it is told to.
+    scene.configure_first("[serve]\nwatch = false\n");
+    let mut serving = scene.serve();
+    let _ = scene.run(&["rotate", "app-redis", "--wait", "0s"]).ends(0);
+    let file = scene.host.file("keywheel.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let checked = scene.run(&["config", "check"]).ends(0);
+    assert_eq!(checked.stderr, "");
+    let (without, _) = text.split_once("[[rotation]]").unwrap();
+    let beside = scene.host.file("without.toml");
+    fs::write(&beside, without).unwrap();
+    let words = [
+        "run.rotation-gone",
+        "app-redis",
+        "waiting at `propagate`",
+        "keywheel run resume ",
+    ];
+    let _ = scene
+        .run(&["--config", "without.toml", "config", "check"])
+        .ends(24)
+        .says(&words);
+    // Taken all the same, and not without a word.
+    fs::rename(&beside, &file).unwrap();
+    serving.signal(Signal::HUP);
+    assert!(serving.started().wait_for("does not have that rotation any more"));
+    let _ = scene.run(&["config", "check"]).ends(24).says(&words);
+    let _ = scene.run(&["status"]).ends(10);
+    fs::write(&file, text).unwrap();
+    let _ = scene.run(&["config", "check"]).ends(0);
     let _ = serving.ends();
 }
