@@ -128,7 +128,7 @@ struct Service<'c> {
 }
 
 impl Service<'_> {
-    async fn run(mut self, listener: Listener, mut signals: Signals) -> Result<ExitCode, Failure> {
+    async fn run(mut self, mut listener: Listener, mut signals: Signals) -> Result<ExitCode, Failure> {
         let every = self.notify.watchdog_every();
         let mut alive = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
         self.admit(&listener);
@@ -145,7 +145,10 @@ impl Service<'_> {
                     self.commands.take(session, peer);
                 }
                 _ = signals.hang_up.recv() => watch = self.reload(&listener).await,
-                _ = look.tick() => if has_changed(&mut watch) { watch = self.reload(&listener).await },
+                _ = look.tick() => {
+                    self.keep_heard(&mut listener);
+                    if has_changed(&mut watch) { watch = self.reload(&listener).await }
+                }
                 _ = alive.tick() => if every.is_some() && self.health.alive().is_ok() { self.notify.alive() },
                 _ = signals.terminate.recv() => break,
                 _ = signals.interrupt.recv() => break,
@@ -264,6 +267,28 @@ impl Service<'_> {
             tokio::select! {
                 done = &mut work => return done,
                 _ = alive.tick() => if every.is_some() && self.health.alive().is_ok() { self.notify.alive() },
+            }
+        }
+    }
+
+    /// A socket that somebody has removed is made again: without it no command reaches the host that has the state. What others have put in its place stays.
+    fn keep_heard(&self, listener: &mut Listener) {
+        let (engine, output) = (self.engine.borrow().clone(), &self.context.output);
+        if block_in_place(|| listener.is_there()) {
+            engine.set_unheard(None);
+            return;
+        }
+        match block_in_place(|| Listener::bind(listener.path())) {
+            Ok(made) => {
+                *listener = made;
+                self.admit(listener);
+                engine.set_unheard(None);
+                output.warn("the socket was not there any more, and was made again");
+            }
+            Err(error) => {
+                if engine.set_unheard(Some(error.code())) {
+                    output.fail(&error.into());
+                }
             }
         }
     }

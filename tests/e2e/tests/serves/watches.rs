@@ -1,11 +1,14 @@
 //! Files that change under a running host, which nobody tells of it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use keywheel_e2e::plugin_file;
 use rustix::process::Signal;
 use sha2::{Digest as _, Sha256};
 
+use crate::http::{free_address, get};
 use crate::scene::{Scene, until};
 
 fn says(scene: &Scene, words: &str) -> bool {
@@ -152,4 +155,38 @@ fn a_check_beside_a_running_host_sees_what_is_taken_out_under_an_open_run() {
     fs::write(&file, text).unwrap();
     let _ = scene.run(&["config", "check"]).ends(0);
     let _ = serving.ends();
+}
+
+#[test]
+fn a_socket_that_is_removed_is_made_again_and_what_is_anothers_stays() {
+    let scene = Scene::new("1s");
+    let address = free_address();
+    scene.configure_first(&format!("[serve]\nhttp = \"{address}\"\n"));
+    let mut serving = scene.serve();
+    let socket = scene.socket();
+    let listens = || UnixStream::connect(&socket).is_ok();
+    fs::remove_file(&socket).unwrap();
+    until("it is made again", listens);
+    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    let _ = scene.run(&["rotate", "app-redis", "--wait", "end"]).ends(0);
+    let _ = scene.run(&["serve"]).ends(24).says(&["error[store.in-use]"]);
+    // Something else in its place.
+    let file = scene.host.file("state/file");
+    fs::write(&file, "mine").unwrap();
+    fs::rename(&file, &socket).unwrap();
+    assert!(serving.started().wait_for("error[socket.taken]"));
+    let (status, why) = get(address, "/readyz");
+    assert!(status == 503 && why.contains("socket.taken"), "{status} {why}");
+    assert_eq!(fs::read_to_string(&socket).unwrap(), "mine");
+    fs::remove_file(&socket).unwrap();
+    until("it is made again", listens);
+    until("that is said", || get(address, "/readyz").0 == 200);
+    // Another's, who listens.
+    let beside = scene.host.file("state/another");
+    let another = UnixListener::bind(&beside).unwrap();
+    fs::rename(&beside, &socket).unwrap();
+    assert!(serving.started().wait_for("error[socket.in-use]"));
+    let _ = serving.ends();
+    assert!(listens());
+    drop(another);
 }
