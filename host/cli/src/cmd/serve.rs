@@ -17,7 +17,7 @@ use tokio::task::{JoinError, JoinHandle, block_in_place};
 use tokio::time::MissedTickBehavior;
 
 use crate::cmd::serve::commands::Commands;
-use crate::cmd::serve::files::Watch;
+use crate::cmd::serve::files::{Change, Watch};
 use crate::cmd::serve::health::Health;
 use crate::cmd::{Context, host, ours};
 use crate::errors::{Failure, counted};
@@ -147,7 +147,7 @@ impl Service<'_> {
                 _ = signals.hang_up.recv() => watch = self.reload(&listener).await,
                 _ = look.tick() => {
                     self.keep_heard(&mut listener);
-                    if has_changed(&mut watch) { watch = self.reload(&listener).await }
+                    if self.have_changed(&mut watch) { watch = self.reload(&listener).await }
                 }
                 _ = alive.tick() => if every.is_some() && self.health.alive().is_ok() { self.notify.alive() },
                 _ = signals.terminate.recv() => break,
@@ -208,6 +208,17 @@ impl Service<'_> {
         let config = engine.config();
         let file = &self.context.global.config;
         config.watch.then(|| block_in_place(|| Watch::new(file, config)))
+    }
+
+    /// Whether the files are to be read again.
+    fn have_changed(&self, watch: &mut Option<Watch>) -> bool {
+        let change = watch.as_mut().and_then(|watch| block_in_place(|| watch.change()));
+        if let Some(Change::InUnrest(file)) = &change {
+            let file = file.display();
+            let words = format!("\"{file}\" changes again and again: what is there now is read");
+            self.context.output.warn(&words);
+        }
+        change.is_some()
     }
 
     /// What cannot be taken leaves everything as it was, and is told. What was read is what is not to be told again.
@@ -310,12 +321,6 @@ impl Service<'_> {
         };
         format!("keeps {}{sealed}", counted(engine.config().count(), "rotation"))
     }
-}
-
-fn has_changed(watch: &mut Option<Watch>) -> bool {
-    watch
-        .as_mut()
-        .is_some_and(|watch| block_in_place(|| watch.has_changed()))
 }
 
 /// Before anything is said: nobody is to come any more.

@@ -3,6 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use keywheel_e2e::plugin_file;
 use rustix::process::Signal;
@@ -35,6 +38,33 @@ fn a_changed_configuration_is_taken_and_a_bad_one_leaves_the_old_one() {
     until("it is taken", || scene.run(&["plan", "other-redis"]).code != 23);
     let _ = scene.run(&["rotate", "other-redis", "--wait", "end"]).ends(0);
     assert!(!says(&scene, "config.invalid"));
+    let _ = serving.ends();
+}
+
+#[test]
+fn a_file_that_changes_all_the_time_puts_the_others_off_for_a_while_alone() {
+    let scene = Scene::new("1s");
+    let mut serving = scene.serve();
+    let (restless, done) = (scene.host.file("plugins/other.wasm"), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut bytes = Vec::new();
+            while !done.load(Ordering::Relaxed) {
+                bytes.push(b'x');
+                fs::write(&restless, &bytes).unwrap();
+                thread::sleep(Duration::from_millis(200));
+            }
+        });
+        let file = scene.host.file("keywheel.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let named = text.replace("name = \"app-redis\"", "name = \"other-redis\"");
+        fs::write(&file, named).unwrap();
+        let is_taken = serving.started().wait_for("read the configuration again");
+        let is_told = serving.started().wait_for("other.wasm\" changes again and again");
+        done.store(true, Ordering::Relaxed);
+        assert!(is_taken && is_told);
+    });
+    let _ = scene.run(&["rotate", "other-redis", "--wait", "end"]).ends(0);
     let _ = serving.ends();
 }
 
