@@ -4,6 +4,7 @@ mod commands;
 mod files;
 mod health;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,7 +128,16 @@ struct Service<'c> {
     stopper: Stopper,
 }
 
-impl Service<'_> {
+/// The files that are read again.
+struct Reading<'c> {
+    /// As they were before.
+    watch: Option<Watch>,
+    work: Pin<Box<dyn Future<Output = Result<Engine, Failure>> + Send + 'c>>,
+    /// Somebody has asked for it once more.
+    again: bool,
+}
+
+impl<'c> Service<'c> {
     async fn run(mut self, mut listener: Listener, mut signals: Signals) -> Result<ExitCode, Failure> {
         let every = self.notify.watchdog_every();
         let mut alive = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
@@ -139,15 +149,27 @@ impl Service<'_> {
         let mut watch = self.watch();
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reading: Option<Reading<'_>> = None;
         loop {
             tokio::select! {
                 (session, peer) = listener.accept(|peer| engine.borrow().hears(peer.uid)) => {
                     self.commands.take(session, peer);
                 }
-                _ = signals.hang_up.recv() => watch = self.reload(&listener).await,
+                _ = signals.hang_up.recv() => match &mut reading {
+                    Some(reading) => reading.again = true,
+                    None => reading = Some(self.read_again()),
+                },
+                read = done(&mut reading) => {
+                    let before = reading.take();
+                    let again = before.as_ref().is_some_and(|reading| reading.again);
+                    watch = self.take(read, before.and_then(|reading| reading.watch), &listener).await;
+                    reading = again.then(|| self.read_again());
+                }
                 _ = look.tick() => {
                     self.keep_heard(&mut listener);
-                    if self.have_changed(&mut watch) { watch = self.reload(&listener).await }
+                    if reading.is_none() && self.have_changed(&mut watch) {
+                        reading = Some(self.read_again());
+                    }
                 }
                 _ = alive.tick() => if every.is_some() && self.health.alive().is_ok() { self.notify.alive() },
                 _ = signals.terminate.recv() => break,
@@ -157,6 +179,8 @@ impl Service<'_> {
                 ended = &mut self.trimming => return Err(died(listener, ended.err())),
             }
         }
+        // What is read again counts once it is whole: left in the middle it is as if it had not begun.
+        drop(reading);
         drop(listener);
         self.drain().await
     }
@@ -221,19 +245,32 @@ impl Service<'_> {
         change.is_some()
     }
 
-    /// What cannot be taken leaves everything as it was, and is told. What was read is what is not to be told again.
-    async fn reload(&self, listener: &Listener) -> Option<Watch> {
+    /// Begins to read the files again. Very many rows take their time to be checked: commands, signals and the watchdog do not wait for that.
+    fn read_again(&self) -> Reading<'c> {
         self.notify.reloading();
-        let watch = self.watch();
-        let engine = self.engine.borrow().clone();
-        let output = &self.context.output;
-        let read = async {
-            let mut draft = ours::draft(self.context)?;
+        let (context, engine) = (self.context, self.engine.borrow().clone());
+        let work = async move {
+            let mut draft = ours::draft(context)?;
             draft.examine_schedules(SystemClock.now());
-            let config = host::checked(draft, self.context)?;
+            let config = host::checked(draft, context)?;
             Ok::<_, Failure>(engine.with_config(config).await?)
         };
-        match self.while_alive(read).await {
+        Reading {
+            watch: self.watch(),
+            work: Box::pin(work),
+            again: false,
+        }
+    }
+
+    /// What cannot be taken leaves everything as it was, and is told. What was read is what is not to be told again.
+    async fn take(
+        &self,
+        read: Result<Engine, Failure>,
+        before: Option<Watch>,
+        listener: &Listener,
+    ) -> Option<Watch> {
+        let output = &self.context.output;
+        match read {
             Ok(engine) => {
                 engine.configuration_taken();
                 self.engine.send_replace(engine);
@@ -242,6 +279,7 @@ impl Service<'_> {
                 self.warn_of_removed().await;
             }
             Err(failure) => {
+                let engine = self.engine.borrow().clone();
                 engine.configuration_refused(failure.code());
                 output.fail(&failure);
                 output.warn("the configuration was not taken: the host goes on with the one that it has");
@@ -249,7 +287,7 @@ impl Service<'_> {
         }
         self.notify.ready(&self.words());
         // Another configuration may name other files, or none to be watched.
-        match (watch, self.watch()) {
+        match (before, self.watch()) {
             (Some(before), Some(now)) if before.is_of_the_same(&now) => Some(before),
             (_, now) => now,
         }
@@ -266,19 +304,6 @@ impl Service<'_> {
                 }
             }
             Err(error) => output.fail(&error.into()),
-        }
-    }
-
-    /// Very many rows take their time to be checked: whoever watches over the host hears of it meanwhile.
-    async fn while_alive<T>(&self, work: impl Future<Output = T>) -> T {
-        let every = self.notify.watchdog_every();
-        let mut alive = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                _ = alive.tick() => if every.is_some() && self.health.alive().is_ok() { self.notify.alive() },
-            }
         }
     }
 
@@ -320,6 +345,14 @@ impl Service<'_> {
             ""
         };
         format!("keeps {}{sealed}", counted(engine.config().count(), "rotation"))
+    }
+}
+
+/// What was read again, once it is.
+async fn done(reading: &mut Option<Reading<'_>>) -> Result<Engine, Failure> {
+    match reading {
+        Some(reading) => reading.work.as_mut().await,
+        None => std::future::pending().await,
     }
 }
 
