@@ -2,10 +2,12 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use keywheel_config::Draft;
 use keywheel_server::client::{Client, Here};
-use keywheel_server::{Ask, Hello};
+use keywheel_server::{Ask, Facts, Hello};
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use crate::args::Global;
@@ -17,6 +19,10 @@ use crate::terminal::{Own, Terminal as _};
 
 /// Where a program that the host has started finds it.
 const SOCKET: &str = "KEYWHEEL_SOCKET";
+
+/// A host that is asked for another command's sake says it within this time, and in so many bytes.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
+const TOLD_BYTES_MAX: usize = 256 << 20;
 
 /// Has the running host do this process's command, and says how it ended; none: no host is running.
 ///
@@ -45,6 +51,28 @@ pub(crate) async fn to_host(global: &Global, output: &Output) -> Result<Option<E
     let hello = Hello::new(words, folder, Own.facts());
     let exit = follow(client, hello, output).await?;
     Ok(Some(ExitCode::of_number(exit).unwrap_or(ExitCode::Unexpected)))
+}
+
+/// What the running host prints for the words of a command that asks nothing; none: no host is running, or it does not say in time.
+pub(crate) async fn told(global: &Global, words: &[&str]) -> Option<Vec<u8>> {
+    let mut client = connect(global).ok()??;
+    let words = words.iter().map(|word| (*word).to_owned()).collect();
+    let facts = Facts {
+        stdin: false,
+        stdout: false,
+        stderr: false,
+        plain: true,
+    };
+    let hello = Hello::new(words, std::env::current_dir().ok()?, facts);
+    let (tell, told) = oneshot::channel();
+    // A thread of its own: whoever gives up on it does not wait for its end.
+    std::thread::spawn(move || {
+        let mut kept = Kept::default();
+        let is_well = matches!(client.run(&hello, &mut kept), Ok(0));
+        // Nobody waits any more where it cannot be told.
+        let _ = tell.send(is_well.then_some(kept.0));
+    });
+    tokio::time::timeout(TOLD_WITHIN, told).await.ok()?.ok()?
 }
 
 /// To the socket that the environment names, as the host does for the programs that it starts; else to that of the configuration.
@@ -79,6 +107,26 @@ async fn follow(mut client: Client, hello: Hello, output: &Output) -> Result<u8,
         )
     };
     Ok(done.map_err(died)??)
+}
+
+/// Keeps what is printed. What is wrong is told by how it ends.
+#[derive(Default)]
+struct Kept(Vec<u8>);
+
+impl Here for Kept {
+    fn out(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.0.len() + bytes.len() > TOLD_BYTES_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn err(&mut self, _bytes: &[u8]) {}
+
+    fn answer(&mut self, _ask: &Ask, _bytes: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 struct Terminal;

@@ -4,8 +4,38 @@ use keywheel_workflow::RunWord;
 
 use crate::view::{Attention, RunView};
 
-/// Of an open run; none where this host goes on with it by itself and nothing is wrong.
-pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
+/// What can be the matter with an open run. One comes in another's place with each try, while it is one and the same trouble.
+const OF_OPEN_RUNS: [&str; 8] = [
+    "run-removed",
+    "run-awaits-approval",
+    "run-parked",
+    "run-due",
+    "run-waits",
+    "run-waits-for-backup",
+    "run-in-trouble",
+    "run-left",
+];
+
+/// Under which an entry is told, and told to be over.
+pub(crate) fn key_of(subject: &str, kind: &str) -> String {
+    let kind = if OF_OPEN_RUNS.contains(&kind) {
+        "run-open"
+    } else {
+        kind
+    };
+    format!("{subject}: {kind}")
+}
+
+/// Whether it stands until somebody decides: worth telling of a run of which something else was told before.
+pub(crate) fn stands_until_decided(kind: &str) -> bool {
+    matches!(
+        kind,
+        "run-removed" | "run-awaits-approval" | "run-parked" | "run-waits-for-backup"
+    )
+}
+
+/// Of an open run; none where this host goes on with it by itself and nothing is wrong. Whoever has its turn is at it right now, once it is due.
+pub(crate) fn attention_of_run(run: &RunView, has_turn: bool) -> Option<Attention> {
     let goes_on = run.driven && run.parked.is_none() && run.trouble.is_none() && !run.removed;
     let backup = run.backup_way_out();
     if goes_on && backup.is_none() {
@@ -40,6 +70,13 @@ pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
             ),
             &parked.way_out,
         ),
+        (None, RunWord::Waiting) if run.due && has_turn && backup.is_none() => Attention {
+            way_out: format!(
+                "it is tried now: `keywheel run show {}` says how far it is",
+                run.run
+            ),
+            ..under_way(run, &subject, &resume)
+        },
         (None, RunWord::Waiting) if run.due && backup.is_none() => Attention {
             harm_at: run.waits_until,
             ..attention(
@@ -55,34 +92,37 @@ pub(crate) fn attention_of_run(run: &RunView) -> Option<Attention> {
                 &resume,
             )
         },
-        (None, RunWord::Waiting) => Attention {
-            harm_at: run.waits_until,
-            ..attention(
-                if backup.is_some() {
-                    "run-waits-for-backup"
-                } else {
-                    "run-waits"
-                },
-                &subject,
-                &format!(
-                    "run {} waits for {}{}{}",
-                    run.run,
-                    run.waits_for.unwrap_or("its time"),
-                    trouble(run),
-                    until_resumed(run)
-                ),
-                &match backup {
-                    Some(backup) => format!("{backup}; then {resume}"),
-                    None => resume,
-                },
-            )
-        },
+        (None, RunWord::Waiting) => waits(run, &subject, backup, resume),
         _ => under_way(run, &subject, &resume),
     };
     if let Some(words) = run.configuration_words() {
         entry.what = format!("{}; {words}", entry.what);
     }
     Some(entry)
+}
+
+/// One whose time has not come, or that waits for a backup.
+fn waits(run: &RunView, subject: &str, backup: Option<&str>, resume: String) -> Attention {
+    let kind = if backup.is_some() {
+        "run-waits-for-backup"
+    } else {
+        "run-waits"
+    };
+    let what = format!(
+        "run {} waits for {}{}{}",
+        run.run,
+        run.waits_for.unwrap_or("its time"),
+        trouble(run),
+        until_resumed(run)
+    );
+    let way_out = match backup {
+        Some(backup) => format!("{backup}; then {resume}"),
+        None => resume,
+    };
+    Attention {
+        harm_at: run.waits_until,
+        ..attention(kind, subject, &what, &way_out)
+    }
 }
 
 /// One that waits for somebody to approve it.

@@ -186,13 +186,18 @@ impl Engine {
     /// # Errors
     /// The folder itself cannot be trusted or read; what was known before stays.
     pub async fn rescan(&self) -> Result<(), Error> {
-        let registry = Arc::new(scan(&self.inner.config, &self.inner.runtime).await?);
+        let registry = Arc::new(self.scanned().await?);
         *self
             .inner
             .registry
             .write()
             .unwrap_or_else(PoisonError::into_inner) = registry;
         Ok(())
+    }
+
+    /// The plugin folder as it is now; what counts is still what was read before.
+    pub(crate) async fn scanned(&self) -> Result<Registry, Error> {
+        scan(&self.inner.config, &self.inner.runtime).await
     }
 
     /// Opens a sealed vault.

@@ -48,7 +48,7 @@ impl Engine {
         list.extend(self.attention_of_clock().await?);
         list.extend(self.attention_of_maintenance().await?);
         for run in self.open_runs().await? {
-            list.extend(attention_of_run(&run));
+            list.extend(attention_of_run(&run, self.inner.is_driven(&run.run)));
         }
         if let Some(what) = self.inner.backup_is_late().await? {
             list.push(attention("backup-late", "backup", &what, backed_up::WAY_OUT));

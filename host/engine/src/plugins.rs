@@ -1,5 +1,7 @@
 //! Plugins: listed, shown, pinned.
 
+use std::sync::Arc;
+
 use keywheel_manifest::Manifest;
 use keywheel_model::PluginName;
 use keywheel_plugin::{Addition, Listed, Registry, Status};
@@ -32,44 +34,42 @@ impl Engine {
             .collect()
     }
 
-    /// The manifest of a plugin that is validated, pinned or not.
+    /// What pinning the plugin of a name would change, by what lies in the folder now, and its manifest, from which the caller makes the hosts of a first grant:
+    /// to be shown before [`Engine::add_plugin`]. What runs meanwhile goes on with what was read before.
     ///
     /// # Errors
-    /// [`Error::PluginUnusable`] when there is none of that name.
-    pub fn manifest(&self, name: &PluginName) -> Result<std::sync::Arc<Manifest>, Error> {
-        let registry = self.inner.registry();
-        match registry.candidate(name) {
-            Some(plugin) => Ok(plugin.manifest().clone()),
-            None => Err(match registry.plugin(name) {
-                Ok(_) => Error::Defect("a live plugin is no candidate"),
-                Err(source) => Error::PluginUnusable {
-                    name: name.clone(),
-                    source,
-                },
-            }),
-        }
-    }
-
-    /// What pinning a plugin would change: to be shown before [`Engine::add_plugin`].
-    ///
-    /// # Errors
-    /// [`Error::PluginUnusable`].
-    pub fn addition(&self, name: &PluginName, hosts: &[HostRule]) -> Result<Addition, Error> {
+    /// [`Error::PluginUnusable`]; the folder itself cannot be trusted or read.
+    pub async fn addition(
+        &self,
+        name: &PluginName,
+        hosts: impl FnOnce(&Manifest) -> Vec<HostRule>,
+    ) -> Result<(Addition, Arc<Manifest>), Error> {
+        let registry = self.scanned().await?;
         let unusable = |source| Error::PluginUnusable {
             name: name.clone(),
             source,
         };
-        self.inner.registry().addition(name, hosts).map_err(unusable)
+        let manifest = match registry.candidate(name) {
+            Some(plugin) => Arc::clone(plugin.manifest()),
+            None => {
+                return Err(match registry.plugin(name) {
+                    Ok(_) => Error::Defect("a live plugin is no candidate"),
+                    Err(source) => unusable(source),
+                });
+            }
+        };
+        let addition = registry.addition(name, &hosts(&manifest)).map_err(unusable)?;
+        Ok((addition, manifest))
     }
 
-    /// Pins a plugin and writes its grant, as shown.
+    /// Pins a plugin and writes its grant, as shown, if those bytes lie in the folder still.
     ///
     /// # Errors
-    /// [`Error::PluginUnusable`]; then nothing has changed.
+    /// [`Error::PluginUnusable`], also where the file is another one by now; then nothing has changed.
     pub async fn add_plugin(&self, addition: Addition) -> Result<(), Error> {
         // A sealed host could not seal the row that tells of it.
         self.inner.vault.sub_key("audit")?;
-        let registry = self.inner.registry();
+        let registry = self.scanned().await?;
         let details = json!({
             "digest": addition.digest.to_string(),
             "publisher": addition.publisher,

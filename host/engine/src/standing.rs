@@ -36,6 +36,8 @@ struct Fault {
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
     refused: Mutex<Option<Fault>>,
+    /// No command reaches the host.
+    unheard: Mutex<Option<Fault>>,
     /// Sinks that have not taken the last notice they were given.
     sinks: Mutex<BTreeMap<String, Fault>>,
     breaker: Mutex<Breaker>,
@@ -66,6 +68,10 @@ impl Held {
 impl Standing {
     fn refused(&self) -> MutexGuard<'_, Option<Fault>> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unheard(&self) -> MutexGuard<'_, Option<Fault>> {
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sinks(&self) -> MutexGuard<'_, BTreeMap<String, Fault>> {
@@ -207,6 +213,26 @@ impl Engine {
         });
     }
 
+    /// No command reaches this host, for what has this code; none: each does. Whether that is news.
+    pub fn set_unheard(&self, code: Option<&str>) -> bool {
+        let mut unheard = self.inner.standing.unheard();
+        if unheard.as_ref().map(|fault| fault.code.as_str()) == code {
+            return false;
+        }
+        let before = unheard.as_ref().map(|fault| fault.since);
+        *unheard = code.map(|code| Fault {
+            since: before.unwrap_or_else(|| self.inner.clock.now()),
+            code: code.to_owned(),
+        });
+        true
+    }
+
+    /// The code of why no command reaches this host, where that is so.
+    pub fn unheard(&self) -> Option<String> {
+        let unheard = self.inner.standing.unheard();
+        unheard.as_ref().map(|fault| fault.code.clone())
+    }
+
     /// Of what stands in no file.
     pub(crate) fn attention_of_standing(&self) -> Vec<Attention> {
         let now = self.inner.clock.now();
@@ -227,6 +253,15 @@ impl Engine {
                 &what,
                 "keywheel config check",
             ));
+        }
+        if let Some(fault) = &*self.inner.standing.unheard() {
+            let what = format!(
+                "it is not there for {} and cannot be made again ({}): no command reaches the host",
+                ago(fault),
+                fault.code
+            );
+            let way_out = "the host's log says why; once that is over it is made again by itself";
+            list.push(attention("socket-gone", "socket", &what, way_out));
         }
         for (sink, fault) in &*self.inner.standing.sinks() {
             let what = format!("it has taken no notice for {} ({})", ago(fault), fault.code);

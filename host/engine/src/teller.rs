@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::watch;
 
+use crate::attention::{key_of, stands_until_decided};
 use crate::engine::Engine;
 use crate::teller::past::Past;
 use crate::view::Attention;
@@ -54,8 +55,8 @@ type Raised = BTreeMap<String, Open>;
 pub struct Teller {
     engine: watch::Receiver<Engine>,
     stop: Stop,
-    /// What was there, and what was gone, at the last look.
-    there: BTreeSet<String>,
+    /// What was there, by key and kind, and what was gone, at the last look.
+    there: BTreeMap<String, &'static str>,
     gone: BTreeSet<String>,
     /// What is told past the outbox.
     past: Past,
@@ -69,7 +70,7 @@ impl Teller {
         Self {
             engine,
             stop,
-            there: BTreeSet::new(),
+            there: BTreeMap::new(),
             gone: BTreeSet::new(),
             past: Past::default(),
             taken: BTreeMap::new(),
@@ -110,20 +111,33 @@ impl Teller {
         let kept = store
             .read_here(|reader| Ok::<_, Error>(reader.meta(OPEN)?))
             .await?;
-        let mut open: Raised = kept
+        let kept: Raised = kept
             .and_then(|kept| serde_json::from_str(&kept).ok())
             .unwrap_or_default();
+        // A version before may have told of it under another key.
+        let mut open: Raised = kept
+            .into_values()
+            .map(|open| (key_of(&open.subject, &open.kind), open))
+            .collect();
         let is_wanted = engine.inner.config.notify.iter().any(|sink| sink.attention);
         let found: BTreeMap<String, Attention> = list
             .into_iter()
             .filter(|_| is_wanted)
-            .map(|entry| (key_of(&entry), entry))
+            .map(|entry| (key_of(&entry.subject, entry.kind), entry))
             .collect();
         let now = engine.inner.clock.now();
         let mut notices = Vec::new();
         for (key, entry) in &found {
-            if !open.contains_key(key) && self.there.contains(key) {
-                open.insert(key.clone(), raised(entry, now));
+            let before = self.there.get(key).copied();
+            let is_news = match open.get(key) {
+                None => before.is_some(),
+                Some(told) => {
+                    told.kind != entry.kind && before == Some(entry.kind) && stands_until_decided(entry.kind)
+                }
+            };
+            if is_news {
+                let since = open.get(key).map_or(now, |told| told.since);
+                open.insert(key.clone(), raised(entry, since));
                 notices.push((RAISED, key.clone(), json!(entry)));
             }
         }
@@ -138,7 +152,7 @@ impl Teller {
                 notices.push((RESOLVED, key.clone(), json!(was)));
             }
         }
-        self.there = found.into_keys().collect();
+        self.there = found.into_iter().map(|(key, entry)| (key, entry.kind)).collect();
         self.gone = gone;
         if notices.is_empty() {
             return Ok(());
@@ -240,16 +254,12 @@ impl Teller {
     }
 }
 
-fn key_of(entry: &Attention) -> String {
-    format!("{}: {}", entry.subject, entry.kind)
-}
-
-fn raised(entry: &Attention, now: Timestamp) -> Open {
+fn raised(entry: &Attention, since: Timestamp) -> Open {
     Open {
         subject: entry.subject.clone(),
         kind: entry.kind.to_owned(),
         what: entry.what.clone(),
-        since: now,
+        since,
     }
 }
 

@@ -7,7 +7,7 @@ use keywheel_model::{
     Timestamp, Trigger, VersionId,
 };
 use keywheel_workflow::{Cause, RunWord, Trouble};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 mod waits;
 
@@ -16,8 +16,8 @@ use crate::paused::Paused;
 
 pub use waits::{ApprovalView, ConsumerView};
 
-/// A run, as a person sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A run, as a person sees it. What another process has shown is read without the words of what it waits for and of what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[expect(
     clippy::struct_excessive_bools,
@@ -49,6 +49,7 @@ pub struct RunView {
     /// That time has come: it goes on when it is resumed.
     pub due: bool,
     /// What for, while it waits.
+    #[serde(skip_deserializing)]
     pub waits_for: Option<&'static str>,
     /// The new credential is current; what is left is the wait for consumers that may still use the old one, or for a backup.
     pub waits_for_consumers: bool,
@@ -63,6 +64,7 @@ pub struct RunView {
     /// Whether the host that was asked drives it; no other one can. Otherwise it stands until somebody resumes it.
     pub driven: bool,
     /// What a person has asked for and is not done yet: `cancel`, `roll-back`.
+    #[serde(skip_deserializing)]
     pub asked: Option<&'static str>,
     /// Why it waits for a person, and the way out.
     pub parked: Option<ParkedView>,
@@ -178,7 +180,7 @@ impl RunView {
 }
 
 /// Why a run waits for a person.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ParkedView {
     /// Why.
@@ -204,7 +206,7 @@ impl RunView {
 }
 
 /// How the last try of a step ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepWord {
     /// It has not ended.
@@ -216,7 +218,7 @@ pub enum StepWord {
 }
 
 /// A step of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct StepView {
     /// Which.

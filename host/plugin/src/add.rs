@@ -60,14 +60,12 @@ impl Registry {
     /// Pins what [`Registry::addition`] showed and writes its grant. The caller scans again to run it.
     ///
     /// # Errors
-    /// The plugin in the folder is not the one that was shown, or a file cannot be written; then nothing has changed.
+    /// [`Error::Changed`], or a file cannot be written; then nothing has changed.
     pub fn add(&self, addition: &Addition) -> Result<(), Arc<Error>> {
         let candidate = self.addable(&addition.name)?;
         if candidate.source.digest != addition.digest {
-            return Err(Error::Gone {
-                digest: addition.digest,
-            }
-            .into());
+            let name = addition.name.clone();
+            return Err(Error::Changed { name }.into());
         }
         Ok(self.write(candidate, Some(&addition.grant))?)
     }

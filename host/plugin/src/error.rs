@@ -230,6 +230,12 @@ pub enum Error {
         /// The digest.
         digest: Digest,
     },
+    /// Other bytes lie in the folder than those that somebody was shown.
+    #[error("the file of plugin {name} is another one than was shown")]
+    Changed {
+        /// The plugin.
+        name: PluginName,
+    },
     /// The engine could not be set up.
     #[error("the WebAssembly engine cannot be started")]
     Engine(#[source] wasmtime::Error),
@@ -268,6 +274,7 @@ impl Error {
             Self::Unknown { .. } => "plugin.unknown",
             Self::NotPinned { .. } => "plugin.not-pinned",
             Self::Gone { .. } => "plugin.gone",
+            Self::Changed { .. } => "plugin.changed",
             Self::Engine(_) => "plugin.engine",
             Self::Thread(_) => "plugin.thread",
         }
@@ -308,6 +315,7 @@ impl Error {
             Self::Unknown { .. } => "`keywheel plugin list` shows what is in the plugin folder".into(),
             Self::NotPinned { name } => format!("look at what it asks for and pin it with `keywheel plugin add {name}`"),
             Self::Gone { .. } => "put the file with that digest back into the plugin folder".into(),
+            Self::Changed { name } => format!("look at what is there now: `keywheel plugin add {name}`"),
             Self::Engine(_) | Self::Thread(_) => return None,
         })
     }
@@ -341,6 +349,7 @@ impl Error {
             Self::Unknown { .. }
             | Self::NotPinned { .. }
             | Self::Gone { .. }
+            | Self::Changed { .. }
             | Self::Engine(_)
             | Self::Thread(_) => None,
         }

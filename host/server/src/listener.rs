@@ -1,5 +1,6 @@
 use std::fs;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream as Blocking;
 use std::path::{Path, PathBuf};
 
@@ -24,11 +25,13 @@ impl Peer {
     }
 }
 
-/// The host's socket. Removed when dropped.
+/// The host's socket. Removed when dropped, if it is there still.
 #[derive(Debug)]
 pub struct Listener {
     path: PathBuf,
     socket: UnixListener,
+    /// By which it is told from what others put in its place.
+    own: Identity,
 }
 
 impl Listener {
@@ -48,20 +51,35 @@ impl Listener {
         made.push("~");
         clear(Path::new(&made))?;
         let socket = UnixListener::bind(&made).map_err(failed)?;
-        fs::set_permissions(&made, fs::Permissions::from_mode(0o600))
-            .and_then(|()| fs::rename(&made, path))
-            .map_err(failed)?;
+        fs::set_permissions(&made, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let own = identity(Path::new(&made)).map_err(failed)?;
+        fs::rename(&made, path).map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
             socket,
+            own,
         })
     }
 
-    /// Lets every user connect (0666), or its own and root alone (0600). Who is heard is decided by [`Self::accept`].
+    /// Where it listens.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is there still. One that was removed, or replaced, hears nobody any more. May block.
+    pub fn is_there(&self) -> bool {
+        identity(&self.path).is_ok_and(|there| there == self.own)
+    }
+
+    /// Lets every user connect (0666), or its own and root alone (0600). Who is heard is decided by [`Self::accept`]. What others have put in the
+    /// socket's place is left as it is.
     ///
     /// # Errors
     /// [`Error::Listen`].
     pub fn admit_others(&self, admits: bool) -> Result<(), Error> {
+        if !self.is_there() {
+            return Ok(());
+        }
         let mode = if admits { 0o666 } else { 0o600 };
         fs::set_permissions(&self.path, fs::Permissions::from_mode(mode)).map_err(|source| Error::Listen {
             path: self.path.clone(),
@@ -109,9 +127,19 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        // Whoever comes next replaces it.
-        let _ = fs::remove_file(&self.path);
+        if self.is_there() {
+            // Whoever comes next replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+/// Device and inode: no other file has them as long as the socket is open.
+type Identity = (u64, u64);
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// Takes a socket away that a dead host has left; whatever else is there stays.

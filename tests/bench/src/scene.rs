@@ -132,9 +132,8 @@ impl Host {
         let hosts = ["localhost", "127.0.0.1"].map(|host| format!("{host}:{} tls", server.port()).parse());
         let hosts = hosts.into_iter().collect::<Result<Vec<_>, _>>()?;
         for name in ["postgres"].into_iter().chain(other.map(|(name, _)| name)) {
-            engine
-                .add_plugin(engine.addition(&name.parse()?, &hosts)?)
-                .await?;
+            let (addition, _) = engine.addition(&name.parse()?, |_| hosts.clone()).await?;
+            engine.add_plugin(addition).await?;
         }
         let (_stopper, stop) = Stop::pair();
         let administrator = Import {

@@ -122,7 +122,7 @@ role = "app"
         format!("localhost:{} tls", server.port()).parse().unwrap(),
         format!("127.0.0.1:{} tls", server.port()).parse().unwrap(),
     ];
-    let addition = engine.addition(&name, &hosts).unwrap();
+    let (addition, _) = engine.addition(&name, |_| hosts.to_vec()).await.unwrap();
     engine.add_plugin(addition).await.unwrap();
     let stored = engine.import(import("admin/db", &admin), order()).await.unwrap();
     assert!(matches!(stored, Imported::Stored(_)));
@@ -310,4 +310,27 @@ async fn no_effect_begins_under_a_lease_that_has_lapsed() {
         let again = effects.iter().skip(1).any(at);
         assert!(again, "it came to it under a new lease: {effects:#?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_is_replaced_after_it_was_shown_is_not_pinned() {
+    let Scene {
+        engine,
+        _folder: folder,
+        ..
+    } = Box::pin(scene()).await;
+    let (file, name) = (folder.path().join("plugins/redis.wasm"), "redis".parse().unwrap());
+    let lock = || std::fs::read_to_string(folder.path().join("plugins.lock")).unwrap();
+    let good = std::fs::read(plugins().join("redis.wasm")).unwrap();
+    std::fs::write(&file, &good).unwrap();
+    let (shown, _) = engine.addition(&name, |_| Vec::new()).await.unwrap();
+    let before = lock();
+    // A custom section of one byte: another file of the same plugin.
+    std::fs::write(&file, [&good[..], &[0, 2, 1, b'x']].concat()).unwrap();
+    let refused = engine.add_plugin(shown.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), "plugin.changed");
+    assert_eq!(lock(), before);
+    std::fs::write(&file, &good).unwrap();
+    engine.add_plugin(shown.clone()).await.unwrap();
+    assert!(lock().contains(&shown.digest.to_string()));
 }

@@ -4,6 +4,7 @@ mod commands;
 mod files;
 mod health;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use tokio::task::{JoinError, JoinHandle, block_in_place};
 use tokio::time::MissedTickBehavior;
 
 use crate::cmd::serve::commands::Commands;
-use crate::cmd::serve::files::Watch;
+use crate::cmd::serve::files::{Change, Watch};
 use crate::cmd::serve::health::Health;
 use crate::cmd::{Context, host, ours};
 use crate::errors::{Failure, counted};
@@ -130,27 +131,48 @@ struct Service<'c> {
     lost: usize,
 }
 
-impl Service<'_> {
-    async fn run(mut self, listener: Listener, mut signals: Signals) -> Result<ExitCode, Failure> {
+/// The files that are read again.
+struct Reading<'c> {
+    /// As they were before.
+    watch: Option<Watch>,
+    work: Pin<Box<dyn Future<Output = Result<Engine, Failure>> + Send + 'c>>,
+    /// Somebody has asked for it once more.
+    again: bool,
+}
+
+impl<'c> Service<'c> {
+    async fn run(mut self, mut listener: Listener, mut signals: Signals) -> Result<ExitCode, Failure> {
         let every = self.notify.watchdog_every();
         let mut alive = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
         self.admit(&listener);
         self.notify.ready(&self.words());
         self.context.output.say(&self.words());
+        self.warn_of_removed().await;
         let engine = self.engine.subscribe();
         let mut watch = self.watch();
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reading: Option<Reading<'_>> = None;
         loop {
             tokio::select! {
                 (session, peer) = listener.accept(|peer| engine.borrow().hears(peer.uid)) => {
                     self.commands.take(session, peer);
                 }
-                _ = signals.hang_up.recv() => watch = self.reload(&listener).await,
+                _ = signals.hang_up.recv() => match &mut reading {
+                    Some(reading) => reading.again = true,
+                    None => reading = Some(self.read_again()),
+                },
+                read = done(&mut reading) => {
+                    let before = reading.take();
+                    let again = before.as_ref().is_some_and(|reading| reading.again);
+                    watch = self.take(read, before.and_then(|reading| reading.watch), &listener).await;
+                    reading = again.then(|| self.read_again());
+                }
                 _ = look.tick() => {
                     self.tell_lost();
-                    if has_changed(&mut watch) {
-                        watch = self.reload(&listener).await;
+                    self.keep_heard(&mut listener);
+                    if reading.is_none() && self.have_changed(&mut watch) {
+                        reading = Some(self.read_again());
                     }
                 }
                 _ = alive.tick() => if every.is_some() && self.health.alive().is_ok() { self.notify.alive() },
@@ -161,6 +183,8 @@ impl Service<'_> {
                 ended = &mut self.trimming => return Err(died(listener, ended.err())),
             }
         }
+        // What is read again counts once it is whole: left in the middle it is as if it had not begun.
+        drop(reading);
         drop(listener);
         self.drain().await
     }
@@ -230,26 +254,52 @@ impl Service<'_> {
         config.watch.then(|| block_in_place(|| Watch::new(file, config)))
     }
 
-    /// What cannot be taken leaves everything as it was, and is told. What was read is what is not to be told again.
-    async fn reload(&self, listener: &Listener) -> Option<Watch> {
+    /// Whether the files are to be read again.
+    fn have_changed(&self, watch: &mut Option<Watch>) -> bool {
+        let change = watch.as_mut().and_then(|watch| block_in_place(|| watch.change()));
+        if let Some(Change::InUnrest(file)) = &change {
+            let file = file.display();
+            let words = format!("\"{file}\" changes again and again: what is there now is read");
+            self.context.output.warn(&words);
+        }
+        change.is_some()
+    }
+
+    /// Begins to read the files again. Very many rows take their time to be checked: commands, signals and the watchdog do not wait for that.
+    fn read_again(&self) -> Reading<'c> {
         self.notify.reloading();
-        let watch = self.watch();
-        let engine = self.engine.borrow().clone();
-        let output = &self.context.output;
-        let read = async {
-            let mut draft = ours::draft(self.context)?;
+        let (context, engine) = (self.context, self.engine.borrow().clone());
+        let work = async move {
+            let mut draft = ours::draft(context)?;
             draft.examine_schedules(SystemClock.now());
-            let config = host::checked(draft, self.context)?;
+            let config = host::checked(draft, context)?;
             Ok::<_, Failure>(engine.with_config(config).await?)
         };
-        match self.while_alive(read).await {
+        Reading {
+            watch: self.watch(),
+            work: Box::pin(work),
+            again: false,
+        }
+    }
+
+    /// What cannot be taken leaves everything as it was, and is told. What was read is what is not to be told again.
+    async fn take(
+        &self,
+        read: Result<Engine, Failure>,
+        before: Option<Watch>,
+        listener: &Listener,
+    ) -> Option<Watch> {
+        let output = &self.context.output;
+        match read {
             Ok(engine) => {
                 engine.configuration_taken();
                 self.engine.send_replace(engine);
                 self.admit(listener);
                 output.say(&format!("read the configuration again; {}", self.words()));
+                self.warn_of_removed().await;
             }
             Err(failure) => {
+                let engine = self.engine.borrow().clone();
                 engine.configuration_refused(failure.code());
                 output.fail(&failure);
                 output.warn("the configuration was not taken: the host goes on with the one that it has");
@@ -257,21 +307,44 @@ impl Service<'_> {
         }
         self.notify.ready(&self.words());
         // Another configuration may name other files, or none to be watched.
-        match (watch, self.watch()) {
+        match (before, self.watch()) {
             (Some(before), Some(now)) if before.is_of_the_same(&now) => Some(before),
             (_, now) => now,
         }
     }
 
-    /// Very many rows take their time to be checked: whoever watches over the host hears of it meanwhile.
-    async fn while_alive<T>(&self, work: impl Future<Output = T>) -> T {
-        let every = self.notify.watchdog_every();
-        let mut alive = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                _ = alive.tick() => if every.is_some() && self.health.alive().is_ok() { self.notify.alive() },
+    /// Rule P12: it is taken all the same, for whatever else it says must not wait for one run.
+    async fn warn_of_removed(&self) {
+        let engine = self.engine.borrow().clone();
+        let output = &self.context.output;
+        match engine.removed_runs().await {
+            Ok(runs) => {
+                for run in runs {
+                    output.warn(&format!("{}: {}", run.removed_words(), run.removed_way_out()));
+                }
+            }
+            Err(error) => output.fail(&error.into()),
+        }
+    }
+
+    /// A socket that somebody has removed is made again: without it no command reaches the host that has the state. What others have put in its place stays.
+    fn keep_heard(&self, listener: &mut Listener) {
+        let (engine, output) = (self.engine.borrow().clone(), &self.context.output);
+        if block_in_place(|| listener.is_there()) {
+            engine.set_unheard(None);
+            return;
+        }
+        match block_in_place(|| Listener::bind(listener.path())) {
+            Ok(made) => {
+                *listener = made;
+                self.admit(listener);
+                engine.set_unheard(None);
+                output.warn("the socket was not there any more, and was made again");
+            }
+            Err(error) => {
+                if engine.set_unheard(Some(error.code())) {
+                    output.fail(&error.into());
+                }
             }
         }
     }
@@ -295,10 +368,12 @@ impl Service<'_> {
     }
 }
 
-fn has_changed(watch: &mut Option<Watch>) -> bool {
-    watch
-        .as_mut()
-        .is_some_and(|watch| block_in_place(|| watch.has_changed()))
+/// What was read again, once it is.
+async fn done(reading: &mut Option<Reading<'_>>) -> Result<Engine, Failure> {
+    match reading {
+        Some(reading) => reading.work.as_mut().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Before anything is said: nobody is to come any more.

@@ -138,6 +138,7 @@ const CODES: [(ExitCode, &[&str]); 10] = [
             "secret.not-readable",
             "rotation.input-missing",
             "plan.refused",
+            "plugin.changed",
             "plugin.downgrade",
             "file.exists",
             "init.at-work",

@@ -4,7 +4,8 @@ use keywheel_model::Timestamp;
 use keywheel_notify::Notice;
 use serde_json::json;
 
-use super::{RAISED, RESOLVED, key_of, sink_of, wants};
+use super::{RAISED, RESOLVED, sink_of, wants};
+use crate::attention::key_of;
 use crate::engine::Engine;
 use crate::view::Attention;
 
@@ -57,7 +58,7 @@ impl Raised {
         Notice {
             id,
             topic: topic.to_owned(),
-            key: key_of(&self.entry),
+            key: key_of(&self.entry.subject, self.entry.kind),
             at: id,
             body: json!(self.entry),
         }

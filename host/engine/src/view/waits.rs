@@ -1,10 +1,10 @@
 //! Whom a run waits for.
 
 use keywheel_model::{Timestamp, VersionId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Somebody who reads a secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ConsumerView {
     /// Its name in the configuration.
@@ -36,7 +36,7 @@ impl ConsumerView {
 }
 
 /// A run that has to be approved.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ApprovalView {
     /// What it would do.

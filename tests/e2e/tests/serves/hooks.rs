@@ -200,6 +200,36 @@ fn a_consumer_that_cannot_be_told_is_told_again_and_nothing_is_taken_back() {
     let _ = scene.run(&["audit", "verify"]).ends(0);
 }
 
+/// A person is not to resume what is done right now.
+#[test]
+fn a_run_whose_program_is_asked_again_is_not_told_as_one_to_be_resumed() {
+    let scene = Scene::new("2h");
+    let host = &scene.host;
+    let lines = format!(
+        "echo asked >> '{out}/asked'; test $(wc -l < '{out}/asked') -gt 1 || exit 3\n\
+         touch '{out}/runs'; while [ ! -e '{out}/go' ]; do sleep 0.1; done",
+        out = host.outside("").display()
+    );
+    let program = script(host, "reload", &lines);
+    let exec = format!("{{ exec = [\"{}\"], timeout = \"4m\" }}", program.display());
+    hook(host, "1h", &exec);
+    let serving = scene.serve();
+    let _ = scene.run(&["rotate", "app-redis", "--wait", "0s"]).ends(0);
+    until("it is asked again", || host.outside("runs").exists());
+    let status = scene.run(&["status", "-o", "json"]).json();
+    let status = status.as_array().unwrap().iter();
+    let told: Vec<&Value> = status
+        .filter(|entry| entry["subject"] == "rotation app-redis")
+        .collect();
+    let [entry] = &told[..] else { panic!("{told:#?}") };
+    assert_eq!(entry["kind"], "run-in-trouble", "{entry:#}");
+    let way_out = entry["way-out"].as_str().unwrap();
+    assert!(!way_out.contains("resume"), "{entry:#}");
+    fs::write(host.outside("go"), "").unwrap();
+    until("it has ended", || scene.state() == "succeeded");
+    let _ = serving.ends();
+}
+
 #[test]
 fn whoever_does_not_answer_is_waited_for_as_long_as_it_declared() {
     let scene = Scene::new("4s");

@@ -72,6 +72,67 @@ fn what_needs_a_person_is_told_once_and_so_is_its_end() {
     let _ = scene.run(&["status"]).ends(0);
 }
 
+/// While it is tried again and again nothing is over; that nobody tries it any more is told, too.
+#[test]
+fn one_outage_is_one_trouble_of_its_run() {
+    let mut scene = Scene::new("1s");
+    let file = scene.host.outside("told");
+    scene.configure_first(&format!(
+        "[[notify]]\nname = \"ops\"\nkind = \"command\"\ncommand = [\"/bin/sh\", \"-c\", \"cat >> {}\"]\n",
+        file.display()
+    ));
+    let toml = scene.host.file("keywheel.toml");
+    let text = fs::read_to_string(&toml).unwrap();
+    let deadlines = "{ step = \"3s\"";
+    assert!(text.contains(deadlines), "{text}");
+    let patient = text.replace(deadlines, "{ run = \"40s\", step = \"3s\"");
+    fs::write(&toml, patient).unwrap();
+    // The old one is still to be revoked, and nobody answers.
+    let _ = scene.run(&["rotate", "app-redis", "--wait", "0s"]).ends(0);
+    assert_eq!(scene.server.command(&["ACL", "SAVE"]).unwrap().trim(), "OK");
+    scene.server.stop().unwrap();
+    let key = "rotation app-redis: run-open";
+    let of_run = || {
+        let told = told(&file).into_iter();
+        let of_run = told.filter(|notice| {
+            notice["key"]
+                .as_str()
+                .unwrap()
+                .starts_with("rotation app-redis: run-")
+        });
+        of_run.collect::<Vec<_>>()
+    };
+    let serving = scene.serve();
+    until("it is told", || !of_run().is_empty());
+    until("that it is parked is told", || {
+        of_run()
+            .iter()
+            .any(|notice| notice["body"]["kind"] == "run-parked")
+    });
+    assert!(
+        of_run().iter().all(|notice| notice["topic"] == "attention"),
+        "{:#?}",
+        of_run()
+    );
+    let _ = serving.ends();
+    // Somebody else's connection may have its port for a moment.
+    until("it can be started again", || scene.server.restart().is_ok());
+    let serving = scene.serve();
+    let _ = scene
+        .run(&["run", "resume", "app-redis", "--wait", "end"])
+        .ends(0);
+    until("its end is told", || has(&told(&file), "attention-resolved", key));
+    let notices = of_run();
+    let topics: Vec<&Value> = notices.iter().map(|notice| &notice["topic"]).collect();
+    assert_eq!(
+        topics,
+        ["attention", "attention", "attention-resolved"],
+        "{notices:#?}"
+    );
+    assert!(notices.iter().all(|notice| notice["key"] == key), "{notices:#?}");
+    let _ = serving.ends();
+}
+
 #[test]
 fn events_go_to_whoever_wants_them() {
     let scene = Scene::new("1s");

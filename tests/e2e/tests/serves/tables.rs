@@ -1,12 +1,13 @@
 //! One table for many rotations (`each`), on a host that runs and by commands alone.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 
 use keywheel_e2e::{Host, redis_user};
 use keywheel_kit::{Redis, RedisOptions, random_password};
 use rustix::process::Signal;
 
-use crate::scene::{Scene, until};
+use crate::scene::{DEADLINE, Scene, until};
 
 /// Users of one server by a table, adopted; `more` stands in the template.
 fn scene(users: &[&str], more: &str) -> Scene {
@@ -165,4 +166,39 @@ fn a_row_whose_credential_was_never_imported_is_told_once_it_was_due() {
     let before = count(&scene, "ann");
     until("the other one goes on", || count(&scene, "ann") > before);
     let _ = serving.ends();
+}
+
+/// Very many rows take longer to check than a service manager waits.
+#[test]
+fn a_host_that_reads_very_many_rows_stops_at_once_when_it_is_told_to() {
+    let scene = scene(&["ann"], "schedule = \"@every 36h\"");
+    let socket = scene.host.outside("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(DEADLINE)).unwrap();
+    let told = || {
+        let mut buffer = [0; 512];
+        let length = manager.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    };
+    let serving = scene.serve_by(scene.host.command(&["serve"]).env("NOTIFY_SOCKET", &socket));
+    while !told().starts_with("READY=1") {}
+    let users: Vec<String> = (0..40_000).map(|number| format!("user{number}")).collect();
+    let users: Vec<&str> = users.iter().map(String::as_str).chain(["ann"]).collect();
+    rows(&scene, &users);
+    while !told().starts_with("RELOADING=1") {}
+    serving.signal(Signal::TERM);
+    let next = told();
+    assert!(next.starts_with("STOPPING=1"), "{next}");
+    let ended = serving.ends();
+    assert!(
+        !ended.stderr.contains("read the configuration again"),
+        "{}",
+        ended.stderr
+    );
+    // The rows that it was in the middle of are taken by the next one, as a whole.
+    let serving = scene.serve();
+    let _ = scene.run(&["schedule", "next", "redis-user39999"]).ends(0);
+    let _ = scene.run(&["rotate", "redis-ann", "--wait", "end"]).ends(0);
+    let _ = serving.ends();
+    let _ = scene.run(&["audit", "verify"]).ends(0);
 }

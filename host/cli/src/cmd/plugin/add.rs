@@ -83,8 +83,14 @@ struct Call {
 /// There is no such plugin, it was refused, or the person says no.
 pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let engine = host::open_unsealed(context).await?;
-    let mut hosts = arguments.hosts.clone();
-    let manifest = match engine.manifest(&arguments.plugin) {
+    let hosts = |manifest: &Manifest| {
+        let mut hosts = arguments.hosts.clone();
+        if hosts.is_empty() {
+            hosts.extend(target_rule(&manifest.to_canonical(), "tls"));
+        }
+        hosts
+    };
+    let (addition, manifest) = match engine.addition(&arguments.plugin, hosts).await {
         Err(error) if error.code() == "plugin.unknown" => {
             let dir = &engine.config().plugins.dir;
             return Err(no_such_plugin(
@@ -93,12 +99,8 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
                 dir,
             ));
         }
-        manifest => manifest?,
+        found => found?,
     };
-    if hosts.is_empty() {
-        hosts.extend(target_rule(&manifest.to_canonical(), "tls"));
-    }
-    let addition = engine.addition(&arguments.plugin, &hosts)?;
     let mut added = describe(&addition, &manifest);
     added.in_plaintext = in_plaintext(&addition, &manifest, engine.config());
     // What is granted is shown, whether it is asked about or not.

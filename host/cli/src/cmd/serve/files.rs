@@ -36,6 +36,18 @@ type Seen = Vec<(PathBuf, Option<Stamp>)>;
 /// More files of a folder are not looked at: neither are they by whoever reads it.
 const FILES_MAX: usize = 1_000;
 
+/// At so many looks in a row something was written; then it is not waited any longer for the end of that.
+const UNREST_LOOKS_MAX: u32 = 15;
+
+/// That the files have become others.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// And nobody writes to them any more.
+    AtRest,
+    /// And this one changes again and again.
+    InUnrest(PathBuf),
+}
+
 /// Notices that the files have become others, once nobody writes to them any more.
 #[derive(Debug)]
 pub(super) struct Watch {
@@ -43,6 +55,8 @@ pub(super) struct Watch {
     /// As they were when they were read.
     taken: Seen,
     last: Seen,
+    /// So many looks in a row have shown something else than the one before.
+    unrest: u32,
 }
 
 impl Watch {
@@ -58,6 +72,7 @@ impl Watch {
             files,
             last: taken.clone(),
             taken,
+            unrest: 0,
         }
     }
 
@@ -66,16 +81,36 @@ impl Watch {
         self.files == other.files
     }
 
-    /// Whether they are others than were read, and the same as when they were looked at before: whoever wrote them is done. Told once. May block.
-    pub(super) fn has_changed(&mut self) -> bool {
+    /// Whether they are others than were read, and the same as when they were looked at before: whoever wrote them is done. One that is written all the time
+    /// puts the others off no longer than half a minute; what is there then is checked like anything else. Told once. May block.
+    pub(super) fn change(&mut self) -> Option<Change> {
         let now = look(&self.files);
-        let changed = now != self.taken && now == self.last;
-        if changed {
+        let restless = restless(&self.last, &now);
+        self.unrest = if restless.is_some() { self.unrest + 1 } else { 0 };
+        let change = match restless {
+            _ if now == self.taken => None,
+            None => Some(Change::AtRest),
+            Some(file) if self.unrest >= UNREST_LOOKS_MAX => Some(Change::InUnrest(file)),
+            Some(_) => None,
+        };
+        if change.is_some() {
             self.taken.clone_from(&now);
+            self.unrest = 0;
         }
         self.last = now;
-        changed
+        change
     }
+}
+
+/// A file that is another one at the second of two looks, or is at one of them only.
+fn restless(before: &Seen, now: &Seen) -> Option<PathBuf> {
+    let missing_in = |seen: &Seen, one: &(PathBuf, Option<Stamp>)| {
+        seen.binary_search_by(|other| other.0.cmp(&one.0))
+            .map_or(true, |at| seen[at] != *one)
+    };
+    let changed = now.iter().find(|one| missing_in(before, one));
+    let changed = changed.or_else(|| before.iter().find(|one| missing_in(now, one)));
+    changed.map(|(path, _)| path.clone())
 }
 
 fn look(files: &[PathBuf]) -> Seen {
@@ -118,6 +153,7 @@ mod tests {
             files,
             last: taken.clone(),
             taken,
+            unrest: 0,
         }
     }
 
@@ -130,9 +166,9 @@ mod tests {
 
     /// Not at the first look: somebody may still be writing.
     fn changes_at_the_second_look(watch: &mut Watch) {
-        assert!(!watch.has_changed());
-        assert!(watch.has_changed());
-        assert!(!watch.has_changed());
+        assert_eq!(watch.change(), None);
+        assert_eq!(watch.change(), Some(Change::AtRest));
+        assert_eq!(watch.change(), None);
     }
 
     #[test]
@@ -140,7 +176,7 @@ mod tests {
         let folder = folder();
         let path = |name: &str| folder.path().join(name);
         let mut watch = watch(folder.path());
-        assert!(!watch.has_changed() && !watch.has_changed());
+        assert_eq!((watch.change(), watch.change()), (None, None));
         // Written in place.
         fs::write(path("keywheel.toml"), "ab").unwrap();
         changes_at_the_second_look(&mut watch);
@@ -152,8 +188,9 @@ mod tests {
         fs::write(path("plugins/one.wasm"), "1").unwrap();
         changes_at_the_second_look(&mut watch);
         fs::write(path("plugins/.one.wasm.swp"), "2").unwrap();
-        assert!(
-            !watch.has_changed() && !watch.has_changed(),
+        assert_eq!(
+            (watch.change(), watch.change()),
+            (None, None),
             "an editor's own file"
         );
         fs::rename(path("plugins/.one.wasm.swp"), path("plugins/one.wasm")).unwrap();
@@ -173,12 +210,29 @@ mod tests {
         let mut watch = watch(folder.path());
         for text in ["ab", "abc", "abcd"] {
             fs::write(folder.path().join("keywheel.toml"), text).unwrap();
-            assert!(!watch.has_changed());
+            assert_eq!(watch.change(), None);
         }
-        assert!(watch.has_changed());
+        assert_eq!(watch.change(), Some(Change::AtRest));
         fs::write(folder.path().join("plugins/one.wasm"), "1").unwrap();
-        assert!(!watch.has_changed());
+        assert_eq!(watch.change(), None);
         fs::remove_file(folder.path().join("plugins/one.wasm")).unwrap();
-        assert!(!watch.has_changed() && !watch.has_changed());
+        assert_eq!((watch.change(), watch.change()), (None, None));
+    }
+
+    #[test]
+    fn what_is_written_all_the_time_puts_nothing_off_for_ever() {
+        let folder = folder();
+        let mut watch = watch(folder.path());
+        let restless = folder.path().join("plugins/one.wasm");
+        for _ in 0..2 {
+            fs::write(folder.path().join("keywheel.toml"), "other").unwrap();
+            for look in 1..UNREST_LOOKS_MAX {
+                fs::write(&restless, [0].repeat(look as usize)).unwrap();
+                assert_eq!(watch.change(), None, "{look}");
+            }
+            fs::write(&restless, [0; 100]).unwrap();
+            assert_eq!(watch.change(), Some(Change::InUnrest(restless.clone())));
+        }
+        assert_eq!(watch.change(), None);
     }
 }

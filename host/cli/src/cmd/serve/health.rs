@@ -65,6 +65,11 @@ impl Answers for Health {
                 unwritable.since, unwritable.words
             ));
         }
+        if let Some(code) = self.engine().unheard() {
+            return Err(format!(
+                "its socket is gone and cannot be made again ({code}): no command reaches it"
+            ));
+        }
         Ok("ok".to_owned())
     }
 
