@@ -27,6 +27,10 @@ fn the_units_are_sound() {
         service.lines().any(|line| line == "ReadWritePaths=/etc/keywheel"),
         "{service}"
     );
+    // A restore makes the new state beside the old one: not in a folder that is root's.
+    let page = fs::read_to_string(files.join("../operators.md")).unwrap();
+    let place = "state.dir = \"/var/lib/keywheel/state\"";
+    assert!(service.contains(place) && page.contains(place), "{service}");
     let Ok(verified) = Command::new("systemd-analyze")
         .args(["verify", "--man=no"])
         .args(&units)
