@@ -322,10 +322,9 @@ fn outcome_of(end: &Result<RunView, Error>) -> (Outcome, String) {
     let outcome = match end {
         Ok(view) if is_away(view) => Outcome::Away,
         Ok(view) if matches!(view.state, RunWord::Failed | RunWord::RolledBack) => Outcome::Failed,
-        Ok(_) => Outcome::Well,
         Err(Error::Plan { code, .. }) if means_away(code) => Outcome::Away,
-        // Its run is under way already: its end is waited for.
-        Err(Error::OpenRun { .. } | Error::Linked { .. }) => Outcome::Well,
+        // Also of a run that is under way already the end is waited for.
+        Ok(_) | Err(Error::OpenRun { .. } | Error::Linked { .. }) => Outcome::Well,
         Err(_) => Outcome::Failed,
     };
     (outcome, code.unwrap_or_default())
