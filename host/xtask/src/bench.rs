@@ -10,7 +10,7 @@ pub(crate) struct Options {
     /// More rounds with more roles: about an hour instead of some minutes.
     #[arg(long)]
     long: bool,
-    /// One part alone: step, load, sandbox, deferred, login, emergency, due, herd, each, idle, facts.
+    /// One part alone: step, load, sandbox, deferred, login, emergency, due, herd, each, idle, day, facts.
     #[arg(long)]
     only: Option<String>,
     /// What else is for the measuring program: `--rounds N`, `--roles N`, `--herd N`, `--emergency N`, `--minutes N`, `--json FILE`.

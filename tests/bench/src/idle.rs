@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::table::Row;
 use crate::{Scale, processor};
 
@@ -92,7 +94,11 @@ pub(crate) struct Serving(Child);
 
 impl Serving {
     pub(crate) fn start(binary: &Path, host: &Path) -> Result<Self> {
-        let mut serve = Command::new(binary);
+        Self::start_by(Command::new(binary), host)
+    }
+
+    /// By a command that is only the program and what is in its environment.
+    pub(crate) fn start_by(mut serve: Command, host: &Path) -> Result<Self> {
         serve.arg("serve").current_dir(host);
         serve
             .stdin(Stdio::null())
@@ -114,6 +120,18 @@ impl Serving {
     fn used(&mut self) -> Result<Duration> {
         ensure!(self.0.try_wait()?.is_none(), "`keywheel serve` has ended");
         processor::of(self.0.id())
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// As a service manager ends it.
+    pub(crate) fn ends_well(mut self) -> Result<()> {
+        kill_process(Pid::from_child(&self.0), Signal::TERM)?;
+        let ended = self.0.wait()?;
+        ensure!(ended.success(), "`keywheel serve` ended with {ended}");
+        Ok(())
     }
 
     pub(crate) fn ends(mut self) -> Result<()> {

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "its output is what it is for")]
 
 mod bare;
+mod day;
 mod due;
 mod each;
 mod emergency;
@@ -90,6 +91,8 @@ enum Part {
     Idle,
     /// Very many rotations of one table.
     Each,
+    /// A day in twelve minutes, with restarts: whether anything grows. With `--long`, or alone.
+    Day,
     /// Sizes and memory.
     Facts,
 }
@@ -225,6 +228,7 @@ async fn measure(options: &Options, plugin: &Path, computed: &Computed, rows: &m
         Part::Emergency,
         Part::Due,
         Part::Herd,
+        Part::Day,
     ];
     if with_server.into_iter().any(wanted) {
         let server = tokio::task::spawn_blocking(scene::server).await??;
@@ -256,6 +260,10 @@ async fn measure(options: &Options, plugin: &Path, computed: &Computed, rows: &m
         }
         if wanted(Part::Herd) {
             rows.add(Part::Herd, Box::pin(herd::run(&server, plugin, scale)).await);
+        }
+        if wanted(Part::Day) && (options.long || options.only.is_some()) {
+            let binary = std::env::current_exe()?.with_file_name("keywheel");
+            rows.add(Part::Day, day::run(&binary, plugin, &server));
         }
     }
     Ok(())
