@@ -14,7 +14,7 @@ pub const DATABASE: &str = "keywheel.db";
 /// The files of a state directory, held under an exclusive lock as long as this lives.
 pub(crate) struct Files {
     pub(crate) database: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 /// What to do where there is no state.
@@ -128,7 +128,7 @@ fn local_disk(dir: &Path) -> Result<(), Error> {
 /// A state directory held against every host without being opened: while another one takes its place.
 pub struct Held {
     dir: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Held {
@@ -168,7 +168,17 @@ pub fn epoch_of(dir: &Path) -> Option<Epoch> {
         .flatten()
 }
 
-fn lock(dir: &Path) -> Result<File, Error> {
+/// The lock of a directory, given back when dropped.
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Said and not left to the file's end: a child that another thread is about to start has the file, too, until it becomes its program.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(dir: &Path) -> Result<Lock, Error> {
     let path = dir.join("lock");
     let mut file = open_private(&path, "open")?;
     match file.try_lock() {
@@ -190,7 +200,7 @@ fn lock(dir: &Path) -> Result<File, Error> {
         .set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(note.as_bytes()));
-    Ok(file)
+    Ok(Lock(file))
 }
 
 pub(crate) fn failed(what: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {

@@ -1,6 +1,9 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use keywheel_store::{Error, FORMAT};
 use rusqlite::Connection;
@@ -61,6 +64,26 @@ fn a_second_host_is_refused_and_told_which_process_has_it() {
     drop(store);
     let output = child::start("open", &dir.path().join("state"), 0);
     assert_eq!(child::said(&output, "opened"), [1], "closed, it is free");
+}
+
+/// A child has the lock's file, too, until it has become its program.
+#[test]
+fn a_state_that_is_closed_is_free_whatever_is_started_meanwhile() {
+    let dir = tempfile::tempdir().expect("directory");
+    let state = dir.path().join("state");
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let _ = Command::new("true").status().expect("a child");
+                }
+            });
+        }
+        let found = (0..100).find_map(|_| try_open(&state).map(drop).err());
+        over.store(true, Ordering::Relaxed);
+        assert!(found.is_none(), "{found:?}");
+    });
 }
 
 #[test]
