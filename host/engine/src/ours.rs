@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
+/// Of a folder: who may write to it takes away only what is their own.
+const STICKY: u32 = 0o1000;
+
 /// Everything among these files and folders that somebody else than the host's user and root can change: each itself, what a link of it leads
 /// to, the folder that it is in, and of a folder each grant in it.
 pub fn open_to_others<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Vec<Error> {
@@ -19,12 +22,14 @@ pub fn open_to_others<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Vec<Erro
         .collect()
 }
 
-/// A folder in which others may put another file in the place of one that is not theirs. Whose the folder is does not count: the host's user may be another one
-/// than that of the command.
+/// A folder in which others may put another file in the place of one that is not theirs; they may not where it is sticky, like `/tmp`. Whose the folder is
+/// does not count: the host's user may be another one than that of the command.
 pub fn writable_by_others(folder: &Path) -> Option<Error> {
-    let looked = keywheel_plugin::check_ours(folder);
-    let source = looked.err()?;
-    matches!(source, keywheel_plugin::Error::Writable { .. }).then_some(Error::OpenToOthers { source })
+    let source = keywheel_plugin::check_ours(folder).err()?;
+    let keywheel_plugin::Error::Writable { mode, .. } = &source else {
+        return None;
+    };
+    (mode & STICKY == 0).then_some(Error::OpenToOthers { source })
 }
 
 /// A path and where it lies, by its name and behind its links: who can write a folder can put another file in the place of one in it.

@@ -50,9 +50,14 @@ pub(crate) fn run(binary: &Path, plugin: &Path, server: &Postgres) -> Result<Vec
         }
         serving.ends_well()?;
     }
-    let rotated = (0..ROLES).map(|at| rotations(binary, &host, at)).sum::<Result<u64>>()?;
+    let rotated = (0..ROLES)
+        .map(|at| rotations(binary, &host, at))
+        .sum::<Result<u64>>()?;
     let planned = u64::from(ROLES * DAY_HOURS * 6);
-    ensure!(rotated >= planned * 9 / 10, "only {rotated} of {planned} rotations were made");
+    ensure!(
+        rotated >= planned * 9 / 10,
+        "only {rotated} of {planned} rotations were made"
+    );
     rows(&samples, rotated)
 }
 
@@ -62,7 +67,11 @@ fn rows(samples: &[Sample], rotated: u64) -> Result<Vec<Row>> {
     let (first, last) = first.zip(last).context("nothing was looked at")?;
     let half = samples.get(samples.len() / 2).unwrap_or(last);
     let all = |of: &dyn Fn(&Sample) -> u64| {
-        let figures: Vec<String> = samples.chunks(life).flat_map(|life| life.last()).map(|at| of(at).to_string()).collect();
+        let figures: Vec<String> = samples
+            .chunks(life)
+            .flat_map(|life| life.last())
+            .map(|at| of(at).to_string())
+            .collect();
         figures.join(", ")
     };
     let row = |what: &str, of: &dyn Fn(&Sample) -> u64, unit: &str, then: &Sample, more: u64| {
@@ -71,13 +80,21 @@ fn rows(samples: &[Sample], rotated: u64) -> Result<Vec<Row>> {
     };
     Ok(vec![
         row(
-            &format!("a day of {rotated} rotations, a start every {LIFE_HOURS} h of it: resident memory before each end"),
+            &format!(
+                "a day of {rotated} rotations, a start every {LIFE_HOURS} h of it: resident memory before each end"
+            ),
             &|sample| sample.resident_mb,
             "MB",
             first,
             4,
         ),
-        row("  and open descriptors", &|sample| sample.descriptors, "", first, 4),
+        row(
+            "  and open descriptors",
+            &|sample| sample.descriptors,
+            "",
+            first,
+            4,
+        ),
         // Until then there is nothing to be forgotten.
         row("  and database", &|sample| sample.database_kb, "KB", half, 512),
     ])
@@ -89,13 +106,25 @@ fn made(binary: &Path, plugin: &Path, server: &Postgres, folder: &Path) -> Resul
     scene::make_roles(server, (0..ROLES).map(name))?;
     let host = folder.join("host");
     let recovery = folder.join("recovery");
-    command(binary, folder, &["init", &text(&host)?, "--recovery-to", &text(&recovery)?])?;
+    command(
+        binary,
+        folder,
+        &["init", &text(&host)?, "--recovery-to", &text(&recovery)?],
+    )?;
     fs::copy(plugin, host.join("plugins/postgres.wasm"))?;
     let rule = format!("localhost:{} tls", server.port());
-    command(binary, &host, &["plugin", "add", "postgres", "--yes", "--host", &rule])?;
+    command(
+        binary,
+        &host,
+        &["plugin", "add", "postgres", "--yes", "--host", &rule],
+    )?;
     let file = host.join("keywheel.toml");
     let mut config = format!("{RETENTION}{}", fs::read_to_string(&file)?);
-    write!(config, "\n[trust.bench]\npem = [\"{}\"]\n", server.ca_file().display())?;
+    write!(
+        config,
+        "\n[trust.bench]\npem = [\"{}\"]\n",
+        server.ca_file().display()
+    )?;
     let every = "schedule = { every = \"10m\", jitter = \"0s\" }\nconsumers = [{ name = \"app\", staleness = \"1m\" }]";
     for at in 0..ROLES {
         let rotation = scene::rotation(server, &name(at), Proof::Login, "1m", every);
@@ -105,11 +134,18 @@ fn made(binary: &Path, plugin: &Path, server: &Postgres, folder: &Path) -> Resul
     fs::write(&file, config)?;
     let mut import = Command::new(binary);
     import.args(["secret", "import", "admin/db"]).current_dir(&host);
-    let mut import = import.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let mut import = import
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
     let mut stdin = import.stdin.take().context("no standard input")?;
     stdin.write_all(server.admin_password().as_bytes())?;
     drop(stdin);
-    ensure!(import.wait()?.success(), "the administrator's password was not imported");
+    ensure!(
+        import.wait()?.success(),
+        "the administrator's password was not imported"
+    );
     Ok(host)
 }
 
