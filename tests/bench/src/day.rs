@@ -129,7 +129,7 @@ fn made(binary: &Path, plugin: &Path, server: &Postgres, folder: &Path) -> Resul
     for at in 0..ROLES {
         let rotation = scene::rotation(server, &name(at), Proof::Login, "1m", every);
         // Three seconds of the host's are no time at all.
-        config += &rotation.replace("step = \"3s\"", "step = \"30m\", run = \"2h\"");
+        config += &rotation.replace("step = \"3s\"", "step = \"15m\", run = \"2h\"");
     }
     fs::write(&file, config)?;
     let mut import = Command::new(binary);
@@ -137,14 +137,16 @@ fn made(binary: &Path, plugin: &Path, server: &Postgres, folder: &Path) -> Resul
     let mut import = import
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()?;
     let mut stdin = import.stdin.take().context("no standard input")?;
     stdin.write_all(server.admin_password().as_bytes())?;
     drop(stdin);
+    let done = import.wait_with_output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
     ensure!(
-        import.wait()?.success(),
-        "the administrator's password was not imported"
+        done.status.success(),
+        "the administrator's password was not imported: {said}"
     );
     Ok(host)
 }
