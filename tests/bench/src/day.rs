@@ -69,7 +69,7 @@ fn rows(samples: &[Sample], rotated: u64) -> Result<Vec<Row>> {
     let all = |of: &dyn Fn(&Sample) -> u64| {
         let figures: Vec<String> = samples
             .chunks(life)
-            .flat_map(|life| life.last())
+            .filter_map(|life| life.last())
             .map(|at| of(at).to_string())
             .collect();
         figures.join(", ")
