@@ -127,3 +127,24 @@ impl fmt::Display for Stop {
 }
 
 impl std::error::Error for Stop {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_function_failed_with_is_said_where_it_has_words() {
+        let full = StepError::new(ErrorKind::Unavailable, "store.full", "no space left");
+        let stop = Stop::of(&wasmtime::Error::new(full.clone()));
+        assert_eq!(stop, Stop::Host(Some(Box::new(full))));
+        assert_eq!(
+            (stop.kind(), stop.to_string()),
+            (ErrorKind::Unavailable, "no space left".to_owned())
+        );
+        let other = Stop::of(&wasmtime::Error::msg("words of a library"));
+        assert_eq!(
+            (other.code(), other.to_string()),
+            ("plugin.host", "a host function failed".to_owned())
+        );
+    }
+}

@@ -125,3 +125,18 @@ async fn a_full_queue_and_a_slow_writer_end_in_an_error_in_time() {
         "begun writes may be kept, refused ones are not"
     );
 }
+
+/// More often than there are connections.
+#[tokio::test]
+async fn a_look_that_panics_on_its_callers_thread_gives_its_connection_back() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(&dir.path().join("state"));
+    for _ in 0..64 {
+        let looked = store
+            .read_here(|_| -> Result<(), Error> { panic!("a defect") })
+            .await;
+        assert!(matches!(looked, Err(Error::Panicked)), "{looked:?}");
+    }
+    let kept = store.read_here(|reader| reader.meta("no such")).await;
+    assert!(matches!(kept, Ok(None)), "{kept:?}");
+}
