@@ -233,6 +233,8 @@ pub struct Retention {
     pub audit: Option<Duration>,
     /// Notices, counted from their delivery.
     pub notices: Duration,
+    /// Revoked versions of secrets, with their values, counted from that; `None`: for ever.
+    pub versions: Option<Duration>,
 }
 
 /// Where a collector of traces listens.

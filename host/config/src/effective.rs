@@ -161,6 +161,11 @@ impl Config {
             "/retention/notices",
             json!(show_duration(kept.notices)),
         );
+        list.add(
+            "retention.versions",
+            "/retention/versions",
+            json!(kept.versions.map(show_duration)),
+        );
         let pace = &self.pace;
         list.add("schedule.at_once", "/schedule/at_once", json!(pace.at_once));
         list.add(

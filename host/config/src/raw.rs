@@ -112,6 +112,10 @@ pub(crate) struct Retention {
     /// Notices that every sink has taken, counted from then. Default: 30d.
     #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) notices: Option<String>,
+    /// Revoked versions of a secret, with their values, counted from their end, like "180d"; the newest ten of each secret stay. Longer than any restore of a
+    /// target reaches back: what a target is set back to can only be found while it is kept. Default: for ever.
+    #[schemars(extend("format" = "keywheel-duration"))]
+    pub(crate) versions: Option<String>,
 }
 
 /// That backups are made, by a timer that runs `keywheel vault backup`.

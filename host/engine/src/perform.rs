@@ -388,15 +388,19 @@ async fn promote(
     Ok(())
 }
 
-/// What a version's end is recorded with: the audit row, and until when its material is kept at least. Rows are never deleted, so that is
-/// what a clean-up would have to respect.
+/// What a version's end is recorded with: the audit row, and until when its material is kept at least, whatever `[retention]` says later.
 fn kept_until(state: &State, kind: NoteKind, version: &VersionId, until: keywheel_model::Timestamp) -> Rider {
-    let key = format!("keep-until.{version}");
+    let key = keep_until_key(version);
     let row = vault_row(state, kind, version);
     Rider::new(move |tx| {
         tx.audit(&row)?;
         tx.set_meta(&key, &until.as_unix_ms().to_string())
     })
+}
+
+/// Where it is noted until when a version's material is kept at least.
+pub(crate) fn keep_until_key(version: &VersionId) -> String {
+    format!("keep-until.{version}")
 }
 
 fn store_failure(error: keywheel_vault::Error) -> StoreFailure {

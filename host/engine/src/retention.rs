@@ -1,17 +1,19 @@
-//! What is old is forgotten, as `[retention]` says: finished runs, the beginning of the trail, notices that were delivered. What anybody needs stays.
+//! What is old is forgotten, as `[retention]` says: finished runs, versions that are long revoked, the beginning of the trail, notices that were
+//! delivered. What anybody needs stays.
 
 use std::time::Duration;
 
 use keywheel_audit::Entry;
-use keywheel_model::RunId;
-use keywheel_store::Transaction;
+use keywheel_model::{RunId, Timestamp, VersionId};
+use keywheel_store::{OldVersion, Transaction};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::actor::{acting_as, actor};
 use crate::engine::Engine;
-use crate::untried::note_makers_of;
+use crate::perform::keep_until_key;
+use crate::untried::{self, note_makers_of};
 use crate::{Error, Stop};
 
 /// Under which the audit trail names what is done without a person.
@@ -27,8 +29,12 @@ const DOUBTED: Duration = Duration::from_hours(24);
 /// So many of the newest runs of each rotation stay, however old they are: by them it is told when it is due, and why it failed.
 const NEWEST: u32 = 50;
 
+/// So many of the newest numbers of each secret stay, however long they are revoked.
+const NEWEST_VERSIONS: u32 = 10;
+
 /// So much goes in one transaction: whoever else writes waits no longer than for that.
 const RUNS: u32 = 50;
+const VERSIONS: u32 = 100;
 const ROWS: u32 = 500;
 
 /// What was forgotten.
@@ -41,6 +47,8 @@ pub struct Trimmed {
     pub audit_rows: usize,
     /// Notices that were delivered.
     pub notices: usize,
+    /// Revoked versions, with their values.
+    pub versions: usize,
 }
 
 impl Engine {
@@ -64,7 +72,34 @@ impl Engine {
             runs: self.trim_runs(stop).await?,
             audit_rows: self.trim_trail(stop).await?,
             notices,
+            versions: self.trim_versions(stop).await?,
         })
+    }
+
+    async fn trim_versions(&self, stop: &Stop) -> Result<usize, Error> {
+        let inner = &self.inner;
+        let Some(kept) = inner.config.retention.versions else {
+            return Ok(0);
+        };
+        let before = inner.clock.now() - kept;
+        let (mut after, mut forgotten) = (None, 0);
+        while !stop.is_requested() {
+            let from = after.take();
+            let old = inner
+                .store
+                .read(move |reader| {
+                    Ok::<_, Error>(reader.old_versions(before, NEWEST_VERSIONS, from.as_ref(), VERSIONS)?)
+                })
+                .await?;
+            let Some(last) = old.last() else { break };
+            after = Some((last.secret.clone(), last.number));
+            let by = actor();
+            forgotten += inner
+                .store
+                .write(move |tx| Ok::<_, Error>(forget_versions(tx, &old, before, &by)?))
+                .await?;
+        }
+        Ok(forgotten)
     }
 
     async fn trim_runs(&self, stop: &Stop) -> Result<usize, Error> {
@@ -133,6 +168,44 @@ fn forget(tx: &Transaction<'_>, runs: &[RunId], entry: &Entry) -> Result<(), key
     tx.audit(entry).map(|_| ())
 }
 
+/// Versions that nothing needs, together with the row that tells of it. How many.
+fn forget_versions(
+    tx: &Transaction<'_>,
+    old: &[OldVersion],
+    before: Timestamp,
+    by: &str,
+) -> Result<usize, keywheel_store::Error> {
+    let mut forgotten = 0;
+    for version in old {
+        if is_kept(tx, &version.id)? || !tx.forget_version(&version.id, before)? {
+            continue;
+        }
+        forgotten += 1;
+        tx.forget_meta(&keep_until_key(&version.id))?;
+        tx.forget_meta(&untried::key_of(&version.id))?;
+    }
+    if forgotten > 0 {
+        let details = json!({"versions": forgotten, "revoked-before": before.as_unix_ms()});
+        tx.audit(
+            &Entry::of_host("version.forget", "vault", "ok")
+                .by(by)
+                .with(details),
+        )?;
+    }
+    Ok(forgotten)
+}
+
+/// Whether it was said, when it was revoked, that it is kept for longer.
+fn is_kept(tx: &Transaction<'_>, version: &VersionId) -> Result<bool, keywheel_store::Error> {
+    let until = tx.meta(&keep_until_key(version))?;
+    // What cannot be read is no leave to forget it.
+    Ok(until.is_some_and(|until| {
+        until
+            .parse()
+            .map_or(true, |until| tx.now() < Timestamp::from_unix_ms(until))
+    }))
+}
+
 /// Forgets what is old while a host runs.
 pub struct Trimmer {
     engine: watch::Receiver<Engine>,
@@ -169,7 +242,8 @@ impl Trimmer {
                     runs,
                     audit_rows,
                     notices,
-                }) => tracing::info!(runs, audit_rows, notices, "what is old was forgotten"),
+                    versions,
+                }) => tracing::info!(runs, audit_rows, notices, versions, "what is old was forgotten"),
                 Err(error) => tracing::error!(code = error.code(), "what is old cannot be forgotten"),
             }
         }

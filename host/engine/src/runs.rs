@@ -309,7 +309,10 @@ impl Inner {
     ) -> Result<(Saved, Performer), Error> {
         self.check_accounts(rotation, plugin.manifest()).await?;
         let epoch = self.epoch_of_run(&rotation.secret, order.trigger).await?;
-        let settings = Self::settings(rotation, plugin, order.trigger, epoch)?;
+        let mut settings = Self::settings(rotation, plugin, order.trigger, epoch)?;
+        if let Some(kept) = self.config.retention.versions {
+            settings.horizon_ms = settings::ms(kept);
+        }
         let state = State::new(turn.run().clone(), settings);
         let principals = settings::principals(rotation, plugin.manifest());
         let pinned = Pinned::of(rotation);

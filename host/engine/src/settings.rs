@@ -23,7 +23,7 @@ const BACK_OFF: BackOff = BackOff {
     cap_ms: 60_000,
 };
 
-fn ms(span: Duration) -> u64 {
+pub(crate) fn ms(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -319,6 +319,7 @@ fn can_ask(rotation: &Rotation, manifest: &Manifest) -> bool {
         .is_some_and(|mode| mode.proof != keywheel_model::Proof::None)
 }
 
-fn key_of(version: &VersionId) -> String {
+/// Where it is noted which accounts have accepted a version.
+pub(crate) fn key_of(version: &VersionId) -> String {
     format!("tried-by-{version}")
 }

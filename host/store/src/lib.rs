@@ -42,6 +42,7 @@ pub use lease::{Lease, LeaseKey, LeaseRequest};
 pub use listed::{Except, ListedRow, NewListed, Watched};
 pub use open::{Options, Store};
 pub use outbox::Notification;
+pub use retention::OldVersion;
 pub use run::{NewRun, Run};
 pub use schedule::Due;
 pub use schema::FORMAT;

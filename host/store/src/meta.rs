@@ -99,6 +99,16 @@ impl Transaction<'_> {
         write(self.connection, key, value)
     }
 
+    /// Forgets a fact, if it is known and none that the store keeps by itself.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn forget_meta(&self, key: &str) -> Result<(), Error> {
+        let sql = "DELETE FROM meta WHERE key = ?1 AND key NOT IN ('store', 'created', 'epoch', 'fence')";
+        self.connection.prepare_cached(sql)?.execute([key])?;
+        Ok(())
+    }
+
     /// Begins the next restore epoch; fences of older ones are dead from now on: runs go on after a takeover.
     ///
     /// # Errors

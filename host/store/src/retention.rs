@@ -1,10 +1,10 @@
-//! What is old is forgotten: finished runs, and the beginning of the trail. What must stay is the caller's to say; here it is seen to that nothing else goes.
+//! What is old is forgotten: finished runs, versions that are long revoked, and the beginning of the trail. What must stay is the caller's to say; here it is seen to that nothing else goes.
 
 use std::str::FromStr;
 
 use keywheel_audit::{Hash, cut};
-use keywheel_model::{RunId, Timestamp, VersionId};
-use rusqlite::{OptionalExtension, params};
+use keywheel_model::{RunId, SecretName, Timestamp, VersionId};
+use rusqlite::{OptionalExtension, named_params, params};
 
 use crate::transaction::{at, parsed};
 use crate::{Error, Reader, Transaction};
@@ -12,8 +12,30 @@ use crate::{Error, Reader, Transaction};
 /// The run whose journal may be deleted; names none but within the transaction that does so.
 const FORGOTTEN: &str = "run-forgotten";
 
+/// The version that may be deleted; names none but within the transaction that does so.
+const FORGOTTEN_VERSION: &str = "version-forgotten";
+
 /// The last row of the trail that may be deleted.
 const CUT: &str = "audit-cut";
+
+/// Of a version `v`: it was revoked before then, and nothing needs it.
+const IS_OLD: &str = "v.stage = 'revoked'
+     AND (SELECT max(e.at) FROM version_event e WHERE e.version = v.id) < :before
+     AND NOT EXISTS (SELECT 1 FROM version o WHERE o.material_of = v.id)
+     AND NOT EXISTS (SELECT 1 FROM version o WHERE o.output_of = v.id)
+     AND NOT EXISTS (SELECT 1 FROM run r WHERE r.secret = v.secret AND r.finished IS NULL)
+     AND NOT EXISTS (SELECT 1 FROM run r WHERE r.id = v.run AND r.finished IS NULL)";
+
+/// A version that may be forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OldVersion {
+    /// Its secret.
+    pub secret: SecretName,
+    /// Its number within that.
+    pub number: u64,
+    /// Its id.
+    pub id: VersionId,
+}
 
 impl Reader<'_> {
     /// Runs that ended before then and that nothing here needs any more: not among the newest of their rotation, without a version that is not revoked, and
@@ -51,6 +73,40 @@ impl Reader<'_> {
             .connection
             .prepare_cached("SELECT id FROM version WHERE run = ?1")?;
         let rows = statement.query_map([run.as_str()], |row| parsed(row, 0, VersionId::from_str))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Versions that were revoked before then and that nothing needs any more: not among the newest numbers of their secret, without another
+    /// one that has their value or is their output, and with no open run of their secret or that made them. By secret
+    /// and number, from the one after `after`, at most `limit`.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn old_versions(
+        &self,
+        before: Timestamp,
+        newest: u32,
+        after: Option<&(SecretName, u64)>,
+        limit: u32,
+    ) -> Result<Vec<OldVersion>, Error> {
+        let sql = format!(
+            "SELECT v.secret, v.number, v.id FROM version v JOIN secret s ON s.name = v.secret
+             WHERE (v.secret, v.number) > (:secret, :number) AND v.number <= s.newest - :newest AND {IS_OLD}
+             ORDER BY v.secret, v.number LIMIT :limit"
+        );
+        let (secret, number) = after.map_or(("", 0), |(secret, number)| (secret.as_str(), *number));
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let before = before.as_unix_ms();
+        let wanted = named_params! {
+            ":secret": secret, ":number": number, ":newest": newest, ":before": before, ":limit": limit,
+        };
+        let rows = statement.query_map(wanted, |row| {
+            Ok(OldVersion {
+                secret: parsed(row, 0, SecretName::from_str)?,
+                number: row.get(1)?,
+                id: parsed(row, 2, VersionId::from_str)?,
+            })
+        })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
@@ -121,6 +177,28 @@ impl Transaction<'_> {
             self.connection.prepare_cached(sql)?.execute([run.as_str()])?;
         }
         self.set_meta(FORGOTTEN, "")
+    }
+
+    /// Forgets a version with its value, if it is still as [`old_versions`](Reader::old_versions) found it. Whether it was.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn forget_version(&self, id: &VersionId, before: Timestamp) -> Result<bool, Error> {
+        let sql = format!("SELECT 1 FROM version v WHERE v.id = :id AND {IS_OLD}");
+        let wanted = named_params! {":id": id.as_str(), ":before": before.as_unix_ms()};
+        if !self.connection.prepare_cached(&sql)?.exists(wanted)? {
+            return Ok(false);
+        }
+        self.set_meta(FORGOTTEN_VERSION, id.as_str())?;
+        for sql in [
+            "DELETE FROM annotation WHERE version = ?1",
+            "DELETE FROM version_event WHERE version = ?1",
+            "DELETE FROM version WHERE id = ?1",
+        ] {
+            self.connection.prepare_cached(sql)?.execute([id.as_str()])?;
+        }
+        self.set_meta(FORGOTTEN_VERSION, "")?;
+        Ok(true)
     }
 
     /// Says in the trail that it is cut after this row, of that hash, and lets the rows up to it be [deleted](Self::delete_cut).

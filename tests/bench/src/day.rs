@@ -31,8 +31,8 @@ const LIFE_HOURS: u32 = 4;
 /// It listens within so much of our time.
 const LISTENS_WITHIN: Duration = Duration::from_mins(1);
 
-/// What is older is forgotten, but for the newest fifty runs of each.
-const RETENTION: &str = "[retention]\nruns = \"2h\"\naudit = \"2h\"\nnotices = \"2h\"\n\n";
+/// What is older is forgotten, but for the newest fifty runs and ten versions of each.
+const RETENTION: &str = "[retention]\nruns = \"2h\"\naudit = \"2h\"\nnotices = \"2h\"\nversions = \"2h\"\n\n";
 
 /// Each role every ten minutes of the host's, with verify login, grace, revoke and its proof.
 pub(crate) fn run(binary: &Path, plugin: &Path, server: &Postgres) -> Result<Vec<Row>> {

@@ -176,7 +176,10 @@ impl Redis {
     /// With the server's words.
     pub fn create_user(&self, user: &str, password: &str) -> Result<()> {
         let set = format!("ACL SETUSER {user} reset on >{password} ~* &* +@all\n");
-        let file = self.folder.path().join("commands");
+        let file = self
+            .folder
+            .path()
+            .join(format!("commands-{:08x}", rand::random::<u32>()));
         self.account.write(&file, &set)?;
         let mut cli = self.cli(ADMIN, &self.admin_password);
         let said = cli.stdin(fs::File::open(&file)?).output()?;

@@ -32,7 +32,7 @@ pub(crate) enum Verb {
     Rewrap,
     /// Make a new root key: a key that was removed opens nothing that is written from now on
     Rekey(rekey::Arguments),
-    /// Forget what is older than `[retention]` says: finished runs, rows of the audit trail, delivered notices
+    /// Forget what is older than `[retention]` says: finished runs, revoked versions, rows of the audit trail, delivered notices
     Trim,
     /// List, add and remove the keys that open it
     #[command(subcommand)]

@@ -119,6 +119,108 @@ async fn a_run_is_forgotten_with_its_journal_and_no_other_and_no_open_one() {
     store.check().await.expect("sound pages");
 }
 
+/// Those of the secret that may be forgotten, found one at a time.
+async fn old_versions(store: &Store, newest: u32) -> Vec<VersionId> {
+    let look = move |reader: &keywheel_store::Reader<'_>| {
+        let (mut found, mut after) = (Vec::new(), None);
+        while let Some(next) = reader
+            .old_versions(in_seconds(60), newest, after.as_ref(), 1)?
+            .pop()
+        {
+            found.push(next.id);
+            after = Some((next.secret, next.number));
+        }
+        Ok::<_, Error>(found)
+    };
+    store.read(look).await.expect("read")
+}
+
+async fn forget(store: &Store, number: u64) -> bool {
+    let id = VersionId::from_number(number);
+    store
+        .write(move |tx| tx.forget_version(&id, in_seconds(60)))
+        .await
+        .expect("asked")
+}
+
+#[tokio::test]
+async fn versions_are_forgotten_that_are_revoked_and_that_nothing_needs() {
+    let dir = tempfile::tempdir().expect("directory");
+    let store = open(&dir.path().join("state"));
+    for (number, stage) in [
+        (1, Stage::Revoked),
+        (2, Stage::Revoked),
+        (3, Stage::Abandoned),
+        (4, Stage::Revoked),
+        (5, Stage::Previous),
+        (6, Stage::Current),
+    ] {
+        made(&store, number, stage).await;
+    }
+    // One of today has the value of the first.
+    let again = NewVersion {
+        id: VersionId::from_number(7),
+        secret: run(1).secret,
+        stage: Stage::Abandoned,
+        run: RunId::from_number(6),
+        fence: Fence(1),
+        output_of: None,
+        material: Material::Of(VersionId::from_number(1)),
+        meta: "{}".to_owned(),
+    };
+    store
+        .write(move |tx| tx.add_version(&again))
+        .await
+        .expect("version");
+    let versions =
+        |numbers: &[u64]| -> Vec<_> { numbers.iter().copied().map(VersionId::from_number).collect() };
+    assert_eq!(old_versions(&store, 0).await, versions(&[2, 4]));
+    assert_eq!(old_versions(&store, 3).await, versions(&[2, 4]));
+    assert_eq!(
+        old_versions(&store, 4).await,
+        versions(&[2]),
+        "the newest numbers stay"
+    );
+    let early = |reader: &keywheel_store::Reader<'_>| reader.old_versions(in_seconds(0), 0, None, 9);
+    assert_eq!(store.read(early).await.expect("read"), []);
+    for kept in [1, 3, 5, 6, 7] {
+        assert!(!forget(&store, kept).await, "{kept}");
+    }
+    assert!(forget(&store, 2).await);
+    assert!(!forget(&store, 2).await, "it is gone");
+    store
+        .write(|tx| tx.begin_run(&run(8)))
+        .await
+        .expect("an open run");
+    assert_eq!(old_versions(&store, 0).await, [], "an open run may look for it");
+    assert!(!forget(&store, 4).await);
+    let left = store
+        .read(|reader| {
+            let secret = run(1).secret;
+            let numbers: Vec<_> = reader
+                .versions(&secret)?
+                .iter()
+                .map(|version| version.number)
+                .collect();
+            let events = reader.stage_events(&secret)?;
+            Ok::<_, Error>((numbers, events.len()))
+        })
+        .await
+        .expect("read");
+    assert_eq!(left, (vec![7, 6, 5, 4, 3, 1], 6));
+    // What lets it be deleted is over with that.
+    let other = Connection::open(store.path()).expect("a second connection");
+    for table in ["version_event", "version"] {
+        let refused = other.execute(&format!("DELETE FROM {table}"), []);
+        let refused = refused.expect_err("kept").to_string();
+        assert!(
+            refused.contains("never deleted") || refused.contains("never rewritten"),
+            "{refused}"
+        );
+    }
+    store.check().await.expect("sound pages");
+}
+
 fn key() -> SecretBytes {
     SecretBytes::copy_of(&[9; 32])
 }

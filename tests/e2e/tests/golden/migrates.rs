@@ -17,7 +17,7 @@ use crate::{copy, golden, is_read_whole};
 
 const FIRST_FORMAT: &str = include_str!("../../../../host/store/src/schema/0001.sql");
 /// Of this version.
-pub(crate) const NEWEST: u32 = 4;
+pub(crate) const NEWEST: u32 = 5;
 
 /// Where the test build dies in a migration.
 pub(crate) const PLACES: [&str; 2] = ["migrate-before", "migrate-after"];
@@ -44,9 +44,15 @@ fn defined(database: &Connection) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What undoes `0003.sql`.
+/// What undoes `0003.sql` and `0005.sql`.
 fn retention() -> String {
-    let altered = ["audit_no_delete", "intent_no_delete", "intent_outcome_no_delete"];
+    let altered = [
+        "audit_no_delete",
+        "intent_no_delete",
+        "intent_outcome_no_delete",
+        "version_no_delete",
+        "version_event_no_delete",
+    ];
     let first = |name: &str| {
         let begins = format!("TRIGGER {name} ");
         FIRST_FORMAT.lines().find(|line| line.contains(&begins)).unwrap()
@@ -231,7 +237,9 @@ fn a_migration_that_is_killed_loses_nothing_and_is_made_by_the_next_command() {
         ("migrate-before=1*off->return", 2),
         ("migrate-after=1*off->return", 3),
         ("migrate-before=2*off->return", 3),
-        ("migrate-after=2*off->return", NEWEST),
+        ("migrate-after=2*off->return", 4),
+        ("migrate-before=3*off->return", 4),
+        ("migrate-after=3*off->return", NEWEST),
     ] {
         let host = old.host.copy();
         assert_eq!(format_of(&host), 1);

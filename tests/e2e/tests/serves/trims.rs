@@ -115,6 +115,61 @@ fn old_runs_and_old_rows_go_and_what_is_needed_stays() {
     let _ = scene.run(&["audit", "verify"]).ends(0);
 }
 
+fn rotate(scene: &Scene) {
+    let _ = scene.run(&["rotate", "app-redis", "--wait", "end"]).ends(0);
+}
+
+/// As if that had been two months ago: when it was revoked, and until when it was to be kept.
+fn age_versions(host: &Host) {
+    let database = database(host);
+    let guard = "SELECT sql FROM sqlite_schema WHERE name = 'version_event_no_update'";
+    let guard: String = database.query_row(guard, [], |row| row.get(0)).unwrap();
+    let aged = "DROP TRIGGER version_event_no_update; UPDATE version_event SET at = at - 5184000000;
+        UPDATE meta SET value = CAST(CAST(value AS INTEGER) - 5184000000 AS TEXT) WHERE key LIKE 'keep-until.%'";
+    database.execute_batch(&format!("{aged}; {guard}")).unwrap();
+}
+
+/// Only where it is said; and never one that was promised to be kept for longer, nor the newest.
+#[test]
+fn versions_that_are_long_revoked_go_where_that_is_said_and_the_newest_stay() {
+    let scene = Scene::new("1s");
+    for _ in 0..12 {
+        rotate(&scene);
+    }
+    let versions = scene.host.versions("app/redis");
+    assert_eq!(versions.len(), 13, "the one that was imported, and twelve");
+    let trim = || scene.run(&["vault", "trim", "-o", "json"]).ends(0).json();
+    write_retention(&scene, "versions = \"30d\"");
+    assert_eq!(trim()["versions"], 0, "they are not that old");
+    age_versions(&scene.host);
+    write_retention(&scene, "");
+    assert_eq!(trim()["versions"], 0, "for ever is the default");
+    write_retention(&scene, "versions = \"30d\"");
+    assert_eq!(trim()["versions"], 3, "of thirteen, all but the newest ten");
+    assert_eq!(trim()["versions"], 0);
+    assert_eq!(scene.host.versions("app/redis"), versions[..10]);
+    let gone = [
+        "secret",
+        "rollback",
+        "app/redis",
+        &versions[12].0,
+        "--reason",
+        "test",
+    ];
+    let gone = scene.run(&gone);
+    assert_ne!(gone.code, 0, "{gone:?}");
+    let told = scene.run(&["audit", "search", "--action", "version.forget", "-o", "json"]);
+    assert!(told.ends(0).stdout.contains("\"versions\": 3"));
+    let left = "SELECT count(*) FROM meta WHERE key LIKE '%' || (SELECT max(v.id) FROM version v WHERE v.number = 4)";
+    assert!(count(&scene.host, left) > 0, "what is kept is known as before");
+    let orphans = "SELECT (SELECT count(*) FROM version_event WHERE version NOT IN (SELECT id FROM version))
+        + (SELECT count(*) FROM meta WHERE key LIKE 'keep-until.%' AND substr(key, 12) NOT IN (SELECT id FROM version))";
+    assert_eq!(count(&scene.host, orphans), 0);
+    rotate(&scene);
+    let _ = scene.run(&["audit", "verify"]).ends(0);
+    let _ = scene.run(&["doctor"]).ends(0);
+}
+
 /// At each place of the test build: the trail holds together, and the next time goes on with it.
 #[test]
 fn a_cut_that_is_killed_anywhere_leaves_a_trail_that_can_be_verified() {

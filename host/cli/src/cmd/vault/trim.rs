@@ -16,6 +16,7 @@ pub(crate) async fn run(context: &Context) -> Result<ExitCode, Failure> {
     context.output.data(&trimmed, |_| {
         let mut text = Text::default();
         text.fact("runs", format_args!("{} forgotten", trimmed.runs));
+        text.fact("versions", format_args!("{} forgotten", trimmed.versions));
         text.fact("audit rows", format_args!("{} cut off", trimmed.audit_rows));
         text.fact("notices", format_args!("{} forgotten", trimmed.notices));
         text.finish()
