@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jsonschema::Validator;
 use keywheel_manifest::{Manifest, Mode, Principal};
 use keywheel_model::{PluginName, Proof, RotationName};
 use serde_json::Value;
@@ -24,16 +23,12 @@ pub(crate) fn manifests(config: &Config, manifests: &BTreeMap<PluginName, Manife
         document: &config.document,
         problems: Vec::new(),
     };
-    let mut validators = BTreeMap::new();
     let mut taken = BTreeMap::new();
     for rotation in &config.rotations {
         let Some(manifest) = manifests.get(&rotation.plugin) else {
             continue;
         };
-        let validator = validators
-            .entry(&rotation.plugin)
-            .or_insert_with(|| manifest.validator());
-        let principals = checker.rotation(rotation, manifest, validator);
+        let principals = checker.rotation(rotation, manifest);
         checker.alone(rotation, principals, &mut taken);
     }
     checker.problems
@@ -108,14 +103,9 @@ pub(crate) struct Checker<'a> {
 
 impl Checker<'_> {
     /// Everything but whether others rotate the same accounts, which are given back.
-    pub(crate) fn rotation(
-        &mut self,
-        rotation: &Rotation,
-        manifest: &Manifest,
-        validator: &Result<Validator, String>,
-    ) -> BTreeSet<Principal> {
+    pub(crate) fn rotation(&mut self, rotation: &Rotation, manifest: &Manifest) -> BTreeSet<Principal> {
         self.inputs(rotation, manifest);
-        if !self.settings(rotation, manifest, validator) {
+        if !self.settings(rotation, manifest) {
             return BTreeSet::new();
         }
         self.trust_sets(rotation, manifest);
@@ -169,14 +159,9 @@ impl Checker<'_> {
     }
 
     /// Whether the plugin's own table fits the plugin's schema.
-    fn settings(
-        &mut self,
-        rotation: &Rotation,
-        manifest: &Manifest,
-        validator: &Result<Validator, String>,
-    ) -> bool {
+    fn settings(&mut self, rotation: &Rotation, manifest: &Manifest) -> bool {
         let base = format!("/rotation/{}/config", rotation.index);
-        match validator {
+        match manifest.validator() {
             Ok(validator) => {
                 let schema = &manifest.config_schema;
                 let document = self.document;

@@ -1,5 +1,6 @@
 //! What `status` says of one thing.
 
+use keywheel_model::Timestamp;
 use keywheel_workflow::RunWord;
 
 use crate::view::{Attention, RunView};
@@ -15,6 +16,43 @@ const OF_OPEN_RUNS: [&str; 8] = [
     "run-in-trouble",
     "run-left",
 ];
+
+/// What keeps everything, or much of it, from being rotated: it does its harm now.
+const OF_ALL: [&str; 10] = [
+    "restore-interrupted",
+    "state-unwritable",
+    "vault-sealed",
+    "schedule-held",
+    "schedule-braked",
+    "configuration-refused",
+    "socket-gone",
+    "disk-low",
+    "clock-behind",
+    "clock-jumped",
+];
+
+/// What somebody wanted so, or has only to know: it does no harm by itself.
+const OF_NOTE: [&str; 4] = [
+    "plugin-unknown",
+    "schedule-linked",
+    "schedule-paused",
+    "target-maintenance",
+];
+
+/// When an entry does harm, for the order of a list: what stops everything is first, then what has a time, the nearest before, then what stands until somebody
+/// comes and nobody knows how long it may, then notes.
+pub(crate) fn harm_of(entry: &Attention) -> (u8, Timestamp) {
+    let at = entry.harm_at.unwrap_or_default();
+    if OF_ALL.contains(&entry.kind) {
+        (0, at)
+    } else if OF_NOTE.contains(&entry.kind) {
+        (3, at)
+    } else if entry.harm_at.is_some() {
+        (1, at)
+    } else {
+        (2, at)
+    }
+}
 
 /// Under which an entry is told, and told to be over.
 pub(crate) fn key_of(subject: &str, kind: &str) -> String {

@@ -9,7 +9,7 @@ use keywheel_vault::{Head, Vault as _};
 use keywheel_workflow::RunWord;
 
 use crate::Error;
-use crate::attention::{attention, attention_of_run};
+use crate::attention::{attention, attention_of_run, harm_of};
 use crate::backed_up;
 use crate::engine::{Engine, Inner};
 use crate::interrupted::Interrupted;
@@ -61,7 +61,7 @@ impl Engine {
         if !self.inner.vault.is_sealed() {
             self.attention_of_secrets(&rotations, &mut list).await;
         }
-        list.sort_by_key(|entry| entry.harm_at.unwrap_or_default());
+        list.sort_by_key(harm_of);
         Ok(list)
     }
 

@@ -32,6 +32,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// After an error that is not the run's own it is tried again after this.
 const AFTER_ERROR: Duration = Duration::from_secs(30);
 
+/// A run that is kept while the keeper looks is no sign of a clock that was set back.
+const SLACK: Duration = Duration::from_secs(1);
+
 /// Drives every open run that needs no person, each from when it is its time, and starts each rotation when it is due.
 pub struct Keeper {
     engine: watch::Receiver<Engine>,
@@ -42,6 +45,8 @@ pub struct Keeper {
     doing: HashMap<Id, Doing>,
     /// Runs that could not be gone on with: not before then.
     not_before: BTreeMap<RunId, Timestamp>,
+    /// Runs that were kept by a clock that has been set back since: when, by that clock, and until when they wait by the one of now.
+    set_back: BTreeMap<RunId, (Timestamp, Timestamp)>,
 }
 
 /// What is under way.
@@ -73,6 +78,7 @@ impl Keeper {
             queue: Queue::default(),
             doing: HashMap::new(),
             not_before: BTreeMap::new(),
+            set_back: BTreeMap::new(),
         }
     }
 
@@ -174,8 +180,33 @@ impl Keeper {
             // At the latest the time that it may wait for its approval ends it.
             return run.awaits_approval()?.until.map(|until| until.max(not_before));
         }
-        let waits = run.waits_until.max(run.maintained_until).unwrap_or_default();
-        Some(waits.max(not_before))
+        let waits = self.waits_until(run, engine.inner.clock.now());
+        Some(
+            waits
+                .max(run.maintained_until)
+                .unwrap_or_default()
+                .max(not_before),
+        )
+    }
+
+    /// How long a run waits. Of one that was kept by a clock that is set back the run itself says what is left of its wait, as soon as it is gone on with.
+    fn waits_until(&self, run: &RunView, now: Timestamp) -> Option<Timestamp> {
+        if run.kept_at <= now + SLACK {
+            return run.waits_until;
+        }
+        let known = self.set_back.get(&run.run);
+        let (_, until) = known.filter(|(kept_at, _)| *kept_at == run.kept_at)?;
+        Some(*until)
+    }
+
+    /// Remembers what is left of the wait of a run that was kept by a clock that is set back: each later look would find as much left.
+    fn note_wait(&mut self, view: &RunView, left: &Left, now: Timestamp) {
+        match left {
+            Left::Waiting(until) if view.kept_at > now + SLACK => {
+                self.set_back.insert(view.run.clone(), (view.kept_at, *until));
+            }
+            _ => drop(self.set_back.remove(&view.run)),
+        }
     }
 
     /// Whether so many runs on one of these targets are gone on with already that one more would leave no room for others, should it be silent: half of all
@@ -289,6 +320,7 @@ impl Keeper {
             // Somebody else has it, or has ended it.
             Ok((_, Left::Stopped)) | Err(Error::Over { .. }) => {}
             Ok((view, left)) => {
+                self.note_wait(&view, &left, now);
                 told::tell(&view);
                 self.queue.met(engine, &view.rotation, is_away(&view), now).await;
                 let is_by_itself = matches!(view.trigger, Trigger::Schedule | Trigger::Expiry);

@@ -153,7 +153,7 @@ impl Engine {
                 on_it.len() + listed
             );
             list.push(Attention {
-                harm_at: paused.until,
+                harm_at: None,
                 ..attention(
                     "target-maintenance",
                     &format!("target {shown}"),

@@ -2,7 +2,7 @@
 
 use keywheel_model::StepName;
 use keywheel_store::Run;
-use keywheel_workflow::{Cause, Description, Entry, State, Trouble, Wish, describe};
+use keywheel_workflow::{Cause, Description, Entry, Settings, State, Trouble, Wish, describe};
 
 use crate::Error;
 use crate::backed_up;
@@ -105,6 +105,11 @@ impl Inner {
             settings.epoch,
             settings.seed,
         );
+        // How long what is revoked is kept is no setting of a rotation.
+        let now = now.map(|now| Settings {
+            horizon_ms: settings.horizon_ms,
+            ..now
+        });
         Ok(now.map_or(true, |now| now != **settings))
     }
 }
@@ -133,6 +138,7 @@ pub(crate) fn view_of(row: &Run, state: &State, other_configuration: bool) -> Ru
         past_no_return: state.past_no_return(),
         untouched: state.is_untouched(),
         started_at: row.started,
+        kept_at: row.updated,
         finished_at: row.finished,
         waits_until: described.waits_until,
         due: false,

@@ -1,28 +1,39 @@
-//! Who tells people: what needs one and what does no more is written to the outbox, and what stands there is handed to the sinks until they take it.
+//! Who tells people: what needs one and what does no more is written to the outbox, and what stands there is handed to each sink until it takes it.
 
+mod courier;
 mod past;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
-use keywheel_audit::Entry;
 use keywheel_config::{Notify, NotifyKind};
 use keywheel_model::Timestamp;
 use keywheel_notify::{Command, Notice, Sink};
-use keywheel_store::Notification;
+use keywheel_store::{Notification, Topics, Transaction};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Notify as News, watch};
 
 use crate::attention::{key_of, stands_until_decided};
 use crate::engine::Engine;
-use crate::teller::past::Past;
+use crate::teller::courier::{tell_all, told_key};
 use crate::view::Attention;
 use crate::{Error, Stop};
 
 /// Topics of notices about what needs a person.
 const RAISED: &str = "attention";
 const RESOLVED: &str = "attention-resolved";
+
+/// These two, and all others.
+const OF_PERSONS: Topics = Topics {
+    prefix: RAISED,
+    has: true,
+};
+const EVENTS: Topics = Topics {
+    prefix: RAISED,
+    has: false,
+};
 
 /// What needs a person is looked for so often. It is told when it is there at two looks: what goes away by itself at once is nobody's business.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -32,9 +43,6 @@ const AGAIN: Duration = Duration::from_secs(30);
 
 /// After this nobody is told any more.
 const STALE: Duration = Duration::from_hours(7 * 24);
-
-/// So many at once.
-const BATCH: u32 = 32;
 
 /// Where it stands what was raised and is not resolved.
 const OPEN: &str = "notices-open";
@@ -55,50 +63,49 @@ type Raised = BTreeMap<String, Open>;
 pub struct Teller {
     engine: watch::Receiver<Engine>,
     stop: Stop,
-    /// What was there, by key and kind, and what was gone, at the last look.
-    there: BTreeMap<String, &'static str>,
-    gone: BTreeSet<String>,
-    /// What is told past the outbox.
-    past: Past,
-    /// Sinks that have taken a notice which others have not. After a restart they may get it again, under the same number.
-    taken: BTreeMap<u64, BTreeSet<String>>,
 }
 
 impl Teller {
     /// Of the engine as it is now, which may be replaced.
     pub fn new(engine: watch::Receiver<Engine>, stop: Stop) -> Self {
-        Self {
-            engine,
-            stop,
-            there: BTreeMap::new(),
-            gone: BTreeSet::new(),
-            past: Past::default(),
-            taken: BTreeMap::new(),
-        }
+        Self { engine, stop }
     }
 
     /// Tells until it is to stop.
-    pub async fn run(mut self) {
-        while !self.stop.is_requested() {
-            let engine = self.engine.borrow_and_update().clone();
-            let stop = self.stop.clone();
-            tokio::select! {
-                () = stop.requested() => return,
-                () = self.past.tell(&engine) => {}
-            }
-            if let Err(error) = self.look(&engine).await {
+    pub async fn run(self) {
+        let news = Arc::new(News::new());
+        tokio::select! {
+            () = self.stop.requested() => {}
+            () = past::watch(self.engine.clone()) => {}
+            () = Looker::default().run(self.engine.clone(), Arc::clone(&news)) => {}
+            () = tell_all(self.engine.clone(), news) => {}
+        }
+    }
+}
+
+/// Writes down what is to be told.
+#[derive(Default)]
+struct Looker {
+    /// What was there, by key and kind, and what was gone, at the last look.
+    there: BTreeMap<String, &'static str>,
+    gone: BTreeSet<String>,
+}
+
+impl Looker {
+    /// Never ends.
+    async fn run(mut self, mut engine: watch::Receiver<Engine>, news: Arc<News>) {
+        loop {
+            let now = engine.borrow_and_update().clone();
+            if let Err(error) = self.look(&now).await {
                 tracing::error!(code = error.code(), "what is to be told cannot be looked at");
             }
-            tokio::select! {
-                () = stop.requested() => return,
-                told = self.tell(&engine) => if let Err(error) = told {
-                    tracing::error!(code = error.code(), "what is to be told cannot be read");
-                },
+            if let Err(error) = Self::settle(&now).await {
+                tracing::error!(code = error.code(), "what was told cannot be noted");
             }
+            news.notify_waiters();
             tokio::select! {
-                () = self.stop.requested() => {}
                 () = tokio::time::sleep(LOOK_EVERY) => {}
-                _ = self.engine.changed() => {}
+                Ok(()) = engine.changed() => {}
             }
         }
     }
@@ -168,90 +175,39 @@ impl Teller {
             .await
     }
 
-    /// Hands over what is due, the oldest first.
-    async fn tell(&mut self, engine: &Engine) -> Result<(), Error> {
+    /// What every sink has been told is delivered; and what was delivered long ago is forgotten.
+    async fn settle(engine: &Engine) -> Result<(), Error> {
         let inner = &engine.inner;
-        let sinks = &inner.config.notify;
-        inner
-            .standing
-            .keep_sinks(|name| sinks.iter().any(|sink| sink.name == name));
-        let mut failing = BTreeSet::new();
-        loop {
-            let due = inner
-                .store
-                .write(|tx| Ok::<_, Error>(tx.claim_notifications(BATCH, AGAIN)?))
-                .await?;
-            if due.is_empty() {
-                break;
-            }
-            for notification in due {
-                self.hand_over(engine, &notification, &mut failing).await?;
-            }
-        }
         let before = inner.clock.now() - inner.config.retention.notices;
-        inner
-            .store
-            .write(move |tx| Ok::<_, Error>(tx.forget_delivered(before).map(|_| ())?))
-            .await
-    }
-
-    /// To each sink that wants it and has not taken it; one that has just failed is left until the next time.
-    async fn hand_over(
-        &mut self,
-        engine: &Engine,
-        notification: &Notification,
-        failing: &mut BTreeSet<String>,
-    ) -> Result<(), Error> {
-        let inner = &engine.inner;
-        let id = notification.id;
-        let is_stale = inner.clock.now().saturating_since(notification.created) > STALE;
-        let notice = notice_of(notification);
-        let mut missing = false;
-        for sink in &inner.config.notify {
-            let has_it = self
-                .taken
-                .get(&id)
-                .is_some_and(|taken| taken.contains(&sink.name));
-            if has_it || is_stale || !wants(sink, &notice.topic) {
-                continue;
-            }
-            if failing.contains(&sink.name) {
-                missing = true;
-                continue;
-            }
-            let ended = sink_of(sink).deliver(&notice).await;
-            inner.metrics.delivered(&sink.name, ended.is_ok());
-            let code = ended.as_ref().err().map(keywheel_notify::Error::code);
-            inner.standing.delivered(&sink.name, code, inner.clock.now());
-            match ended {
-                Ok(()) => {
-                    self.taken.entry(id).or_default().insert(sink.name.clone());
-                }
-                Err(error) => {
-                    tracing::warn!(sink = %sink.name, id, code = error.code(), %error, "a notice was not taken");
-                    failing.insert(sink.name.clone());
-                    missing = true;
-                }
-            }
-        }
-        if missing {
-            return Ok(());
-        }
-        self.taken.remove(&id);
-        let dropped = is_stale.then(|| {
-            Entry::of_host("notice.drop", &notification.key, "failed")
-                .with(json!({"id": id, "topic": notification.topic, "attempts": notification.attempts}))
-        });
+        let sinks = inner.config.notify.clone();
         inner
             .store
             .write(move |tx| {
-                if let Some(entry) = &dropped {
-                    tx.audit(entry).map(|_| ())?;
+                for topics in [OF_PERSONS, EVENTS] {
+                    settle(tx, &sinks, topics)?;
                 }
-                Ok::<_, Error>(tx.delivered(id)?)
+                Ok::<_, Error>(tx.forget_delivered(before).map(|_| ())?)
             })
             .await
     }
+}
+
+fn settle(tx: &Transaction<'_>, sinks: &[Notify], topics: Topics) -> Result<(), keywheel_store::Error> {
+    let number = |key: &str| {
+        let text = tx.meta(key)?;
+        Ok::<u64, keywheel_store::Error>(text.and_then(|text| text.parse().ok()).unwrap_or_default())
+    };
+    let mut through = tx.newest_notification()?;
+    for sink in sinks.iter().filter(|sink| wants(sink, topics.has)) {
+        through = through.min(number(&told_key(&sink.name, topics))?);
+    }
+    let key = format!("notices-settled.{}", topics.has);
+    let settled = number(&key)?;
+    if through <= settled {
+        return Ok(());
+    }
+    tx.delivered(&topics, settled, through)?;
+    tx.set_meta(&key, &through.to_string())
 }
 
 fn raised(entry: &Attention, since: Timestamp) -> Open {
@@ -263,11 +219,9 @@ fn raised(entry: &Attention, since: Timestamp) -> Open {
     }
 }
 
-fn wants(sink: &Notify, topic: &str) -> bool {
-    match topic {
-        RAISED | RESOLVED => sink.attention,
-        _ => sink.events,
-    }
+/// Whether it is told what needs a person, or what has happened.
+fn wants(sink: &Notify, of_persons: bool) -> bool {
+    if of_persons { sink.attention } else { sink.events }
 }
 
 fn sink_of(sink: &Notify) -> Sink {

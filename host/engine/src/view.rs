@@ -42,6 +42,9 @@ pub struct RunView {
     pub untouched: bool,
     /// When it was started.
     pub started_at: Timestamp,
+    /// When its state was kept last. A clock that is behind that was set back.
+    #[serde(skip)]
+    pub kept_at: Timestamp,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// Nothing happens before this time.

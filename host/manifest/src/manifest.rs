@@ -4,6 +4,7 @@ mod schema;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jsonschema::Validator;
@@ -156,6 +157,8 @@ pub struct Manifest {
     pub(crate) modes: Vec<Mode>,
     pub(crate) shapes: Vec<Shape>,
     document: Value,
+    /// Made when it is asked for first: it takes longer than whatever it then checks.
+    validator: OnceLock<Result<Validator, String>>,
 }
 
 /// What is known of the schema in a manifest. To check one takes longer than everything else about it.
@@ -327,12 +330,10 @@ impl Manifest {
     }
 
     /// What a configuration is checked with: no reference leads out of the schema, and patterns are matched in linear time, since the
-    /// schema is a stranger's.
-    ///
-    /// # Errors
-    /// The schema is not usable; says why.
-    pub fn validator(&self) -> Result<Validator, String> {
-        schema::compile(&self.config_schema)
+    /// schema is a stranger's. An error: the schema is not usable, and why.
+    pub fn validator(&self) -> &Result<Validator, String> {
+        self.validator
+            .get_or_init(|| schema::compile(&self.config_schema))
     }
 
     /// Problems of a configuration against the plugin's schema: JSON pointer and message.
@@ -342,7 +343,7 @@ impl Manifest {
                 .iter_errors(configuration)
                 .map(|error| (error.instance_path().to_string(), error.to_string()))
                 .collect(),
-            Err(message) => vec![(String::new(), message)],
+            Err(message) => vec![(String::new(), message.clone())],
         }
     }
 

@@ -41,7 +41,7 @@ pub use intent::{Intent, IntentOutcome, IntentRow};
 pub use lease::{Lease, LeaseKey, LeaseRequest};
 pub use listed::{Except, ListedRow, NewListed, Watched};
 pub use open::{Options, Store};
-pub use outbox::Notification;
+pub use outbox::{Notification, Topics};
 pub use retention::OldVersion;
 pub use run::{NewRun, Run};
 pub use schedule::Due;

@@ -1,7 +1,5 @@
-use std::time::Duration;
-
 use keywheel_model::Timestamp;
-use rusqlite::{Row, params};
+use rusqlite::{Row, named_params, params};
 
 use crate::transaction::at;
 use crate::{Error, Reader, Transaction};
@@ -19,13 +17,19 @@ pub struct Notification {
     pub body: String,
     /// When it was written.
     pub created: Timestamp,
-    /// Not sent before.
-    pub not_before: Timestamp,
-    /// Tries begun, this one included.
-    pub attempts: u32,
 }
 
-const COLUMNS: &str = "id, topic, key, body, created, not_before, attempts";
+/// Some of the topics: those that begin so, or all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topics {
+    /// How they begin.
+    pub prefix: &'static str,
+    /// Whether those are meant, or all others.
+    pub has: bool,
+}
+
+const COLUMNS: &str = "id, topic, key, body, created";
+const OF_TOPICS: &str = "(substr(topic, 1, length(:prefix)) = :prefix) = :has";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Notification> {
     Ok(Notification {
@@ -34,8 +38,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Notification> {
         key: row.get(2)?,
         body: row.get(3)?,
         created: at(row, 4)?,
-        not_before: at(row, 5)?,
-        attempts: row.get(6)?,
     })
 }
 
@@ -48,6 +50,38 @@ impl Reader<'_> {
         let sql = format!("SELECT {COLUMNS} FROM outbox WHERE done IS NULL ORDER BY id LIMIT ?1");
         let mut statement = self.connection.prepare_cached(&sql)?;
         Ok(statement.query_map([limit], read)?.collect::<Result<_, _>>()?)
+    }
+
+    /// Notifications not yet delivered, of these topics, after that number; the oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn notifications_after(
+        &self,
+        after: u64,
+        topics: &Topics,
+        limit: u32,
+    ) -> Result<Vec<Notification>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM outbox WHERE done IS NULL AND id > :after AND {OF_TOPICS} ORDER BY id LIMIT :limit"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let wanted = named_params! {
+            ":after": after, ":prefix": topics.prefix, ":has": topics.has, ":limit": limit,
+        };
+        Ok(statement.query_map(wanted, read)?.collect::<Result<_, _>>()?)
+    }
+
+    /// The number of the newest notification; 0: there was none yet, or it is forgotten.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn newest_notification(&self) -> Result<u64, Error> {
+        let sql = "SELECT coalesce(max(id), 0) FROM outbox";
+        Ok(self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([], |row| row.get(0))?)
     }
 }
 
@@ -67,43 +101,19 @@ impl Transaction<'_> {
         })
     }
 
-    /// Claims what is due: it is not handed out again before `retry_after`, and comes again then unless it was delivered.
+    /// Those of these topics after `from`, up to `through`, were delivered to everybody. Repeated, it changes nothing.
     ///
     /// # Errors
     /// What SQLite refuses.
-    pub fn claim_notifications(&self, limit: u32, retry_after: Duration) -> Result<Vec<Notification>, Error> {
-        let now = self.now.as_unix_ms();
+    pub fn delivered(&self, topics: &Topics, from: u64, through: u64) -> Result<(), Error> {
         let sql = format!(
-            "UPDATE outbox SET attempts = attempts + 1, not_before = ?2 WHERE id IN
-             (SELECT id FROM outbox WHERE done IS NULL AND not_before <= ?1 ORDER BY not_before, id LIMIT ?3)
-             RETURNING {COLUMNS}"
+            "UPDATE outbox SET done = :now WHERE done IS NULL AND id > :from AND id <= :through AND {OF_TOPICS}"
         );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let again = (self.now + retry_after).as_unix_ms();
-        let mut claimed = statement
-            .query_map(params![now, again, limit], read)?
-            .collect::<Result<Vec<_>, _>>()?;
-        claimed.sort_by_key(|notification| notification.id);
-        Ok(claimed)
-    }
-
-    /// It was delivered. Repeated, it changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`].
-    pub fn delivered(&self, id: u64) -> Result<(), Error> {
-        let sql = "UPDATE outbox SET done = coalesce(done, ?2) WHERE id = ?1";
-        let changed = self
-            .connection
-            .prepare_cached(sql)?
-            .execute(params![id, self.now.as_unix_ms()])?;
-        if changed == 0 {
-            Err(Error::NotFound {
-                what: format!("notification {id}"),
-            })
-        } else {
-            Ok(())
-        }
+        self.connection.prepare_cached(&sql)?.execute(named_params! {
+            ":now": self.now.as_unix_ms(), ":from": from, ":through": through,
+            ":prefix": topics.prefix, ":has": topics.has,
+        })?;
+        Ok(())
     }
 
     /// Forgets what was delivered before then. How many that were.

@@ -17,12 +17,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use keywheel_engine::{
-    Engine, Import, Imported, Left, Observer, Order, RecoveryIdentity, Setup, Silent, State, Stop,
+    Engine, Import, Imported, Keeper, Left, Observer, Order, RecoveryIdentity, Setup, Silent, State, Stop,
     SystemClock, Wait,
 };
 use keywheel_kit::{Postgres, PostgresOptions, random_password};
 use keywheel_model::{Clock, SecretBytes, StepName, Timestamp, Trigger};
 use keywheel_workflow::{Effect, RunWord};
+use tokio::sync::watch;
 
 /// Of a whole rotation with consumers, verify login, grace and the proof at its end. There were about a hundred before a call read what it needs together.
 const LOOKS_MAX: u64 = 60;
@@ -310,6 +311,42 @@ async fn no_effect_begins_under_a_lease_that_has_lapsed() {
         let again = effects.iter().skip(1).any(at);
         assert!(again, "it came to it under a new lease: {effects:#?}");
     }
+}
+
+/// What was left of its wait is what is left of it, by the host that runs, too; and not the days that the clock was ahead.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_makes_no_wait_longer() {
+    let clock = Arc::new(Ahead::default());
+    let Scene {
+        server: _server,
+        engine,
+        _folder,
+        ..
+    } = Box::pin(scene_at(clock.clone())).await;
+    let ahead = u64::try_from(Duration::from_hours(20 * 24).as_millis()).unwrap();
+    clock.0.store(ahead, Ordering::SeqCst);
+    let rotation = "app-db".parse().unwrap();
+    let now = Order {
+        wait: Wait::at_most(Duration::ZERO),
+        ..order()
+    };
+    let (run, left) = engine.rotate(&rotation, now).await.unwrap();
+    assert!(matches!(left, Left::Waiting(_)), "{left:?} {run:#?}");
+    clock.0.store(0, Ordering::SeqCst);
+    let (stopper, stop) = Stop::pair();
+    let (_engine, watched) = watch::channel(engine.clone());
+    let keeper = tokio::spawn(Keeper::new(watched, stop).run());
+    let over = async {
+        while !engine.open_runs().await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(2), over).await.unwrap();
+    stopper.stop();
+    keeper.await.unwrap();
+    let ended = &engine.runs(Some(&rotation), 1).await.unwrap()[0];
+    assert_eq!(ended.run, run.run);
+    assert_eq!(ended.state, RunWord::Succeeded, "{ended:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,9 @@
 //! Every row of every table, checked as a rotation is that is written out, and against all others.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
-use jsonschema::Validator;
 use keywheel_manifest::{Manifest, Principal};
-use keywheel_model::{PluginName, RotationName, SecretName, Timestamp};
+use keywheel_model::{RotationName, SecretName, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use crate::against::Checker;
@@ -64,7 +63,6 @@ impl Taken {
 /// Goes through the rows of all tables.
 struct Check<'a> {
     config: &'a Config,
-    validators: BTreeMap<&'a PluginName, Result<Validator, String>>,
     taken: Taken,
     now: Timestamp,
     table: usize,
@@ -93,12 +91,8 @@ impl Config {
                 taken.take_principal(&principal);
             }
         }
-        let named = self.manifests.iter();
         let mut check = Check {
             config: self,
-            validators: named
-                .map(|(name, manifest)| (name, manifest.validator()))
-                .collect(),
             taken,
             now,
             table: 0,
@@ -243,13 +237,12 @@ impl Check<'_> {
             return Some(String::new());
         };
         let manifest: &Manifest = manifest;
-        let validator = self.validators.get(&rotation.plugin)?;
         let mut checker = Checker {
             config: self.config,
             document,
             problems: Vec::new(),
         };
-        let principals = checker.rotation(rotation, manifest, validator);
+        let principals = checker.rotation(rotation, manifest);
         self.problems.append(&mut checker.problems);
         let taken = principals
             .iter()

@@ -1,17 +1,19 @@
 use std::collections::BTreeSet;
 
+use futures_util::future::join_all;
 use keywheel_model::Timestamp;
 use keywheel_notify::Notice;
 use serde_json::json;
+use tokio::sync::watch;
 
-use super::{RAISED, RESOLVED, sink_of, wants};
+use super::{LOOK_EVERY, RAISED, RESOLVED, sink_of, wants};
 use crate::attention::key_of;
 use crate::engine::Engine;
 use crate::view::Attention;
 
 /// That the state cannot be written cannot be written to the outbox: it is told past it, and so is that it can be again.
 #[derive(Default)]
-pub(super) struct Past {
+struct Past {
     raised: Option<Raised>,
 }
 
@@ -22,9 +24,19 @@ struct Raised {
     told: BTreeSet<String>,
 }
 
+/// Looks for it again and again; never ends.
+pub(super) async fn watch(engine: watch::Receiver<Engine>) {
+    let mut past = Past::default();
+    loop {
+        let now = engine.borrow().clone();
+        past.tell(&now).await;
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
 impl Past {
     /// Looks at the disk, and tells each sink once what has come or gone.
-    pub(super) async fn tell(&mut self, engine: &Engine) {
+    async fn tell(&mut self, engine: &Engine) {
         let was = engine.unwritable();
         if was.is_some()
             && let Err(error) = engine.try_to_write().await
@@ -65,19 +77,18 @@ impl Raised {
     }
 }
 
-/// To those that want it, of those that are asked for; who has taken it.
+/// To those that want it, of those that are asked for, side by side; who has taken it.
 async fn hand_over(engine: &Engine, notice: &Notice, is_asked: impl Fn(&str) -> bool) -> Vec<String> {
-    let mut told = Vec::new();
-    for sink in &engine.inner.config.notify {
-        if !wants(sink, &notice.topic) || !is_asked(&sink.name) {
-            continue;
-        }
+    let asked = engine.inner.config.notify.iter();
+    let asked = asked.filter(|sink| wants(sink, true) && is_asked(&sink.name));
+    let told = asked.map(|sink| async move {
         match sink_of(sink).deliver(notice).await {
-            Ok(()) => told.push(sink.name.clone()),
+            Ok(()) => Some(sink.name.clone()),
             Err(error) => {
                 tracing::warn!(sink = %sink.name, code = error.code(), %error, "a notice was not taken");
+                None
             }
         }
-    }
-    told
+    });
+    join_all(told).await.into_iter().flatten().collect()
 }

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use keywheel_model::{Proof, SlotClass, Strategy};
@@ -79,6 +80,7 @@ pub(super) fn document(document: &Value, problems: &mut Problems) -> Option<Mani
         modes,
         shapes,
         document: document.clone(),
+        validator: OnceLock::new(),
     })
 }
 

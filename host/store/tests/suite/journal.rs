@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywheel_model::{Effect, Fence, RunId, Timestamp};
-use keywheel_store::{Due, Error, LeaseKey, LeaseRequest, Options, Store};
+use keywheel_store::{Due, Error, LeaseKey, LeaseRequest, Options, Store, Topics, Transaction};
 
 use crate::{BEGIN, SetClock, in_seconds, intent, lease, open, run};
 
@@ -436,21 +436,39 @@ async fn what_is_due_comes_most_urgent_first() {
 }
 
 #[tokio::test]
-async fn a_notification_comes_again_until_it_was_delivered() {
+async fn a_notification_is_there_until_it_was_delivered_to_everybody() {
     let dir = tempfile::tempdir().expect("directory");
-    let (store, clock) = moving(&dir.path().join("state"));
-    let claim = || store.write(|tx| tx.claim_notifications(10, Duration::from_secs(30)));
-    let id = store
-        .write(|tx| tx.notify("run.parked", "db", &serde_json::json!({"why": "down"})))
+    let store = open(&dir.path().join("state"));
+    let newest = || store.read(|reader| reader.newest_notification());
+    assert_eq!(newest().await.expect("none"), 0);
+    let mut ids = Vec::new();
+    for topic in ["alarm", "run.end", "alarm-over", "run.park", "alarm"] {
+        let note = move |tx: &Transaction<'_>| tx.notify(topic, "db", &serde_json::json!({"why": "down"}));
+        ids.push(store.write(note).await.expect("note"));
+    }
+    assert_eq!(newest().await.expect("newest"), ids[4]);
+    let [alarms, others] = [true, false].map(|has| Topics { prefix: "alarm", has });
+    let after = |after: u64, topics: Topics, limit: u32| {
+        let look =
+            move |reader: &keywheel_store::Reader<'_>| reader.notifications_after(after, &topics, limit);
+        let found = store.read(look);
+        async move {
+            found
+                .await
+                .expect("look")
+                .iter()
+                .map(|note| note.id)
+                .collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(after(0, alarms, 9).await, [ids[0], ids[2], ids[4]]);
+    assert_eq!(after(ids[0], alarms, 1).await, [ids[2]]);
+    assert_eq!(after(0, others, 9).await, [ids[1], ids[3]]);
+    let (from, through) = (ids[0], ids[3]);
+    store
+        .write(move |tx| tx.delivered(&alarms, from, through))
         .await
-        .expect("note");
-    let claimed = claim().await.expect("claim");
-    assert_eq!((claimed[0].id, claimed[0].attempts), (id, 1));
-    assert!(claim().await.expect("claim").is_empty(), "somebody is at it");
-    clock.advance(Duration::from_secs(30));
-    assert_eq!(claim().await.expect("claim")[0].attempts, 2);
-    store.write(move |tx| tx.delivered(id)).await.expect("delivered");
-    clock.advance(Duration::from_secs(30));
-    assert!(claim().await.expect("claim").is_empty());
-    assert!(store.write(|tx| tx.delivered(99)).await.is_err());
+        .expect("delivered");
+    assert_eq!(after(0, alarms, 9).await, [ids[0], ids[4]]);
+    assert_eq!(after(0, others, 9).await, [ids[1], ids[3]], "the others are not");
 }

@@ -158,6 +158,117 @@ fn events_go_to_whoever_wants_them() {
     assert!(!ended.stderr.contains(&current));
 }
 
+/// One that hangs, one that takes nothing, one that has very much to be told: none of them keeps another waiting.
+#[test]
+fn a_sink_that_hangs_or_is_far_behind_keeps_no_other_waiting() {
+    let scene = Scene::new("1s");
+    let [slow, pager, started] = ["slow", "pager", "started"].map(|name| scene.host.outside(name));
+    let sink = |name: &str, about: &str, script: &str| {
+        format!(
+            "[[notify]]\nname = \"{name}\"\nkind = \"command\"\nabout = [{about}]\ntimeout = \"5m\"\ncommand = [\"/bin/sh\", \"-c\", \"{script}\"]\n\n"
+        )
+    };
+    let (both, persons) = ("\"attention\", \"events\"", "\"attention\"");
+    let hangs = format!("echo >> {}; exec sleep 600", started.display());
+    let behind = format!("cat >> {}; sleep 1", slow.display());
+    let takes = format!("cat >> {}", pager.display());
+    scene.configure_first(
+        &[
+            sink("hangs", both, &hangs),
+            sink("refuses", both, "exit 1"),
+            sink("behind", both, &behind),
+            sink("pager", persons, &takes),
+        ]
+        .concat(),
+    );
+    // As if very many rotations had ended while nobody could be told.
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)
+        INSERT INTO outbox (topic, key, body, created, not_before, attempts)
+        SELECT 'secret.rotated', 'app-redis', '{}', CAST(1000 * unixepoch('subsec') AS INTEGER), 0, 0 FROM n";
+    let database = rusqlite::Connection::open(scene.host.file("state/keywheel.db")).unwrap();
+    assert_eq!(database.execute(many, []).unwrap(), 5000);
+    let serving = scene.serve();
+    until("one hangs, one is told", || {
+        started.exists() && !told(&slow).is_empty()
+    });
+    let toml = scene.host.file("keywheel.toml");
+    let good = fs::read_to_string(&toml).unwrap();
+    fs::write(&toml, format!("{good}\nnonsense = 1\n")).unwrap();
+    let refused = "configuration: configuration-refused";
+    until("who hears what needs a person hears it", || {
+        has(&told(&pager), "attention", refused)
+    });
+    assert!(told(&slow).len() < 5000, "the other one is still being told");
+    fs::write(&toml, &good).unwrap();
+    until("and its end", || {
+        has(&told(&pager), "attention-resolved", refused)
+    });
+    // What needs a person goes before what has happened.
+    until("who is far behind hears it, too", || {
+        has(&told(&slow), "attention", refused)
+    });
+    assert!(told(&slow).len() < 5000);
+    let before = told(&slow).len();
+    let _ = serving.ends();
+    // Nothing is told twice, but for what was under way.
+    let serving = scene.serve();
+    until("it is told on", || told(&slow).len() > before + 3);
+    let _ = serving.ends();
+    let ids: Vec<u64> = told(&slow)
+        .iter()
+        .map(|notice| notice["id"].as_u64().unwrap())
+        .collect();
+    let distinct: std::collections::BTreeSet<u64> = ids.iter().copied().collect();
+    assert!(ids.len() - distinct.len() <= 1, "{ids:?}");
+    let persons = told(&pager);
+    assert!(
+        persons
+            .iter()
+            .all(|notice| notice["topic"].as_str().unwrap().starts_with("attention"))
+    );
+    let done = "SELECT count(*) FROM outbox WHERE done IS NOT NULL";
+    let done: u64 = database.query_row(done, [], |row| row.get(0)).unwrap();
+    assert_eq!(done, 0, "two have not taken any of it");
+}
+
+/// What is older than a week is told to nobody; that stands in the trail, once for all of it.
+#[test]
+fn what_nobody_could_be_told_for_a_week_is_dropped() {
+    let scene = Scene::new("1s");
+    let file = scene.host.outside("told");
+    scene.configure_first(&format!(
+        "[[notify]]\nname = \"ops\"\nkind = \"command\"\nabout = [\"events\"]\ncommand = [\"/bin/sh\", \"-c\", \"cat >> {}\"]\n",
+        file.display()
+    ));
+    let old = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 700)
+        INSERT INTO outbox (topic, key, body, created, not_before, attempts) SELECT 'secret.rotated', 'app-redis', '{}', 1, 0, 0 FROM n";
+    let database = rusqlite::Connection::open(scene.host.file("state/keywheel.db")).unwrap();
+    assert_eq!(database.execute(old, []).unwrap(), 700);
+    let serving = scene.serve();
+    let _ = scene.run(&["rotate", "app-redis", "--wait", "end"]).ends(0);
+    until("what is new is told", || !told(&file).is_empty());
+    until("what is old is done with", || {
+        let left = "SELECT count(*) FROM outbox WHERE done IS NULL AND created = 1";
+        database.query_row(left, [], |row| row.get::<_, u64>(0)).unwrap() == 0
+    });
+    let _ = serving.ends();
+    assert!(
+        told(&file)
+            .iter()
+            .all(|notice| notice["at"].as_u64().unwrap() > 1)
+    );
+    let dropped = scene.run(&["audit", "search", "--action", "notice.drop", "-o", "json"]);
+    let dropped = dropped.ends(0).json();
+    let counts: u64 = dropped
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["details"]["notices"].as_u64().unwrap())
+        .sum();
+    assert_eq!(counts, 700, "{dropped:#}");
+    assert_eq!(dropped.as_array().unwrap().len(), 2, "{dropped:#}");
+}
+
 #[test]
 fn a_sink_that_cannot_be_is_refused_at_its_place() {
     let scene = Scene::new("1s");

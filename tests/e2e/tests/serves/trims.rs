@@ -165,7 +165,15 @@ fn versions_that_are_long_revoked_go_where_that_is_said_and_the_newest_stay() {
     let orphans = "SELECT (SELECT count(*) FROM version_event WHERE version NOT IN (SELECT id FROM version))
         + (SELECT count(*) FROM meta WHERE key LIKE 'keep-until.%' AND substr(key, 12) NOT IN (SELECT id FROM version))";
     assert_eq!(count(&scene.host, orphans), 0);
-    rotate(&scene);
+    // It is no other configuration of a rotation.
+    write_retention(&scene, "versions = \"180d\"");
+    let _ = scene.run(&["rotate", "app-redis", "--wait", "0s"]);
+    let open = scene.run(&["run", "show", "app-redis", "-o", "json"]).json();
+    assert_eq!(open["other-configuration"], false, "{open:#}");
+    assert_eq!(open["finished-at"], serde_json::Value::Null, "{open:#}");
+    let _ = scene
+        .run(&["run", "resume", "app-redis", "--wait", "end"])
+        .ends(0);
     let _ = scene.run(&["audit", "verify"]).ends(0);
     let _ = scene.run(&["doctor"]).ends(0);
 }
