@@ -56,11 +56,26 @@ impl Engine {
         let named = self.named_targets(target).await?;
         let maintained = self.inner.maintained().await?;
         if named.iter().all(|one| !maintained.contains_key(one)) {
+            self.forget_ended(named).await?;
             return Ok(false);
         }
         self.change("schedule.end-maintenance", named, None, json!({"reason": reason}))
             .await?;
         Ok(true)
+    }
+
+    /// What has ended by itself would come into force again if the clock were set back.
+    async fn forget_ended(&self, targets: Vec<String>) -> Result<(), Error> {
+        let now = self.inner.clock.now();
+        self.inner
+            .store
+            .write(move |tx| {
+                let mut all = read(tx.meta(KEY)?)?;
+                let is_over = |paused: &Paused| paused.until.is_some_and(|until| until <= now);
+                all.retain(|target, paused| !(targets.contains(target) && is_over(paused)));
+                Ok::<_, Error>(tx.set_meta(KEY, &json!(all).to_string())?)
+            })
+            .await
     }
 
     async fn change(

@@ -17,6 +17,7 @@ use crate::actor::actor;
 use crate::alarm::Jump;
 use crate::attention::attention;
 use crate::engine::Engine;
+use crate::principal::words;
 use crate::view::Attention;
 
 /// When somebody let start what was late together.
@@ -311,7 +312,7 @@ impl Engine {
             let way_out = "look at the target; `keywheel run list` has what each try met";
             list.push(attention(
                 "target-down",
-                &format!("target {target}"),
+                &format!("target {}", words(&[target.to_owned()])),
                 &what,
                 way_out,
             ));

@@ -17,6 +17,8 @@ pub struct Down {
     pub until: Timestamp,
     /// Tries that failed.
     pub tries: u32,
+    /// Pauses, this one included.
+    pauses: u32,
 }
 
 /// Which targets cannot be reached: nothing is started on them but one try after each pause, however many rotations they have.
@@ -32,16 +34,20 @@ impl Breaker {
         down.into_iter().all(|down| down.until <= now)
     }
 
-    /// A target could not be reached. When it is tried again.
+    /// A target could not be reached. When it is tried again: a pause that is not over is made no longer by those who had begun before.
     pub fn failed(&mut self, target: &str, now: Timestamp) -> Timestamp {
         let down = self.down.entry(target.to_owned()).or_insert(Down {
             since: now,
             until: now,
             tries: 0,
+            pauses: 0,
         });
-        let doubled = 2_u32.checked_pow(down.tries).unwrap_or(u32::MAX);
         down.tries = down.tries.saturating_add(1);
-        down.until = now + FIRST.saturating_mul(doubled).min(LONGEST);
+        if down.until <= now {
+            let doubled = 2_u32.checked_pow(down.pauses).unwrap_or(u32::MAX);
+            down.pauses = down.pauses.saturating_add(1);
+            down.until = now + FIRST.saturating_mul(doubled).min(LONGEST);
+        }
         down.until
     }
 
@@ -83,6 +89,10 @@ mod tests {
         assert!(!breaker.admits(&BTreeSet::from(["db".to_owned(), "other".to_owned()]), start));
         assert_eq!(breaker.wake(start), Some(until));
         assert!(breaker.admits(&one("db"), until));
+        // What had begun before fails, too, and says nothing new.
+        for second in 1..30 {
+            assert_eq!(breaker.failed("db", start + Duration::from_secs(second)), until);
+        }
         // Each time it is dead still, twice as long, up to a quarter of an hour.
         let (mut now, mut pauses) = (until, Vec::new());
         for _ in 0..6 {
@@ -93,7 +103,7 @@ mod tests {
         assert_eq!(pauses, [2, 4, 8, 15, 15, 15]);
         assert_eq!(
             breaker.down().next().map(|(_, down)| (down.since, down.tries)),
-            Some((start, 7))
+            Some((start, 36))
         );
         // It answers: everybody at once.
         assert!(breaker.reached(&one("db")));

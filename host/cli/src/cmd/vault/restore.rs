@@ -51,6 +51,7 @@ struct OpenedBy {
 /// There is a state; the key does not open the backup; it is damaged.
 pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<ExitCode, Failure> {
     let config = ours::config(context)?;
+    let has_new_key = arguments.new_key_file.is_some();
     let restore = Restore {
         file: arguments.file,
         key: unlock(&arguments.by, &config, &context.output)?,
@@ -60,7 +61,7 @@ pub(crate) async fn run(arguments: Arguments, context: &Context) -> Result<ExitC
     };
     let restored = restore.run(&config, Arc::new(SystemClock)).await?;
     context.output.data(&restored, |_| text(&restored))?;
-    tell_what_is_next(&restored, &config, &context.output);
+    tell_what_is_next(&restored, &config, has_new_key, &context.output);
     Ok(ExitCode::Ok)
 }
 
@@ -135,7 +136,7 @@ fn tell_which_keys_are_back(restored: &RestoredView, output: &Output) {
     }
 }
 
-fn tell_what_is_next(restored: &RestoredView, config: &Config, output: &Output) {
+fn tell_what_is_next(restored: &RestoredView, config: &Config, has_new_key: bool, output: &Output) {
     tell_which_keys_are_back(restored, output);
     output.say("the next run of each secret only verifies it, and deletes nothing on its target");
     if let Some(before) = &restored.before {
@@ -144,7 +145,7 @@ fn tell_what_is_next(restored: &RestoredView, config: &Config, output: &Output) 
             before.display()
         ));
     }
-    if let Some(file) = key_file(config).filter(|file| !file.exists()) {
+    if let Some(file) = key_file(config).filter(|file| !has_new_key && !file.exists()) {
         output.next(&format!(
             "keywheel vault slot add --key-file \"{}\", or put the key file back",
             file.display()
