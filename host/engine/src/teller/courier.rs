@@ -19,6 +19,9 @@ use crate::engine::Engine;
 /// So many that are stale are dropped at once.
 const DROPPED: u32 = 500;
 
+/// The code of a sink that has not taken a notice yet, nor refused it, for as long as one that refuses would have been left alone.
+const SLOW: &str = "notify.late";
+
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Tells the sinks of the configuration as it is now, side by side; never ends. One whose words did not change is not interrupted by a new configuration.
@@ -151,7 +154,18 @@ impl Courier {
 
     async fn hand_over(&self, engine: &Engine, notification: &Notification) -> bool {
         let inner = &engine.inner;
-        let ended = sink_of(&self.sink).deliver(&notice_of(notification)).await;
+        let (sink, notice) = (sink_of(&self.sink), notice_of(notification));
+        let mut delivering = std::pin::pin!(sink.deliver(&notice));
+        let ended = match tokio::time::timeout(AGAIN, &mut delivering).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                // It may still take it; until then it is one that takes nothing.
+                inner
+                    .standing
+                    .delivered(&self.sink.name, Some(SLOW), inner.clock.now());
+                delivering.await
+            }
+        };
         inner.metrics.delivered(&self.sink.name, ended.is_ok());
         let code = ended.as_ref().err().map(keywheel_notify::Error::code);
         inner.standing.delivered(&self.sink.name, code, inner.clock.now());

@@ -203,6 +203,10 @@ fn a_sink_that_hangs_or_is_far_behind_keeps_no_other_waiting() {
     until("and its end", || {
         has(&told(&pager), "attention-resolved", refused)
     });
+    until("those that take nothing are named", || {
+        let status = scene.run(&["status", "-o", "json"]).stdout;
+        ["hangs", "refuses"].iter().all(|name| status.contains(&format!("\"notify {name}\"")))
+    });
     // What needs a person goes before what has happened.
     until("who is far behind hears it, too", || {
         has(&told(&slow), "attention", refused)
