@@ -4,9 +4,10 @@ mod commands;
 mod files;
 mod health;
 
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use keywheel_engine::{Engine, Keeper, Stop, Stopper, SystemClock, Teller, Trimmer};
@@ -43,6 +44,10 @@ pub(crate) enum LogFormat {
 
 /// The files that decide for the host are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// So long a host that starts waits for a command that has the state to itself, and so often it asks.
+const COMMANDS_END_WITHIN: Duration = Duration::from_secs(10);
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A step in flight ends at its deadline; beyond it nothing is waited for.
 const DRAIN_SLACK: Duration = Duration::from_secs(5);
@@ -87,8 +92,20 @@ pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<Exi
 
 /// With the vault as it is: one without a key file is unsealed by `keywheel vault unseal` while the host runs.
 async fn open(context: &Context) -> Result<Engine, Failure> {
-    let config = host::checked_apart(ours::draft(context)?, context)?;
-    Ok(Engine::open(config, Arc::new(SystemClock)).await?)
+    let patient_until = Instant::now() + COMMANDS_END_WITHIN;
+    loop {
+        let config = host::checked_apart(ours::draft(context)?, context)?;
+        let socket = config.socket.clone();
+        match Engine::open(config, Arc::new(SystemClock)).await {
+            // A command that was begun before. A host would listen.
+            Err(error)
+                if error.code() == "store.in-use"
+                    && Instant::now() < patient_until
+                    && UnixStream::connect(&socket).is_err() => {}
+            opened => return Ok(opened?),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
 }
 
 struct Signals {

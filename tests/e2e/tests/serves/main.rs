@@ -207,6 +207,24 @@ fn there_is_one_host_and_what_a_dead_one_left_is_replaced() {
     let _ = serving.ends();
 }
 
+/// Somebody who looks at the state for a moment keeps no service from starting.
+#[test]
+fn a_host_that_starts_waits_for_a_command_to_end() {
+    let scene = Scene::new("24h");
+    let rotate = ["rotate", "app-redis", "--wait", "end"];
+    let command = scene.host.start(&mut scene.host.command(&rotate));
+    until("it has the state to itself", || {
+        scene.run(&["run", "list"]).code == 24
+    });
+    let starting = scene.host.start(&mut scene.host.command(&["serve"]));
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    signal(&command, Signal::INT);
+    let _ = scene.host.wait(command).ends(124);
+    until("it listens", || UnixStream::connect(scene.socket()).is_ok());
+    signal(&starting, Signal::TERM);
+    let _ = scene.host.wait(starting).ends(0);
+}
+
 #[test]
 fn two_commands_on_one_run_take_turns() {
     let scene = Scene::new("24h");

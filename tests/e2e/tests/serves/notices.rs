@@ -205,7 +205,9 @@ fn a_sink_that_hangs_or_is_far_behind_keeps_no_other_waiting() {
     });
     until("those that take nothing are named", || {
         let status = scene.run(&["status", "-o", "json"]).stdout;
-        ["hangs", "refuses"].iter().all(|name| status.contains(&format!("\"notify {name}\"")))
+        ["hangs", "refuses"]
+            .iter()
+            .all(|name| status.contains(&format!("\"notify {name}\"")))
     });
     // What needs a person goes before what has happened.
     until("who is far behind hears it, too", || {
