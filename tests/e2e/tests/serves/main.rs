@@ -29,7 +29,7 @@ mod watches;
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
@@ -217,7 +217,7 @@ fn a_host_that_starts_waits_for_a_command_to_end() {
         scene.run(&["run", "list"]).code == 24
     });
     let starting = scene.host.start(&mut scene.host.command(&["serve"]));
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    thread::sleep(Duration::from_secs(1));
     signal(&command, Signal::INT);
     let _ = scene.host.wait(command).ends(124);
     until("it listens", || UnixStream::connect(scene.socket()).is_ok());
