@@ -292,7 +292,7 @@ pub(crate) fn chosen(options: &Options) -> Result<Vec<Known>> {
 }
 
 fn bounds(options: &Options) -> Bounds {
-    let recovery = if options.control.is_some() {
+    let recovery = if matches!(options.control, Some(Control::Stale | Control::Logins)) {
         RECOVERY_OF_CONTROLS_SECONDS
     } else {
         RECOVERY_SECONDS
