@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use keywheel_model::address::ParseHostError;
 use keywheel_model::{Effect, ErrorKind, StepError};
 
+use crate::statement::Dialect;
+
 /// What a dial that runs out of time was doing.
 pub(crate) const CONNECTING: &str = "connecting";
 
@@ -189,10 +191,12 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 #[error("the server refused with {}{}", self.name(), .message.as_deref().map(|m| format!(": {m}")).unwrap_or_default())]
 pub struct SqlError {
-    /// Five characters, upper case.
+    /// Whose number and SQLSTATE it is.
+    pub dialect: Dialect,
+    /// Five characters, upper case; empty where the server has none (SQL Server).
     pub sqlstate: String,
-    /// The server's own number, where it has one (MySQL, MariaDB): there it says more than the SQLSTATE.
-    pub number: Option<u16>,
+    /// The server's own number, where it has one (MySQL, MariaDB, SQL Server): there it says more than the SQLSTATE.
+    pub number: Option<u32>,
     /// What the caller should do.
     pub kind: ErrorKind,
     /// Whether the target may have changed.
@@ -204,6 +208,7 @@ pub struct SqlError {
 impl SqlError {
     fn name(&self) -> String {
         match self.number {
+            Some(number) if self.sqlstate.is_empty() => format!("error {number}"),
             Some(number) => format!("error {number} (SQLSTATE {})", self.sqlstate),
             None => format!("SQLSTATE {}", self.sqlstate),
         }
@@ -255,6 +260,7 @@ impl Error {
             Self::Timeout { doing, .. } => *doing == CONNECTING,
             // The server is starting or has no room: it has refused no password.
             Self::Sql(error) => match error.number {
+                Some(number) if error.dialect == Dialect::MsSql => crate::mssql::is_before_login(number),
                 Some(number) => crate::mysql::is_before_login(number),
                 None => matches!(error.sqlstate.as_str(), "57P03" | "53300"),
             },

@@ -1,4 +1,4 @@
-//! Connections to targets: checked dialling, TLS, sessions of PostgreSQL, MySQL and MariaDB, byte channels, frames. Knows no plugin and no policy: what may be dialled is passed in.
+//! Connections to targets: checked dialling, TLS, sessions of PostgreSQL, MySQL, MariaDB and SQL Server, byte channels, frames. Knows no plugin and no policy: what may be dialled is passed in.
 //!
 //! | module | what |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | [`tls`] | trust sets by name, client identities, handshakes |
 //! | [`postgres`] | sessions, the pool of administrators' sessions |
 //! | [`mysql`] | sessions of MySQL and MariaDB |
+//! | [`mssql`] | sessions of SQL Server and Azure SQL |
 //! | [`statement`] | statements in pieces that the host quotes |
 //! | [`channel`], [`received`] | a bounded byte stream: TCP, TLS, STARTTLS; how much of what came may be shown |
 //! | [`frame`], [`resp`] | whole messages with lengths written by the host; RESP replies |
@@ -20,6 +21,7 @@ mod deadline;
 pub mod dial;
 mod error;
 pub mod frame;
+pub mod mssql;
 pub mod mysql;
 mod outbound;
 pub mod postgres;

@@ -94,11 +94,9 @@ impl Statement {
         if name.is_empty() || name.contains('\0') {
             return Err(Error::invalid("an identifier is not empty and has no NUL"));
         }
-        if name.len() > self.dialect.identifier_limit() {
-            return Err(Error::invalid(format!(
-                "an identifier has at most {} bytes",
-                self.dialect.identifier_limit()
-            )));
+        let (most, what) = self.dialect.identifier_limit();
+        if self.dialect.identifier_length(name) > most {
+            return Err(Error::invalid(format!("an identifier has at most {most} {what}")));
         }
         self.push(Piece::Identifier(name.to_owned()), name.len())
     }
@@ -106,11 +104,9 @@ impl Statement {
     /// A string, quoted.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for NUL.
+    /// [`Error::Invalid`] for NUL, and for what the server would take for something else.
     pub fn literal(&mut self, text: &str) -> Result<(), Error> {
-        if text.contains('\0') {
-            return Err(Error::invalid("a literal has no NUL"));
-        }
+        self.check_literal(text)?;
         self.push(Piece::Literal(text.to_owned()), text.len())
     }
 
@@ -130,12 +126,26 @@ impl Statement {
         if matches!(value, Value::Float(number) if !number.is_finite()) && self.dialect != Dialect::Postgres {
             return Err(Error::invalid("the server knows no such number"));
         }
+        if let (Value::Text(text), true) = (&value, self.dialect != Dialect::Postgres) {
+            self.check_literal(text)?;
+        }
         let bytes = match &value {
             Value::Text(text) => text.len(),
             Value::Bytes(bytes) => bytes.len(),
             _ => 8,
         };
         self.push(Piece::Param(value), bytes)
+    }
+
+    fn check_literal(&self, text: &str) -> Result<(), Error> {
+        if self.dialect.is_literal(text) {
+            return Ok(());
+        }
+        Err(Error::invalid(if text.contains('\0') {
+            "a literal has no NUL"
+        } else {
+            "a literal has no backslash at the end of a line: the server would take it away"
+        }))
     }
 
     /// The pieces so far.
@@ -189,6 +199,31 @@ impl Statement {
         words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
     }
 
+    /// The author's words that stand in no quotes, in upper case.
+    pub(crate) fn unquoted_words(&self) -> Vec<String> {
+        let mut text = String::new();
+        for piece in &self.pieces {
+            let Piece::Text(own) = piece else {
+                text.push(' ');
+                continue;
+            };
+            // Closed within the piece.
+            let mut quote = None;
+            for character in own.chars() {
+                match (quote, character) {
+                    (Some(open), c) => quote = Some(open).filter(|_| c != open),
+                    (None, '\'' | '"') => {
+                        quote = Some(character);
+                        text.push(' ');
+                    }
+                    (None, c) => text.push(c.to_ascii_uppercase()),
+                }
+            }
+        }
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    }
+
     fn push(&mut self, piece: Piece, bytes: usize) -> Result<(), Error> {
         if let Some(last) = self.pieces.last() {
             check_joint(last, &piece)?;
@@ -224,7 +259,7 @@ impl Statement {
         let mut params = Vec::new();
         for piece in &self.pieces {
             let secret = match piece {
-                Piece::Secret(secret) => secret_text(secret)?,
+                Piece::Secret(secret) => self.secret_text(secret)?,
                 Piece::Param(value) => {
                     params.push(value.clone());
                     ""
@@ -234,6 +269,14 @@ impl Statement {
             self.push_piece(&mut sql, piece, secret, params.len().saturating_sub(1));
         }
         Ok(Rendered { sql, params })
+    }
+
+    fn secret_text<'s>(&self, secret: &'s SecretBytes) -> Result<&'s str, Error> {
+        let text = std::str::from_utf8(secret.expose()).ok();
+        let text = text.filter(|text| self.dialect.is_literal(text));
+        text.ok_or_else(|| {
+            Error::invalid("a secret in a statement is text without NUL, and for SQL Server without a backslash at the end of a line")
+        })
     }
 
     /// Returns how many parameters there are up to and with this piece.
@@ -252,15 +295,9 @@ impl Statement {
     }
 }
 
-fn secret_text(secret: &SecretBytes) -> Result<&str, Error> {
-    let text = std::str::from_utf8(secret.expose())
-        .ok()
-        .filter(|text| !text.contains('\0'));
-    text.ok_or_else(|| Error::invalid("a secret in a statement is text without NUL"))
-}
-
 fn check_text(dialect: Dialect, sql: &str) -> Result<(), Error> {
-    let backticks = dialect != Dialect::Postgres;
+    let backticks = matches!(dialect, Dialect::MySql | Dialect::MariaDb);
+    let brackets = dialect == Dialect::MsSql;
     let refuse = |why: &str| {
         Err(Error::invalid(format!(
             "SQL text may not hold {why}; use the typed pieces"
@@ -275,6 +312,7 @@ fn check_text(dialect: Dialect, sql: &str) -> Result<(), Error> {
             (None, '\'' | '"') => quote = Some(character),
             (None, '`') if backticks => quote = Some(character),
             (None, '#') if backticks => return refuse("a comment"),
+            (None, '[' | ']') if brackets => return refuse("a name in brackets"),
             (None, ';') => return refuse("a semicolon"),
             (None, '$') => return refuse("a dollar sign"),
             (None, '-') if before == '-' => return refuse("a comment"),
@@ -439,6 +477,40 @@ mod tests {
         s.text(" INTO OUT").unwrap();
         s.text("file 'x'").unwrap();
         assert_eq!(s.words(), ["SELECT", "A", "INTO", "OUTFILE", "X"]);
+    }
+
+    #[test]
+    fn sql_server_has_brackets_and_national_strings() {
+        let mut s = Statement::new(Dialect::MsSql);
+        s.text("ALTER LOGIN ").unwrap();
+        s.identifier("a]b'c").unwrap();
+        s.text(" WITH PASSWORD = ").unwrap();
+        s.secret_literal(SecretBytes::copy_of("p'w\\\u{20AC}".as_bytes()))
+            .unwrap();
+        let values = [
+            Value::Bool(true),
+            Value::Null,
+            Value::Int(-7),
+            Value::Bytes(vec![0, 255]),
+            Value::Text("'".into()),
+        ];
+        for value in values {
+            s.text(", ").unwrap();
+            s.param(value).unwrap();
+        }
+        let sql = "ALTER LOGIN [a]]b'c] WITH PASSWORD = N'p''w\\\u{20AC}', 1, NULL, (-7), 0x00ff, N''''";
+        assert_eq!(*s.render().unwrap().sql, sql);
+        // Not the literal that it seems to be; not quoted by the host; longer than a name can be.
+        for text in ["a\\\nb", "a\\\r\nb", "a\0"] {
+            assert!(s.literal(text).is_err() && s.param(Value::Text(text.into())).is_err());
+            let mut s = Statement::new(Dialect::MsSql);
+            s.text("SELECT ").unwrap();
+            s.secret_literal(SecretBytes::copy_of(text.as_bytes())).unwrap();
+            assert!(s.render().is_err());
+        }
+        assert!(s.text(" [a]").is_err() && s.identifier(&"\u{1F511}".repeat(65)).is_err());
+        s.text(", 'DROP x', \"EXEC\" ").unwrap();
+        assert_eq!(s.unquoted_words(), ["ALTER", "LOGIN", "WITH", "PASSWORD"]);
     }
 
     #[test]

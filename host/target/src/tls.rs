@@ -10,7 +10,11 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::version::TLS12;
+use rustls::{
+    ClientConfig, DEFAULT_VERSIONS, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -156,6 +160,8 @@ pub struct TlsOptions {
     pub alpn: Vec<Vec<u8>>,
     /// Whether the certificate is checked.
     pub verify: Verify,
+    /// TLS 1.2 and no newer, where a protocol has no place for what 1.3 sends after the handshake.
+    pub at_most_1_2: bool,
 }
 
 impl TlsOptions {
@@ -180,8 +186,13 @@ impl TlsOptions {
             name: self.server_name.clone(),
             source: io::Error::other(error),
         };
+        let versions: &[&SupportedProtocolVersion] = if self.at_most_1_2 {
+            &[&TLS12]
+        } else {
+            DEFAULT_VERSIONS
+        };
         let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(Clock))
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .map_err(bad)?;
         let builder = match self.verify {
             Verify::Full => {

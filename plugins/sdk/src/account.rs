@@ -116,12 +116,20 @@ impl<'a> Accounts<'a> {
     /// # Errors
     /// Of the host; the current version is of a user that is none of the accounts.
     pub fn create(&self, run: &Run, password_length: u16) -> Result<Outcome, Error> {
+        self.create_of(run, || password(password_length))
+    }
+
+    /// The same with a password that the plugin makes: where a server's rules ask for some kinds of characters.
+    ///
+    /// # Errors
+    /// As [`Accounts::create`].
+    pub fn create_of(&self, run: &Run, make: impl FnOnce() -> Result<Secret, Error>) -> Result<Outcome, Error> {
         if run.pending()?.is_some() {
             return Ok(Outcome::Done);
         }
         let current = self.name_if_any(run, Version::Current)?;
         let name = self.next(current);
-        let password = password(password_length)?;
+        let password = make()?;
         run.annotate(ANNOTATION, name)?;
         current.filter(|current| *current != name).map_or(Ok(()), |current| run.annotate(BEFORE, current))?;
         match self.form {
@@ -274,6 +282,29 @@ pub fn password(length: u16) -> Result<Secret, Error> {
     generate_password(&policy)
 }
 
+/// The same as rules for passwords ask for it: of capital and small letters, digits, and `-` or `_`, at least one of each; and without the
+/// name of the account, since one letter of that is left out.
+///
+/// # Errors
+/// `invalid` for a length that leaves too little entropy.
+pub fn password_without_name(length: u16, name: &str) -> Result<Secret, Error> {
+    let policy = PasswordPolicy::new(length);
+    let kinds = kinds_without_name(name);
+    policy.alphabet(&kinds.concat())?;
+    for kind in &kinds {
+        policy.require(kind, 1)?;
+    }
+    generate_password(&policy)
+}
+
+fn kinds_without_name(name: &str) -> [String; 4] {
+    let letter = name.chars().find(char::is_ascii_alphanumeric);
+    ["ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "0123456789", "-_"].map(|kind| {
+        let is_other = |c: &char| !letter.is_some_and(|own| own.eq_ignore_ascii_case(c));
+        kind.chars().filter(is_other).collect()
+    })
+}
+
 /// A credential as a JSON document. Whatever else `like` holds (host, database) stays as it is.
 ///
 /// # Errors
@@ -302,6 +333,13 @@ mod tests {
         assert_eq!(two.next(Some("app_b")), "app_a");
         assert_eq!(two.next(None), "app_a");
         assert_eq!(Accounts::one(&names[0], None).next(Some("app_a")), "app_a");
+    }
+
+    #[test]
+    fn a_password_cannot_hold_the_name_of_its_account() {
+        let has = |name: &str, c: char| kinds_without_name(name).concat().contains(c);
+        assert!(!has("_app", 'a') && !has("_app", 'A') && has("_app", 'p') && has("_app", '_'));
+        assert!(!has("7up", '7') && has("7up", 'u') && has("äöü", 'a'));
     }
 
     #[test]

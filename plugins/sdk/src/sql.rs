@@ -29,7 +29,7 @@ pub struct Server {
     pub host: String,
     /// The port.
     pub port: u16,
-    /// `tls`, or `plaintext` in words.
+    /// `tls`, or `plaintext` in words; `strict` with SQL Server.
     transport: Option<String>,
     /// A trust set of the host's configuration.
     trust: Option<String>,
@@ -39,6 +39,11 @@ impl Server {
     /// Whether connections go without TLS.
     pub fn is_plaintext(&self) -> bool {
         self.transport.as_deref() == Some("plaintext")
+    }
+
+    /// Whether TLS comes before everything else (TDS 8.0).
+    pub fn is_strict(&self) -> bool {
+        self.transport.as_deref() == Some("strict")
     }
 
     /// For this user; without a database if that is empty.

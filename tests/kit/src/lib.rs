@@ -14,6 +14,7 @@ mod disk;
 mod forms;
 mod install;
 mod mariadb;
+mod mssql;
 mod mysql;
 mod postgres;
 mod process;
@@ -32,12 +33,16 @@ pub use certificates::{Authority, Identity};
 pub use collector::Collector;
 pub use disk::SmallDisk;
 pub use install::{Installed, Server, faketime};
+pub use keywheel_tds::{Encryption, Policy};
 pub use mariadb::{MariaDb, MariaDbOptions};
+pub use mssql::{SqlServer, SqlServerOptions, strong_password};
 pub use mysql::MySql;
 pub use postgres::{Postgres, PostgresOptions};
 pub use proxy::{BlackHole, Proxy};
 pub use redis::{AclStore, Redis, RedisOptions};
-pub use rotations::{Rotation, mariadb_user, mysql_user, postgres_pair, postgres_role, redis_user, rotation};
+pub use rotations::{
+    Rotation, mariadb_user, mssql_account, mysql_user, postgres_pair, postgres_role, redis_user, rotation,
+};
 pub use search::Search;
 
 /// How long a server may take to come up or to stop.

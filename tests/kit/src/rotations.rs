@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{MariaDb, MySql, Postgres, Redis};
+use crate::{MariaDb, MySql, Postgres, Redis, SqlServer};
 
 /// The configuration of a rotation of one PostgreSQL role, `app`, whose secret is `app/db` and whose administrator's is `admin/db`.
 pub fn postgres_role(server: &Postgres, grace: &str) -> String {
@@ -68,6 +68,23 @@ pub fn mariadb_user(server: &MariaDb, grace: &str) -> String {
 /// The same of a MySQL user: rotation `app-mysql`, secret `app/mysql`, administrator `admin/mysql`.
 pub fn mysql_user(server: &MySql, grace: &str) -> String {
     user_from_everywhere(server, grace, ["app-mysql", "mysql", "app/mysql", "admin/mysql"])
+}
+
+/// An account of SQL Server: rotation `app-mssql`, secret `app/mssql`, administrator `admin/mssql`.
+pub fn mssql_account(server: &SqlServer, grace: &str) -> String {
+    rotation(&Rotation {
+        name: "app-mssql",
+        plugin: "mssql",
+        secret: "app/mssql",
+        admin_secret: "admin/mssql",
+        grace,
+        ca: &server.ca_file(),
+        config: &format!(
+            "host = \"localhost\"\nport = {}\ntrust = \"app-mssql\"\nadmin = \"{}\"\nuser = \"app\"",
+            server.port(),
+            server.admin_user()
+        ),
+    })
 }
 
 fn user_from_everywhere(server: &MariaDb, grace: &str, names: [&str; 4]) -> String {

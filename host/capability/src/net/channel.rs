@@ -74,6 +74,7 @@ impl TlsOptions {
             trust: self.trust.clone(),
             identity: None,
             alpn: self.alpn.clone(),
+            at_most_1_2: false,
             verify: if self.inspect_only {
                 Verify::InspectOnly
             } else {

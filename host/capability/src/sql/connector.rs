@@ -3,8 +3,9 @@ use std::time::Duration;
 use keywheel_manifest::{Call, Capability, SecretRole, ShapeEffect};
 use keywheel_model::{Effect, VersionId};
 use keywheel_policy::Transport;
-use keywheel_target::postgres::ConnectOptions;
-use keywheel_target::{Deadline, Error as TargetError, SqlError, mysql, postgres};
+use keywheel_target::postgres::{ConnectOptions, Security};
+use keywheel_target::statement::Dialect;
+use keywheel_target::{Deadline, Error as TargetError, SqlError, mssql, mysql, postgres};
 use wasmtime::component::Resource;
 
 use super::connection::{Connection, Later};
@@ -31,6 +32,8 @@ pub struct Connector {
     user: Option<String>,
     password: Option<Handle>,
     plaintext: bool,
+    /// TDS 8.0: TLS before everything else.
+    strict: bool,
     trust: Option<String>,
     timeout: Option<Duration>,
     /// The first thing that was asked for and is not to be had.
@@ -50,6 +53,7 @@ struct Described {
     database: String,
     user: String,
     password: Option<Handle>,
+    strict: bool,
     trust: Option<String>,
 }
 
@@ -62,6 +66,7 @@ impl Described {
             user,
             password,
             plaintext,
+            strict,
             trust,
             timeout,
             wrong,
@@ -71,11 +76,15 @@ impl Described {
             return Err(Error::invalid(
                 "sql.driver",
                 format!(
-                    "the host has no driver `{}`; it has `postgres` and `mysql`",
+                    "the host has no driver `{}`; it has `postgres`, `mysql` and `mssql`",
                     shown.escape_debug()
                 ),
             ));
         };
+        if strict && (driver != Driver::MsSql || plaintext) {
+            let message = "`encrypt` is an option of the driver `mssql`, and of connections with TLS";
+            return Err(Error::invalid("sql.option", message));
+        }
         if let Some((code, message)) = wrong {
             return Err(Error::invalid(code, message));
         }
@@ -110,6 +119,7 @@ impl Described {
                 database,
                 user,
                 password,
+                strict,
                 trust,
             },
             timeout,
@@ -130,6 +140,9 @@ impl Described {
         );
         options.application_name = application_name;
         options.security = security(&self.peer, self.trust.clone());
+        if let (Security::Tls(tls), true) = (&mut options.security, self.strict) {
+            tls.alpn = vec![mssql::STRICT.to_vec()];
+        }
         options
     }
 
@@ -267,6 +280,10 @@ async fn open(
             let session = mysql::Session::open(outbound, rules, options, deadline).await?;
             Ok(Link::MySql(Box::new(session)))
         }
+        Driver::MsSql => {
+            let session = mssql::Session::open(outbound, rules, options, deadline).await?;
+            Ok(Link::MsSql(Box::new(session)))
+        }
     }
 }
 
@@ -274,6 +291,18 @@ async fn open(
 fn login_result(error: &TargetError) -> LoginResult {
     match error {
         error if error.is_before_login() => LoginResult::Unsent,
+        TargetError::Sql(SqlError {
+            dialect: Dialect::MsSql,
+            number: Some(number),
+            ..
+        }) => match number {
+            18456 => LoginResult::Rejected,
+            // No right to the database, or there is none: looked at after the password.
+            916 | 4060 | 4064 => LoginResult::Limited,
+            // By Windows alone; disabled; locked; expired; must change; not from this address; not at this server.
+            18452 | 18470 | 18486..=18488 | 40532 | 40615 | 40914 => LoginResult::Account,
+            _ => LoginResult::Unknown,
+        },
         TargetError::Sql(SqlError {
             number: Some(number), ..
         }) => match number {
@@ -368,8 +397,12 @@ impl sql::HostConnector for HostState {
         &mut self,
         connector: Resource<Connector>,
         name: String,
-        _value: String,
+        value: String,
     ) -> wasmtime::Result<()> {
+        if (name.as_str(), value.as_str()) == ("encrypt", "strict") {
+            self.table.get_mut(&connector)?.strict = true;
+            return Ok(());
+        }
         let shown: String = name.chars().take(32).collect();
         let message = format!(
             "`{}` is no option: the host sets the session's name and settings itself",

@@ -3,7 +3,7 @@
 use keywheel_model::SecretBytes;
 use keywheel_target::postgres::{Access, Pooled, RowLimits, Rows};
 use keywheel_target::statement::{Dialect, Statement};
-use keywheel_target::{Deadline, Error, mysql, postgres};
+use keywheel_target::{Deadline, Error, mssql, mysql, postgres};
 
 /// What the guest calls a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,11 +11,12 @@ pub(super) enum Driver {
     Postgres,
     /// Both families that speak its protocol: which one it is the server says.
     MySql,
+    MsSql,
 }
 
 impl Driver {
     pub(super) fn of(word: &str) -> Option<Self> {
-        [Self::Postgres, Self::MySql]
+        [Self::Postgres, Self::MySql, Self::MsSql]
             .into_iter()
             .find(|driver| driver.as_str() == word)
     }
@@ -24,14 +25,15 @@ impl Driver {
         match self {
             Self::Postgres => "postgres",
             Self::MySql => "mysql",
+            Self::MsSql => "mssql",
         }
     }
 
-    /// Where none is named: PostgreSQL's clients take the one with the user's name; the others enter none.
+    /// Where none is named: PostgreSQL's clients take the one with the user's name; with SQL Server it is the login's own; with the others none.
     pub(super) fn default_database(self, user: &str) -> String {
         match self {
             Self::Postgres => user.to_owned(),
-            Self::MySql => String::new(),
+            Self::MySql | Self::MsSql => String::new(),
         }
     }
 }
@@ -41,6 +43,7 @@ pub(super) enum Link {
     Own(Box<postgres::Session>),
     Lent(Box<Pooled>),
     MySql(Box<mysql::Session>),
+    MsSql(Box<mssql::Session>),
 }
 
 /// The same call of whichever session it is.
@@ -50,6 +53,7 @@ macro_rules! on {
             Link::Own($session) => $call,
             Link::Lent($session) => $call,
             Link::MySql($session) => $call,
+            Link::MsSql($session) => $call,
         }
     };
 }

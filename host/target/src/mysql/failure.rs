@@ -3,6 +3,7 @@ use std::io;
 use keywheel_model::{Effect, ErrorKind};
 
 use super::reply::{Reported, Trouble};
+use crate::statement::Dialect;
 use crate::{Error, SqlError};
 
 const MESSAGE_CHARACTERS: usize = 400;
@@ -42,7 +43,7 @@ fn ends_session(number: u16) -> bool {
 }
 
 /// Whether no password was looked at: there are too many connections, or the host is shut out.
-pub(crate) fn is_before_login(number: u16) -> bool {
+pub(crate) fn is_before_login(number: u32) -> bool {
     matches!(number, 1040 | 1129)
 }
 
@@ -61,7 +62,8 @@ impl Trouble {
                 message,
             }) => Error::Sql(SqlError {
                 sqlstate,
-                number: Some(number),
+                dialect: Dialect::MySql,
+                number: Some(number.into()),
                 kind: kind_of(number),
                 effect: effect_of(number, sent),
                 message: (!secret).then(|| one_line(&message)),

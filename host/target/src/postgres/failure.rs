@@ -4,6 +4,7 @@ use std::io;
 use keywheel_model::{Effect, ErrorKind};
 use tokio_postgres::error::{DbError, Severity};
 
+use crate::statement::Dialect;
 use crate::{Error, SqlError};
 
 const MESSAGE_CHARACTERS: usize = 400;
@@ -58,6 +59,7 @@ pub(super) fn of_statement(error: tokio_postgres::Error, secret: bool, sent: Eff
         let message = (!secret).then(|| one_line(reported.message()));
         return Error::Sql(SqlError {
             sqlstate,
+            dialect: Dialect::Postgres,
             number: None,
             kind,
             effect,

@@ -199,6 +199,7 @@ impl Session {
             let message = Some("a statement of the transaction failed; it was rolled back".to_owned());
             return Err(Error::Sql(SqlError {
                 sqlstate: "25P02".to_owned(),
+                dialect: Dialect::Postgres,
                 number: None,
                 kind: ErrorKind::Conflict,
                 effect: Effect::None,

@@ -9,6 +9,8 @@ pub enum Dialect {
     MySql,
     /// The same of a server that says it is MariaDB: its account statements are others.
     MariaDb,
+    /// `[identifier]`, `N'literal'`, parameters written as literals: by the pinned `QUOTED_IDENTIFIER`.
+    MsSql,
 }
 
 impl Dialect {
@@ -18,21 +20,47 @@ impl Dialect {
             Self::Postgres => "postgres",
             Self::MySql => "mysql",
             Self::MariaDb => "mariadb",
+            Self::MsSql => "mssql",
         }
     }
 
-    /// Longest identifier in bytes; the server would cut a longer one silently and mean another object.
-    pub(super) fn identifier_limit(self) -> usize {
+    /// Longest identifier, and in what; some servers would cut a longer one silently and mean another object.
+    pub(super) fn identifier_limit(self) -> (usize, &'static str) {
         match self {
-            Self::Postgres => 63,
-            Self::MySql | Self::MariaDb => 64,
+            Self::Postgres => (63, "bytes"),
+            Self::MySql | Self::MariaDb => (64, "bytes"),
+            Self::MsSql => (128, "characters"),
         }
+    }
+
+    /// The length of an identifier, in the same. Characters of SQL Server are units of UTF-16.
+    pub(super) fn identifier_length(self, name: &str) -> usize {
+        if self == Self::MsSql {
+            name.encode_utf16().count()
+        } else {
+            name.len()
+        }
+    }
+
+    /// Whether a text is itself once it is quoted as a literal. SQL Server takes a backslash at the end of a line away, and the line's end with it.
+    pub(super) fn is_literal(self, text: &str) -> bool {
+        !text.contains('\0') && !(self == Self::MsSql && (text.contains("\\\n") || text.contains("\\\r\n")))
     }
 
     pub(super) fn push_identifier(self, sql: &mut String, name: &str) {
         match self {
             Self::Postgres => push_doubled(sql, name, &['"']),
             Self::MySql | Self::MariaDb => push_doubled(sql, name, &['`']),
+            Self::MsSql => {
+                sql.push('[');
+                for character in name.chars() {
+                    sql.extend(std::iter::repeat_n(
+                        character,
+                        if character == ']' { 2 } else { 1 },
+                    ));
+                }
+                sql.push(']');
+            }
         }
     }
 
@@ -40,6 +68,10 @@ impl Dialect {
         match self {
             Self::Postgres => push_doubled(sql, text, &['\'']),
             Self::MySql | Self::MariaDb => push_doubled(sql, text, &['\'', '\\']),
+            Self::MsSql => {
+                sql.push('N');
+                push_doubled(sql, text, &['\'']);
+            }
         }
     }
 
@@ -50,14 +82,20 @@ impl Dialect {
                 sql.push_str(&number.to_string());
             }
             (_, Value::Null) => sql.push_str("NULL"),
+            (Self::MsSql, Value::Bool(value)) => sql.push(if *value { '1' } else { '0' }),
             (_, Value::Bool(value)) => sql.push_str(if *value { "TRUE" } else { "FALSE" }),
             (_, Value::Int(value)) => sql.extend(["(", &value.to_string(), ")"]),
             (_, Value::Float(value)) => sql.extend(["(", &format!("{value:e}"), ")"]),
             (_, Value::Text(text)) => self.push_literal(sql, text),
             (_, Value::Bytes(bytes)) => {
-                sql.push_str("X'");
+                let (open, close) = if self == Self::MsSql {
+                    ("0x", "")
+                } else {
+                    ("X'", "'")
+                };
+                sql.push_str(open);
                 sql.extend(bytes.iter().map(|byte| format!("{byte:02x}")));
-                sql.push('\'');
+                sql.push_str(close);
             }
         }
     }

@@ -22,7 +22,7 @@ install() {
     tsql) command -v tsql >/dev/null || apt-get install -y -qq --no-install-recommends freetds-bin ;;
     python-tds | pymssql) [ -d py ] || { python3 -m venv py && py/bin/pip -q install python-tds==1.17.1 pyOpenSSL pymssql==2.4.6; } ;;
     tedious) [ -d node_modules/tedious ] || npm i --silent tedious@19.2.2 ;;
-    go-mssqldb)  mkdir -p go && cp "$here/go/main.go" go/ && (cd go && { [ -f go.mod ] || go mod init client; } &&
+    go-mssqldb) mkdir -p go && cp "$here/go/main.go" go/ && (cd go && { [ -f go.mod ] || go mod init client; } &&
         go get github.com/microsoft/go-mssqldb@v1.11.2 && go build -o ../go-client .) ;;
     mssql-jdbc) [ -d jars ] || mvn -q dependency:copy -Dartifact=com.microsoft.sqlserver:mssql-jdbc:12.10.1.jre11 -DoutputDirectory="$folder/jars"
         [ -f trust.p12 ] || keytool -importcert -noprompt -alias ca -file ca.pem -keystore trust.p12 -storetype PKCS12 -storepass changeit ;;
@@ -46,6 +46,8 @@ failed=0
 for client in $clients; do
     install "$client" >"install-$client.log" 2>&1 || { echo "$client: not installed (install-$client.log)"; failed=1; continue; }
     for mode in none login tls strict; do
+        # What a client does not have.
+        case $client-$mode in tsql-strict | python-tds-strict | pymssql-strict | tedious-login) continue ;; esac
         encryption=optional
         [ $mode = none ] && encryption=none
         [ $mode = strict ] && encryption=strict

@@ -64,7 +64,7 @@ fn greet(stream: TcpStream, shared: &Arc<Shared>) -> io::Result<(Wire, Login)> {
         None => Wire::Plain(stream),
     };
     let (kind, message) = wire.read_message()?;
-    let wished = wish(&message).filter(|_| kind == wire::PRELOGIN);
+    let wished = wish(&message, is_strict).filter(|_| kind == wire::PRELOGIN);
     let wished = wished.ok_or_else(|| garbled("no PRELOGIN with a word of encryption"))?;
     let mut only_login = false;
     if is_strict {
@@ -87,8 +87,9 @@ fn greet(stream: TcpStream, shared: &Arc<Shared>) -> io::Result<(Wire, Login)> {
     let login = Login::read(&message)
         .filter(|_| kind == wire::LOGIN)
         .ok_or_else(|| garbled("no LOGIN7"))?;
+    // Some clients say 7.4 within strict TLS, too.
     let is_known = if is_strict {
-        login.tds_version == TDS_8
+        login.tds_version == TDS_8 || login.tds_version == TDS_7[3]
     } else {
         TDS_7.contains(&login.tds_version)
     };
@@ -192,6 +193,19 @@ fn welcome(
 
 fn answer_to(kind: u8, message: &[u8], shared: &Arc<Shared>, session: &mut Session) -> io::Result<Tokens> {
     let mut answer = Tokens::default();
+    let open = if session.transactions > 0 {
+        session.number.unsigned_abs()
+    } else {
+        0
+    };
+    if matches!(kind, wire::BATCH | wire::RPC) && rpc::transaction_of(message) != Some(open) {
+        answer.error(&Problem::new(
+            3989,
+            "New request is not allowed to start because it should come with valid transaction descriptor.",
+        ));
+        answer.done(DONE, ERROR, None);
+        return Ok(answer);
+    }
     match kind {
         wire::BATCH => {
             let sql = rpc::after_headers(message)

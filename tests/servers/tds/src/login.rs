@@ -14,8 +14,8 @@ const VERSION: u8 = 0;
 const ENCRYPTION: u8 = 1;
 const END: u8 = 0xFF;
 
-/// What the client wishes; none if the message is not of the protocol.
-pub(crate) fn wish(prelogin: &[u8]) -> Option<Wish> {
+/// What the client wishes; none if the message is not of the protocol. `strict`: TLS is there already, and the word has no meaning.
+pub(crate) fn wish(prelogin: &[u8], strict: bool) -> Option<Wish> {
     let mut at = 0;
     loop {
         let option = *prelogin.get(at)?;
@@ -37,6 +37,7 @@ pub(crate) fn wish(prelogin: &[u8]) -> Option<Wish> {
                 1 => Wish::On,
                 2 => Wish::None,
                 3 => Wish::Required,
+                _ if strict => Wish::On,
                 _ => return None,
             });
         }

@@ -63,6 +63,21 @@ pub(crate) fn after_headers(message: &[u8]) -> Option<&[u8]> {
     message.get(usize::try_from(length).ok().filter(|length| *length >= 4)?..)
 }
 
+/// The transaction that the headers say the message is of; 0: none.
+pub(crate) fn transaction_of(message: &[u8]) -> Option<u64> {
+    const TRANSACTION: u16 = 2;
+    let total = message.len() - after_headers(message)?.len();
+    let mut headers = Bytes(message.get(4..total)?);
+    while !headers.0.is_empty() {
+        let length = usize::try_from(u32::from_le_bytes(*headers.take(4)?.first_chunk()?)).ok()?;
+        let mut header = Bytes(headers.take(length.checked_sub(4)?)?);
+        if header.two()? == TRANSACTION {
+            return Some(u64::from_le_bytes(*header.take(8)?.first_chunk()?));
+        }
+    }
+    None
+}
+
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {

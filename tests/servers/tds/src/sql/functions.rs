@@ -85,6 +85,9 @@ pub(super) fn call(run: &Run<'_>, name: &str, arguments: &[Value]) -> Result<Val
         ("LEN", 1) => text(0).map_or(Value::Null, |text| {
             Value::Int(i64::try_from(text.trim_end_matches(' ').encode_utf16().count()).unwrap_or(i64::MAX))
         }),
+        ("QUOTENAME", 1) => text(0).map_or(Value::Null, |text| {
+            Value::Text(format!("[{}]", text.replace(']', "]]")))
+        }),
         ("UPPER", 1) => text(0).map_or(Value::Null, |text| Value::Text(text.to_uppercase())),
         ("LOWER", 1) => text(0).map_or(Value::Null, |text| Value::Text(text.to_lowercase())),
         ("CONCAT", _) => Value::Text(arguments.iter().map(Value::text).collect()),
@@ -150,7 +153,12 @@ fn login_property(run: &Run<'_>, name: &str, property: &str) -> Value {
 fn may(run: &Run<'_>, on: Option<String>, class: Option<&str>, permission: &str) -> Value {
     let (identity, books, permission) = (run.identity(), &*run.books, permission.to_ascii_uppercase());
     let flag = |may: bool| Value::Int(i64::from(may));
-    match (class.map(str::to_ascii_uppercase).as_deref(), on) {
+    // A name may stand in brackets.
+    let plain = |name: String| match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(inner) => inner.replace("]]", "]"),
+        None => name,
+    };
+    match (class.map(str::to_ascii_uppercase).as_deref(), on.map(plain)) {
         (None, None) => flag(books.may(identity, &permission)),
         (Some("LOGIN"), Some(name))
             if books
