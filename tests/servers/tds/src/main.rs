@@ -1,5 +1,6 @@
 //! The server as a program: `keywheel-tds --help`.
 
+#![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "it tells its port")]
 
 use std::path::PathBuf;
