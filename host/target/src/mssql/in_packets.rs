@@ -142,7 +142,7 @@ mod tests {
         stream.flush().await.unwrap();
         let mut seen = [0; 11];
         theirs.read_exact(&mut seen).await.unwrap();
-        assert_eq!(&seen, b"\x12\x01\0\x0B\0\0\0\0abc");
+        assert_eq!(&seen, b"\x12\x01\0\x0B\0\0\x01\0abc");
         // In two packets, of which one is empty, and in parts.
         theirs.write_all(b"\x12\0\0\x08\0\0\0\0\x12\x01\0").await.unwrap();
         theirs.write_all(b"\x0A\0\0\0\0xy").await.unwrap();

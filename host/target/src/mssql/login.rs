@@ -37,9 +37,10 @@ pub(super) fn prelogin(encryption: Encryption) -> Vec<u8> {
     ];
     let (mut head, mut values) = (Vec::new(), Vec::new());
     for (option, value) in options {
-        let offset = 5 * options.len() + 1 + values.len();
         // Both are a few bytes.
-        head.extend([option, 0, offset as u8, 0, value.len() as u8]);
+        let [offset, length] =
+            [5 * options.len() + 1 + values.len(), value.len()].map(|n| u8::try_from(n).unwrap_or(u8::MAX));
+        head.extend([option, 0, offset, 0, length]);
         values.extend_from_slice(value);
     }
     head.push(END);

@@ -76,13 +76,15 @@ pub(super) fn cut(kind: u8, message: &[u8]) -> Zeroizing<Vec<u8>> {
     const CONTENT_BYTES: usize = PACKET_BYTES - HEADER_BYTES;
     let count = message.len().div_ceil(CONTENT_BYTES);
     let mut bytes = Zeroizing::new(Vec::with_capacity(message.len() + count * HEADER_BYTES));
+    let mut number = 1_u8;
     for (at, content) in message.chunks(CONTENT_BYTES).enumerate() {
         // At most 4096.
         let length = u16::try_from(content.len() + HEADER_BYTES).unwrap_or(u16::MAX);
         bytes.extend([kind, if at + 1 == count { LAST } else { 0 }]);
         bytes.extend(length.to_be_bytes());
-        bytes.extend([0, 0, (at % 256) as u8, 0]);
+        bytes.extend([0, 0, number, 0]);
         bytes.extend_from_slice(content);
+        number = number.wrapping_add(1);
     }
     bytes
 }
@@ -120,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn messages_are_cut_and_put_together_again() {
-        let message: Vec<u8> = (0..10_000_u32).map(|at| (at % 251) as u8).collect();
+        let message: Vec<u8> = (0..=250).cycle().take(10_000).collect();
         let sent = cut(ANSWER, &message);
         assert_eq!(sent.len(), message.len() + 3 * HEADER_BYTES);
         let mut packets = Packets::new(tokio::io::join(sent.as_slice(), tokio::io::sink()));

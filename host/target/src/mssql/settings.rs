@@ -9,6 +9,71 @@ use crate::{Deadline, Error};
 pub(super) const PINS: &str = "SET QUOTED_IDENTIFIER, ANSI_NULLS, ANSI_PADDING, ANSI_WARNINGS, CONCAT_NULL_YIELDS_NULL, XACT_ABORT ON; \
      SET IMPLICIT_TRANSACTIONS, NOCOUNT, NOEXEC, PARSEONLY OFF; SET TRANSACTION ISOLATION LEVEL READ COMMITTED";
 
+/// What reads.
+const READING: [&str; 2] = ["SELECT", "WITH"];
+/// What a shape may declare.
+const WRITING: [&str; 10] = [
+    "ALTER", "CREATE", "DBCC", "DELETE", "DENY", "DROP", "GRANT", "INSERT", "REVOKE", "UPDATE",
+];
+/// Of nobody but the host.
+const HOSTS: [&str; 16] = [
+    "BACKUP",
+    "BEGIN",
+    "BULK",
+    "COMMIT",
+    "EXEC",
+    "EXECUTE",
+    "GO",
+    "KILL",
+    "OPENDATASOURCE",
+    "OPENQUERY",
+    "OPENROWSET",
+    "RECONFIGURE",
+    "ROLLBACK",
+    "SHUTDOWN",
+    "USE",
+    "WAITFOR",
+];
+/// What begins another statement, or makes one write; `NEXT VALUE FOR` takes a number that no rollback gives back.
+const CHANGING: [&str; 36] = [
+    "BREAK",
+    "CHECKPOINT",
+    "CLOSE",
+    "CONTINUE",
+    "DEALLOCATE",
+    "DECLARE",
+    "DISABLE",
+    "DUMP",
+    "ENABLE",
+    "FETCH",
+    "GET",
+    "GOTO",
+    "IF",
+    "INTO",
+    "LOAD",
+    "MERGE",
+    "MOVE",
+    "NEXT",
+    "OPEN",
+    "PRINT",
+    "RAISERROR",
+    "READTEXT",
+    "RECEIVE",
+    "RESTORE",
+    "RETURN",
+    "REVERT",
+    "SAVE",
+    "SEND",
+    "SET",
+    "SETUSER",
+    "THROW",
+    "TRAN",
+    "TRUNCATE",
+    "UPDATETEXT",
+    "WHILE",
+    "WRITETEXT",
+];
+
 /// A statement as a batch: the server's deadline for locks (rule P1) before it, at half of ours, so that its answer still reaches us. What reads does so
 /// in a transaction that is rolled back.
 pub(super) fn batch(sql: &str, access: Access, deadline: Deadline) -> Zeroizing<String> {
@@ -28,68 +93,6 @@ pub(super) fn batch(sql: &str, access: Access, deadline: Deadline) -> Zeroizing<
 /// By the statement's words. Nothing needs to stand between two statements here, so that every word counts: what reads has none that begins a
 /// statement that changes something.
 pub(super) fn check(statement: &Statement, access: Access) -> Result<(), Error> {
-    const READING: [&str; 2] = ["SELECT", "WITH"];
-    const WRITING: [&str; 10] = [
-        "ALTER", "CREATE", "DBCC", "DELETE", "DENY", "DROP", "GRANT", "INSERT", "REVOKE", "UPDATE",
-    ];
-    /// Of nobody but the host.
-    const HOSTS: [&str; 16] = [
-        "BACKUP",
-        "BEGIN",
-        "BULK",
-        "COMMIT",
-        "EXEC",
-        "EXECUTE",
-        "GO",
-        "KILL",
-        "OPENDATASOURCE",
-        "OPENQUERY",
-        "OPENROWSET",
-        "RECONFIGURE",
-        "ROLLBACK",
-        "SHUTDOWN",
-        "USE",
-        "WAITFOR",
-    ];
-    /// What begins another statement, or makes one write; `NEXT VALUE FOR` takes a number that no rollback gives back.
-    const CHANGING: [&str; 36] = [
-        "BREAK",
-        "CHECKPOINT",
-        "CLOSE",
-        "CONTINUE",
-        "DEALLOCATE",
-        "DECLARE",
-        "DISABLE",
-        "DUMP",
-        "ENABLE",
-        "FETCH",
-        "GET",
-        "GOTO",
-        "IF",
-        "INTO",
-        "LOAD",
-        "MERGE",
-        "MOVE",
-        "NEXT",
-        "OPEN",
-        "PRINT",
-        "RAISERROR",
-        "READTEXT",
-        "RECEIVE",
-        "RESTORE",
-        "RETURN",
-        "REVERT",
-        "SAVE",
-        "SEND",
-        "SET",
-        "SETUSER",
-        "THROW",
-        "TRAN",
-        "TRUNCATE",
-        "UPDATETEXT",
-        "WHILE",
-        "WRITETEXT",
-    ];
     let verb = statement.verb();
     if verb.is_empty() {
         return Err(Error::invalid(

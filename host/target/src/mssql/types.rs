@@ -149,6 +149,7 @@ fn describe(number: u8, fields: &mut Fields<'_>) -> Option<(Kind, Length)> {
 }
 
 /// None within: null.
+#[expect(clippy::option_option, reason = "garbled, or null")]
 fn in_parts(fields: &mut Fields<'_>) -> Option<Option<Vec<u8>>> {
     if fields.eight()? == u64::MAX {
         return Some(None);

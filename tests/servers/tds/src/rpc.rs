@@ -153,6 +153,7 @@ impl<'a> Bytes<'a> {
     }
 
     /// None within: null.
+    #[expect(clippy::option_option, reason = "garbled, or null")]
     fn short(&mut self) -> Option<Option<Vec<u8>>> {
         let length = self.two()?;
         if length == 0xFFFF {
@@ -161,6 +162,7 @@ impl<'a> Bytes<'a> {
         Some(Some(self.take(length.into())?.to_vec()))
     }
 
+    #[expect(clippy::option_option, reason = "garbled, or null")]
     fn chunks(&mut self) -> Option<Option<Vec<u8>>> {
         let total = u64::from_le_bytes(*self.take(8)?.first_chunk()?);
         if total == u64::MAX {

@@ -29,7 +29,7 @@ pub(super) fn none_or_forbidden(verb: &str, kind: &str, name: &str) -> Problem {
     )
 }
 
-fn no_permission() -> Problem {
+pub(super) fn no_permission() -> Problem {
     Problem::new(15247, "User does not have permission to perform this action.")
 }
 
@@ -37,116 +37,95 @@ fn exists(name: &str) -> Problem {
     Problem::new(15025, format!("The server principal '{name}' already exists."))
 }
 
+/// By the words that it begins with.
+type Change = fn(&mut Run<'_>, &mut Cursor) -> Result<(), Problem>;
+
+const CHANGES: [(&str, Change); 15] = [
+    ("ALTER LOGIN", alter_login),
+    ("CREATE LOGIN", create_login),
+    ("DROP LOGIN", drop_login),
+    ("ALTER USER", alter_user),
+    ("CREATE USER", create_user),
+    ("DROP USER", drop_user),
+    ("DROP ROLE", drop_user),
+    ("CREATE ROLE", rights::create_role),
+    ("ALTER ROLE", rights::alter_role),
+    ("ALTER SERVER ROLE", rights::alter_server_role),
+    ("CREATE DATABASE", create_database),
+    ("ALTER DATABASE", alter_database),
+    ("DBCC FLUSHAUTHCACHE", flush),
+    ("GRANT", |run, cursor| rights::grant(run, cursor, true)),
+    ("REVOKE", |run, cursor| rights::grant(run, cursor, false)),
+];
+
 pub(super) fn change(run: &mut Run<'_>, cursor: &mut Cursor) -> Result<(), Problem> {
-    if cursor.words("ALTER LOGIN") {
-        return alter_login(run, cursor);
+    match CHANGES.iter().find(|(words, _)| cursor.words(words)) {
+        Some((_, change)) => change(run, cursor),
+        None => Err(cursor.wrong()),
     }
-    if cursor.words("CREATE LOGIN") {
-        return create_login(run, cursor);
+}
+
+/// Roles, too.
+fn drop_user(run: &mut Run<'_>, cursor: &mut Cursor) -> Result<(), Problem> {
+    let name = cursor.name()?;
+    let may = run
+        .books
+        .may_alter_user(&run.session.identity, run.database(), &name);
+    let database = own_database(run)?;
+    if !may || database.user(&name).is_none() {
+        return Err(none_or_forbidden("drop", "user", &name));
     }
-    if cursor.words("DROP LOGIN") {
-        return drop_login(run, cursor);
+    database.users.retain(|user| !same(&user.name, &name));
+    database.grants.retain(|grant| !same(&grant.to, &name));
+    Ok(())
+}
+
+fn create_database(run: &mut Run<'_>, cursor: &mut Cursor) -> Result<(), Problem> {
+    let name = cursor.name()?;
+    let contained = cursor.words("CONTAINMENT") && cursor.sign("=") && cursor.words("PARTIAL");
+    if !run.books.may(&run.session.identity, "CONTROL SERVER") {
+        let message = "CREATE DATABASE permission denied in database 'master'.";
+        return Err(Problem::new(262, message));
     }
-    if cursor.words("ALTER USER") {
-        return alter_user(run, cursor);
+    if run.books.database(&name).is_some() {
+        let message = format!("Database '{name}' already exists. Choose a different database name.");
+        return Err(Problem::new(1801, message));
     }
-    if cursor.words("CREATE USER") {
-        return create_user(run, cursor);
+    run.books.databases.push(Database::new(&name, contained));
+    Ok(())
+}
+
+fn alter_database(run: &mut Run<'_>, cursor: &mut Cursor) -> Result<(), Problem> {
+    let name = cursor.name()?;
+    cursor.expect_words("SET")?;
+    let read_only = cursor.words("READ_ONLY");
+    if !read_only {
+        cursor.expect_words("READ_WRITE")?;
     }
-    if cursor.words("DROP USER") || cursor.words("DROP ROLE") {
-        let name = cursor.name()?;
-        let may = run
-            .books
-            .may_alter_user(&run.session.identity, run.database(), &name);
-        let database = own_database(run)?;
-        if !may || database.user(&name).is_none() {
-            return Err(none_or_forbidden("drop", "user", &name));
-        }
-        database.users.retain(|user| !same(&user.name, &name));
-        database.grants.retain(|grant| !same(&grant.to, &name));
-        return Ok(());
+    if !run.books.may(&run.session.identity, "CONTROL SERVER") {
+        let message = format!("User does not have permission to alter database '{name}'.");
+        return Err(Problem::new(5011, message));
     }
-    if cursor.words("CREATE ROLE") {
-        let name = cursor.name()?;
-        if !run
-            .books
-            .may_in(&run.session.identity, run.database(), "ALTER ANY ROLE")
-        {
-            return Err(no_permission());
-        }
-        let id = run.books.id();
-        let role = User {
-            id,
-            name,
-            login: None,
-            password: None,
-            members: Some(Vec::new()),
-        };
-        own_database(run)?.users.push(role);
-        return Ok(());
+    let missing = || Problem::new(911, format!("Database '{name}' does not exist."));
+    run.books.database_mut(&name).ok_or_else(missing)?.read_only = read_only;
+    Ok(())
+}
+
+/// Whoever may log in may do this here.
+#[expect(clippy::unnecessary_wraps, reason = "as the other changes")]
+fn flush(run: &mut Run<'_>, _cursor: &mut Cursor) -> Result<(), Problem> {
+    for login in &mut run.books.logins {
+        login.password.cached = None;
     }
-    if cursor.words("ALTER ROLE") {
-        return rights::alter_role(run, cursor);
+    let users = run
+        .books
+        .databases
+        .iter_mut()
+        .flat_map(|database| &mut database.users);
+    for password in users.filter_map(|user| user.password.as_mut()) {
+        password.cached = None;
     }
-    if cursor.words("ALTER SERVER ROLE") {
-        return rights::alter_server_role(run, cursor);
-    }
-    if cursor.words("CREATE DATABASE") {
-        let name = cursor.name()?;
-        let contained = cursor.words("CONTAINMENT") && cursor.sign("=") && cursor.words("PARTIAL");
-        if !run.books.may(&run.session.identity, "CONTROL SERVER") {
-            return Err(Problem::new(
-                262,
-                "CREATE DATABASE permission denied in database 'master'.",
-            ));
-        }
-        if run.books.database(&name).is_some() {
-            return Err(Problem::new(
-                1801,
-                format!("Database '{name}' already exists. Choose a different database name."),
-            ));
-        }
-        run.books.databases.push(Database::new(&name, contained));
-        return Ok(());
-    }
-    if cursor.words("ALTER DATABASE") {
-        let name = cursor.name()?;
-        cursor.expect_words("SET")?;
-        let read_only = cursor.words("READ_ONLY");
-        if !read_only {
-            cursor.expect_words("READ_WRITE")?;
-        }
-        if !run.books.may(&run.session.identity, "CONTROL SERVER") {
-            return Err(Problem::new(
-                5011,
-                format!("User does not have permission to alter database '{name}'."),
-            ));
-        }
-        let database = run.books.database_mut(&name);
-        database
-            .ok_or_else(|| Problem::new(911, format!("Database '{name}' does not exist.")))?
-            .read_only = read_only;
-        return Ok(());
-    }
-    if cursor.words("DBCC FLUSHAUTHCACHE") {
-        for login in &mut run.books.logins {
-            login.password.cached = None;
-        }
-        let users = run
-            .books
-            .databases
-            .iter_mut()
-            .flat_map(|database| &mut database.users);
-        users
-            .filter_map(|user| user.password.as_mut())
-            .for_each(|password| password.cached = None);
-        return Ok(());
-    }
-    let (grants, revokes) = (cursor.words("GRANT"), cursor.words("REVOKE"));
-    if grants || revokes {
-        return rights::grant(run, cursor, grants);
-    }
-    Err(cursor.wrong())
+    Ok(())
 }
 
 fn options(cursor: &mut Cursor) -> Result<Options, Problem> {

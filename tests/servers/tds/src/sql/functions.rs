@@ -68,6 +68,19 @@ pub(super) fn call(run: &Run<'_>, name: &str, arguments: &[Value]) -> Result<Val
                 run.database().is_member(&text(0).unwrap_or_default(), &who),
             ))
         }
+        _ => return of_values(name, arguments),
+    })
+}
+
+/// One that looks at nothing but what it is given.
+fn of_values(name: &str, arguments: &[Value]) -> Result<Value, Problem> {
+    let text = |at: usize| {
+        arguments
+            .get(at)
+            .filter(|value| **value != Value::Null)
+            .map(Value::text)
+    };
+    Ok(match (name, arguments.len()) {
         ("COALESCE" | "ISNULL", _) => arguments
             .iter()
             .find(|value| **value != Value::Null)

@@ -1,11 +1,30 @@
 //! Members of roles, and what is granted.
 
-use super::accounts::{none_or_forbidden, own_database};
+use super::accounts::{no_permission, none_or_forbidden, own_database};
 use super::lexer::Cursor;
 use super::statement::Run;
-use crate::books::Grant;
+use crate::books::{Grant, User};
 use crate::tokens::Problem;
 use crate::value::same;
+
+pub(super) fn create_role(run: &mut Run<'_>, cursor: &mut Cursor) -> Result<(), Problem> {
+    let name = cursor.name()?;
+    if !run
+        .books
+        .may_in(&run.session.identity, run.database(), "ALTER ANY ROLE")
+    {
+        return Err(no_permission());
+    }
+    let role = User {
+        id: run.books.id(),
+        name,
+        login: None,
+        password: None,
+        members: Some(Vec::new()),
+    };
+    own_database(run)?.users.push(role);
+    Ok(())
+}
 
 pub(super) fn alter_role(run: &mut Run<'_>, cursor: &mut Cursor) -> Result<(), Problem> {
     let role = cursor.name()?;
