@@ -1,6 +1,5 @@
 //! Enough of each protocol to find where a login or a change begins and where its answer ends.
 
-pub(crate) mod mssql;
 pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod redis;
@@ -18,8 +17,6 @@ pub(crate) enum Carried {
     Native(String),
     /// What `caching_sha2_password` keeps: SHA-crypt, with rounds and salt before the sum.
     Caching(String),
-    /// As it is.
-    Plain(String),
 }
 
 /// What begins with a frame of the client.

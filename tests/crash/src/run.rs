@@ -19,7 +19,7 @@ use crate::points::{Path, Point};
 use crate::report::{Counts, Matrix, timeline};
 use crate::scene::{LOGINS, PER_SECONDS, Places, Scene};
 use crate::soak::Soak;
-use crate::target::{Target, mariadb, mssql, mysql, postgres, redis};
+use crate::target::{Target, mariadb, mysql, postgres, redis};
 
 /// The vaults there are.
 const VAULTS: [&str; 1] = ["embedded"];
@@ -39,41 +39,35 @@ const RECOVERY_OF_CONTROLS_SECONDS: u64 = 300;
 #[derive(Clone, Copy)]
 pub(crate) struct Known {
     pub(crate) name: &'static str,
-    /// None: it is started within this process.
-    pub(crate) package: Option<Package>,
+    pub(crate) package: Package,
     start: fn() -> Result<Box<dyn Target>>,
 }
 
-const TARGETS: [Known; 6] = [
+const TARGETS: [Known; 5] = [
     Known {
         name: "postgres",
-        package: Some(Package::Postgres),
+        package: Package::Postgres,
         start: || Ok(Box::new(postgres::Server::start(false)?)),
     },
     Known {
         name: "postgres-pair",
-        package: Some(Package::Postgres),
+        package: Package::Postgres,
         start: || Ok(Box::new(postgres::Server::start(true)?)),
     },
     Known {
         name: "redis",
-        package: Some(Package::Redis),
+        package: Package::Redis,
         start: || Ok(Box::new(redis::Server::start()?)),
     },
     Known {
         name: "mariadb",
-        package: Some(Package::MariaDb),
+        package: Package::MariaDb,
         start: || Ok(Box::new(mariadb::Server::start()?)),
     },
     Known {
         name: "mysql",
-        package: Some(Package::MySql),
+        package: Package::MySql,
         start: || Ok(Box::new(mysql::Server::start()?)),
-    },
-    Known {
-        name: "mssql",
-        package: None,
-        start: || Ok(Box::new(mssql::Server::start()?)),
     },
 ];
 
