@@ -59,7 +59,6 @@ impl Session {
     }
 
     /// The dialect of statements for it.
-    #[expect(clippy::unused_self, reason = "as the sessions of other servers")]
     pub fn dialect(&self) -> Dialect {
         Dialect::MsSql
     }

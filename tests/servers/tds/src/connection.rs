@@ -224,11 +224,11 @@ fn answer_to(kind: u8, message: &[u8], shared: &Arc<Shared>, session: &mut Sessi
                 &mut answer,
                 DONE_WITHIN,
             )?;
-            answer.return_status(if well { 0 } else { 1 });
+            answer.return_status(i32::from(!well));
             answer.done(DONE_PROCEDURE, if well { 0 } else { ERROR }, None);
         }
         wire::TRANSACTION => {
-            transact(message, session, &mut answer).ok_or_else(|| garbled("a request about transactions"))?
+            transact(message, session, &mut answer).ok_or_else(|| garbled("a request about transactions"))?;
         }
         wire::ATTENTION => answer.done(DONE, ATTENTION, None),
         _ => return Err(garbled("a message of another kind")),

@@ -265,7 +265,7 @@ fn drop_login(run: &mut Run<'_>, cursor: &mut Cursor) -> Result<(), Problem> {
     run.books.logins.retain(|login| !same(&login.name, &name));
     run.books
         .grants
-        .retain(|grant| !same(&grant.to, &name) && !(grant.class == "LOGIN" && same(&grant.on, &name)));
+        .retain(|grant| !(same(&grant.to, &name) || grant.class == "LOGIN" && same(&grant.on, &name)));
     Ok(())
 }
 

@@ -86,14 +86,6 @@ fn of_values(name: &str, arguments: &[Value]) -> Result<Value, Problem> {
             .find(|value| **value != Value::Null)
             .cloned()
             .unwrap_or(Value::Null),
-        ("NULLIF", 2)
-            if arguments[0]
-                .compare(&arguments[1])
-                .is_some_and(std::cmp::Ordering::is_eq) =>
-        {
-            Value::Null
-        }
-        ("NULLIF", 2) => arguments[0].clone(),
         ("IIF", 3) => arguments[if arguments[0].is_true() { 1 } else { 2 }].clone(),
         ("LEN", 1) => text(0).map_or(Value::Null, |text| {
             Value::Int(i64::try_from(text.trim_end_matches(' ').encode_utf16().count()).unwrap_or(i64::MAX))

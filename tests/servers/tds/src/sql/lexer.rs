@@ -39,7 +39,7 @@ impl Cursor {
                 ('-', '-') => at = find(&text, at, "\n").unwrap_or(text.len()),
                 ('/', '*') => {
                     at = 2 + find(&text, at + 2, "*/")
-                        .ok_or_else(|| Problem::new(113, "Missing end comment mark '*/'."))?
+                        .ok_or_else(|| Problem::new(113, "Missing end comment mark '*/'."))?;
                 }
                 ('N' | 'n', '\'') => {
                     at += 1;
@@ -140,13 +140,11 @@ impl Cursor {
     }
 
     pub(super) fn text(&mut self) -> Result<String, Problem> {
-        match self.next() {
-            Some(Token::Text(text)) => Ok(text),
-            _ => {
-                self.at -= 1;
-                Err(self.wrong())
-            }
+        if let Some(Token::Text(text)) = self.next() {
+            return Ok(text);
         }
+        self.at -= 1;
+        Err(self.wrong())
     }
 
     /// As the server says it: it quotes what it does not understand.

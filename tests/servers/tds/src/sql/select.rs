@@ -179,11 +179,10 @@ impl Select {
     }
 }
 
-fn scope<'a>(
-    outer: &Scope<'a>,
-    tables: &'a [(&'a Source, Vec<String>, Vec<Vec<Value>>)],
-    row: &'a [Vec<Value>],
-) -> Scope<'a> {
+/// A table with its columns and rows.
+type Filled<'a> = (&'a Source, Vec<String>, Vec<Vec<Value>>);
+
+fn scope<'a>(outer: &Scope<'a>, tables: &'a [Filled<'a>], row: &'a [Vec<Value>]) -> Scope<'a> {
     let own = tables
         .iter()
         .zip(row)
