@@ -185,7 +185,7 @@ impl Check<'_> {
         let document = resolver.document;
         self.problems.extend(graces(&document, &rotation));
         self.alone(&document, &rotation);
-        let targets = self.against(&document, &rotation)?;
+        let targets = self.against(&document, &rotation);
         if rotation.schedule.on_start {
             let message =
                 "the rotations of a table cannot run at the start of the host: all would at once".to_owned();
@@ -231,10 +231,10 @@ impl Check<'_> {
         }
     }
 
-    /// It is what its plugin wants, and nobody else rotates its accounts. Its targets; `None` where they cannot be told.
-    fn against(&mut self, document: &Document, rotation: &Rotation) -> Option<String> {
+    /// It is what its plugin wants, and nobody else rotates its accounts. Its targets, none of a plugin that is not there.
+    fn against(&mut self, document: &Document, rotation: &Rotation) -> String {
         let Some(manifest) = self.config.manifests.get(&rotation.plugin) else {
-            return Some(String::new());
+            return String::new();
         };
         let manifest: &Manifest = manifest;
         let mut checker = Checker {
@@ -255,7 +255,7 @@ impl Check<'_> {
         }
         let mut targets: Vec<String> = principals.into_iter().map(|principal| principal.target).collect();
         targets.dedup();
-        Some(targets.join(" "))
+        targets.join(" ")
     }
 
     fn report(

@@ -156,15 +156,14 @@ impl Courier {
         let inner = &engine.inner;
         let (sink, notice) = (sink_of(&self.sink), notice_of(notification));
         let mut delivering = std::pin::pin!(sink.deliver(&notice));
-        let ended = match tokio::time::timeout(AGAIN, &mut delivering).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                // It may still take it; until then it is one that takes nothing.
-                inner
-                    .standing
-                    .delivered(&self.sink.name, Some(SLOW), inner.clock.now());
-                delivering.await
-            }
+        let ended = if let Ok(ended) = tokio::time::timeout(AGAIN, &mut delivering).await {
+            ended
+        } else {
+            // It may still take it; until then it is one that takes nothing.
+            inner
+                .standing
+                .delivered(&self.sink.name, Some(SLOW), inner.clock.now());
+            delivering.await
         };
         inner.metrics.delivered(&self.sink.name, ended.is_ok());
         let code = ended.as_ref().err().map(keywheel_notify::Error::code);

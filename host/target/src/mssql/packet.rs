@@ -101,7 +101,7 @@ mod tests {
     #[tokio::test]
     async fn a_packet_of_another_kind_or_length_and_an_answer_without_end_are_refused() {
         let long: Vec<u8> = (0..300)
-            .flat_map(|_| [[4, 0, 0xFF, 0xFF, 0, 0, 0, 0].as_slice(), &[0; 65527]].concat())
+            .flat_map(|_| [vec![4, 0, 0xFF, 0xFF, 0, 0, 0, 0], vec![0; 65527]].concat())
             .collect();
         for (sent, kind) in [
             ([4, 1, 0, 7, 0, 0, 0, 0].as_slice(), io::ErrorKind::InvalidData),
