@@ -168,7 +168,7 @@ impl Engine {
                 on_it.len() + listed
             );
             list.push(Attention {
-                harm_at: None,
+                harm_at: paused.until,
                 ..attention(
                     "target-maintenance",
                     &format!("target {shown}"),

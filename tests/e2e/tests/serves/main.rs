@@ -212,10 +212,8 @@ fn there_is_one_host_and_what_a_dead_one_left_is_replaced() {
 fn a_host_that_starts_waits_for_a_command_to_end() {
     let scene = Scene::new("24h");
     let rotate = ["rotate", "app-redis", "--wait", "end"];
-    let command = scene.host.start(&mut scene.host.command(&rotate));
-    until("it has the state to itself", || {
-        scene.run(&["run", "list"]).code == 24
-    });
+    let mut command = scene.host.start(&mut scene.host.command(&rotate));
+    assert!(command.wait_for("waits until"), "{}", command.stderr());
     let starting = scene.host.start(&mut scene.host.command(&["serve"]));
     thread::sleep(Duration::from_secs(1));
     signal(&command, Signal::INT);
