@@ -209,3 +209,36 @@ pub(crate) fn attention(kind: &'static str, subject: &str, what: &str, way_out: 
         harm_at: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_begins_with_what_stops_everything_and_ends_with_notes() {
+        let at = |kind, ms: Option<u64>| Attention {
+            harm_at: ms.map(Timestamp::from_unix_ms),
+            ..attention(kind, "", "", "")
+        };
+        let mut list = [
+            at("plugin-unknown", None),
+            at("run-failed", None),
+            at("secret-expires", Some(9)),
+            at("target-maintenance", Some(1)),
+            at("run-awaits-approval", Some(3)),
+            at("schedule-held", Some(7)),
+        ];
+        list.sort_by_key(harm_of);
+        assert_eq!(
+            list.map(|entry| entry.kind),
+            [
+                "schedule-held",
+                "run-awaits-approval",
+                "secret-expires",
+                "run-failed",
+                "plugin-unknown",
+                "target-maintenance",
+            ]
+        );
+    }
+}

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::actor::{acting_as, actor};
 use crate::engine::Engine;
 use crate::perform::keep_until_key;
+use crate::restore::verified_in;
 use crate::untried::{self, note_makers_of};
 use crate::{Error, Stop};
 
@@ -175,8 +176,12 @@ fn forget_versions(
     before: Timestamp,
     by: &str,
 ) -> Result<usize, keywheel_store::Error> {
-    let mut forgotten = 0;
+    let (mut forgotten, epoch) = (0, tx.epoch()?);
     for version in old {
+        // After a restore any version may be the one that the target takes (rule P2).
+        if verified_in(tx, &version.secret)? < epoch {
+            continue;
+        }
         if is_kept(tx, &version.id)? || !tx.forget_version(&version.id, before)? {
             continue;
         }

@@ -93,15 +93,14 @@ pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<Exi
 /// With the vault as it is: one without a key file is unsealed by `keywheel vault unseal` while the host runs.
 async fn open(context: &Context) -> Result<Engine, Failure> {
     let patient_until = Instant::now() + COMMANDS_END_WITHIN;
+    let config = host::checked_apart(ours::draft(context)?, context)?;
     loop {
-        let config = host::checked_apart(ours::draft(context)?, context)?;
-        let socket = config.socket.clone();
-        match Engine::open(config, Arc::new(SystemClock)).await {
+        match Engine::open(config.clone(), Arc::new(SystemClock)).await {
             // A command that was begun before. A host would listen.
             Err(error)
                 if error.code() == "store.in-use"
                     && Instant::now() < patient_until
-                    && UnixStream::connect(&socket).is_err() => {}
+                    && UnixStream::connect(&config.socket).is_err() => {}
             opened => return Ok(opened?),
         }
         tokio::time::sleep(ASK_AGAIN).await;
