@@ -61,7 +61,8 @@ impl Format {
     }
 
     /// Whether the host may take parts out of a whole with these labels. Into which parts a text falls depends on all of it, so a connection
-    /// string is what a person imported: one of a generator or a plugin would tell by its parts what is in it (rule H10).
+    /// string is what a person imported: one of a generator or a plugin would tell by its parts what is in it (rule H10). One of text alone is
+    /// read without this: the plugin has all of it.
     pub(crate) fn is_parsed(self, labels: &Labels) -> bool {
         match self {
             Self::Json => labels.origin.is_whole(),

@@ -61,6 +61,9 @@ fn is_token(text: &str, start: &str, least: usize) -> bool {
         .is_some_and(|rest| rest.len() >= least && !rest.contains(char::is_whitespace))
 }
 
+/// What a template has where the password is to stand.
+const PLACE: &str = "{password}";
+
 fn has_password_in_url(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else {
         return false;
@@ -68,7 +71,7 @@ fn has_password_in_url(text: &str) -> bool {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let has_password = if let Some((user, _)) = authority.rsplit_once('@') {
         user.split_once(':')
-            .is_some_and(|(_, password)| !password.is_empty())
+            .is_some_and(|(_, password)| !password.is_empty() && password != PLACE)
     } else {
         // A password with one of those characters in it, as it is: what is behind the colon is no port.
         let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
@@ -107,6 +110,7 @@ mod tests {
         for good in [
             "app/db",
             "postgres://app@db:5432/x",
+            "postgres://{user}:{password}@db:5432/x",
             "https://[::1]:8443/a@b:c",
             "https://db:8443/a@b",
             "db-7.internal",

@@ -1,4 +1,4 @@
-use keywheel_sdk::Form;
+use keywheel_sdk::Written;
 use keywheel_sdk::sql::Server;
 use serde::Deserialize;
 
@@ -12,7 +12,8 @@ pub(crate) struct Config {
     #[serde(flatten)]
     pub(crate) mode: Mode,
     /// Left out: the bare password of one role, a JSON document with that of two.
-    pub(crate) format: Option<Form>,
+    #[serde(flatten)]
+    pub(crate) written: Written,
 }
 
 #[derive(Debug, Deserialize)]
@@ -36,7 +37,7 @@ impl Config {
         match self.accounts().names() {
             [first, second] if first == second => problem("/roles/1", "must be another role: each keeps one password"),
             names if names.contains(&self.admin) => problem("/admin", "must be another role than what is rotated"),
-            _ => Vec::new(),
+            names => self.written.problems(names.len()),
         }
     }
 }

@@ -105,8 +105,8 @@ fn connector(config: &Config, user: &str) -> Connector {
 impl Config {
     fn accounts(&self) -> Accounts<'_> {
         match &self.mode {
-            Mode::Role { role } => Accounts::one(role, self.format),
-            Mode::Alternating { roles } => Accounts::two(roles, self.format),
+            Mode::Role { role } => Accounts::one(role).written(&self.written),
+            Mode::Alternating { roles } => Accounts::two(roles).written(&self.written),
         }
     }
 }

@@ -11,7 +11,7 @@ mod plan;
 use keywheel_sdk::error::{ErrorExt, not_asked};
 use keywheel_sdk::nodes::{Node, ask_each, change_each};
 use keywheel_sdk::resp::{Reply, Session, refused};
-use keywheel_sdk::{Accounts, Error, Form, Outcome, Plan, Plugin, Run, Secret, Verdict, Version};
+use keywheel_sdk::{Accounts, Error, Outcome, Plan, Plugin, Run, Secret, Verdict, Version, Written};
 use node::Admin;
 use serde::Deserialize;
 
@@ -29,7 +29,8 @@ struct Config {
     trust: Option<String>,
     user: String,
     admin: String,
-    format: Option<Form>,
+    #[serde(flatten)]
+    written: Written,
     persist: Option<String>,
     #[serde(default)]
     kill_connections: bool,
@@ -37,7 +38,7 @@ struct Config {
 
 impl Config {
     fn accounts(&self) -> Accounts<'_> {
-        Accounts::one(&self.user, self.format)
+        Accounts::one(&self.user).written(&self.written)
     }
 
     fn connect(&self, node: &Node) -> Result<Session, Error> {
@@ -53,7 +54,7 @@ impl Plugin for Redis {
 
     fn check(config: &Config) -> Vec<(String, String)> {
         let problem = || ("/admin".to_owned(), "must be another user than the one that is rotated".to_owned());
-        (config.user == config.admin).then(problem).into_iter().collect()
+        (config.user == config.admin).then(problem).into_iter().chain(config.written.problems(1)).collect()
     }
 
     fn plan(run: &Run, config: &Config) -> Result<Plan, Error> {

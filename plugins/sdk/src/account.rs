@@ -9,6 +9,10 @@ use serde::Deserialize;
 const ANNOTATION: &str = "username";
 /// The account that clients used before this version.
 const BEFORE: &str = "username-before";
+/// Where a template has the password, and the user name.
+const PASSWORD: &str = "{password}";
+const USER: &str = "{user}";
+const CONNECTION_STRING: &str = "connection-string";
 
 /// A version of the rotated secret, as a step sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +73,32 @@ pub enum Form {
     ConnectionString,
 }
 
+/// How the secret is written, as plugins flatten it into their configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Written {
+    /// What it is; left out: a bare password of one account, a JSON document of two.
+    pub format: Option<Form>,
+    /// The first connection string, while there is none: with `{password}` and, where it has the user name, `{user}`.
+    pub template: Option<String>,
+}
+
+impl Written {
+    /// What a schema cannot say, for [`crate::Plugin::check`]: the place, and what is wrong there. `accounts`: how many take turns.
+    pub fn problems(&self, accounts: usize) -> Vec<(String, String)> {
+        let Some(template) = &self.template else { return Vec::new() };
+        let times = |word: &str| template.matches(word).count();
+        let message = match (self.format, times(PASSWORD), times(USER)) {
+            (Some(Form::ConnectionString), 1, 1) => return Vec::new(),
+            (Some(Form::ConnectionString), 1, 0) if accounts == 1 => return Vec::new(),
+            (Some(Form::ConnectionString), 1, 0) => "needs {user}, since two users take turns",
+            (Some(Form::ConnectionString), 1, _) => "has {user} more than once",
+            (Some(Form::ConnectionString), ..) => "needs {password} once, where the password belongs",
+            _ => "is for format = \"connection-string\"",
+        };
+        vec![("/template".to_owned(), message.to_owned())]
+    }
+}
+
 /// Where a secret with parts has the user name and the password.
 struct Parts {
     format: &'static str,
@@ -81,7 +111,7 @@ impl Form {
         match self {
             Self::Password => None,
             Self::Json => Some(Parts { format: "json", user: "/username", password: "/password" }),
-            Self::ConnectionString => Some(Parts { format: "connection-string", user: "user", password: "password" }),
+            Self::ConnectionString => Some(Parts { format: CONNECTION_STRING, user: "user", password: "password" }),
         }
     }
 }
@@ -91,19 +121,28 @@ impl Form {
 pub struct Accounts<'a> {
     names: &'a [String],
     form: Form,
+    template: Option<&'a str>,
 }
 
 impl<'a> Accounts<'a> {
-    /// One account. `form`: what the secret is; none for a bare password.
-    pub fn one(name: &'a String, form: Option<Form>) -> Self {
-        Self { names: std::slice::from_ref(name), form: form.unwrap_or(Form::Password) }
+    /// One account; the secret is its bare password, where [`Accounts::written`] says nothing else.
+    pub fn one(name: &'a String) -> Self {
+        Self { names: std::slice::from_ref(name), form: Form::Password, template: None }
     }
 
     /// Two accounts. The secret has the user name beside the password, so that no client ever reads the name of one and the
     /// password of the other: a JSON document, where nothing else is said that has both.
-    pub fn two(names: &'a [String; 2], form: Option<Form>) -> Self {
-        let has_both = |form: &Form| *form != Form::Password;
-        Self { names, form: form.filter(has_both).unwrap_or(Form::Json) }
+    pub fn two(names: &'a [String; 2]) -> Self {
+        Self { names, form: Form::Json, template: None }
+    }
+
+    /// With what the configuration says of the secret.
+    #[must_use]
+    pub fn written(mut self, written: &'a Written) -> Self {
+        let can_be = |form: &Form| self.names.len() == 1 || *form != Form::Password;
+        self.form = written.format.filter(can_be).unwrap_or(self.form);
+        self.template = written.template.as_deref();
+        self
     }
 
     /// Their names.
@@ -142,14 +181,37 @@ impl<'a> Accounts<'a> {
 
     /// The one that clients use now with another password, and of two accounts the other one's name. All else stays as it is.
     fn connection_string(&self, run: &Run, name: &str, password: &Secret) -> Result<Secret, Error> {
-        const FORMAT: &str = "connection-string";
-        let missing = "there is no connection string yet in which the password could be replaced: import one first";
-        let current = run.current()?.ok_or_else(|| error(ErrorKind::Invalid, "version.missing", missing))?;
+        let missing = "there is no connection string yet in which the password could be replaced: import one first, or set `template` to what it is to look like";
+        let Some(current) = run.current()? else {
+            let template = self.template.ok_or_else(|| error(ErrorKind::Invalid, "version.missing", missing))?;
+            return self.first(template, name, password);
+        };
         let own = match self.names {
             [_] => current,
-            _ => current.with_part_text(FORMAT, "user", name).map_err(|problem| self.of_form(problem))?,
+            _ => current.with_part_text(CONNECTION_STRING, "user", name).map_err(|problem| self.of_form(problem))?,
         };
-        own.with_part(FORMAT, "password", password).map_err(|problem| self.of_form(problem))
+        own.with_part(CONNECTION_STRING, "password", password).map_err(|problem| self.of_form(problem))
+    }
+
+    /// The first one, by the template. The host reads it and writes name and password by the rules of its form, so that whatever they hold is right there.
+    fn first(&self, template: &str, name: &str, password: &Secret) -> Result<Secret, Error> {
+        const PLACE: &str = "password";
+        let of_template = |mut problem: Error| {
+            problem.message = format!("{}; this is the `template` of the configuration", problem.message);
+            problem
+        };
+        let composer = Composer::new("application/vnd.keywheel.connection-string");
+        composer.text(&template.replace(PASSWORD, PLACE).replace(USER, "user"))?;
+        let text = Composer::finish(composer)?;
+        if text.public_part(CONNECTION_STRING, "password").map_err(of_template)? != PLACE {
+            let message = "`template` has {password} where its form has no password";
+            return Err(error(ErrorKind::Invalid, "version.template", message));
+        }
+        let own = match template.contains(USER) {
+            true => text.with_part_text(CONNECTION_STRING, "user", name).map_err(of_template)?,
+            false => text,
+        };
+        own.with_part(CONNECTION_STRING, "password", password).map_err(of_template)
     }
 
     /// The account whose turn it is while clients use `current`.
@@ -224,7 +286,7 @@ impl<'a> Accounts<'a> {
     /// A string of another user than the one that is configured: clients would go on as that one, with a password that is not its own.
     fn check_user(&self, whole: &Secret) -> Result<(), Error> {
         let ([name], Form::ConnectionString) = (self.names, self.form) else { return Ok(()) };
-        match whole.public_part("connection-string", "user") {
+        match whole.public_part(CONNECTION_STRING, "user") {
             Ok(user) if !user.is_empty() && user != *name => {
                 let message = format!("the connection string is of the user {user}, and the configuration has {name}");
                 Err(error(ErrorKind::Invalid, "version.user", message))
@@ -328,11 +390,11 @@ mod tests {
     #[test]
     fn two_accounts_take_turns_and_one_is_always_its_own_turn() {
         let names = ["app_a".to_owned(), "app_b".to_owned()];
-        let two = Accounts::two(&names, None);
+        let two = Accounts::two(&names);
         assert_eq!(two.next(Some("app_a")), "app_b");
         assert_eq!(two.next(Some("app_b")), "app_a");
         assert_eq!(two.next(None), "app_a");
-        assert_eq!(Accounts::one(&names[0], None).next(Some("app_a")), "app_a");
+        assert_eq!(Accounts::one(&names[0]).next(Some("app_a")), "app_a");
     }
 
     #[test]
@@ -345,9 +407,32 @@ mod tests {
     #[test]
     fn the_form_of_a_value_names_the_accounts() {
         let names = ["app_a".to_owned(), "app_b".to_owned()];
-        let form = Accounts::two(&names, None).form();
+        let form = Accounts::two(&names).form();
         assert!(form.ends_with(r#"{"username": "app_a" or "app_b", "password": "…"}"#), "{form}");
-        let form = Accounts::two(&names, Some(Form::ConnectionString)).form();
+        let written = Written { format: Some(Form::ConnectionString), ..Written::default() };
+        let form = Accounts::two(&names).written(&written).form();
         assert!(form.contains(r#"a connection string with the user "app_a" or "app_b""#), "{form}");
+    }
+    #[test]
+    fn a_template_has_the_password_once_and_the_user_where_two_take_turns() {
+        let problem = |format: Option<Form>, template: &str, accounts: usize| {
+            let written = Written { format, template: Some(template.to_owned()) };
+            written.problems(accounts).into_iter().map(|(place, what)| format!("{place} {what}")).next()
+        };
+        let string = Some(Form::ConnectionString);
+        assert_eq!(Written::default().problems(1), []);
+        assert_eq!(problem(string, "Server=db;User Id={user};Password={password}", 2), None);
+        assert_eq!(problem(string, "redis://:{password}@cache", 1), None);
+        for (format, template, accounts, says) in [
+            (None, "Server=db;Password={password}", 1, "is for format"),
+            (Some(Form::Json), "Server=db;Password={password}", 1, "is for format"),
+            (string, "Server=db", 1, "needs {password} once"),
+            (string, "Password={password};Pwd={password}", 1, "needs {password} once"),
+            (string, "redis://:{password}@cache", 2, "needs {user}"),
+            (string, "User Id={user};Uid={user};Password={password}", 1, "{user} more than once"),
+        ] {
+            let said = problem(format, template, accounts).unwrap();
+            assert!(said.starts_with("/template ") && said.contains(says), "{template}: {said}");
+        }
     }
 }

@@ -29,7 +29,7 @@ pub mod plugin;
 pub mod resp;
 pub mod sql;
 
-pub use account::{Accounts, Form, Version};
+pub use account::{Accounts, Form, Version, Written};
 pub use bindings::exports::keywheel::plugin::rotator::{Outcome, Verdict};
 pub use bindings::keywheel::core::runtime;
 pub use bindings::keywheel::core::secrets::Secret;

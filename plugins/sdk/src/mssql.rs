@@ -2,7 +2,7 @@
 
 use crate::error::{ErrorExt, admin_refused};
 use crate::sql::{Connector, Server, Session};
-use crate::{Accounts, Error, Form, Run};
+use crate::{Accounts, Error, Run, Written};
 use serde::Deserialize;
 
 /// The server refused the login.
@@ -20,7 +20,8 @@ pub struct Config {
     /// The account whose password rotates.
     pub user: String,
     login: Option<String>,
-    format: Option<Form>,
+    #[serde(flatten)]
+    written: Written,
 }
 
 /// What has the password.
@@ -62,6 +63,7 @@ impl Config {
         if self.login.as_ref().is_some_and(|login| !is_own(login)) {
             problems.push(("/login".to_owned(), format!("must be {}@ and the name of the server", self.user)));
         }
+        problems.extend(self.written.problems(1));
         problems
     }
 
@@ -77,7 +79,7 @@ impl Config {
 
     /// Whose passwords the versions are.
     pub fn accounts(&self) -> Accounts<'_> {
-        Accounts::one(self.login.as_ref().unwrap_or(&self.user), self.format)
+        Accounts::one(self.login.as_ref().unwrap_or(&self.user)).written(&self.written)
     }
 
     /// A connection that is described, as this user.

@@ -4,7 +4,7 @@
 
 use crate::error::{ErrorExt, admin_refused, missing, refused_because};
 use crate::sql::{Connector, Piece, Server, Session, Table};
-use crate::{Accounts, Error, Form, Outcome, Run, Verdict, Version};
+use crate::{Accounts, Error, Outcome, Run, Verdict, Version, Written};
 use serde::Deserialize;
 
 /// The server refused the login.
@@ -22,19 +22,21 @@ pub struct Config {
     pub user: String,
     /// The part after the `@` of each account of that user.
     pub from: Vec<String>,
-    format: Option<Form>,
+    /// How the secret is written.
+    #[serde(flatten)]
+    written: Written,
 }
 
 impl Config {
     /// What a schema cannot say.
     pub fn problems(&self) -> Vec<(String, String)> {
         let problem = || ("/admin".to_owned(), "must be another user than the one that is rotated".to_owned());
-        (self.user == self.admin).then(problem).into_iter().collect()
+        (self.user == self.admin).then(problem).into_iter().chain(self.written.problems(1)).collect()
     }
 
     /// Whose passwords the versions are.
     pub fn accounts(&self) -> Accounts<'_> {
-        Accounts::one(&self.user, self.format)
+        Accounts::one(&self.user).written(&self.written)
     }
 
     /// Each account as a statement names it.

@@ -221,6 +221,11 @@ impl Labels {
         labels
     }
 
+    /// Whether a plugin made all of it of what it knows. How it falls into parts then tells nothing.
+    pub fn is_text_alone(&self) -> bool {
+        self.origin == Origin::Composed && self.known_to_guest
+    }
+
     /// The same, for a secret that this run may only log in and act with: an input, or another secret of a vault. It is never
     /// stored under another name (rule H9).
     #[must_use]

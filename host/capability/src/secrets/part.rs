@@ -54,6 +54,7 @@ fn find(labels: &Labels, format: Format, key: &str) -> Found {
             (None, Some(rest)) => find(rest, format, key),
         },
         None if format.is_parsed(labels) => Found::Parsed(parsed(labels)),
+        None if format == Format::ConnectionString && labels.is_text_alone() => Found::Text,
         None => Found::Mixed,
     }
 }
@@ -199,10 +200,15 @@ fn replaced(
     let pointer = format.pointer(key)?;
     let key = pointer.as_str();
     let before = whole.labels();
-    if format == Format::ConnectionString && before.structure.is_none() && !format.is_parsed(before) {
+    let is_template = format == Format::ConnectionString && before.is_text_alone();
+    if format == Format::ConnectionString
+        && before.structure.is_none()
+        && !format.is_parsed(before)
+        && !is_template
+    {
         return Err(Error::invalid(
             "secret.part",
-            "only in a connection string that was imported a part can be replaced",
+            "only in a connection string that was imported, or is text alone, a part can be replaced",
         ));
     }
     let made = format.replaced(whole.value().expose(), key, value)?;
@@ -217,6 +223,12 @@ fn replaced(
         None if before.origin.is_whole() => {
             (std::collections::BTreeMap::new(), Some(Box::new(before.clone())))
         }
+        // It holds no secret, so none that may be known.
+        None if is_template => {
+            let mut rest = before.clone();
+            rest.holds_known = false;
+            (std::collections::BTreeMap::new(), Some(Box::new(rest)))
+        }
         None => (std::collections::BTreeMap::new(), None),
     };
     parts.insert(
@@ -225,7 +237,7 @@ fn replaced(
     );
     // Text does not make a document known, and what the guest may know of it is in the parts that are left.
     labels.known_to_guest = before.known_to_guest && inserted.is_none_or(|labels| labels.known_to_guest);
-    labels.holds_known = holds_known(&parts, rest.as_deref(), before);
+    labels.holds_known = labels.known_to_guest || holds_known(&parts, rest.as_deref(), before);
     labels.structure = Some(Structure { parts, rest });
     let mut pieces = whole.pieces().clone();
     pieces.remove(key);

@@ -221,6 +221,38 @@ async fn a_string_that_no_person_wrote_has_no_parts() {
     }
 }
 
+/// A template: what the plugin wrote itself tells it nothing by its parts, and what is put in is the secret that it was.
+#[tokio::test]
+async fn text_of_a_plugin_gets_a_password_and_is_text_everywhere_else_also_after_storage() {
+    let mut world = world(StepName::Create);
+    let text = world
+        .text_alone_as(MEDIA_TYPE, "redis://u:password@cache:6379/0")
+        .await;
+    assert_eq!(public(&mut world, &text, "password").await.unwrap(), "password");
+    assert_eq!(code(part(&mut world, &text, "password").await), "secret.part");
+    // Text alone is no credential, with or without another user in it.
+    let renamed = with_text(&mut world, &text, "user", "an app/1").await.unwrap();
+    for known in [&text, &renamed] {
+        let refused = world.set_pending(known).await.unwrap_err();
+        assert_eq!(code::<()>(Err(refused)), "secret.not-a-credential");
+    }
+    let password = world.password().await;
+    let made = with(&mut world, &renamed, "password", &password).await.unwrap();
+    let whole = format!("redis://an%20app%2F1:{}@cache:6379/0", value(&world, &password));
+    assert_eq!(value(&world, &made), whole);
+    world.set_pending(&made).await.unwrap();
+    let stored = world.pending().await;
+    let own = part(&mut world, &stored, "password").await.unwrap();
+    let labels = |secret: &Resource<Handle>| world.state.handle(secret).unwrap().labels().clone();
+    assert_eq!(labels(&own), labels(&password));
+    for (key, text) in [("user", "an app/1"), ("host", "cache"), ("port", "6379")] {
+        assert_eq!(public(&mut world, &stored, key).await.unwrap(), text);
+        assert_eq!(code(part(&mut world, &stored, key).await), "secret.part");
+    }
+    let refused = public(&mut world, &stored, "password").await;
+    assert_eq!(code(refused), "secret.public-part");
+}
+
 /// What a form can hold is decided by what the secret may be made of, never by what it is made of (rule H10).
 #[tokio::test]
 async fn only_what_every_form_takes_as_it_is_is_put_in() {

@@ -271,7 +271,12 @@ impl World {
 
     /// A composition without any secret.
     pub(crate) async fn text_alone(&mut self, text: &str) -> Resource<Handle> {
-        let composer = self.state.new_composer("text/plain").await;
+        self.text_alone_as("text/plain", text).await
+    }
+
+    /// The same, of this kind.
+    pub(crate) async fn text_alone_as(&mut self, media_type: &str, text: &str) -> Resource<Handle> {
+        let composer = self.state.new_composer(media_type).await;
         let borrow = Resource::new_borrow(composer.rep());
         self.state.text(borrow, text.to_owned()).await.unwrap();
         self.state.finish(composer).await.unwrap()

@@ -13,12 +13,28 @@ use serde::Deserialize;
 /// A program that runs longer than this hangs.
 const LIMIT: Duration = Duration::from_mins(30);
 const LOOK: Duration = Duration::from_millis(100);
-/// They are begun first, so that none of them is left alone at the end.
-const LONGEST: [&str; 16] = [
-    "search", "kills", "refusals", "planted", "crashes", "backups", "hostile", "grants", "drift", "adopts",
-    "imports", "rekeys", "waits", "takeover", "cli", "mutants",
+/// They are begun first and in this order, so that none of them is left alone at the end.
+const LONGEST: [&str; 18] = [
+    "serves",
+    "kills",
+    "crashes",
+    "refusals",
+    "planted",
+    "hostile",
+    "golden",
+    "cli",
+    "emergencies",
+    "memory",
+    "returns",
+    "waits",
+    "mysql",
+    "strings",
+    "removed",
+    "repairs",
+    "postgres",
+    "drift",
 ];
-/// They only compute: the processor is theirs when nobody else wants it, whose servers and deadlines do not wait.
+/// They only compute: they have a lane of their own, and the processor when nobody else wants it, whose servers and deadlines do not wait.
 const PATIENT: [&str; 2] = ["search", "mutants"];
 /// How many of the longest are named at the end.
 const NAMED: usize = 5;
@@ -118,8 +134,8 @@ struct Ended {
     well: bool,
 }
 
-/// Runs all of them, as many at a time as there are processors, at least two. What one prints is shown when it ends, in one piece; each of its lines is
-/// given to `see`. Says whether all succeeded.
+/// Runs all of them, as many at a time as there are processors, at least two, and beside them those that only compute. What one prints is shown when it
+/// ends, in one piece; each of its lines is given to `see`. Says whether all succeeded.
 ///
 /// # Errors
 /// One could not be started, or what it printed not read.
@@ -135,10 +151,13 @@ pub(super) fn run(
             suite.name.clone(),
         )
     });
-    let lanes = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
-    let left = Mutex::new(suites);
+    let (patient, suites): (Vec<_>, Vec<_>) = suites
+        .into_iter()
+        .partition(|suite| PATIENT.contains(&suite.target.as_str()));
+    let count = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
+    let (patient, suites) = (Mutex::new(patient), Mutex::new(suites));
     let shown = Mutex::new((see, Vec::new()));
-    let lane = || -> anyhow::Result<()> {
+    let lane = |left: &Mutex<Vec<Suite>>| -> anyhow::Result<()> {
         loop {
             let next = left.lock().map_or(None, |mut left| left.pop());
             let Some(suite) = next else { return Ok(()) };
@@ -163,7 +182,8 @@ pub(super) fn run(
         }
     };
     std::thread::scope(|scope| {
-        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+        let mut lanes = vec![scope.spawn(|| lane(&patient))];
+        lanes.extend((0..count).map(|_| scope.spawn(|| lane(&suites))));
         lanes.into_iter().try_for_each(|lane| match lane.join() {
             Ok(done) => done,
             Err(_panic) => bail!("a lane has panicked"),

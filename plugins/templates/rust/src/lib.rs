@@ -43,7 +43,7 @@ impl Plugin for Example {
     }
 
     fn create(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        Accounts::one(&config.role, None).create(run, 32)
+        Accounts::one(&config.role).create(run, 32)
     }
 
     fn apply(run: &Run, config: &Config) -> Result<Outcome, Error> {

@@ -12,6 +12,7 @@ mod alternating;
 mod redis;
 mod refused;
 mod role;
+mod template;
 
 use keywheel_e2e::{Host, postgres_pair, postgres_role};
 use keywheel_kit::{Postgres, PostgresOptions, random_password};
