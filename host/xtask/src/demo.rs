@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: two real credentials rotate, end to end, on servers of the demo's own.
+//! `cargo xtask demo`: three real credentials rotate, end to end, on servers of the demo's own.
 
 mod host;
 mod scene;
@@ -43,6 +43,7 @@ pub(crate) fn run(root: &Path, _options: &Options) -> anyhow::Result<bool> {
     let host = Host::new(binary, folder.path().to_owned());
     postgres(&host, &scene, &built)?;
     killed(&host, &scene)?;
+    connection_string(&host, &scene)?;
     redis(&host, &scene, &built)?;
 
     say("the audit trail holds together, and knows every use of a secret");
@@ -94,6 +95,25 @@ fn killed(host: &Host, scene: &Scene) -> anyhow::Result<()> {
     scene.role_refuses(&before, "the password before the kill")
 }
 
+/// Two roles in turn, whose secret is a connection string: the old one works until its grace is over.
+fn connection_string(host: &Host, scene: &Scene) -> anyhow::Result<()> {
+    say(
+        "an application that reads one connection string: two roles in turn, and the first string is made by a template",
+    );
+    host.configure(&format!("{}{}", scene.postgres_rotation(), scene.pair_rotation()))?;
+    host.run(&["rotate", "pair-db", "--wait", "end"], None)?;
+    let before = host.value("pair/db")?;
+    scene.string_opens(&before, "the first string")?;
+    say("rotate it: user name and password change together, every other byte stays");
+    host.run(&["plan", "pair-db"], None)?;
+    host.run(&["rotate", "pair-db", "--wait", "0s"], None)?;
+    let after = host.value("pair/db")?;
+    scene.string_opens(&after, "the new string")?;
+    scene.string_opens(&before, "within the grace the old one")?;
+    host.run(&["run", "resume", "pair-db", "--wait", "end"], None)?;
+    scene.string_is_refused(&before, "after it the old one")
+}
+
 /// A plugin that the host has never seen.
 fn redis(host: &Host, scene: &Scene, built: &Path) -> anyhow::Result<()> {
     say("until now this host knew nothing of Redis: drop one file into its folder");
@@ -101,8 +121,9 @@ fn redis(host: &Host, scene: &Scene, built: &Path) -> anyhow::Result<()> {
     host.run(&["plugin", "list"], None)?;
     host.run(&["plugin", "add", "redis", "--yes"], None)?;
     host.configure(&format!(
-        "{}{}",
+        "{}{}{}",
         scene.postgres_rotation(),
+        scene.pair_rotation(),
         scene.redis_rotation()
     ))?;
     host.run(

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use keywheel_kit::{
-    Postgres, PostgresOptions, Redis, RedisOptions, postgres_role, random_password, redis_user,
+    Postgres, PostgresOptions, Redis, RedisOptions, postgres_pair, postgres_role, random_password, redis_user,
 };
 
 /// Longer than the consumer's staleness, and short enough to watch.
@@ -27,6 +27,7 @@ impl Scene {
         let redis = Redis::start(RedisOptions::default())?;
         let (role_password, user_password) = (random_password(), random_password());
         postgres.sql(&format!("CREATE ROLE app LOGIN PASSWORD '{role_password}'"))?;
+        postgres.sql("CREATE ROLE app_a LOGIN; CREATE ROLE app_b LOGIN")?;
         redis.create_user("app", &user_password)?;
         Ok(Self {
             postgres,
@@ -39,6 +40,33 @@ impl Scene {
     /// `app-db`: the role's secret is `app/db`, the administrator's `admin/db`.
     pub(super) fn postgres_rotation(&self) -> String {
         postgres_role(&self.postgres, GRACE)
+    }
+
+    /// `pair-db`: two roles in turn; their secret is one connection string, `pair/db`, of which the first one is made by a template.
+    pub(super) fn pair_rotation(&self) -> String {
+        let first = postgres_pair(&self.postgres, GRACE).replacen("grace = ", "first = \"set\"\ngrace = ", 1);
+        let port = self.postgres.port();
+        let template =
+            format!("postgresql://{{user}}:{{password}}@localhost:{port}/postgres?application_name=shop");
+        format!("{first}format = \"connection-string\"\ntemplate = \"{template}\"\n")
+    }
+
+    pub(super) fn string_opens(&self, string: &str, what: &str) -> anyhow::Result<()> {
+        ensure!(
+            self.postgres.login_by(string)?.is_accepted(),
+            "PostgreSQL refuses {what}"
+        );
+        println!("psql {}: {what} is accepted", without_password(string));
+        Ok(())
+    }
+
+    pub(super) fn string_is_refused(&self, string: &str, what: &str) -> anyhow::Result<()> {
+        ensure!(
+            self.postgres.login_by(string)?.is_refused(),
+            "PostgreSQL does not refuse {what}"
+        );
+        println!("psql {}: {what} is refused", without_password(string));
+        Ok(())
     }
 
     /// `app-redis`: the user's secret is `app/redis`, the administrator's `admin/redis`.
@@ -81,4 +109,14 @@ impl Scene {
         println!("redis-cli: {what} is refused");
         Ok(())
     }
+}
+
+/// A URL as it may be shown.
+fn without_password(url: &str) -> String {
+    let shown = url.split_once("://").and_then(|(scheme, rest)| {
+        let (user, rest) = rest.split_once(':')?;
+        let (_, rest) = rest.split_once('@')?;
+        Some(format!("{scheme}://{user}:…@{rest}"))
+    });
+    shown.unwrap_or_else(|| "…".to_owned())
 }
