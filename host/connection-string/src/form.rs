@@ -19,6 +19,8 @@ pub enum Form {
     Url,
     /// The same after `jdbc:`, its query as a form has it (`+` is a space).
     Jdbc,
+    /// The same of MariaDB's driver, which takes what stands in the query as it stands.
+    JdbcMariaDb,
     /// `jdbc:sqlserver://host:port;key=value;key={value}` (mssql-jdbc).
     JdbcSqlServer,
     /// `Key=value;Key="value"` (ADO.NET: SqlClient, Npgsql, MySqlConnector).
@@ -36,6 +38,7 @@ impl fmt::Display for Form {
         f.write_str(match self {
             Self::Url => "a URL",
             Self::Jdbc => "a JDBC URL",
+            Self::JdbcMariaDb => "a JDBC URL of MariaDB",
             Self::JdbcSqlServer => "a JDBC URL of SQL Server",
             Self::AdoNet => "a connection string of ADO.NET",
             Self::Odbc => "a connection string of ODBC",
@@ -48,13 +51,14 @@ impl fmt::Display for Form {
 impl Form {
     /// Whether its keys may be written in any case.
     pub(crate) fn folds_case(self) -> bool {
-        !matches!(self, Self::Url | Self::Jdbc | Self::Libpq)
+        !matches!(self, Self::Url | Self::Jdbc | Self::JdbcMariaDb | Self::Libpq)
     }
 
     pub(crate) fn read(self, text: &str) -> Result<Vec<Pair>, Error> {
         let read = match self {
             Self::Url => url::read(text, 0, Quoting::Percent),
             Self::Jdbc => url::read(text, JDBC.len(), Quoting::Query),
+            Self::JdbcMariaDb => url::read(text, JDBC.len(), Quoting::Plain),
             Self::JdbcSqlServer => semicolons::of_sql_server(text),
             Self::AdoNet => semicolons::read(text, 0, Quoting::AdoNet),
             Self::Odbc => semicolons::read(text, 0, Quoting::Braces),
@@ -66,6 +70,7 @@ impl Form {
 }
 
 const JDBC: &str = "jdbc:";
+const MARIADB: &str = "mariadb:";
 
 /// A key that only a string of ODBC begins with.
 const ODBC_KEYS: [&str; 3] = ["driver", "dsn", "filedsn"];
@@ -76,6 +81,8 @@ pub(crate) fn read(text: &str) -> Result<(Form, Vec<Pair>), Error> {
     if let Some(inner) = text.strip_prefix(JDBC) {
         return of(if inner.starts_with(semicolons::SQL_SERVER) {
             Form::JdbcSqlServer
+        } else if inner.starts_with(MARIADB) {
+            Form::JdbcMariaDb
         } else {
             Form::Jdbc
         });

@@ -28,7 +28,11 @@ const KNOWN: &[(Form, &str)] = &[
         Form::Jdbc,
         "jdbc:postgresql://db.internal/shop?user=app&password=PASS&ssl=true",
     ),
-    (Form::Jdbc, "jdbc:mariadb://db.internal:3306/shop?password=PASS"),
+    (
+        Form::JdbcMariaDb,
+        "jdbc:mariadb://db.internal:3306/shop?user=app&password=PASS&sslMode=trust",
+    ),
+    (Form::Jdbc, "jdbc:mysql://db.internal:3306/shop?password=PASS"),
     (
         Form::JdbcSqlServer,
         "jdbc:sqlserver://db.internal\\one:1433;databaseName=shop;user=app;password=PASS;encrypt=true;",
@@ -80,12 +84,23 @@ fn a_password_with_everything_in_it_is_quoted_as_the_form_wants_it() {
     let password = "a b;c'd\"e{f}g\\h=i@j:k/l?m#n%o+p&q";
     let percent = "a%20b%3Bc%27d%22e%7Bf%7Dg%5Ch%3Di%40j%3Ak%2Fl%3Fm%23n%25o%2Bp%26q";
     for (form, text) in KNOWN {
+        if *form == Form::JdbcMariaDb {
+            let whole = ConnectionString::parse(text).unwrap();
+            let unwritable = Error::Unwritable { form: *form };
+            assert_eq!(whole.with_part("password", "p&q").unwrap_err(), unwritable);
+            assert_eq!(whole.with_part("password", "p#q").unwrap_err(), unwritable);
+            assert_eq!(
+                written(*form, text, "a %41;=+?b"),
+                text.replace("PASS", "a %41;=+?b")
+            );
+            continue;
+        }
         let expected = match form {
             Form::Url | Form::Jdbc => percent.to_owned(),
             Form::AdoNet => format!("\"{}\"", password.replace('"', "\"\"")),
             Form::Odbc | Form::JdbcSqlServer => format!("{{{}}}", password.replace('}', "}}")),
             Form::Libpq => format!("'{}'", password.replace('\\', "\\\\").replace('\'', "\\'")),
-            Form::StackExchange => password.to_owned(),
+            Form::StackExchange | Form::JdbcMariaDb => password.to_owned(),
         };
         let made = written(*form, text, password);
         assert_eq!(made, text.replace("PASS", &expected));
@@ -262,7 +277,7 @@ proptest! {
         let whole = text.replace("PASS", &old);
         let before = ConnectionString::parse(&whole).unwrap();
         let Ok(made) = before.with_part("password", &new) else {
-            prop_assert!(form == Form::StackExchange, "{form} has no way for {new:?}");
+            prop_assert!([Form::StackExchange, Form::JdbcMariaDb].contains(&form), "{form} has no way for {new:?}");
             return Ok(());
         };
         let after = ConnectionString::parse_as(form, &made).unwrap();

@@ -11,7 +11,6 @@ pub(crate) struct Config {
     pub(crate) admin: String,
     #[serde(flatten)]
     pub(crate) mode: Mode,
-    /// Left out: the bare password of one role, a JSON document with that of two.
     #[serde(flatten)]
     pub(crate) written: Written,
 }

@@ -2,7 +2,6 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::command;
-use crate::install::cache_folder;
+use crate::once::made_once;
 
 /// The messages of OpenTelemetry, as their own project publishes them for Python.
 const MESSAGES: &str = "opentelemetry-proto==1.27.0";
@@ -99,28 +98,13 @@ impl Drop for Collector {
     }
 }
 
-/// A Python that knows the messages: made once, in the cache folder.
+/// A Python that knows the messages.
 fn python() -> Result<PathBuf> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _one = ONE_AT_A_TIME
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let cache = cache_folder()?;
-    let whole = cache.join("python-opentelemetry");
-    let python = whole.join("bin/python3");
-    if !whole.join("complete").is_file() {
-        // Other test programs may be at it, too: whoever is done first has made it.
-        let lock = fs::File::create(cache.join("python-opentelemetry.lock"))?;
-        lock.lock()?;
-        if !whole.join("complete").is_file() {
-            command::run(
-                Command::new("python3")
-                    .args(["-m", "venv", "--clear"])
-                    .arg(&whole),
-            )?;
-            command::run(Command::new(&python).args(["-m", "pip", "install", "--quiet", MESSAGES]))?;
-            fs::write(whole.join("complete"), "")?;
-        }
-    }
-    Ok(python)
+    let whole = made_once("python-opentelemetry", |whole| {
+        let python = whole.join("bin/python3");
+        command::run(Command::new("python3").args(["-m", "venv"]).arg(whole))?;
+        command::run(Command::new(python).args(["-m", "pip", "install", "--quiet", MESSAGES]))?;
+        Ok(())
+    })?;
+    Ok(whole.join("bin/python3"))
 }

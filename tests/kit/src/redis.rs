@@ -175,7 +175,8 @@ impl Redis {
     /// # Errors
     /// With the server's words.
     pub fn create_user(&self, user: &str, password: &str) -> Result<()> {
-        let set = format!("ACL SETUSER {user} reset on >{password} ~* &* +@all\n");
+        let (name, set) = (quoted(user), quoted(&format!(">{password}")));
+        let set = format!("ACL SETUSER {name} reset on {set} ~* &* +@all\n");
         let file = self
             .folder
             .path()
@@ -344,4 +345,9 @@ impl Redis {
         self.running = Some(running);
         Ok(())
     }
+}
+
+/// An argument as redis-cli reads it from a file.
+fn quoted(argument: &str) -> String {
+    format!("\"{}\"", argument.replace('\\', "\\\\").replace('"', "\\\""))
 }

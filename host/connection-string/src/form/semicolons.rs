@@ -114,18 +114,13 @@ pub(super) fn unquoted(raw: &str, quoting: Quoting) -> Zeroizing<String> {
     text
 }
 
-/// As `DbConnectionStringBuilder` writes it.
+/// As every client reads it. `DbConnectionStringBuilder` would write single quotes around a double one, which go-mssqldb takes for letters.
 pub(super) fn quoted(value: &str) -> Zeroizing<String> {
     let special = |char: char| char.is_whitespace() || "\"'=;{}".contains(char);
     if !value.is_empty() && !value.contains(special) {
         return Zeroizing::new(value.to_owned());
     }
-    let quote = if value.contains('"') && !value.contains('\'') {
-        '\''
-    } else {
-        '"'
-    };
-    within(value, quote, quote)
+    within(value, '"', '"')
 }
 
 /// As ODBC and mssql-jdbc read it.
