@@ -1,6 +1,6 @@
 //! What a login proves about the credential in it (rule H7).
 
-use keywheel_manifest::{Call, FrameToken, Piece, SecretRole, SecretUse, ShapeEffect};
+use keywheel_manifest::{Call, FrameToken, Framing, Piece, SecretRole, SecretUse, ShapeEffect};
 use keywheel_model::Role;
 
 use crate::document::Format;
@@ -20,6 +20,9 @@ impl HostState {
         secrets: &[SecretUse],
         effect: ShapeEffect,
     ) -> Result<bool, Error> {
+        if matches!(call, Call::Frame { framing: Framing::Ldap, tokens } if !is_bind(tokens)) {
+            return Ok(false);
+        }
         let subject = SecretRole::Run(Role::Subject);
         match secrets {
             [used] if effect == ShapeEffect::Login && used.roles.contains(&subject) => {
@@ -61,6 +64,18 @@ fn user_of(call: &Call) -> Option<Vec<u8>> {
         }
         Call::Statement { .. } | Call::Request(_) => None,
     }
+}
+
+/// Whether an LDAP message is a simple bind as somebody (RFC 4511 4.2). To nobody, and to nothing but a bind, a directory says yes
+/// whatever the password is.
+fn is_bind(tokens: &[FrameToken]) -> bool {
+    use FrameToken::{Element, Open};
+    let [Open(0x30), _id, Open(0x60), _version, name, password, FrameToken::Close, ..] = tokens else {
+        return false;
+    };
+    let has_name = matches!(name, Element { tag: Some(0x04), pieces }
+        if joined(pieces).is_some_and(|name| !name.is_empty()));
+    has_name && matches!(password, Element { tag: Some(0x80), pieces } if matches!(pieces.as_slice(), [Piece::Secret(_)]))
 }
 
 fn joined(pieces: &[Piece]) -> Option<Vec<u8>> {

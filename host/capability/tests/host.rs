@@ -20,6 +20,8 @@ mod composition;
 mod fresh;
 #[path = "host/guard.rs"]
 mod guard;
+#[path = "host/ldap.rs"]
+mod ldap;
 #[path = "host/login.rs"]
 mod login;
 #[path = "host/memory.rs"]

@@ -24,11 +24,11 @@ pub enum Framing {
 }
 
 impl Framing {
-    /// The framing of a word: `resp`, `ber`.
+    /// The framing of a word: `resp`, `ber`, and `ldap`, which is written in the same way.
     pub fn from_word(word: &str) -> Option<Self> {
         match word {
             "resp" => Some(Self::Resp),
-            "ber" => Some(Self::Ber),
+            "ber" | "ldap" => Some(Self::Ber),
             _ => None,
         }
     }

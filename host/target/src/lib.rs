@@ -9,7 +9,7 @@
 //! | [`mssql`] | sessions of SQL Server and Azure SQL |
 //! | [`statement`] | statements in pieces that the host quotes |
 //! | [`channel`], [`received`] | a bounded byte stream: TCP, TLS, STARTTLS; how much of what came may be shown |
-//! | [`frame`], [`resp`] | whole messages with lengths written by the host; RESP replies |
+//! | [`frame`], [`resp`], [`ldap`] | whole messages with lengths written by the host; replies of RESP and LDAP |
 //! | [`scram`] | one-way forms of passwords |
 //!
 //! Every wait takes a [`Deadline`]; every error says by [`Error::effect`] whether the target may have changed.
@@ -21,6 +21,7 @@ mod deadline;
 pub mod dial;
 mod error;
 pub mod frame;
+pub mod ldap;
 pub mod mssql;
 pub mod mysql;
 mod outbound;

@@ -43,7 +43,7 @@ impl Frame {
             Error::invalid(
                 "net.framing",
                 format!(
-                    "the host has no framing `{}`; it has `resp` and `ber`",
+                    "the host has no framing `{}`; it has `resp`, `ber` and `ldap`",
                     shown.escape_debug()
                 ),
             )
@@ -197,6 +197,11 @@ impl HostState {
         if used && permitted.effect == ShapeEffect::Login {
             let message = "a login is the first frame on its channel, or the proof could be another frame's answer: open a channel for it";
             return Err(self.deny("net.not-fresh", message).await);
+        }
+        // RFC 4513 5.1.2: with an empty password a directory lets anybody in, as nobody.
+        if framing == Framing::Ldap && secrets.iter().any(|secret| secret.value().expose().is_empty()) {
+            let message = "a secret in it is empty: a bind with an empty password is one of nobody, and proves nothing";
+            return Err(Error::invalid("ldap.empty-secret", message));
         }
         // Not before the shape is known: with text of the plugin's choice beside a secret, the limit would tell the secret's length.
         let encoded = frame

@@ -3,6 +3,7 @@
 use keywheel_manifest::{Framing, Reply as Visible, ShapeEffect};
 use keywheel_model::Effect;
 use keywheel_target::channel::Channel as Stream;
+use keywheel_target::ldap::{self, Bound};
 use keywheel_target::resp::{self, Bounds, Reply, Status};
 use keywheel_target::{Deadline, Error as TargetError};
 use wasmtime::component::Resource;
@@ -16,19 +17,24 @@ use crate::state::HostState;
 
 /// What stands for an answer of which nothing is shown: the null bulk string of RESP.
 const NOTHING: &[u8] = b"$-1\r\n";
-/// The longest length of a BER element: four octets after the first.
-const BER_LENGTH_OCTETS: usize = 4;
 
 /// A whole answer.
 enum Answer {
     Resp(Reply),
     Ber(Vec<u8>),
+    Ldap(ldap::Answer),
 }
 
 impl Answer {
+    /// Whether no more of the same answer follows.
+    fn is_last(&self) -> bool {
+        !matches!(self, Self::Ldap(answer) if !answer.is_last())
+    }
+
     /// What became of the call. A server that answers a command with an error has not done it; of BER the host knows no results.
     fn effect(&self) -> Effect {
         match self {
+            Self::Ldap(answer) => answer.effect(),
             Self::Resp(Reply::Error(_)) => Effect::None,
             _ => Effect::Applied,
         }
@@ -41,13 +47,24 @@ impl Answer {
                 _ => None,
             },
             Self::Ber(_) => None,
+            Self::Ldap(answer) => answer.code().filter(|code| *code != 0).map(|code| format!("ldap.{code}")),
         }
     }
 
-    /// What a login says of the credential (Redis and Valkey, `AUTH`): `WRONGPASS` is also what a disabled user gets.
+    /// What a login says of the credential. Redis and Valkey (`AUTH`): `WRONGPASS` is also what a disabled user gets. LDAP: a simple bind.
     fn login(&self) -> LoginResult {
-        let Self::Resp(reply) = self else {
-            return LoginResult::Unknown;
+        let reply = match self {
+            Self::Resp(reply) => reply,
+            Self::Ber(_) => return LoginResult::Unknown,
+            Self::Ldap(answer) => {
+                return match answer.bound() {
+                    Bound::Accepted => LoginResult::Accepted,
+                    Bound::MustChange => LoginResult::Limited,
+                    Bound::Rejected => LoginResult::Rejected,
+                    Bound::Account => LoginResult::Account,
+                    Bound::Unknown => LoginResult::Unknown,
+                };
+            }
         };
         match reply.status() {
             Status::Simple(word) if word == "OK" => LoginResult::Accepted,
@@ -65,21 +82,25 @@ impl Answer {
                 out
             }
             (Visible::All, Self::Ber(message)) => message.clone(),
+            (Visible::All, Self::Ldap(answer)) => answer.whole().to_vec(),
+            (Visible::Status, Self::Ldap(answer)) => answer.status(),
             (Visible::Status, Self::Resp(reply)) => match reply.status() {
                 Status::Simple(word) => format!("+{word}\r\n").into_bytes(),
                 Status::Error(word) => format!("-{word}\r\n").into_bytes(),
                 Status::Other => NOTHING.to_vec(),
             },
             (Visible::None, Self::Resp(_)) => NOTHING.to_vec(),
-            (Visible::Status | Visible::None, Self::Ber(_)) => Vec::new(),
+            (Visible::Status | Visible::None, Self::Ber(_)) | (Visible::None, Self::Ldap(_)) => Vec::new(),
         }
     }
 
     /// The values in it, one by one: a secret that is cut over several is found too.
     fn cells(&self) -> Vec<&[u8]> {
         let mut cells = Vec::new();
-        if let Self::Resp(reply) = self {
-            collect(reply, &mut cells);
+        match self {
+            Self::Resp(reply) => collect(reply, &mut cells),
+            Self::Ber(_) => {}
+            Self::Ldap(answer) => cells = answer.values(),
         }
         cells
     }
@@ -128,43 +149,12 @@ async fn read(
         };
         return resp::read_reply(stream, bounds, deadline).await.map(Answer::Resp);
     }
-    let message = read_element(stream, limit, deadline).await?;
+    if framing == Framing::Ldap {
+        return ldap::read_answer(stream, limit, deadline).await.map(Answer::Ldap);
+    }
+    let message = ldap::read_element(stream, limit, deadline).await?;
     stream.settle();
     Ok(Answer::Ber(message))
-}
-
-/// One BER element with a definite length (X.690 8.1.3).
-async fn read_element(stream: &mut Stream, limit: usize, deadline: Deadline) -> Result<Vec<u8>, TargetError> {
-    let wrong = |stream: &Stream| TargetError::Protocol {
-        expected: "a BER element with a short tag and a definite length",
-        effect: stream.effect(),
-    };
-    let mut message = stream.read_exact_secret(2, deadline).await?.expose().to_vec();
-    let (tag, first) = (message[0], message[1]);
-    let more = usize::from(first & 0x7f);
-    if tag & 0x1f == 0x1f || first == 0x80 || first >= 0x80 && more > BER_LENGTH_OCTETS {
-        return Err(wrong(stream));
-    }
-    let mut length = more;
-    if first >= 0x80 {
-        let octets = stream.read_exact_secret(more, deadline).await?;
-        length = octets
-            .expose()
-            .iter()
-            .fold(0, |length, octet| length << 8 | usize::from(*octet));
-        message.extend_from_slice(octets.expose());
-    }
-    if message.len().saturating_add(length) > limit {
-        return Err(TargetError::Limit {
-            what: "the size of the answer",
-            limit,
-            effect: stream.effect(),
-        });
-    }
-    if length > 0 {
-        message.extend_from_slice(stream.read_exact_secret(length, deadline).await?.expose());
-    }
-    Ok(message)
 }
 
 impl HostState {
@@ -173,7 +163,14 @@ impl HostState {
         let Channel {
             unanswered, carried, ..
         } = self.table.get_mut(channel)?;
-        let Some(begun) = unanswered.pop_front() else {
+        let answered = if answer.is_last() {
+            unanswered.pop_front()
+        } else if let Some(begun) = unanswered.front() {
+            return Ok(begun.call().reply);
+        } else {
+            None
+        };
+        let Some(begun) = answered else {
             // Nobody asked for it: on a channel that carried a secret it may be anything.
             return Ok(if *carried { Visible::None } else { Visible::All });
         };
@@ -203,14 +200,14 @@ impl frames::Host for HostState {
         let framing = framing.parse().map_err(|_| {
             Error::invalid(
                 "net.framing",
-                "the host has no such framing; it has `resp` and `ber`",
+                "the host has no such framing; it has `resp`, `ber` and `ldap`",
             )
         })?;
         self.hold_framing(&channel, framing)?;
         let deadline = self.deadline_within(timeout);
         let Channel { raw, carried, .. } = self.table.get(&channel)?;
         // The peer need not speak in this framing: what looks like the end of an answer may be in the middle of a secret.
-        let cut_anywhere = *raw || framing == Framing::Ber && !*carried;
+        let cut_anywhere = *raw || framing != Framing::Resp && !*carried;
         let mut stream = self.take_stream(&channel)?;
         match read(&mut stream, framing, limit as usize, deadline).await {
             Ok(answer) => {

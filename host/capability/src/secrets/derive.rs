@@ -1,6 +1,6 @@
 use hmac::{Hmac, KeyInit, Mac};
 use keywheel_model::{ErrorKind, SecretBytes};
-use keywheel_target::{mysql, scram};
+use keywheel_target::{ldap, mysql, scram};
 use serde::Deserialize;
 use sha2::Sha256;
 
@@ -58,7 +58,9 @@ impl HostState {
                     Alphabet::of(&format!("{BASE64}$:-")),
                 )
             }
-            "redis.sha256" | "mysql.native-password" | "mysql.caching-sha2" if !is_empty(parameters) => {
+            "redis.sha256" | "mysql.native-password" | "mysql.caching-sha2" | "ldap.ssha" | "ldap.ssha512"
+                if !is_empty(parameters) =>
+            {
                 return Err(Error::invalid(
                     "secret.derive",
                     format!("`{algorithm}` has no parameters"),
@@ -75,9 +77,17 @@ impl HostState {
                 let hash = apart(move || mysql::caching_sha2_hash(&password, &salt)).await?;
                 (hash, Alphabet::of(&format!("{BASE64}$.")))
             }
+            "ldap.ssha" | "ldap.ssha512" => {
+                let hash = if algorithm == "ldap.ssha" {
+                    ldap::salted_sha1(base.value(), &self.salt(algorithm, base)?)
+                } else {
+                    ldap::salted_sha512(base.value(), &self.salt(algorithm, base)?)
+                };
+                (hash, Alphabet::of(&format!("{BASE64}{{}}")))
+            }
             other => {
                 let message = format!(
-                    "`{}` is not offered by this host; there are postgres.scram-sha-256, redis.sha256, mysql.native-password, mysql.caching-sha2",
+                    "`{}` is not offered by this host; there are postgres.scram-sha-256, redis.sha256, mysql.native-password, mysql.caching-sha2, ldap.ssha, ldap.ssha512",
                     other.escape_debug()
                 );
                 return Err(Error::invalid("secret.derive", message));

@@ -64,6 +64,34 @@ framing = "resp"
 send = ["QUIT"]
 effect = "none"
 reply = "all"
+
+[[frame]]
+id = "bind"
+framing = "ldap"
+send = ["(30", "02 \u0002", "(60", "02 \u0003", "04 {text}", "80 {subject}", ")", ")"]
+effect = "login"
+reply = "status"
+
+[[frame]]
+id = "compare"
+framing = "ldap"
+send = ["(30", "02 \u0002", "(6e", "04 {/user}", "(30", "04 userPassword", "04 {subject}", ")", ")", ")"]
+effect = "login"
+reply = "status"
+
+[[frame]]
+id = "bind-admin"
+framing = "ldap"
+send = ["(30", "02 \u0002", "(60", "02 \u0003", "04 admin", "80 {input:admin}", ")", ")"]
+effect = "none"
+reply = "status"
+
+[[frame]]
+id = "look"
+framing = "ldap"
+send = ["(30", "02 \u0003", "(63", "04 {/user}", ")", ")"]
+effect = "none"
+reply = "all"
 "#;
 
 pub(crate) const TIMEOUT_MS: u32 = 10_000;

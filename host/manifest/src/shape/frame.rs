@@ -12,8 +12,10 @@ use crate::template::Slot;
 pub enum Framing {
     /// Redis: an array of bulk strings.
     Resp,
-    /// Nested tag-length-value (LDAP).
+    /// Nested tag-length-value.
     Ber,
+    /// The same, and the host knows the results: LDAP.
+    Ldap,
 }
 
 impl FromStr for Framing {
@@ -23,7 +25,8 @@ impl FromStr for Framing {
         match text {
             "resp" => Ok(Self::Resp),
             "ber" => Ok(Self::Ber),
-            _ => Err("expected `resp` or `ber`"),
+            "ldap" => Ok(Self::Ldap),
+            _ => Err("expected `resp`, `ber` or `ldap`"),
         }
     }
 }
@@ -34,6 +37,7 @@ impl Framing {
         match self {
             Self::Resp => "resp",
             Self::Ber => "ber",
+            Self::Ldap => "ldap",
         }
     }
 }
@@ -56,7 +60,7 @@ impl DeclaredToken {
     }
 }
 
-/// `[[frame]]`: one whole message. `send` lists its elements. For RESP each text is one bulk string. For BER `(TT` opens a
+/// `[[frame]]`: one whole message. `send` lists its elements. For RESP each text is one bulk string. For BER and LDAP `(TT` opens a
 /// constructed element with the identifier octet TT (two hex digits), `)` closes it, and `TT text` is a primitive one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FrameShape {
@@ -133,8 +137,8 @@ impl FrameShape {
 fn read_token(framing: Framing, text: &str, path: String, problems: &mut Problems) -> Option<DeclaredToken> {
     let (tag, text) = match framing {
         Framing::Resp => (None, text),
-        Framing::Ber if text == ")" => return Some(DeclaredToken::Close),
-        Framing::Ber => {
+        Framing::Ber | Framing::Ldap if text == ")" => return Some(DeclaredToken::Close),
+        Framing::Ber | Framing::Ldap => {
             let (open, rest) = text.strip_prefix('(').map_or((false, text), |rest| (true, rest));
             let (hex, rest) = rest.split_at_checked(2).unwrap_or((rest, ""));
             let tag = u8::from_str_radix(hex, 16)

@@ -16,10 +16,12 @@ const KEYS: &str = "host/config/src/effective.rs";
 /// The names of what spans say, which a test holds against their own reference.
 const ATTRIBUTES: &str = "host/traces/src/fact.rs";
 /// Dotted like a code: derivations of secrets, and keys of the store's own.
-const OTHER_WORDS: [&str; 6] = [
+const OTHER_WORDS: [&str; 8] = [
     "postgres.scram-sha-256",
     "redis.sha256",
     "mysql.native-password",
+    "ldap.ssha",
+    "ldap.ssha512",
     "mysql.caching-sha2",
     "audit.key",
     "vault.key",
