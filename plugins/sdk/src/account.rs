@@ -28,7 +28,8 @@ pub enum Version {
 }
 
 impl Version {
-    fn as_str(self) -> &'static str {
+    /// The word for it in the contract.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Current => "current",
             Self::Pending => "pending",

@@ -21,6 +21,7 @@
 pub mod account;
 pub mod bindings;
 pub mod error;
+pub mod ldap;
 pub mod mssql;
 pub mod mysql;
 pub mod nodes;
