@@ -22,7 +22,7 @@ pub use scene::{found, role_adopted, role_adopted_on, until};
 pub use traces::{Trace, places};
 
 pub use keywheel_kit::{
-    Rotation, Search, mariadb_user, mssql_account, mysql_user, postgres_pair, postgres_role, redis_user,
+    Rotation, Search, mariadb_user, mssql_account, mysql_user, openldap_entry, postgres_pair, postgres_role, redis_user,
     rotation,
 };
 

@@ -23,6 +23,8 @@ pub enum Server {
     MariaDb,
     /// MySQL, which Debian 12 does not have.
     MySql,
+    /// OpenLDAP, with its clients.
+    OpenLdap,
 }
 
 /// Where a server's programs are.
@@ -45,6 +47,7 @@ impl Server {
             Self::Redis => &["redis-server", "redis-cli"],
             Self::MariaDb => &["mariadb", "mariadb-install-db", "mariadbd"],
             Self::MySql => &["mysqld"],
+            Self::OpenLdap => &["ldapmodify", "ldapsearch", "ldapwhoami", "slapadd", "slapd"],
         }
     }
 
@@ -54,6 +57,7 @@ impl Server {
             Self::Redis => &["redis-server"],
             Self::MariaDb => &["mariadb-server"],
             Self::MySql => &["mysql-server-core"],
+            Self::OpenLdap => &["slapd", "ldap-utils"],
         }
     }
 
@@ -63,6 +67,7 @@ impl Server {
             Self::Redis => "Redis",
             Self::MariaDb => "MariaDB",
             Self::MySql => "MySQL",
+            Self::OpenLdap => "OpenLDAP",
         }
     }
 

@@ -17,6 +17,7 @@ mod mariadb;
 mod mssql;
 mod mysql;
 mod once;
+mod openldap;
 mod postgres;
 mod process;
 mod proxy;
@@ -39,11 +40,12 @@ pub use mariadb::{MariaDb, MariaDbOptions};
 pub use mssql::{SqlServer, SqlServerOptions, strong_password};
 pub use mysql::MySql;
 pub use once::made_once;
+pub use openldap::{OpenLdap, OpenLdapOptions};
 pub use postgres::{Postgres, PostgresOptions};
 pub use proxy::{BlackHole, Proxy};
 pub use redis::{AclStore, Redis, RedisOptions};
 pub use rotations::{
-    Rotation, mariadb_user, mssql_account, mysql_user, postgres_pair, postgres_role, redis_user, rotation,
+    Rotation, mariadb_user, mssql_account, mysql_user, openldap_entry, postgres_pair, postgres_role, redis_user, rotation,
 };
 pub use search::Search;
 

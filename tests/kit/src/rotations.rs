@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{MariaDb, MySql, Postgres, Redis, SqlServer};
+use crate::{MariaDb, MySql, OpenLdap, Postgres, Redis, SqlServer};
 
 /// The configuration of a rotation of one PostgreSQL role, `app`, whose secret is `app/db` and whose administrator's is `admin/db`.
 pub fn postgres_role(server: &Postgres, grace: &str) -> String {
@@ -83,6 +83,23 @@ pub fn mssql_account(server: &SqlServer, grace: &str) -> String {
             "host = \"localhost\"\nport = {}\ntrust = \"app-mssql\"\nadmin = \"{}\"\nuser = \"app\"",
             server.port(),
             server.admin_user()
+        ),
+    })
+}
+
+/// An entry of OpenLDAP, `cn=app,dc=kw`: rotation `app-ldap`, secret `app/ldap`, and `cn=rotator,dc=kw` with `admin/ldap` as its administrator. `more`:
+/// further lines of its configuration.
+pub fn openldap_entry(server: &OpenLdap, grace: &str, more: &str) -> String {
+    rotation(&Rotation {
+        name: "app-ldap",
+        plugin: "openldap",
+        secret: "app/ldap",
+        admin_secret: "admin/ldap",
+        grace,
+        ca: &server.ca_file(),
+        config: &format!(
+            "host = \"localhost\"\nport = {}\ntrust = \"app-ldap\"\nadmin = \"cn=rotator,dc=kw\"\nentry = \"cn=app,dc=kw\"\n{more}",
+            server.port()
         ),
     })
 }
