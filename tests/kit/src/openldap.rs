@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -156,8 +158,10 @@ impl OpenLdap {
         let said = self.ask("ldapsearch", &arguments)?;
         let (plain, coded) = (format!("{attribute}: "), format!("{attribute}:: "));
         let value = |line: &str| {
-            let decoded = line.strip_prefix(&coded).map(decode_base64);
-            decoded.or_else(|| line.strip_prefix(&plain).map(str::to_owned))
+            // What is no plain text to it stands in base64.
+            let decoded = line.strip_prefix(&coded).and_then(|text| STANDARD.decode(text).ok());
+            let text = decoded.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+            text.or_else(|| line.strip_prefix(&plain).map(str::to_owned))
         };
         Ok(said.lines().filter_map(value).collect())
     }
@@ -327,26 +331,4 @@ impl OpenLdap {
         self.running = Some(running);
         Ok(())
     }
-}
-
-/// What ldapsearch made of a value that is no plain text to it; of bytes that are none, nothing.
-fn decode_base64(text: &str) -> String {
-    let digit = |byte: u8| match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    };
-    let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
-    for six in text.bytes().filter_map(digit) {
-        bits = bits << 6 | u32::from(six);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).unwrap_or_default());
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_default()
 }
