@@ -70,12 +70,23 @@ fn user_of(call: &Call) -> Option<Vec<u8>> {
 /// whatever the password is.
 fn is_bind(tokens: &[FrameToken]) -> bool {
     use FrameToken::{Element, Open};
-    let [Open(0x30), _id, Open(0x60), _version, name, password, FrameToken::Close, ..] = tokens else {
+    let [
+        Open(0x30),
+        _id,
+        Open(0x60),
+        _version,
+        name,
+        password,
+        FrameToken::Close,
+        ..,
+    ] = tokens
+    else {
         return false;
     };
     let has_name = matches!(name, Element { tag: Some(0x04), pieces }
         if joined(pieces).is_some_and(|name| !name.is_empty()));
-    has_name && matches!(password, Element { tag: Some(0x80), pieces } if matches!(pieces.as_slice(), [Piece::Secret(_)]))
+    has_name
+        && matches!(password, Element { tag: Some(0x80), pieces } if matches!(pieces.as_slice(), [Piece::Secret(_)]))
 }
 
 fn joined(pieces: &[Piece]) -> Option<Vec<u8>> {

@@ -237,7 +237,9 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         (more, rest)
     } else if more <= LENGTH_OCTETS {
         let (octets, rest) = rest.split_at_checked(more)?;
-        let length = octets.iter().fold(0, |length, octet| length << 8 | usize::from(*octet));
+        let length = octets
+            .iter()
+            .fold(0, |length, octet| length << 8 | usize::from(*octet));
         (length, rest)
     } else {
         return None;
@@ -258,7 +260,11 @@ fn take<'b>(bytes: &mut &'b [u8], wanted: u8) -> Option<&'b [u8]> {
 /// Not negative, of four octets at most.
 fn number(octets: &[u8]) -> Option<u32> {
     let is_number = (1..=4).contains(&octets.len()) && octets[0] < 0x80;
-    is_number.then(|| octets.iter().fold(0, |number, octet| number << 8 | u32::from(*octet)))
+    is_number.then(|| {
+        octets
+            .iter()
+            .fold(0, |number, octet| number << 8 | u32::from(*octet))
+    })
 }
 
 fn result_code(mut content: &[u8]) -> Option<u32> {
@@ -276,7 +282,9 @@ fn policy_error(mut controls: &[u8]) -> Option<u8> {
             let mut value = take(&mut value, SEQUENCE)?;
             let _warning = take(&mut value, 0xa0);
             let error = number(take(&mut value, 0x81)?)?;
-            return u8::try_from(error).ok().filter(|error| *error <= LAST_POLICY_ERROR);
+            return u8::try_from(error)
+                .ok()
+                .filter(|error| *error <= LAST_POLICY_ERROR);
         }
     }
     None

@@ -62,6 +62,9 @@ impl<'a> Admin<'a> {
             }
             (16, Change::Replace) => Ok(Outcome::Done),
             (20, Change::Replace) => Ok(LATER),
+            (19, Change::Replace) if done.policy == Some(8) => {
+                Ok(Outcome::Impossible("the password policy has it in its history (pwdInHistory)".to_owned()))
+            }
             _ => Err(done.about(&self.config.entry, "changing userPassword")),
         }
     }

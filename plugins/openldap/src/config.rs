@@ -71,7 +71,8 @@ impl Config {
             problem("/admin", "must be another entry than the one that is rotated");
         }
         if self.hash == Some(Hash::None) && !self.is_one() {
-            let message = "is for `values = \"one\"`: a password that the server hashes cannot be told from the others later";
+            let message =
+                "is for `values = \"one\"`: a password that the server hashes cannot be told from the others later";
             problem("/hash", message);
         }
         problems

@@ -40,16 +40,20 @@ impl Plugin for OpenLdap {
 
     fn create(run: &Run, config: &Config) -> Result<Outcome, Error> {
         config.note_hash(run)?;
-        config
-            .accounts()
-            .create_of(run, || keywheel_sdk::account::password_without_name(PASSWORD_LENGTH, first_value(&config.entry)))
+        config.accounts().create_of(run, || {
+            keywheel_sdk::account::password_without_name(PASSWORD_LENGTH, first_value(&config.entry))
+        })
     }
 
     fn apply(run: &Run, config: &Config) -> Result<Outcome, Error> {
         let pending = config.value(run, Version::Pending)?;
         let admin = Admin::connect(run, config)?;
         let change = if config.is_one() { Change::Replace } else { Change::Add };
-        admin.each(change, pending.iter())
+        Ok(match admin.each(change, pending.iter())? {
+            // What was made here is in no history but by an earlier try of this step.
+            Outcome::Impossible(_) => Outcome::Done,
+            outcome => outcome,
+        })
     }
 
     fn test(run: &Run, config: &Config) -> Result<Verdict, Error> {

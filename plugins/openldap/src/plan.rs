@@ -24,7 +24,11 @@ pub(crate) fn look(run: &Run, config: &Config) -> Result<Plan, Error> {
     let is_own = server.has("objectClass", "OpenLDAProotDSE");
     if !is_own {
         let message = "the server does not call itself OpenLDAP: what it makes of several passwords is not known";
-        plan.warning("openldap.other-server", message, "try it with an entry that nobody uses, or say `values = \"one\"`");
+        plan.warning(
+            "openldap.other-server",
+            message,
+            "try it with an entry that nobody uses, or say `values = \"one\"`",
+        );
     }
     let Some(entry) = admin.entry()? else {
         let message = format!("the server has no entry {}, or {} may not see it", config.entry, config.admin);
@@ -103,7 +107,8 @@ fn policy(plan: &mut Plan, config: &Config, admin: &Admin<'_>, entry: &Entry) ->
     }
     let most = policy.number("pwdMaxLength");
     if (1..u64::from(PASSWORD_LENGTH)).contains(&most) {
-        let message = format!("{name} allows passwords of {most} characters, and those made here have {PASSWORD_LENGTH}");
+        let message =
+            format!("{name} allows passwords of {most} characters, and those made here have {PASSWORD_LENGTH}");
         plan.problem("openldap.length", message, "raise pwdMaxLength");
     }
     if policy.number("pwdInHistory") > 0 && config.is_one() && config.hash() == Hash::None {
@@ -123,7 +128,11 @@ fn rights(plan: &mut Plan, run: &Run, config: &Config, admin: &Admin<'_>, is_own
         }
         Would::Refused(CONSTRAINT, _) if config.is_one() => {}
         Would::Refused(CONSTRAINT, problem) => {
-            plan.problem("openldap.one-value", problem.message, "`values = \"one\"`, if it is one value that is allowed");
+            plan.problem(
+                "openldap.one-value",
+                problem.message,
+                "`values = \"one\"`, if it is one value that is allowed",
+            );
         }
         Would::Refused(50, problem) => plan.problem("openldap.rights", problem.message, hint()),
         Would::Refused(_, problem) => plan.problem("openldap.refused", problem.message, "the server's log says more"),

@@ -9,8 +9,8 @@ use crate::bindings::keywheel::net::tcp::{Channel, TlsOptions};
 use crate::error::{error, missing};
 use crate::{Error, ErrorKind, Secret};
 
-pub use message::{Done, Entry};
 use message::Message;
+pub use message::{Done, Entry};
 
 const FRAMING: &str = "ldap";
 const ANSWER_LIMIT_BYTES: u32 = 64 * 1024;

@@ -139,7 +139,14 @@ fn nobody_of_many_is_locked_out_wherever_an_emergency_is_cut_off() {
 #[test]
 fn an_account_that_takes_a_password_that_nobody_holds_is_found() {
     let _turn = turn();
-    for target in ["postgres", "postgres-pair", "redis", "mariadb", "mysql", "openldap"] {
+    for target in [
+        "postgres",
+        "postgres-pair",
+        "redis",
+        "mariadb",
+        "mysql",
+        "openldap",
+    ] {
         let options = Options {
             targets: vec![target.to_owned()],
             kills: 2,

@@ -22,8 +22,8 @@ pub use scene::{found, role_adopted, role_adopted_on, until};
 pub use traces::{Trace, places};
 
 pub use keywheel_kit::{
-    Rotation, Search, mariadb_user, mssql_account, mysql_user, openldap_entry, postgres_pair, postgres_role, redis_user,
-    rotation,
+    Rotation, Search, mariadb_user, mssql_account, mysql_user, openldap_entry, postgres_pair, postgres_role,
+    redis_user, rotation,
 };
 
 use std::fs::{self, File};

@@ -66,14 +66,30 @@ fn both_passwords_are_good_until_the_grace_is_over_and_nothing_shows_them() {
     let (host, admin, old) = host(&server, "24h", "");
     let output = host.run(&["plan", "app-ldap"], "").ends(10);
     assert!(output.stdout.contains("add userPassword {SSHA}"), "{output:?}");
-    assert!(!output.stdout.contains("openldap."), "no problem and no warning: {output:?}");
-    assert_eq!(passwords(&server), [old.clone()], "what was only asked about is not done");
+    assert!(
+        !output.stdout.contains("openldap."),
+        "no problem and no warning: {output:?}"
+    );
+    assert_eq!(
+        passwords(&server),
+        [old.clone()],
+        "what was only asked about is not done"
+    );
 
     let _ = host.run(&["rotate", "app-ldap"], "").ends(0);
     let new = host.read("app/ldap", None);
     assert!(new != old && accepts(&server, &old) && accepts(&server, &new));
     assert!(passwords(&server)[1].starts_with("{SSHA}"));
-    let end = ["run", "resume", "app-ldap", "--revoke-now", "--reason", "test", "--wait", "end"];
+    let end = [
+        "run",
+        "resume",
+        "app-ldap",
+        "--revoke-now",
+        "--reason",
+        "test",
+        "--wait",
+        "end",
+    ];
     let _ = host.run(&end, "").ends(0);
     assert!(accepts(&server, &new) && !accepts(&server, &old));
 
@@ -91,7 +107,10 @@ fn both_passwords_are_good_until_the_grace_is_over_and_nothing_shows_them() {
     assert!(accepts(&server, &third));
 
     let log = server.log();
-    assert!(log.contains("MOD attr=userPassword") && log.contains("EXT oid=1.3.6.1.4.1.4203.1.11.3"), "{log}");
+    assert!(
+        log.contains("MOD attr=userPassword") && log.contains("EXT oid=1.3.6.1.4.1.4203.1.11.3"),
+        "{log}"
+    );
     host.left_no_trace(&[old, new, third, admin], &[("log", &log)]);
 }
 
@@ -118,7 +137,9 @@ fn a_consumer_that_logs_in_all_the_time_is_never_refused() {
             while logins.load(Ordering::Relaxed) < seen + 2 && !consumer.is_finished() {
                 std::thread::yield_now();
             }
-            let _ = host.run(&["run", "resume", "app-ldap", "--wait", "end"], "").ends(0);
+            let _ = host
+                .run(&["run", "resume", "app-ldap", "--wait", "end"], "")
+                .ends(0);
             assert_eq!(passwords(&server).len(), 1, "after rotation {turn}");
         }
         over.store(true, Ordering::Relaxed);
@@ -130,7 +151,11 @@ fn tls_is_started_where_the_configuration_says_so_and_a_wrong_name_is_refused() 
     let server = server(OpenLdapOptions::default());
     let (host, _, old) = host(&server, "1s", "");
     let tls = format!("port = {}\n", server.port());
-    reconfigure(&host, &tls, &format!("port = {}\ntransport = \"start-tls\"\n", server.plaintext_port()));
+    reconfigure(
+        &host,
+        &tls,
+        &format!("port = {}\ntransport = \"start-tls\"\n", server.plaintext_port()),
+    );
     let _ = host.run(&TO_THE_END, "").ends(0);
     assert!(accepts(&server, &host.read("app/ldap", None)) && !accepts(&server, &old));
     assert!(server.log().contains("STARTTLS"), "{}", server.log());
@@ -145,7 +170,10 @@ fn a_server_whose_certificate_is_for_another_name_is_told_nothing() {
         wrong_name: true,
         ..OpenLdapOptions::default()
     });
-    for (port, more) in [(server.port(), ""), (server.plaintext_port(), "transport = \"start-tls\"\n")] {
+    for (port, more) in [
+        (server.port(), ""),
+        (server.plaintext_port(), "transport = \"start-tls\"\n"),
+    ] {
         let host = Host::init();
         let text = openldap_entry(&server, "1s", more);
         host.configure(&text.replace(&format!("port = {}", server.port()), &format!("port = {port}")));
@@ -166,7 +194,11 @@ fn one_password_in_the_place_of_the_other_under_a_policy_that_hashes_it() {
     });
     let more = "values = \"one\"\nhash = \"none\"\npolicy = \"cn=policy,dc=kw\"";
     let (host, admin, old) = host(&server, "1s", more);
-    plan_says(&host, 10, &["replace userPassword", "clients that hold only the old password"]);
+    plan_says(
+        &host,
+        10,
+        &["replace userPassword", "clients that hold only the old password"],
+    );
     let _ = host.run(&TO_THE_END, "").ends(0);
     let new = host.read("app/ldap", None);
     assert!(accepts(&server, &new) && !accepts(&server, &old));
@@ -202,7 +234,11 @@ fn a_run_that_dies_after_its_change_is_taken_back_and_only_current_is_left() {
     let back = ["run", "rollback", "app-ldap", "--reason", "test", "--wait", "end"];
     let _ = host.run(&back, "");
     assert_eq!(host.read("app/ldap", None), current);
-    assert_eq!(passwords(&server), held, "the same value is added and taken away by itself");
+    assert_eq!(
+        passwords(&server),
+        held,
+        "the same value is added and taken away by itself"
+    );
     assert!(accepts(&server, &current));
 }
 
@@ -214,7 +250,16 @@ fn what_stands_in_the_way_of_a_rotation_is_said_before_it_begins() {
         ..OpenLdapOptions::default()
     });
     let (host, admin, old) = host(&server, "1s", "policy = \"cn=policy,dc=kw\"\n");
-    plan_says(&host, 24, &["openldap.one-value", "values = \"one\"", "openldap.quality", "openldap.must-change"]);
+    plan_says(
+        &host,
+        24,
+        &[
+            "openldap.one-value",
+            "values = \"one\"",
+            "openldap.quality",
+            "openldap.must-change",
+        ],
+    );
     assert_eq!(passwords(&server), [old]);
     let policy = "dn: cn=policy,dc=kw\nchangetype: modify\nreplace: pwdCheckQuality\npwdCheckQuality: 1\n-\ndelete: pwdMustChange\n";
     server.change(policy).unwrap();
@@ -225,13 +270,22 @@ fn what_stands_in_the_way_of_a_rotation_is_said_before_it_begins() {
     }
     plan_says(&host, 24, &["openldap.locked", "pwdAccountLockedTime"]);
     let check = host.run(&["target", "test", "app-ldap"], "");
-    assert!(check.stdout.contains("locked") || check.stderr.contains("locked"), "{check:?}");
-    server.change(&format!("dn: {ENTRY}\nchangetype: modify\ndelete: pwdAccountLockedTime\n")).unwrap();
+    assert!(
+        check.stdout.contains("locked") || check.stderr.contains("locked"),
+        "{check:?}"
+    );
+    server
+        .change(&format!(
+            "dn: {ENTRY}\nchangetype: modify\ndelete: pwdAccountLockedTime\n"
+        ))
+        .unwrap();
 
     // The administrator: not let in, without the right, and no administrator at all.
     let group = |verb: &str, member: &str| {
         server
-            .change(&format!("dn: cn=rotators,dc=kw\nchangetype: modify\n{verb}: member\nmember: {member}\n"))
+            .change(&format!(
+                "dn: cn=rotators,dc=kw\nchangetype: modify\n{verb}: member\nmember: {member}\n"
+            ))
             .unwrap();
     };
     group("delete", "cn=rotator,dc=kw");
@@ -264,7 +318,9 @@ fn a_password_that_was_changed_by_hand_is_no_reason_to_lock_anybody_out() {
     let new = host.read("app/ldap", None);
     assert!(accepts(&server, &new) && !accepts(&server, &old));
     // An entry that is gone is not made anew by a change.
-    server.change(&format!("dn: {ENTRY}\nchangetype: delete\n")).unwrap();
+    server
+        .change(&format!("dn: {ENTRY}\nchangetype: delete\n"))
+        .unwrap();
     plan_says(&host, 24, &["openldap.entry-missing"]);
     let _ = host.run(&["rotate", "app-ldap"], "").ends(24);
     let gone = server.values("dc=kw", "userPassword").unwrap();

@@ -45,7 +45,8 @@ pub use postgres::{Postgres, PostgresOptions};
 pub use proxy::{BlackHole, Proxy};
 pub use redis::{AclStore, Redis, RedisOptions};
 pub use rotations::{
-    Rotation, mariadb_user, mssql_account, mysql_user, openldap_entry, postgres_pair, postgres_role, redis_user, rotation,
+    Rotation, mariadb_user, mssql_account, mysql_user, openldap_entry, postgres_pair, postgres_role,
+    redis_user, rotation,
 };
 pub use search::Search;
 

@@ -159,7 +159,9 @@ impl OpenLdap {
         let (plain, coded) = (format!("{attribute}: "), format!("{attribute}:: "));
         let value = |line: &str| {
             // What is no plain text to it stands in base64.
-            let decoded = line.strip_prefix(&coded).and_then(|text| STANDARD.decode(text).ok());
+            let decoded = line
+                .strip_prefix(&coded)
+                .and_then(|text| STANDARD.decode(text).ok());
             let text = decoded.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
             text.or_else(|| line.strip_prefix(&plain).map(str::to_owned))
         };
@@ -172,7 +174,10 @@ impl OpenLdap {
     /// When ldapwhoami cannot be run.
     pub fn login(&self, name: &str, password: &str) -> Result<Login> {
         let file = self.written("password", password)?;
-        let output = command::output(self.client("ldapwhoami", name, &file).args(["-o", "nettimeout=10"]));
+        let output = command::output(
+            self.client("ldapwhoami", name, &file)
+                .args(["-o", "nettimeout=10"]),
+        );
         fs::remove_file(&file)?;
         let output = output?;
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
@@ -274,7 +279,15 @@ impl OpenLdap {
     }
 
     fn config(&self) -> String {
-        let (base, OpenLdapOptions { policy, hashes, one_value, .. }) = (self.installed.base(), self.options);
+        let (
+            base,
+            OpenLdapOptions {
+                policy,
+                hashes,
+                one_value,
+                ..
+            },
+        ) = (self.installed.base(), self.options);
         let schemas = base.parent().unwrap_or(base).join("etc/ldap/schema");
         let mut lines: Vec<String> = ["core", "cosine"]
             .map(|schema| format!("include {}/{schema}.schema", schemas.display()))
@@ -303,12 +316,17 @@ impl OpenLdap {
             format!("access to * {rotators} read by self read by * none"),
         ]);
         if policy.is_some() {
-            lines.extend(["overlay ppolicy".to_owned(), format!("ppolicy_default {}", Self::POLICY)]);
+            lines.extend([
+                "overlay ppolicy".to_owned(),
+                format!("ppolicy_default {}", Self::POLICY),
+            ]);
             lines.push("ppolicy_use_lockout".to_owned());
             lines.extend(hashes.then(|| "ppolicy_hash_cleartext".to_owned()));
         }
         if one_value {
-            lines.extend(["overlay constraint", "constraint_attribute userPassword count 1"].map(str::to_owned));
+            lines.extend(
+                ["overlay constraint", "constraint_attribute userPassword count 1"].map(str::to_owned),
+            );
         }
         lines.join("\n") + "\n"
     }
@@ -324,8 +342,9 @@ impl OpenLdap {
         let log = self.log_file();
         let mut running = Running::start(&mut server, &log, Signal::TERM)?;
         let ready = running.wait_until(|| {
-            fs::read(&log)
-                .is_ok_and(|text| String::from_utf8_lossy(&text[begun.min(text.len())..]).contains("slapd starting"))
+            fs::read(&log).is_ok_and(|text| {
+                String::from_utf8_lossy(&text[begun.min(text.len())..]).contains("slapd starting")
+            })
         });
         ready.with_context(|| format!("OpenLDAP does not start:\n{}", tail(&self.log())))?;
         self.running = Some(running);

@@ -200,7 +200,8 @@ impl HostState {
         }
         // RFC 4513 5.1.2: with an empty password a directory lets anybody in, as nobody.
         if framing == Framing::Ldap && secrets.iter().any(|secret| secret.value().expose().is_empty()) {
-            let message = "a secret in it is empty: a bind with an empty password is one of nobody, and proves nothing";
+            let message =
+                "a secret in it is empty: a bind with an empty password is one of nobody, and proves nothing";
             return Err(Error::invalid("ldap.empty-secret", message));
         }
         // Not before the shape is known: with text of the plugin's choice beside a secret, the limit would tell the secret's length.

@@ -47,7 +47,10 @@ impl Answer {
                 _ => None,
             },
             Self::Ber(_) => None,
-            Self::Ldap(answer) => answer.code().filter(|code| *code != 0).map(|code| format!("ldap.{code}")),
+            Self::Ldap(answer) => answer
+                .code()
+                .filter(|code| *code != 0)
+                .map(|code| format!("ldap.{code}")),
         }
     }
 

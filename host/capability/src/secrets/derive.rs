@@ -58,7 +58,11 @@ impl HostState {
                     Alphabet::of(&format!("{BASE64}$:-")),
                 )
             }
-            "redis.sha256" | "mysql.native-password" | "mysql.caching-sha2" | "ldap.ssha" | "ldap.ssha512"
+            "redis.sha256"
+            | "mysql.native-password"
+            | "mysql.caching-sha2"
+            | "ldap.ssha"
+            | "ldap.ssha512"
                 if !is_empty(parameters) =>
             {
                 return Err(Error::invalid(

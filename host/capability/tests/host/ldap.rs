@@ -30,7 +30,24 @@ fn with_policy(result: u8, error: u8) -> Vec<u8> {
     control.extend_from_slice(oid);
     control.extend([4, 5, 0x30, 3, 0x81, 1, error]);
     let length = u8::try_from(control.len()).unwrap();
-    let mut message = vec![2, 1, 2, 0x61, 7, 0x0a, 1, result, 4, 0, 4, 0, 0xa0, length + 2, 0x30, length];
+    let mut message = vec![
+        2,
+        1,
+        2,
+        0x61,
+        7,
+        0x0a,
+        1,
+        result,
+        4,
+        0,
+        4,
+        0,
+        0xa0,
+        length + 2,
+        0x30,
+        length,
+    ];
     message.extend(control);
     [&[0x30, u8::try_from(message.len()).unwrap()], message.as_slice()].concat()
 }
@@ -65,7 +82,10 @@ async fn scene(says: &[u8]) -> Scene {
 
 async fn subject(scene: &mut Scene, value: &str) -> Resource<Handle> {
     let labels = Labels::imported("text/plain", Alphabet::Text);
-    scene.world.memory.keep(Wanted::Role(Role::Subject), "ver-pre", value, labels);
+    scene
+        .world
+        .memory
+        .keep(Wanted::Role(Role::Subject), "ver-pre", value, labels);
     let run = scene.world.run();
     scene.world.state.subject(run).await.unwrap()
 }
@@ -91,7 +111,9 @@ async fn send(scene: &mut Scene, parts: &[Part<'_>]) -> Result<(), Error> {
             Bytes(_, bytes) => HostFrame::bytes(state, borrow(), bytes.to_vec()).await.unwrap(),
             Secret(_, secret) => {
                 let raw = "raw".to_owned();
-                HostFrame::secret(state, borrow(), again(secret), raw).await.unwrap();
+                HostFrame::secret(state, borrow(), again(secret), raw)
+                    .await
+                    .unwrap();
             }
             Open(_) | Close => {}
         }
@@ -106,7 +128,9 @@ async fn bind(scene: &mut Scene, name: &str, password: &str) -> Result<(), Error
     let secret = subject(scene, password).await;
     let name = Bytes(4, name.as_bytes());
     let head = [Open(0x30), Bytes(2, &[2]), Open(0x60), Bytes(2, &[3])];
-    let parts = head.into_iter().chain([name, Secret(0x80, &secret), Close, Close]);
+    let parts = head
+        .into_iter()
+        .chain([name, Secret(0x80, &secret), Close, Close]);
     send(scene, &parts.collect::<Vec<_>>()).await
 }
 
@@ -114,18 +138,31 @@ async fn bind_admin(scene: &mut Scene) {
     let run = scene.world.run();
     let secret = scene.world.state.input(run, "admin".to_owned()).await.unwrap();
     let head = [Open(0x30), Bytes(2, &[2]), Open(0x60), Bytes(2, &[3])];
-    let parts = head.into_iter().chain([Bytes(4, b"admin"), Secret(0x80, &secret), Close, Close]);
+    let parts = head
+        .into_iter()
+        .chain([Bytes(4, b"admin"), Secret(0x80, &secret), Close, Close]);
     send(scene, &parts.collect::<Vec<_>>()).await.unwrap();
 }
 
 async fn look(scene: &mut Scene) {
-    let parts = [Open(0x30), Bytes(2, &[3]), Open(0x63), Bytes(4, b"app"), Close, Close];
+    let parts = [
+        Open(0x30),
+        Bytes(2, &[3]),
+        Open(0x63),
+        Bytes(4, b"app"),
+        Close,
+        Close,
+    ];
     send(scene, &parts).await.unwrap();
 }
 
 async fn receive(scene: &mut Scene) -> Result<Vec<u8>, Error> {
     let channel = scene.channel();
-    scene.world.state.receive(channel, "ldap".to_owned(), 4096, TIMEOUT_MS).await
+    scene
+        .world
+        .state
+        .receive(channel, "ldap".to_owned(), 4096, TIMEOUT_MS)
+        .await
 }
 
 #[tokio::test]
@@ -144,8 +181,15 @@ async fn what_a_bind_is_answered_is_what_it_proves() {
         assert_eq!(receive(&mut scene).await.unwrap(), says);
         let report = scene.world.state.into_report();
         assert_eq!(report.vouched(verdict.clone()), verdict);
-        let other = if verdict == Verdict::Rejected { Verdict::Accepted } else { Verdict::Rejected };
-        assert!(matches!(report.vouched(other), Verdict::Unknown(_)), "{verdict:?}");
+        let other = if verdict == Verdict::Rejected {
+            Verdict::Accepted
+        } else {
+            Verdict::Rejected
+        };
+        assert!(
+            matches!(report.vouched(other), Verdict::Unknown(_)),
+            "{verdict:?}"
+        );
     }
 }
 
@@ -207,9 +251,16 @@ async fn a_secret_in_pieces_and_words_beside_a_result_are_not_shown() {
     bind_admin(&mut pieces).await;
     look(&mut pieces).await;
     receive(&mut pieces).await.unwrap();
-    assert!(matches!(receive(&mut pieces).await, Err(Error::Stop(Stop::Reflection))));
+    assert!(matches!(
+        receive(&mut pieces).await,
+        Err(Error::Stop(Stop::Reflection))
+    ));
 
-    let quoted = [&[0x30, 19, 2, 1, 2, 0x61, 14, 0x0a, 1, 49, 4, 0, 4, 7][..], b"hunter2"].concat();
+    let quoted = [
+        &[0x30, 19, 2, 1, 2, 0x61, 14, 0x0a, 1, 49, 4, 0, 4, 7][..],
+        b"hunter2",
+    ]
+    .concat();
     let mut quoting = scene(&quoted).await;
     bind(&mut quoting, "app", SECRET).await.unwrap();
     assert_eq!(receive(&mut quoting).await.unwrap(), REJECTED);

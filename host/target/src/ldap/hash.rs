@@ -18,7 +18,12 @@ pub fn salted_sha512(password: &SecretBytes, salt: &[u8; 16]) -> SecretBytes {
 }
 
 fn salted<D: Digest>(scheme: &str, password: &SecretBytes, salt: &[u8]) -> SecretBytes {
-    let mut sum = Zeroizing::new(D::new_with_prefix(password.expose()).chain_update(salt).finalize().to_vec());
+    let mut sum = Zeroizing::new(
+        D::new_with_prefix(password.expose())
+            .chain_update(salt)
+            .finalize()
+            .to_vec(),
+    );
     sum.extend_from_slice(salt);
     SecretBytes::new(format!("{scheme}{}", STANDARD.encode(&*sum)).into_bytes())
 }

@@ -21,9 +21,15 @@ pub(crate) fn make() -> (Box<dyn Dialect>, Box<dyn Dialect>) {
 /// The element at the start: its tag, what is in it, and its whole length.
 pub(crate) fn element(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let [tag, first] = *bytes.first_chunk()?;
-    let more = if first < 0x80 { 0 } else { usize::from(first & 0x7f) };
+    let more = if first < 0x80 {
+        0
+    } else {
+        usize::from(first & 0x7f)
+    };
     let octets = bytes.get(2..2 + more)?;
-    let long = octets.iter().fold(0, |length, octet| length << 8 | usize::from(*octet));
+    let long = octets
+        .iter()
+        .fold(0, |length, octet| length << 8 | usize::from(*octet));
     let length = if first < 0x80 { usize::from(first) } else { long };
     let end = (2 + more).checked_add(length)?;
     Some((tag, bytes.get(2 + more..end)?, end))
@@ -50,18 +56,30 @@ fn asked(message: &[u8]) -> Option<Asked> {
     };
     let asked = |kind, name: &[u8], carried| {
         let account = text(name);
-        Some(Asked { kind, account, carried })
+        Some(Asked {
+            kind,
+            account,
+            carried,
+        })
     };
     match (*operation, elements(content).as_slice()) {
         (BIND, [_, (_, name), _]) => asked(Kind::Login, name, None),
-        (MODIFY, [(_, name), (_, changes)]) if !message.windows(NO_OPERATION.len()).any(|part| part == NO_OPERATION) => {
+        (MODIFY, [(_, name), (_, changes)])
+            if !message
+                .windows(NO_OPERATION.len())
+                .any(|part| part == NO_OPERATION) =>
+        {
             let (_, change, _) = element(changes)?;
             let [(_, kind), (_, attribute)] = *elements(change).as_slice() else {
                 return None;
             };
             let values = elements(attribute).get(1).map(|(_, set)| elements(set))?;
             let added = values.first().filter(|_| kind != DELETE);
-            asked(Kind::Change, name, added.map(|(_, value)| Carried::Directory(text(value))))
+            asked(
+                Kind::Change,
+                name,
+                added.map(|(_, value)| Carried::Directory(text(value))),
+            )
         }
         _ => None,
     }
@@ -108,17 +126,28 @@ mod tests {
         let values = wrap(0x31, &[&wrap(4, &[b"{SSHA}abc"])]);
         let attribute = wrap(SEQUENCE, &[&wrap(4, &[b"userPassword"]), &values]);
         let one = wrap(SEQUENCE, &[&[0x0a, 1, kind], &attribute]);
-        let whole = message(MODIFY, &[&wrap(4, &[b"cn=app"]), &wrap(SEQUENCE, &[&one])], control);
+        let whole = message(
+            MODIFY,
+            &[&wrap(4, &[b"cn=app"]), &wrap(SEQUENCE, &[&one])],
+            control,
+        );
         Ldap.request(&whole).unwrap().asked
     }
 
     #[test]
     fn logins_and_changes_are_found_and_parts_are_waited_for() {
-        let bind = message(BIND, &[&[2, 1, 3], &wrap(4, &[b"cn=app"]), &wrap(0x80, &[b"secret"])], &[]);
+        let bind = message(
+            BIND,
+            &[&[2, 1, 3], &wrap(4, &[b"cn=app"]), &wrap(0x80, &[b"secret"])],
+            &[],
+        );
         let request = Ldap.request(&bind).unwrap();
         let asked = request.asked.unwrap();
         assert_eq!((asked.kind, asked.account.as_str()), (Kind::Login, "cn=app"));
-        assert_eq!((request.length, Ldap.request(&bind[..bind.len() - 1])), (bind.len(), None));
+        assert_eq!(
+            (request.length, Ldap.request(&bind[..bind.len() - 1])),
+            (bind.len(), None)
+        );
         let added = change(0, &[]).unwrap();
         assert_eq!((added.kind, added.account.as_str()), (Kind::Change, "cn=app"));
         assert_eq!(added.carried, Some(Carried::Directory("{SSHA}abc".to_owned())));

@@ -156,9 +156,15 @@ fn bind(mut stream: &TcpStream, credential: &Credential) -> Option<u8> {
     (message.len() < 130).then_some(())?;
     stream.write_all(&message).ok()?;
     let head = read_exact(stream, 2).ok()?;
-    let more = if head[1] < 0x80 { 0 } else { usize::from(head[1] & 0x7f) };
+    let more = if head[1] < 0x80 {
+        0
+    } else {
+        usize::from(head[1] & 0x7f)
+    };
     let octets = read_exact(stream, more).ok()?;
-    let long = octets.iter().fold(0, |length, octet| length << 8 | usize::from(*octet));
+    let long = octets
+        .iter()
+        .fold(0, |length, octet| length << 8 | usize::from(*octet));
     let content = read_exact(stream, if more == 0 { usize::from(head[1]) } else { long }).ok()?;
     let (0x02, _, id) = element(&content)? else {
         return None;
