@@ -45,7 +45,11 @@ fn entry(id: u8) -> Vec<u8> {
 fn well(id: u8, operation: u8) -> Vec<u8> {
     match operation {
         SEARCH => [entry(id), result(id, operation, 0)].concat(),
-        EXTENDED => message(id, 0x78, &[&[0x0a, 1, 0, 4, 0, 4, 0][..], &wrap(0x8b, b"dn:cn=app,dc=kw")].concat()),
+        EXTENDED => message(
+            id,
+            0x78,
+            &[&[0x0a, 1, 0, 4, 0, 4, 0][..], &wrap(0x8b, b"dn:cn=app,dc=kw")].concat(),
+        ),
         _ => result(id, operation, 0),
     }
 }
@@ -55,10 +59,16 @@ fn serve(mut stream: TcpStream, answers: Answers) -> Option<()> {
     loop {
         let mut head = [0; 2];
         stream.read_exact(&mut head).ok()?;
-        let more = if head[1] < 0x80 { 0 } else { usize::from(head[1] & 0x7f) };
+        let more = if head[1] < 0x80 {
+            0
+        } else {
+            usize::from(head[1] & 0x7f)
+        };
         let mut octets = vec![0; more];
         stream.read_exact(&mut octets).ok()?;
-        let long = octets.iter().fold(0, |length, octet| length << 8 | usize::from(*octet));
+        let long = octets
+            .iter()
+            .fold(0, |length, octet| length << 8 | usize::from(*octet));
         let mut content = vec![0; if more == 0 { usize::from(head[1]) } else { long }];
         stream.read_exact(&mut content).ok()?;
         stream.write_all(&answers(content[2], content[3])).ok()?;
@@ -85,7 +95,9 @@ fn host(port: u16) -> Host {
     ));
     host.drop_plugin("openldap");
     let granted = format!("localhost:{port} plaintext");
-    let _ = host.run(&["plugin", "add", "openldap", "--yes", "--host", &granted], "").ends(0);
+    let _ = host
+        .run(&["plugin", "add", "openldap", "--yes", "--host", &granted], "")
+        .ends(0);
     let _ = host.import("admin/ldap", "the-administrators").ends(0);
     host
 }
@@ -105,7 +117,10 @@ fn whatever_a_directory_says_is_told_and_the_host_goes_on() {
         (|id, operation| result(id, operation, 51), "ldap.busy"),
         (|id, operation| result(id, operation, 49), "admin.refused"),
         (|id, operation| well(id + 1, operation), "ldap.malformed"),
-        (|_, _| message(0, 0x78, &[0x0a, 1, 52, 4, 0, 4, 0]), "ldap.disconnected"),
+        (
+            |_, _| message(0, 0x78, &[0x0a, 1, 52, 4, 0, 4, 0]),
+            "ldap.disconnected",
+        ),
         (|_, _| vec![0x30, 0x84, 0x7f, 0xff, 0xff, 0xff], "target.limit"),
         (|_, _| b"HTTP/1.1 400 Bad Request\r\n".repeat(5), "net.protocol"),
         (endless, "ldap.malformed"),
@@ -121,11 +136,19 @@ fn whatever_a_directory_says_is_told_and_the_host_goes_on() {
 #[test]
 fn no_success_but_that_of_the_entrys_own_bind_is_a_proof() {
     let nobody: Answers = |id, operation| match operation {
-        EXTENDED => message(id, 0x78, &[&[0x0a, 1, 0, 4, 0, 4, 0][..], &wrap(0x8b, b"")].concat()),
+        EXTENDED => message(
+            id,
+            0x78,
+            &[&[0x0a, 1, 0, 4, 0, 4, 0][..], &wrap(0x8b, b"")].concat(),
+        ),
         _ => well(id, operation),
     };
     let another: Answers = |id, operation| match operation {
-        EXTENDED => message(id, 0x78, &[&[0x0a, 1, 0, 4, 0, 4, 0][..], &wrap(0x8b, b"dn:cn=other,dc=kw")].concat()),
+        EXTENDED => message(
+            id,
+            0x78,
+            &[&[0x0a, 1, 0, 4, 0, 4, 0][..], &wrap(0x8b, b"dn:cn=other,dc=kw")].concat(),
+        ),
         _ => well(id, operation),
     };
     // A modification's success in the place of a bind's; the plugin takes it for a bind's, and the host does not.
@@ -133,7 +156,11 @@ fn no_success_but_that_of_the_entrys_own_bind_is_a_proof() {
         BIND => result(id, 0x66, 0),
         _ => well(id, operation),
     };
-    for (answers, words) in [(nobody, "as nobody"), (another, "cn=other,dc=kw"), (modified, "not answered")] {
+    for (answers, words) in [
+        (nobody, "as nobody"),
+        (another, "cn=other,dc=kw"),
+        (modified, "not answered"),
+    ] {
         let host = host(server(answers));
         let import = host.import("app/ldap", PASSWORD);
         assert_ne!(import.code, 0, "{words}: {import:?}");

@@ -8,11 +8,21 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use keywheel_e2e::{Host, openldap_entry};
+use keywheel_e2e::{Host, openldap_entry, until};
 use keywheel_kit::{OpenLdap, OpenLdapOptions, random_password};
 
 const ENTRY: &str = "cn=app,dc=kw";
 const TO_THE_END: [&str; 4] = ["rotate", "app-ldap", "--wait", "end"];
+const REVOKE: [&str; 8] = [
+    "run",
+    "resume",
+    "app-ldap",
+    "--revoke-now",
+    "--reason",
+    "test",
+    "--wait",
+    "end",
+];
 
 fn server(options: OpenLdapOptions) -> OpenLdap {
     OpenLdap::start(options).unwrap()
@@ -90,14 +100,14 @@ fn both_passwords_are_good_until_the_grace_is_over_and_nothing_shows_them() {
         "--wait",
         "end",
     ];
-    let _ = host.run(&end, "").ends(0);
+    let _ = host.run(&REVOKE, "").ends(0);
     assert!(accepts(&server, &new) && !accepts(&server, &old));
 
     // What a person sets beside it is nobody else's to take away.
     let by_hand = random_password();
     set(&server, "add", "userPassword", &by_hand);
     let _ = host.run(&["rotate", "app-ldap"], "").ends(0);
-    let _ = host.run(&end, "").ends(0);
+    let _ = host.run(&REVOKE, "").ends(0);
     let third = host.read("app/ldap", None);
     assert!(accepts(&server, &third) && accepts(&server, &by_hand) && !accepts(&server, &new));
     // Nor does it keep a value that is gone from being put there again.
@@ -114,12 +124,21 @@ fn both_passwords_are_good_until_the_grace_is_over_and_nothing_shows_them() {
     host.left_no_trace(&[old, new, third, admin], &[("log", &log)]);
 }
 
+/// Ends the consumer, also where the test fails.
+struct AtTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// One consumer that reads the current password and logs in, for as long as there are rotations; the very reading that a promotion overtakes has a
 /// password in its grace.
 #[test]
 fn a_consumer_that_logs_in_all_the_time_is_never_refused() {
     let server = server(OpenLdapOptions::default());
-    let (host, ..) = host(&server, "1s", "");
+    let (host, ..) = host(&server, "24h", "");
     let (over, logins) = (AtomicBool::new(false), AtomicU32::new(0));
     std::thread::scope(|scope| {
         let consumer = scope.spawn(|| {
@@ -130,19 +149,18 @@ fn a_consumer_that_logs_in_all_the_time_is_never_refused() {
                 logins.fetch_add(1, Ordering::Relaxed);
             }
         });
+        let end = AtTheEnd(&over);
         for turn in 1..=3 {
             let _ = host.run(&["rotate", "app-ldap"], "").ends(0);
             // It has come round with what is current now before the old one goes.
             let seen = logins.load(Ordering::Relaxed);
-            while logins.load(Ordering::Relaxed) < seen + 2 && !consumer.is_finished() {
-                std::thread::yield_now();
-            }
-            let _ = host
-                .run(&["run", "resume", "app-ldap", "--wait", "end"], "")
-                .ends(0);
+            until("two more logins", || {
+                consumer.is_finished() || logins.load(Ordering::Relaxed) >= seen + 2
+            });
+            let _ = host.run(&REVOKE, "").ends(0);
             assert_eq!(passwords(&server).len(), 1, "after rotation {turn}");
         }
-        over.store(true, Ordering::Relaxed);
+        drop(end);
     });
 }
 
