@@ -1,6 +1,6 @@
 //! The administrator's session.
 
-use keywheel_sdk::error::{ErrorExt, admin_refused, error, missing};
+use keywheel_sdk::error::{admin_refused, error, missing};
 use keywheel_sdk::ldap::{Change, Entry, Session, Value};
 use keywheel_sdk::{Error, ErrorKind, Outcome, Run, Secret};
 
@@ -48,7 +48,7 @@ impl<'a> Admin<'a> {
     /// Makes one change with all of these values, or is done where it was made before. Without a value there is nothing to add or to take away.
     pub(crate) fn each<'v>(&self, change: Change, values: impl Iterator<Item = &'v Secret>) -> Result<Outcome, Error> {
         let values: Vec<&Secret> = values.collect();
-        if values.is_empty() && change != Change::Replace {
+        if values.is_empty() && matches!(change, Change::Add | Change::Delete) {
             return Ok(Outcome::Done);
         }
         let secrets: Vec<Value<'_>> = values.iter().map(|value| Value::Secret(value)).collect();
@@ -57,11 +57,11 @@ impl<'a> Admin<'a> {
             (0, _) => Ok(Outcome::Done),
             // "Value exists", "no such value": said of the password policy's own history as well, which then kept it from being made.
             (16 | 20, Change::Add | Change::Delete) => {
-                let holds = self.session.holds(&self.config.entry, PASSWORD, values[0])?;
+                let holds = self.session.holds(&self.config.entry, PASSWORD, secrets[0])?;
                 Ok(if holds == (change == Change::Add) { Outcome::Done } else { LATER })
             }
-            (16, Change::Replace) => Ok(Outcome::Done),
-            (20, Change::Replace) => Ok(LATER),
+            (16, Change::Replace | Change::Keep) => Ok(Outcome::Done),
+            (20, Change::Replace | Change::Keep) => Ok(LATER),
             (19, Change::Replace) if done.policy == Some(8) => {
                 Ok(Outcome::Impossible("the password policy has it in its history (pwdInHistory)".to_owned()))
             }
@@ -79,12 +79,11 @@ impl<'a> Admin<'a> {
         })
     }
 
-    /// Whether the entry has the current password in the form in which it would be put back; asked to see whether that may be asked.
-    pub(crate) fn may_compare(&self, value: &Secret) -> Result<bool, Error> {
-        match self.session.holds(&self.config.entry, PASSWORD, value) {
-            Ok(_) => Ok(true),
-            Err(problem) if problem.kind == ErrorKind::Denied || problem.is_missing() => Ok(false),
-            Err(problem) => Err(problem),
+    /// Whether the server may be asked for a value, as a step that comes again has to.
+    pub(crate) fn may_compare(&self) -> Result<bool, Error> {
+        match self.session.holds(&self.config.entry, PASSWORD, Value::Text(NO_PASSWORD)) {
+            Err(problem) if problem.kind == ErrorKind::Denied => Ok(false),
+            asked => asked.map(|_| true),
         }
     }
 

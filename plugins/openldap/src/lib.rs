@@ -91,7 +91,7 @@ impl Plugin for OpenLdap {
         {
             stay.extend(config.value(run, Version::Previous)?);
         }
-        admin.each(Change::Replace, stay.iter())
+        admin.each(Change::Keep, stay.iter())
     }
 
     fn rollback(run: &Run, config: &Config) -> Result<Outcome, Error> {

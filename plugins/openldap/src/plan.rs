@@ -1,7 +1,7 @@
 //! What stands in the way, seen from the administrator's session.
 
 use keywheel_sdk::ldap::Entry;
-use keywheel_sdk::{Error, Plan, Run, Version};
+use keywheel_sdk::{Error, Plan, Run};
 
 use crate::PASSWORD_LENGTH;
 use crate::admin::{Admin, Would};
@@ -38,7 +38,7 @@ pub(crate) fn look(run: &Run, config: &Config) -> Result<Plan, Error> {
     };
     examine(&mut plan, config, &entry);
     policy(&mut plan, config, &admin, &entry)?;
-    rights(&mut plan, run, config, &admin, is_own)?;
+    rights(&mut plan, config, &admin, is_own)?;
     Ok(plan)
 }
 
@@ -118,7 +118,7 @@ fn policy(plan: &mut Plan, config: &Config, admin: &Admin<'_>, entry: &Entry) ->
     Ok(())
 }
 
-fn rights(plan: &mut Plan, run: &Run, config: &Config, admin: &Admin<'_>, is_own: bool) -> Result<(), Error> {
+fn rights(plan: &mut Plan, config: &Config, admin: &Admin<'_>, is_own: bool) -> Result<(), Error> {
     let hint = || format!("to dn.exact=\"{}\" attrs=userPassword by dn.exact=\"{}\" =wc …", config.entry, config.admin);
     match if is_own { admin.would_add()? } else { Would::Unknown } {
         Would::Done => {}
@@ -137,10 +137,7 @@ fn rights(plan: &mut Plan, run: &Run, config: &Config, admin: &Admin<'_>, is_own
         Would::Refused(50, problem) => plan.problem("openldap.rights", problem.message, hint()),
         Would::Refused(_, problem) => plan.problem("openldap.refused", problem.message, "the server's log says more"),
     }
-    if let Some(current) = config.value(run, Version::Current)?
-        && !config.is_one()
-        && !admin.may_compare(&current)?
-    {
+    if !config.is_one() && !admin.may_compare()? {
         let message = format!("{} may not compare userPassword", config.admin);
         plan.problem("openldap.rights", message, hint());
     }

@@ -71,14 +71,26 @@ impl Server {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Takes them beside those that there are.
-    Add = 0,
+    Add,
     /// Takes these away, and no other.
-    Delete = 1,
+    Delete,
     /// Takes these for all that there are.
-    Replace = 2,
+    Replace,
+    /// The same, to be rid of the others. It does not ask what the password policy says, and so is another message to whoever grants it.
+    Keep,
 }
 
-/// A value in a modification.
+impl Change {
+    fn number(self) -> u8 {
+        match self {
+            Self::Add => 0,
+            Self::Delete => 1,
+            Self::Replace | Self::Keep => 2,
+        }
+    }
+}
+
+/// A value in a request.
 #[derive(Clone, Copy)]
 pub enum Value<'a> {
     /// Text without a secret.
@@ -158,9 +170,9 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::bind`]; the server refuses to compare; there is no such entry.
-    pub fn holds(&self, name: &str, attribute: &str, value: &Secret) -> Result<bool, Error> {
+    pub fn holds(&self, name: &str, attribute: &str, value: Value<'_>) -> Result<bool, Error> {
         let compare = Request::new(REQUEST).open(0x6e).text(0x04, name).open(0x30).text(0x04, attribute);
-        let done = self.ask(compare.secret(0x04, value).close().close())?;
+        let done = self.ask(compare.value(value).close().close())?;
         match done.code {
             6 => Ok(true),
             5 | 16 => Ok(false),
@@ -173,7 +185,8 @@ impl Session {
     /// # Errors
     /// As [`Session::bind`].
     pub fn modify(&self, name: &str, change: Change, attribute: &str, values: &[Value<'_>]) -> Result<Done, Error> {
-        self.ask(modification(name, change, attribute, values).control(PASSWORD_POLICY_OID, false))
+        let request = modification(name, change, attribute, values);
+        self.ask(if change == Change::Keep { request } else { request.control(PASSWORD_POLICY_OID, false) })
     }
 
     /// What the server would say of a change, which it does not make: [`Done::would_be_done`]. For servers that know OpenLDAP's no-op control.
@@ -212,12 +225,9 @@ impl Session {
 
 fn modification(name: &str, change: Change, attribute: &str, values: &[Value<'_>]) -> Request {
     let mut request = Request::new(REQUEST).open(0x66).text(0x04, name).open(0x30).open(0x30);
-    request = request.bytes(0x0a, &[change as u8]).open(0x30).text(0x04, attribute).open(0x31);
+    request = request.bytes(0x0a, &[change.number()]).open(0x30).text(0x04, attribute).open(0x31);
     for value in values {
-        request = match value {
-            Value::Text(text) => request.text(0x04, text),
-            Value::Secret(secret) => request.secret(0x04, secret),
-        };
+        request = request.value(*value);
     }
     request.close().close().close().close().close()
 }
@@ -259,6 +269,13 @@ impl Request {
         self.frame.secret(secret, "raw");
         self.frame.close();
         self
+    }
+
+    fn value(self, value: Value<'_>) -> Self {
+        match value {
+            Value::Text(text) => self.text(0x04, text),
+            Value::Secret(secret) => self.secret(0x04, secret),
+        }
     }
 
     /// The one control of a message, behind all else. Critical: a server that does not know it does nothing. Shapes are text, so that true is
