@@ -60,7 +60,6 @@ impl<'a> Admin<'a> {
                 let holds = self.session.holds(&self.config.entry, PASSWORD, secrets[0])?;
                 Ok(if holds == (change == Change::Add) { Outcome::Done } else { LATER })
             }
-            (16, Change::Replace | Change::Keep) => Ok(Outcome::Done),
             (20, Change::Replace | Change::Keep) => Ok(LATER),
             (19, Change::Replace) if done.policy == Some(8) => {
                 Ok(Outcome::Impossible("the password policy has it in its history (pwdInHistory)".to_owned()))
