@@ -198,7 +198,7 @@ fn a_server_whose_certificate_is_for_another_name_is_told_nothing() {
         host.add_plugin("openldap", &[port]);
         let _ = host.import("admin/ldap", "never-sent-anywhere").ends(0);
         let output = host.run(&["plan", "app-ldap"], "");
-        assert!(output.stderr.contains("tls.name"), "{output:?}");
+        assert!(output.stdout.contains("tls.name"), "{output:?}");
     }
     assert!(!server.log().contains("BIND"), "{}", server.log());
 }

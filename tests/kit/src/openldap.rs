@@ -229,7 +229,8 @@ impl OpenLdap {
             .current_dir("/")
             .env("LDAPTLS_CACERT", self.ca_file())
             .env("LDAPTLS_REQCERT", "demand");
-        let server = format!("ldaps://localhost:{}", self.port);
+        // For `localhost` the library would look for the machine's own name in the certificate.
+        let server = format!("ldaps://127.0.0.1:{}", self.port);
         client.args(["-x", "-H", &server, "-D", name, "-y"]).arg(password);
         client
     }
