@@ -166,7 +166,10 @@ fn no_success_but_that_of_the_entrys_own_bind_is_a_proof() {
         let import = host.run(&["secret", "import", "app/ldap", "-"], PASSWORD);
         let shown = host.run(&["run", "show", "app-ldap"], "");
         let all = said(&import) + &said(&shown);
-        assert!(all.contains(words) && !all.contains("adopted\n"), "{words}: {all}");
+        assert!(
+            all.contains(words) && !all.contains("adopted\n"),
+            "{words}: {all}"
+        );
         assert!(!all.contains(PASSWORD), "{all}");
     }
     // The control.
