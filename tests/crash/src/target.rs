@@ -2,7 +2,6 @@
 
 pub(crate) mod mariadb;
 pub(crate) mod mysql;
-pub(crate) mod openldap;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 
