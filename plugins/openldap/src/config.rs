@@ -53,7 +53,7 @@ impl Hash {
 
 impl Config {
     pub(crate) fn accounts(&self) -> Accounts<'_> {
-        Accounts::one(&self.entry, None)
+        Accounts::one(&self.entry)
     }
 
     pub(crate) fn is_one(&self) -> bool {
