@@ -83,7 +83,7 @@ fn both_passwords_are_good_until_the_grace_is_over_and_nothing_shows_them() {
     );
     assert_eq!(
         passwords(&server),
-        [old.clone()],
+        std::slice::from_ref(&old),
         "what was only asked about is not done"
     );
 
@@ -91,16 +91,6 @@ fn both_passwords_are_good_until_the_grace_is_over_and_nothing_shows_them() {
     let new = host.read("app/ldap", None);
     assert!(new != old && accepts(&server, &old) && accepts(&server, &new));
     assert!(passwords(&server)[1].starts_with("{SSHA}"));
-    let end = [
-        "run",
-        "resume",
-        "app-ldap",
-        "--revoke-now",
-        "--reason",
-        "test",
-        "--wait",
-        "end",
-    ];
     let _ = host.run(&REVOKE, "").ends(0);
     assert!(accepts(&server, &new) && !accepts(&server, &old));
 
@@ -223,6 +213,15 @@ fn one_password_in_the_place_of_the_other_under_a_policy_that_hashes_it() {
     let kept = passwords(&server);
     assert!(kept.len() == 1 && kept[0].starts_with("{SSHA}"), "{kept:?}");
 
+    // Dead after its change, and taken back.
+    let places = host.places_on(&TO_THE_END);
+    let current = host.read("app/ldap", None);
+    let known = places.iter().position(|place| place == "conclude-after").unwrap();
+    host.dies_at(&TO_THE_END, &places, known);
+    let back = ["run", "rollback", "app-ldap", "--reason", "test", "--wait", "end"];
+    let _ = host.run(&back, "");
+    assert_eq!(host.read("app/ldap", None), current);
+    assert!(accepts(&server, &current));
     host.left_no_trace(&[old, new, admin], &[("log", &server.log())]);
 }
 

@@ -12,7 +12,7 @@ const TIMEOUT_MS: u32 = 10_000;
 const PASSWORD_LENGTH: u16 = 48;
 
 pub(crate) fn create(run: &Run, config: &Config) -> Result<Outcome, Error> {
-    Accounts::one(&config.user, None).create(run, PASSWORD_LENGTH)
+    Accounts::one(&config.user).create(run, PASSWORD_LENGTH)
 }
 
 pub(crate) fn apply(run: &Run, config: &Config) -> Result<Outcome, Error> {
