@@ -185,7 +185,7 @@ impl<'a> Accounts<'a> {
         let missing = "there is no connection string yet in which the password could be replaced: import one first, or set `template` to what it is to look like";
         let Some(current) = run.current()? else {
             let template = self.template.ok_or_else(|| error(ErrorKind::Invalid, "version.missing", missing))?;
-            return self.first(template, name, password);
+            return Self::first(template, name, password);
         };
         let own = match self.names {
             [_] => current,
@@ -195,7 +195,7 @@ impl<'a> Accounts<'a> {
     }
 
     /// The first one, by the template. The host reads it and writes name and password by the rules of its form, so that whatever they hold is right there.
-    fn first(&self, template: &str, name: &str, password: &Secret) -> Result<Secret, Error> {
+    fn first(template: &str, name: &str, password: &Secret) -> Result<Secret, Error> {
         const PLACE: &str = "password";
         let of_template = |mut problem: Error| {
             problem.message = format!("{}; this is the `template` of the configuration", problem.message);
@@ -208,9 +208,10 @@ impl<'a> Accounts<'a> {
             let message = "`template` has {password} where its form has no password";
             return Err(error(ErrorKind::Invalid, "version.template", message));
         }
-        let own = match template.contains(USER) {
-            true => text.with_part_text(CONNECTION_STRING, "user", name).map_err(of_template)?,
-            false => text,
+        let own = if template.contains(USER) {
+            text.with_part_text(CONNECTION_STRING, "user", name).map_err(of_template)?
+        } else {
+            text
         };
         own.with_part(CONNECTION_STRING, "password", password).map_err(of_template)
     }

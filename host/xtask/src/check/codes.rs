@@ -129,7 +129,9 @@ fn is_code(word: &str) -> bool {
         .rsplit('.')
         .next()
         .is_some_and(|ending| FILES.contains(&ending));
-    word.contains('.') && word.split('.').all(is_word) && !is_file && !OTHER_WORDS.contains(&word)
+    // What begins with a digit is an object identifier.
+    let begins = word.starts_with(|first: char| first.is_ascii_lowercase());
+    begins && word.contains('.') && word.split('.').all(is_word) && !is_file && !OTHER_WORDS.contains(&word)
 }
 
 /// The codes in the first cells of a page's tables, with their lines. A pattern (`sql.<sqlstate>`) is none.
