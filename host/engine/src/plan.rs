@@ -101,6 +101,7 @@ impl Engine {
             open_run,
             gap: gap(settings, &answer),
             next_due: self.next_due(rotation).await?,
+            approval: rotation.approval.as_ref().map(approved_by),
             revoke_after_ms: u64::try_from(settings.longest_staleness().as_millis())
                 .unwrap_or(u64::MAX)
                 .saturating_add(settings.grace_ms),
@@ -400,4 +401,17 @@ fn host_words(step: StepName, settings: &Settings) -> String {
         StepName::Rollback => "undo",
     }
     .to_owned()
+}
+
+/// Whom a run waits for, and how long.
+fn approved_by(approval: &keywheel_config::Approval) -> String {
+    let within = keywheel_config::show_duration(approval.expires);
+    let by = match &approval.by {
+        None => "the host's user or root".to_owned(),
+        Some(users) => {
+            let users: Vec<String> = users.iter().map(ToString::to_string).collect();
+            format!("user {}", users.join(" or "))
+        }
+    };
+    format!("by {by} within {within}, and then at once; not by whoever asks for the run")
 }

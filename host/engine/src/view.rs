@@ -280,6 +280,9 @@ pub struct PlanView {
     pub gap: Option<String>,
     /// When it is due next by itself; none where it runs by hand alone.
     pub next_due: Option<Timestamp>,
+    /// Who has to approve a run before it changes anything, in words; none where nobody has to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
     /// After this time the old credential is revoked, counted from the promotion, in milliseconds.
     pub revoke_after_ms: u64,
 }

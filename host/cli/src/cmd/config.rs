@@ -98,7 +98,7 @@ async fn check(context: &Context) -> Result<ExitCode, Failure> {
 fn tell_idle(config: &Config, unseen: &BTreeSet<PluginName>, policy: &Policy, context: &Context) {
     for plugin in unseen {
         context.output.warn(&format!(
-            "`{plugin}` has not looked at its settings: no file of the plugin folder has the bytes that are pinned for it; `keywheel plugin list` says what is to be done"
+            "`{plugin}` has not looked at its settings: it is not pinned yet, or the file that was pinned is not in the plugin folder; `keywheel plugin list` says what is to be done"
         ));
     }
     for rotation in config.samples() {

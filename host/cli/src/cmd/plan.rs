@@ -92,6 +92,9 @@ pub(crate) fn text(plan: &PlanView, style: Style) -> String {
         .next_due
         .map_or_else(|| "by hand alone".to_owned(), time::show);
     text.fact("due by itself", due);
+    if let Some(approval) = &plan.approval {
+        text.fact("approval", approval);
+    }
     if let Some(run) = &plan.open_run {
         text.fact("open run", style.attention(&open_run(run)));
     }

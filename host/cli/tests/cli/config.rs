@@ -26,7 +26,7 @@ fn a_good_configuration_is_ok_on_standard_output() {
     assert_eq!(warned, 2, "{}", ran.err);
     assert!(
         ran.err
-            .contains("no file of the plugin folder has the bytes that are pinned")
+            .contains("it is not pinned yet, or the file that was pinned")
             && ran.err.contains("`keywheel plugin add demo`"),
         "{}",
         ran.err
