@@ -176,6 +176,7 @@ mod tests {
                 "roles: list of text: with mode = \"alternating\"",
                 "database: text: no",
                 "format: \"password\" or \"json\" or \"connection-string\": no",
+                "template: text: no",
                 "transport: \"tls\" or \"plaintext\": no",
                 "trust: text: no",
             ]
