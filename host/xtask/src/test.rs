@@ -55,7 +55,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
     let mut sum = Sum::default();
     let well = if options.arguments.is_empty() {
         println!(
-            "test: on two cores the first build takes about 12 minutes, and the tests then about 8; each prints when it ends"
+            "test: on two cores the first build takes about 12 minutes, and the tests then about 20; each prints when it ends"
         );
         whole(root, guests, &mut sum)?
     } else {

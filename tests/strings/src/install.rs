@@ -70,8 +70,19 @@ fn name(language: &str, versions: &[&str], source: &str) -> String {
     format!("strings-{language}-{:016x}", hasher.finish())
 }
 
-fn run(command: &mut Command) -> Result<()> {
-    let output = command
+/// A registry that does not answer is one that is not there.
+const LIMIT_SECONDS: &str = "300";
+
+fn run(command: &Command) -> Result<()> {
+    let mut limited = Command::new("timeout");
+    limited
+        .arg(LIMIT_SECONDS)
+        .arg(command.get_program())
+        .args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        limited.current_dir(folder);
+    }
+    let output = limited
         .output()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
     ensure!(
