@@ -288,7 +288,10 @@ impl Error {
             Self::Symlink { .. } => "copy the file itself into the plugin folder".into(),
             Self::NotAFile { .. } => "only `.wasm` files belong into the plugin folder".into(),
             Self::Precompiled { .. } => "remove it and put the `.wasm` component there".into(),
-            Self::Owner { path, .. } => format!("chown it to the host's user or to root: {}", shown(path)),
+            Self::Owner { path, .. } => format!(
+                "chown it to the host's user or to root: {}. Where all of the host belongs to that user, it is that user's host: start its service, or go by `runuser -u USER -- keywheel …`",
+                shown(path)
+            ),
             Self::Writable { path, .. } => format!("chmod go-w {}", shown(path)),
             Self::TooLarge { .. } => "build it in release mode and strip it".into(),
             Self::Manifest { source, .. } => return source.hint(),
