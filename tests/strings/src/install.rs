@@ -71,7 +71,7 @@ fn name(language: &str, versions: &[&str], source: &str) -> String {
 }
 
 /// A registry that does not answer is one that is not there.
-const LIMIT_SECONDS: &str = "300";
+const LIMIT_SECONDS: &str = "600";
 
 fn run(command: &Command) -> Result<()> {
     let mut limited = Command::new("timeout");

@@ -1,6 +1,6 @@
 //! Strings that the host writes, read by clients that are not ours: each must get in by each form that it knows, whatever is in user name and password.
 //!
-//! Those in Python and JavaScript run with all tests, those in Go and Java by `cargo test --workspace --test foreign -- --include-ignored`.
+//! Clients that are not to be had here are skipped, in words.
 
 #![allow(
     clippy::unwrap_used,

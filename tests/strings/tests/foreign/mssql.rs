@@ -52,13 +52,11 @@ fn node() {
 }
 
 #[test]
-#[ignore = "builds a Go program"]
 fn go() {
     in_each_form(Language::Go, &[("go-mssqldb", &[Form::AdoNet, Form::Url])]);
 }
 
 #[test]
-#[ignore = "needs Maven"]
 fn java() {
     in_each_form(Language::Java, &[("mssql-jdbc", &[Form::JdbcSqlServer])]);
 }

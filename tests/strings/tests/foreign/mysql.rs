@@ -44,7 +44,6 @@ fn node() {
 }
 
 #[test]
-#[ignore = "needs Maven"]
 fn java() {
     in_each_form(
         Language::Java,

@@ -53,14 +53,12 @@ fn node() {
 }
 
 #[test]
-#[ignore = "builds a Go program"]
 fn go() {
     let both: &[Form] = &[Form::Url, Form::Libpq];
     in_each_form(Language::Go, &[("pgx", both), ("lib-pq", both)]);
 }
 
 #[test]
-#[ignore = "needs Maven"]
 fn java() {
     in_each_form(Language::Java, &[("pgjdbc", &[Form::Jdbc])]);
 }

@@ -40,7 +40,6 @@ fn node() {
 }
 
 #[test]
-#[ignore = "builds a Go program"]
 fn go() {
     by_url(Language::Go, "go-redis");
 }
