@@ -128,6 +128,7 @@ impl Engine {
             .map(|(version, same_value)| VersionView {
                 same_value,
                 version: version.id,
+                number: version.number,
                 stage: version.stage,
                 created_at: version.created,
                 run: Some(version.run),

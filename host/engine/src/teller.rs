@@ -18,6 +18,7 @@ use tokio::sync::{Notify as News, watch};
 use crate::attention::{key_of, stands_until_decided};
 use crate::engine::Engine;
 use crate::teller::courier::{tell_all, told_key};
+use crate::unwritable::UNWRITABLE;
 use crate::view::Attention;
 use crate::{Error, Stop};
 
@@ -129,7 +130,7 @@ impl Looker {
         let is_wanted = engine.inner.config.notify.iter().any(|sink| sink.attention);
         let found: BTreeMap<String, Attention> = list
             .into_iter()
-            .filter(|_| is_wanted)
+            .filter(|entry| is_wanted && entry.kind != UNWRITABLE)
             .map(|entry| (key_of(&entry.subject, entry.kind), entry))
             .collect();
         let now = engine.inner.clock.now();

@@ -10,6 +10,9 @@ use crate::view::Attention;
 /// With less room than this a person is told: a day's rotations and their audit trail are some megabytes.
 const LOW_BYTES: u64 = 32 << 20;
 
+/// What a person is told past the outbox, which cannot be written then.
+pub(crate) const UNWRITABLE: &str = "state-unwritable";
+
 /// Where the time of a write stands that was only made to see whether there is room again.
 const TRIED: &str = "written-to-try";
 
@@ -36,7 +39,7 @@ impl Engine {
             let way_out = format!(
                 "make room where \"{dir}\" is, or let it be written again: the host goes on by itself"
             );
-            return Some(attention("state-unwritable", "state", &what, &way_out));
+            return Some(attention(UNWRITABLE, "state", &what, &way_out));
         }
         let left = room(&self.inner.config.state_dir)?;
         (left < LOW_BYTES).then(|| {

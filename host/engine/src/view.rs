@@ -339,6 +339,8 @@ pub struct SecretView {
 pub struct VersionView {
     /// Which.
     pub version: VersionId,
+    /// 1, 2, 3 ... within the name: those that were forgotten count.
+    pub number: u64,
     /// Its stage.
     pub stage: Stage,
     /// When it was made.

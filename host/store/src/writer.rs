@@ -207,7 +207,6 @@ impl Writing {
 
     /// One transaction: the first job and all that come while it and its followers run, up to the limit.
     fn group(&self, first: Job, jobs: &mut mpsc::Receiver<Job>) {
-        let before = self.connection.total_changes();
         if let Err(error) = frame(&self.connection, "BEGIN IMMEDIATE") {
             first(Err(self.failed(error)));
             return;
@@ -215,8 +214,13 @@ impl Writing {
         let mut kept: Vec<Kept> = Vec::new();
         let mut next = Some(first);
         let mut ran = 0;
+        let mut has_written = false;
         while let Some(job) = next {
-            kept.extend(self.one(job));
+            let before = self.connection.total_changes();
+            let one = self.one(job);
+            // What is undone counts as a change too.
+            has_written |= one.is_some() && self.connection.total_changes() != before;
+            kept.extend(one);
             ran += 1;
             if self.connection.is_autocommit() {
                 settle(kept, &Err(lost()));
@@ -230,7 +234,7 @@ impl Writing {
         }
         let outcome = self.commit(kept.len());
         // A commit that had nothing to write says nothing of the disk.
-        if outcome.is_ok() && self.connection.total_changes() != before {
+        if outcome.is_ok() && has_written {
             *self.counters.unwritable() = None;
         }
         settle(kept, &outcome);

@@ -192,11 +192,11 @@ impl Sample {
     }
 }
 
-/// How often a role was rotated: so many versions has its secret.
+/// How often a role was rotated: so many versions has its secret had. Few of them are kept.
 fn rotations(binary: &Path, host: &Path, at: u32) -> Result<u64> {
     let mut show = Command::new(binary);
-    show.args(["secret", "show", &format!("bench/day-{at}"), "-o", "json"]);
+    show.args(["secret", "history", &format!("bench/day-{at}"), "-o", "json"]);
     let shown = show.current_dir(host).output()?;
-    let shown: Value = serde_json::from_slice(&shown.stdout).context("`secret show` gave no JSON")?;
-    shown["versions"].as_u64().context("a secret without versions")
+    let shown: Value = serde_json::from_slice(&shown.stdout).context("`secret history` gave no JSON")?;
+    shown[0]["number"].as_u64().context("a secret without versions")
 }

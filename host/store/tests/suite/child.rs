@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use keywheel_store::Error;
+use keywheel_store::{Error, Store};
 
 use crate::{open, try_open, whole_change};
 
@@ -99,7 +99,20 @@ async fn starve(dir: &Path, bytes: u64) {
                 );
                 assert!(error.nothing_kept());
                 println!("refused {n}");
+                remains_unwritable(&store).await;
             }
         }
     }
+}
+
+/// A change that is undone says nothing of the disk, though its commit, of nothing, succeeds.
+async fn remains_unwritable(store: &Store) {
+    let undone = store.write(|tx| {
+        whole_change(tx, 7)?;
+        Err::<(), _>(Error::NotFound {
+            what: "a reason".to_owned(),
+        })
+    });
+    assert!(matches!(undone.await, Err(Error::NotFound { .. })));
+    assert!(store.unwritable().is_some());
 }
