@@ -125,6 +125,9 @@ pub(crate) enum Command {
     /// Search the audit trail, and check that it holds together
     #[command(subcommand)]
     Audit(cmd::audit::Verb),
+    /// List who is told what needs a person, and try it
+    #[command(subcommand)]
+    Notify(cmd::notify::Verb),
     /// Run this host: start what is due, go on with what waits, answer commands, until it is stopped
     Serve(cmd::serve::Arguments),
     /// Look at everything that this host stands on

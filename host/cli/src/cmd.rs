@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod drift;
 pub(crate) mod host;
 pub(crate) mod init;
+pub(crate) mod notify;
 pub(crate) mod ours;
 pub(crate) mod plan;
 pub(crate) mod plugin;
@@ -118,6 +119,7 @@ pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode,
         Command::Config(verb) => config::run(verb, context).await,
         Command::Vault(verb) => vault::run(verb, context).await,
         Command::Audit(verb) => audit::run(verb, context).await,
+        Command::Notify(verb) => notify::run(verb, context).await,
         Command::Drift(verb) => drift::run(verb, context).await,
         Command::Doctor => doctor::run(context).await,
         Command::Completion(arguments) => completion::run(&arguments, context),

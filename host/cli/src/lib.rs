@@ -11,6 +11,7 @@ mod log;
 mod memory;
 mod output;
 mod progress;
+mod recovery_file;
 mod secret_input;
 mod terminal;
 mod time;

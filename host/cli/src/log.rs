@@ -2,19 +2,36 @@
 
 use std::sync::Arc;
 
+use keywheel_engine::SystemClock;
+use keywheel_model::Clock as _;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::prelude::*;
 
 use crate::args::Global;
 use crate::cmd::serve::LogFormat;
 use crate::log::lines::Lines;
 use crate::terminal::{Own, Service, Terminal};
+use crate::time;
 
 mod lines;
 
 pub(crate) use lines::Queue;
+
+/// Set where standard error is the journal of systemd, which notes the time of each line itself: systemd.exec(5).
+const JOURNAL: &str = "JOURNAL_STREAM";
+
+/// The time of a line, as people read it.
+struct Now;
+
+impl FormatTime for Now {
+    fn format_time(&self, line: &mut Writer<'_>) -> std::fmt::Result {
+        line.write_str(&time::exact(SystemClock.now()))
+    }
+}
 
 /// Held until the process ends: then what is still on its way is written, for a second at most.
 pub(crate) struct Log(#[expect(dead_code, reason = "held for its drop alone")] Option<WorkerGuard>);
@@ -45,6 +62,8 @@ pub(crate) fn start(global: &Global, serve: Option<LogFormat>) -> (Log, Arc<dyn 
     let layer = fmt::layer().with_writer(lines).with_ansi(false);
     let layer = if serve == Some(LogFormat::Json) {
         layer.json().flatten_event(true).boxed()
+    } else if serve.is_some() && std::env::var_os(JOURNAL).is_none() {
+        layer.with_timer(Now).boxed()
     } else {
         layer.without_time().boxed()
     };

@@ -31,7 +31,8 @@ impl Source {
     /// Anything else may be the secret itself: it is refused and not repeated.
     pub(crate) fn parse(word: Option<&str>) -> Result<Self, Failure> {
         match word {
-            None | Some("-") => Ok(Self::Input),
+            // The second as other tools write it.
+            None | Some("-" | "@-") => Ok(Self::Input),
             Some(word) => match word.strip_prefix('@') {
                 Some(file) if !file.is_empty() => Ok(Self::File(file.into())),
                 _ => {

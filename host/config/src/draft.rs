@@ -7,7 +7,7 @@ use keywheel_manifest::Manifest;
 use keywheel_model::{PluginName, RotationName};
 
 use crate::against;
-use crate::config::{Config, Rotation};
+use crate::config::{Config, NotifyKind, Rotation};
 use crate::document::{At, join};
 use crate::problem::Problems;
 use crate::resolve::Draft;
@@ -51,6 +51,28 @@ impl Draft {
                         .problem(At::Value(&pointer), "config.hook", message, Some(hint));
                 self.unfit.push((rotation.index, problem));
             }
+        }
+    }
+
+    /// The same for the program of each sink of notices. A host goes on without it and says so; `config check` is asked before.
+    pub fn examine_sinks(&mut self, examine: impl Fn(&Path) -> Result<(), (String, String)>) {
+        for (at, sink) in self.config.notify.iter().enumerate() {
+            let NotifyKind::Command { program, .. } = &sink.kind else {
+                continue;
+            };
+            if !program.is_absolute() {
+                continue;
+            }
+            let Err((what, hint)) = examine(program) else {
+                continue;
+            };
+            let pointer = format!("/notify/{at}/command/0");
+            let message = format!("\"{}\" {what}", program.display());
+            let problem =
+                self.config
+                    .document
+                    .problem(At::Value(&pointer), "config.notify", message, Some(hint));
+            self.problems.push(problem);
         }
     }
 

@@ -100,7 +100,9 @@ impl Describer<'_> {
             }
             ValidationErrorKind::Type { kind } => {
                 let message = format!("expected {}, found {}", types(kind), kind_of(error.instance()));
-                self.report(value, "config.type", message, type_hint(kind, error.instance()));
+                let hint = type_hint(kind, error.instance())
+                    .or_else(|| form_hint(self.schema, error.schema_path().as_str()));
+                self.report(value, "config.type", message, hint);
             }
             ValidationErrorKind::Enum { options } => {
                 let (message, hint) = wrong_word(options, error.instance());
@@ -294,9 +296,32 @@ fn type_hint(kind: &TypeKind, found: &Value) -> Option<String> {
             "write it in quotes, with its unit if it is a time or a size: \"{number}s\", \"{number} MiB\""
         )),
         ("string", Value::Bool(truth)) => Some(format!("write it in quotes: \"{truth}\"")),
-        ("integer" | "number", Value::String(_)) => Some("write it without quotes".to_owned()),
+        ("integer" | "number", Value::String(text)) if text.trim().parse::<f64>().is_ok() => {
+            Some("write it without quotes".to_owned())
+        }
         ("array", Value::String(_)) => Some("write it in brackets: [\"…\"]".to_owned()),
         _ => None,
+    }
+}
+
+/// What stands there by its schema: a table's keys, else what it is.
+fn form_hint(schema: &Value, keyword_path: &str) -> Option<String> {
+    let (mut at, _) = keyword_path.rsplit_once('/')?;
+    let keys = follow(schema, at)?.get("properties").and_then(Value::as_object);
+    if let Some(keys) = keys {
+        let names: Vec<&str> = keys.keys().map(String::as_str).collect();
+        return Some(format!(
+            "a table is written {{ key = … }}; its keys are {}",
+            names.join(", ")
+        ));
+    }
+    // Of an entry of a list, what the list is.
+    loop {
+        let text = follow(schema, at)?.get("description").and_then(Value::as_str);
+        match text {
+            Some(text) => return Some(text.replace('\n', " ")),
+            None => at = at.strip_suffix("/items")?,
+        }
     }
 }
 

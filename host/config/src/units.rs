@@ -30,11 +30,34 @@ impl UnitError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Malformed { .. } | Self::TooLarge { .. } => None,
-            Self::Unit { known, .. } => Some(format!("units are {known}")),
+            Self::Unit { known, unit } => Some(match short(unit).filter(|_| *known == DURATION_WORDS) {
+                Some("7d") => format!("a week is `7d`; units are {known}"),
+                Some(short) => format!("write `{short}` for it; units are {known}"),
+                None => format!("units are {known}"),
+            }),
         }
     }
 }
 
+/// What a unit is called here that was written out.
+fn short(unit: &str) -> Option<&'static str> {
+    let unit = unit.to_lowercase();
+    let names = [
+        ("milli", "ms"),
+        ("sec", "s"),
+        ("min", "m"),
+        ("hour", "h"),
+        ("hr", "h"),
+        ("day", "d"),
+        ("week", "7d"),
+    ];
+    names
+        .iter()
+        .find(|(long, _)| unit.starts_with(long))
+        .map(|(_, short)| *short)
+}
+
+const DURATION_WORDS: &str = "ms, s, m, h, d";
 const DURATION_UNITS: [(&str, u64); 5] = [
     ("ms", 1),
     ("s", 1_000),
@@ -66,9 +89,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
             .unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_length);
         if unit.is_empty() {
+            // `5 minutes`: the word is what is wrong, and then the space.
+            let word = after.split_whitespace().next();
+            word.map(|word| factor_of(word, &DURATION_UNITS, DURATION_WORDS))
+                .transpose()?;
             return Err(malformed);
         }
-        let factor = factor_of(unit, &DURATION_UNITS, "ms, s, m, h, d")?;
+        let factor = factor_of(unit, &DURATION_UNITS, DURATION_WORDS)?;
         if factor >= last_factor {
             return Err(malformed);
         }

@@ -124,7 +124,7 @@ fn a_wrong_type_says_what_was_expected_and_how_to_write_it() {
 
 #[test]
 fn a_wrong_unit_lists_the_units_and_a_wrong_range_the_range() {
-    let problem = only("[limits]\nstep = \"60 sec\"\n");
+    let problem = only("[limits]\nstep = \"60 s\"\n");
     assert_eq!(problem.code, "config.unit");
     assert_eq!(
         problem.message,
@@ -136,7 +136,10 @@ fn a_wrong_unit_lists_the_units_and_a_wrong_range_the_range() {
         "every problem has a way out"
     );
     let problem = only("[limits]\nstep = \"60sec\"\n");
-    assert_eq!(problem.hint.as_deref(), Some("units are ms, s, m, h, d"));
+    assert_eq!(
+        problem.hint.as_deref(),
+        Some("write `s` for it; units are ms, s, m, h, d")
+    );
     let problem = only("[limits]\nstep = \"16m\"\n");
     assert_eq!(
         (problem.code, problem.message.as_str()),
@@ -338,6 +341,26 @@ fn a_secrets_value_is_not_shown_by_another_problem_of_its_line_either() {
 #[test]
 fn an_input_that_is_called_token_is_a_name() {
     assert_eq!(problems(&GOOD.replace("admin =", "token =")), []);
+}
+
+#[test]
+fn a_value_of_another_form_is_told_what_stands_there() {
+    for (line, hint) in [
+        (
+            "grace = \"5 minutes\"",
+            "write `m` for it; units are ms, s, m, h, d",
+        ),
+        ("grace = \"2 weeks\"", "a week is `7d`"),
+        ("grace = \"2 moons\"", "units are ms"),
+        ("consumers = [\"shop\"]", "its keys are name, staleness, hook"),
+        ("approval = true", "its keys are expires, by"),
+        ("approval = { by = [\"alice\"] }", "numbers of the users"),
+        ("approval = { by = [\"1001\"] }", "write it without quotes"),
+    ] {
+        let problem = only(&GOOD.replacen("gap", &format!("{line}\ngap"), 1));
+        let said = problem.hint.as_deref().unwrap_or_default();
+        assert!(said.contains(hint), "{line}: {problem:#?}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //!
 //! The machine knows nothing of it: to it the plugin's `plan` needs a person (`blocked`), each time that it is asked, until the host lets its answer pass.
 
+pub(crate) mod reach;
 #[cfg(test)]
 mod tests;
 mod unapproved;
@@ -100,11 +101,14 @@ impl Asked {
             requested_by,
             approved_by: self.approved.as_ref().map(|said| said.by.clone()),
             decided: self.approved.is_some() || self.is_over(now).is_some(),
-            way_out: format!(
-                "`keywheel run show {0}` has the plan; somebody else than who asked for it: `keywheel run approve {0} --plan {1}`, or `keywheel run deny {0} --reason TEXT`",
-                run.id,
-                short(&self.digest)
-            ),
+            way_out: match self.is_over(now) {
+                Some(_) => Unapproved::Late.hint(&run.id),
+                None => format!(
+                    "`keywheel run show {0}` has the plan; somebody else than who asked for it: `keywheel run approve {0} --plan {1}`, or `keywheel run deny {0} --reason TEXT`",
+                    run.id,
+                    short(&self.digest)
+                ),
+            },
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use keywheel_config::Rotation;
 use keywheel_model::{RotationName, Timestamp, Trigger};
-use keywheel_schedule::{Facts, Next, Planned};
+use keywheel_schedule::{Facts, Idle, Next, Planned};
 use keywheel_vault::Vault as _;
 use keywheel_workflow::RunWord;
 
@@ -114,6 +114,7 @@ impl Engine {
         }
         let blocked = match self.planned(rotation).await? {
             Planned::Due(next) => return self.overdue(rotation, next).await,
+            Planned::Idle(Idle::NoExpiry) => return self.attention_of_no_end(rotation).await,
             Planned::Idle(_) => return Ok(None),
             Planned::Blocked(blocked) => blocked,
         };
@@ -134,6 +135,19 @@ impl Engine {
                 &way_out,
             )
         }))
+    }
+
+    /// A schedule that counts from the end of a credential that has none. Before there is a credential nobody knows.
+    async fn attention_of_no_end(&self, rotation: &Rotation) -> Result<Option<Attention>, Error> {
+        if rotation.schedule.on_start || self.facts_of(rotation).await?.issued.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(attention(
+            "schedule-never-due",
+            &format!("rotation {}", rotation.name),
+            "its schedule counts from the expiry of its credential, and that has none: it is never due",
+            "give its `schedule` an `every` or a `cron`; without `schedule` it is rotated by hand alone",
+        )))
     }
 
     /// An open run is in the list by itself. That it waits for one that it is linked with is told at once.

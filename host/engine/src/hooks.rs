@@ -24,7 +24,7 @@ use crate::pinned::PinnedHook;
 
 mod program;
 
-pub use program::examine_hook;
+pub use program::examine_program;
 
 /// So many programs of one run at once.
 const AT_ONCE: usize = 8;
@@ -216,7 +216,7 @@ async fn handle(inner: &Inner, name: &SecretName, version: &VersionInfo) -> Opti
 /// What a program answers that is still fit to be started: whoever has changed it since the configuration was checked answers for nobody.
 async fn answered(program: &Hook) -> Result<Answer, StepError> {
     let path = program.program.clone();
-    let looked = blocking(move || examine_hook(&path)).await;
+    let looked = blocking(move || examine_program(&path)).await;
     match looked {
         Ok(Ok(())) => Ok(program.ask().await),
         Ok(Err((what, hint))) => {

@@ -40,6 +40,7 @@ impl Engine {
         let kind = match &new {
             NewSlot::KeyFile(_) => "key-file",
             NewSlot::Passphrase(_) => "passphrase",
+            NewSlot::Recovery(_) => "recovery",
         };
         Ok(self.vault().add_slot(new, slot_added(kind)).await?)
     }

@@ -17,8 +17,12 @@ use crate::actor::actor;
 use crate::alarm::Jump;
 use crate::attention::attention;
 use crate::engine::Engine;
+use crate::inspect::chain;
 use crate::principal::words;
-use crate::view::Attention;
+use crate::view::{Attention, FailingView};
+
+/// The code of a sink that has not taken a notice yet, nor refused it, for as long as one that refuses would have been left alone.
+const SLOW: &str = "notify.late";
 
 /// When somebody let start what was late together.
 const RELEASED: &str = "schedule-released";
@@ -26,7 +30,7 @@ const RELEASED: &str = "schedule-released";
 /// For so long that counts.
 const RELEASED_FOR: Duration = Duration::from_hours(24);
 
-/// Since when something is so, and the code of why.
+/// Since when something is so, and the code of why, with words where there are some.
 #[derive(Clone, Debug)]
 struct Fault {
     since: Timestamp,
@@ -177,19 +181,31 @@ impl Standing {
         *self.jump.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A sink has taken a notice; or has not, for what has this code.
-    pub(crate) fn delivered(&self, sink: &str, failed: Option<&str>, now: Timestamp) {
-        let mut sinks = self.sinks();
+    /// A sink has taken a notice; or has not, for this.
+    pub(crate) fn delivered(&self, sink: &str, failed: Option<&keywheel_notify::Error>, now: Timestamp) {
         match failed {
-            None => drop(sinks.remove(sink)),
-            Some(code) => {
-                let fault = sinks.entry(sink.to_owned()).or_insert_with(|| Fault {
-                    since: now,
-                    code: String::new(),
-                });
-                code.clone_into(&mut fault.code);
-            }
+            None => drop(self.sinks().remove(sink)),
+            Some(error) => self.untaken(sink, format!("{}: {}", error.code(), chain(error)), now),
         }
+    }
+
+    /// Since when a sink has taken nothing, and why.
+    pub(crate) fn sink_fault(&self, sink: &str) -> Option<FailingView> {
+        self.sinks().get(sink).map(|fault| FailingView {
+            since: fault.since,
+            why: fault.code.clone(),
+        })
+    }
+
+    /// It has not taken it yet.
+    pub(crate) fn is_slow(&self, sink: &str, now: Timestamp) {
+        self.untaken(sink, SLOW.to_owned(), now);
+    }
+
+    fn untaken(&self, sink: &str, code: String, now: Timestamp) {
+        let mut sinks = self.sinks();
+        let since = sinks.get(sink).map_or(now, |fault| fault.since);
+        let _ = sinks.insert(sink.to_owned(), Fault { since, code });
     }
 
     /// Others than these are not told any more, and fail no more.
@@ -309,7 +325,7 @@ impl Engine {
                 Zone::UTC.show(down.since),
                 Zone::UTC.show(down.until)
             );
-            let way_out = "look at the target; `keywheel run list` has what each try met";
+            let way_out = "look at the target; `keywheel run list` names the tries, and `keywheel run show RUN` has what one of them met";
             list.push(attention(
                 "target-down",
                 &format!("target {}", words(&[target.to_owned()])),

@@ -2,6 +2,7 @@
 
 mod courier;
 mod past;
+pub(crate) mod sinks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

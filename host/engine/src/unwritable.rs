@@ -1,5 +1,6 @@
 //! The disk of the state: full, read-only, or about to be full. Then nothing is begun, and what is kept there cannot tell of it.
 
+use keywheel_schedule::Zone;
 use keywheel_store::Unwritable;
 
 use crate::Error;
@@ -35,6 +36,7 @@ impl Engine {
         let dir = self.inner.config.state_dir.display();
         if let Some(unwritable) = self.unwritable() {
             let Unwritable { since, words, .. } = unwritable;
+            let since = Zone::UTC.show(since);
             let what = format!("nothing can be kept since {since}, and nothing is begun: {words}");
             let way_out = format!(
                 "make room where \"{dir}\" is, or let it be written again: the host goes on by itself"

@@ -14,6 +14,7 @@ mod waits;
 use crate::backed_up;
 use crate::paused::Paused;
 
+pub use crate::teller::sinks::{FailingView, SinkView, TriedSink};
 pub use waits::{ApprovalView, ConsumerView};
 
 /// A run, as a person sees it. What another process has shown is read without the words of what it waits for and of what was asked.

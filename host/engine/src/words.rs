@@ -54,7 +54,7 @@ pub(crate) fn way_out_as_wished(run: &RunId, wish: Wish) -> String {
 }
 
 /// The ways out where the key file that is named is gone.
-pub const KEY_FILE_IS_GONE: &str = "put the file back from its copy (mode 0400, of the host's user); or give a passphrase or the recovery identity on a \
+pub const KEY_FILE_IS_GONE: &str = "where the service manager gives it to the host, start the service: commands go through it; else put the file back from its copy (mode 0400, of the host's user); or give a passphrase or the recovery identity on a \
      terminal, and make a new key file with `keywheel vault slot add --key-file FILE`: docs/operators.md, Key slots";
 
 /// How a vault stands that has no key file, for it is meant to be so.

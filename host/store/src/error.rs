@@ -179,6 +179,7 @@ pub enum Error {
 }
 
 const FULL: &str = "free some space; `keywheel run resume` goes on where a run stands";
+const OF_A_SERVICE: &str = ". Where it is a service's, start that: commands go through it; or go by its user: `runuser -u USER -- keywheel …`";
 const READ_ONLY: &str = "the state folder (`state.dir`) must be mounted read-write, belong to the host's user and have mode 0700: `chmod u+rwx` it";
 
 fn holder(pid: Option<u32>) -> String {
@@ -234,7 +235,7 @@ impl Error {
             }
             Self::NotPrivate { path, .. } => {
                 format!(
-                    "`chmod go-rwx {}`; it must belong to the user of the host",
+                    "`chmod go-rwx {}`; it must belong to the user of the host{OF_A_SERVICE}",
                     path.display()
                 )
             }
@@ -248,8 +249,8 @@ impl Error {
             Self::NotOurs { .. } => "give another state directory".to_owned(),
             Self::Damaged { .. } => "keep the file, and restore the newest backup; where a table, trigger, view or index is named, somebody has changed the database: take that out in a copy, and hold `audit verify` against a checkpoint that was shipped away".to_owned(),
             Self::Full(_) => FULL.to_owned(),
-            Self::ReadOnly(_) => READ_ONLY.to_owned(),
-            Self::File { source, .. } if is_read_only(source) => READ_ONLY.to_owned(),
+            Self::ReadOnly(_) => format!("{READ_ONLY}{OF_A_SERVICE}"),
+            Self::File { source, .. } if is_read_only(source) => format!("{READ_ONLY}{OF_A_SERVICE}"),
             Self::File { source, .. } if is_full(source) => FULL.to_owned(),
             Self::File { .. } => {
                 "the state folder (`state.dir`) must be one of the host's user, with mode 0700, on a disk that takes writes"

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use keywheel_model::{SecretBytes, Timestamp};
 use keywheel_store::{KeySlot, Store};
 
-use crate::age::Identity;
+use crate::age::{Identity, Recipient};
 use crate::keys::Keyring;
 use crate::slots::{self, Key};
 use crate::{Error, Rider, key_file};
@@ -56,7 +56,16 @@ impl RecoveryIdentity {
     pub fn to_text(&self) -> Result<SecretBytes, Error> {
         self.0.to_text()
     }
+
+    /// Its public half: what is encrypted to that, the identity opens.
+    pub fn recipient(&self) -> RecoveryRecipient {
+        RecoveryRecipient(self.0.recipient())
+    }
 }
+
+/// The public half of a [`RecoveryIdentity`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecoveryRecipient(Recipient);
 
 /// A way to open the vault.
 #[derive(Debug)]
@@ -76,6 +85,8 @@ pub enum NewSlot {
     KeyFile(PathBuf),
     /// For this passphrase.
     Passphrase(SecretBytes),
+    /// For the recovery identity of this recipient.
+    Recovery(RecoveryRecipient),
 }
 
 /// What can be said of a slot.
@@ -314,6 +325,7 @@ fn kind_of(new: &NewSlot) -> &'static str {
     match new {
         NewSlot::KeyFile(_) => "key-file",
         NewSlot::Passphrase(_) => "passphrase",
+        NewSlot::Recovery(_) => "recovery",
     }
 }
 
@@ -327,6 +339,7 @@ async fn make_slot(store: String, id: String, root: SecretBytes, new: NewSlot) -
             slots::for_key_file(&store, &id, &root, &key)
         }
         NewSlot::Passphrase(passphrase) => slots::for_passphrase(&store, &id, &root, &passphrase),
+        NewSlot::Recovery(RecoveryRecipient(recipient)) => slots::for_recipient(&id, &root, recipient),
     })
     .await
 }

@@ -215,23 +215,33 @@ impl Error {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Sealed => "run the command on a terminal: it asks for the passphrase, or the recovery identity".to_owned(),
+            Self::Sealed => {
+                "run the command on a terminal: it asks for the passphrase, or the recovery identity"
+                    .to_owned()
+            }
             Self::NotInitialised => "`keywheel init`".to_owned(),
             Self::WrongKey { .. } => {
-                "use the key that was made with this state directory, or the recovery identity that `init` printed".to_owned()
+                "use the key that was made with this state directory, or its recovery identity".to_owned()
             }
             Self::Malformed { .. } => "give the whole line that `keywheel init` printed".to_owned(),
             Self::Damaged { .. } => "keep the file, and restore the newest backup".to_owned(),
             Self::BackupFile { what, source, .. } => backup_file_hint(what, source.kind()).to_owned(),
-            Self::BackupDamaged { .. } => "nothing was restored: use another copy of it, or an older backup".to_owned(),
+            Self::BackupDamaged { .. } => {
+                "nothing was restored: use another copy of it, or an older backup".to_owned()
+            }
             Self::NewerFormat { .. } | Self::BackupFormat { .. } => "use the newer keywheel".to_owned(),
             Self::KeyFile { path, .. } => {
-                format!("it must be a plain file of the host's user: `chmod 0400 {}`", path.display())
+                format!(
+                    "it must be a plain file of the host's user: `chmod 0400 {}`",
+                    path.display()
+                )
             }
             Self::PendingExists { .. } => "finish or roll back the run that wrote it".to_owned(),
             Self::HeadMoved { .. } => "somebody else wrote this secret: look at its history".to_owned(),
             Self::SlotKeyMissing { slot } => {
-                format!("nothing was changed; `--key-file FILE` or `--passphrase @FILE` gives it, `--drop {slot}` drops the slot")
+                format!(
+                    "nothing was changed; `--key-file FILE` or `--passphrase @FILE` gives it, `--drop {slot}` drops the slot"
+                )
             }
             Self::NoSlot { .. } => "`keywheel vault slot list` lists them".to_owned(),
             Self::LastSlot { .. } => "add another first: `keywheel vault slot add`".to_owned(),

@@ -21,7 +21,8 @@ mod types;
 mod vault;
 
 pub use embedded::{
-    AuditKeys, BackupKey, Contents, Embedded, NewSlot, RecoveryIdentity, Rewrapped, SlotInfo, Unlock, Written,
+    AuditKeys, BackupKey, Contents, Embedded, NewSlot, RecoveryIdentity, RecoveryRecipient, Rewrapped,
+    SlotInfo, Unlock, Written,
 };
 pub use error::Error;
 pub use types::{

@@ -83,6 +83,27 @@ async fn what_was_due_and_has_not_run_needs_attention_and_so_does_what_never_can
         .says(&["within the next 400 days"]);
 }
 
+#[tokio::test]
+async fn a_schedule_that_counts_from_an_expiry_is_told_where_there_is_none() {
+    let server = Redis::start(RedisOptions::default()).unwrap();
+    let host = rotated(&server, "{ renew_at = 0.8 }");
+    let never = attention(&host, Duration::from_hours(24 * 365)).await;
+    assert_eq!(
+        never,
+        ["its schedule counts from the expiry of its credential, and that has none: it is never due"]
+    );
+    let listed = host.json(&["schedule", "list"]);
+    assert_eq!(listed[0]["none"], "never: its credential has no known expiry");
+    let file = host.file("keywheel.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(
+        &file,
+        text.replace("renew_at = 0.8", "renew_at = 0.8, every = \"36h\""),
+    )
+    .unwrap();
+    assert_eq!(attention(&host, Duration::ZERO).await, [""; 0]);
+}
+
 #[test]
 fn the_next_time_counts_from_the_last_success_and_is_late_when_it_has_passed() {
     let server = Redis::start(RedisOptions::default()).unwrap();

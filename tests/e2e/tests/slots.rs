@@ -158,6 +158,48 @@ fn keys_are_added_and_removed_and_the_last_one_stays() {
     let _ = host.run(&["audit", "verify"], "").ends(0);
 }
 
+/// Whoever has lost the recovery identity, or has shown it to somebody, makes another.
+#[test]
+fn a_new_recovery_identity_opens_the_vault_and_the_old_one_does_not() {
+    let host = Host::init();
+    let (old, new) = (host.outside("recovery"), host.outside("new-recovery"));
+    let path = new.display().to_string();
+    let add = ["vault", "slot", "add", "--recovery-to", &path];
+    let _ = host.run(&add, "").ends(0);
+    assert_eq!(slots(&host), ["key-file-1", "recovery", "recovery-1"]);
+    let identity = fs::read_to_string(&new).unwrap();
+    assert!(identity.starts_with("AGE-SECRET-KEY-1"), "no identity");
+    // Nobody's file is written over, and no slot is made that nobody can open.
+    let _ = host.run(&add, "").ends(24).says(&["vault.recovery-file"]);
+    assert_eq!(slots(&host), ["key-file-1", "recovery", "recovery-1"]);
+    assert_eq!(fs::read_to_string(&new).unwrap(), identity);
+
+    let _ = host
+        .run(&["vault", "slot", "remove", "recovery", "--yes"], "")
+        .ends(0);
+    fs::rename(host.file("vault.key"), host.outside("key")).unwrap();
+    let unseal = |file: &std::path::Path| {
+        let word = format!("@{}", file.display());
+        host.run(&["vault", "unseal", &word], "")
+    };
+    let _ = unseal(&old).ends(22).says(&["vault.wrong-key"]);
+    let _ = unseal(&new).ends(0);
+    // A sealed vault gets no slot, and no file is left that opens nothing.
+    let third = host.outside("third");
+    let add = [
+        "vault",
+        "slot",
+        "add",
+        "--recovery-to",
+        &third.display().to_string(),
+    ];
+    let _ = host.run(&add, "").ends(22);
+    assert!(!third.exists());
+    fs::rename(host.outside("key"), host.file("vault.key")).unwrap();
+    let _ = host.run(&["vault", "rekey", "--yes"], "").ends(0);
+    let _ = unseal(&new).ends(0);
+}
+
 #[test]
 fn a_sealed_vault_and_an_open_key_file_are_refused() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -187,6 +229,7 @@ fn a_key_file_that_is_gone_is_named_with_its_ways_out() {
     let _ = host.run(&["secret", "list"], "").ends(22).says(&[
         "vault.sealed",
         missing,
+        "start the service",
         "put the file back",
         "recovery identity",
     ]);

@@ -64,7 +64,8 @@ pub(crate) async fn run(verb: Verb, context: &Context) -> Result<ExitCode, Failu
 async fn check(context: &Context) -> Result<ExitCode, Failure> {
     let mut draft = ours::draft(context)?;
     draft.examine_trust(keywheel_engine::examine_trust_file);
-    draft.examine_hooks(keywheel_engine::examine_hook);
+    draft.examine_hooks(keywheel_engine::examine_program);
+    draft.examine_sinks(keywheel_engine::examine_program);
     draft.examine_schedules(SystemClock.now());
     let found = folder::read(&draft.plugins().dir)?;
     for broken in &found.broken {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use keywheel_config::{Config, Draft};
 use keywheel_engine::{Engine, Stop, SystemClock, Unlock};
+use keywheel_model::SecretBytes;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cmd::plugin::folder;
@@ -21,7 +22,7 @@ use crate::secret_input::Source;
 /// Every problem.
 pub(crate) fn checked(mut draft: Draft, context: &Context) -> Result<Config, Failure> {
     draft.examine_trust(keywheel_engine::examine_trust_file);
-    draft.examine_hooks(keywheel_engine::examine_hook);
+    draft.examine_hooks(keywheel_engine::examine_program);
     let found = folder::read(&draft.plugins().dir)?;
     let policy = grants::read(draft.policies_dir())?;
     let checked = draft.check(&found.manifests, &grants::subjects(&policy));
@@ -40,7 +41,7 @@ pub(crate) fn checked(mut draft: Draft, context: &Context) -> Result<Config, Fai
 /// Every other problem.
 pub(crate) fn checked_apart(mut draft: Draft, context: &Context) -> Result<Config, Failure> {
     draft.examine_trust(keywheel_engine::examine_trust_file);
-    draft.examine_hooks(keywheel_engine::examine_hook);
+    draft.examine_hooks(keywheel_engine::examine_program);
     let found = folder::read(&draft.plugins().dir)?;
     let policy = grants::read(draft.policies_dir())?;
     let checked = draft.check_apart(&found.manifests, &grants::subjects(&policy));
@@ -166,16 +167,18 @@ async fn unsealed(engine: Engine, context: &Context) -> Result<Engine, Failure> 
             output.warn(&missing);
         }
         let key = Source::Input.read("passphrase of the vault, or its recovery identity", output)?;
-        let is_recovery = key.expose().starts_with(b"AGE-SECRET-KEY-1");
-        engine
-            .unseal(if is_recovery {
-                Unlock::Recovery(key)
-            } else {
-                Unlock::Passphrase(key)
-            })
-            .await?;
+        engine.unseal(unlock_by(key)).await?;
     }
     Ok(engine)
+}
+
+/// What somebody has given to open the vault: a recovery identity is known by how it begins.
+pub(crate) fn unlock_by(key: SecretBytes) -> Unlock {
+    if key.expose().starts_with(b"AGE-SECRET-KEY-1") {
+        Unlock::Recovery(key)
+    } else {
+        Unlock::Passphrase(key)
+    }
 }
 
 fn missing_key_file(path: &Path) -> String {

@@ -1,7 +1,5 @@
 //! `keywheel init`.
 
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +12,7 @@ use crate::cmd::{Context, ours};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::{Output, Text};
+use crate::recovery_file;
 use crate::secret_input::Source;
 
 /// Makes a host.
@@ -111,17 +110,7 @@ impl<'a> HandedOver<'a> {
             return Ok(Self::Terminal);
         };
         begun.note_recovery(path, recovery)?;
-        let mut file = new_private_file(path)?;
-        let written = file
-            .write_all(recovery.expose())
-            .and_then(|()| file.write_all(b"\n"))
-            .and_then(|()| file.sync_all())
-            .and_then(|()| sync_folder_of(path));
-        if let Err(error) = written {
-            // The error that is told is the first one; `init` will name the file if it is still there.
-            let _ = std::fs::remove_file(path);
-            return Err(unwritten(path, &error));
-        }
+        recovery_file::write(path, recovery)?;
         Ok(Self::File(path))
     }
 
@@ -137,38 +126,6 @@ impl<'a> HandedOver<'a> {
             ),
         }
     }
-}
-
-fn sync_folder_of(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    std::fs::File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-fn new_private_file(path: &Path) -> Result<std::fs::File, Failure> {
-    let file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path);
-    file.map_err(|error| unwritten(path, &error))
-}
-
-fn unwritten(path: &Path, error: &io::Error) -> Failure {
-    let (exit, way_out) = match error.kind() {
-        io::ErrorKind::AlreadyExists => (ExitCode::Conflict, "name a file that is not there yet"),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            (ExitCode::Unexpected, "name a file in a folder that you may write")
-        }
-        io::ErrorKind::NotFound => (ExitCode::Unexpected, "name a file in a folder that is there"),
-        _ => (ExitCode::Unexpected, "name a file on a disk with room"),
-    };
-    Failure::because(
-        exit,
-        "init.recovery-file",
-        format!("cannot write \"{}\"", path.display()),
-        error,
-    )
-    .hint(format!("no host was made; {way_out}"))
 }
 
 fn text(made: &Made<'_>) -> String {

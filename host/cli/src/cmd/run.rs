@@ -53,7 +53,8 @@ fn parse_wait(text: &str) -> Result<WaitSpan, String> {
     if text == "end" {
         return Ok(WaitSpan(None));
     }
-    let span: Duration = keywheel_config::parse_duration(text).map_err(|error| error.to_string())?;
+    let span: Duration =
+        keywheel_config::parse_duration(text).map_err(|error| format!("{error}, or `end`"))?;
     Ok(WaitSpan(Some(span)))
 }
 

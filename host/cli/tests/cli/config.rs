@@ -1,5 +1,7 @@
 //! `keywheel config`.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::kit::{Place, same_as_file};
 
 const GOOD: &str = "[limits]\nmemory = \"64 MiB\"\n\n[[rotation]]\nname = \"app-db\"\nplugin = \"demo\"\nsecret = \"app/db\"\ngap = \"accept\"\n\n[rotation.config]\nhost = \"db\"\nrole = \"x\"\n";
@@ -205,4 +207,29 @@ fn schema_prints_the_committed_schema_without_any_file() {
     let ran = Place::new().run("config schema");
     assert_eq!(ran.exit, 0);
     same_as_file("../../docs/reference/keywheel.schema.json", &ran.out);
+}
+
+/// Whoever is to be told is told nothing by a program that cannot be started: that is seen before it is needed.
+#[test]
+fn a_sink_whose_program_cannot_be_started_is_refused_at_its_place() {
+    let place = with_plugin();
+    let program = place.path().join("page");
+    let sink = format!(
+        "\n[[notify]]\nname = \"pager\"\nkind = \"command\"\ncommand = [\"{}\"]\n",
+        program.display()
+    );
+    place.write("keywheel.toml", format!("{GOOD}{sink}"));
+    let ran = place.run("config check");
+    assert_eq!(ran.exit, 20, "{}", ran.err);
+    assert!(
+        ran.err.contains("config.notify") && ran.err.contains("keywheel.toml:"),
+        "{}",
+        ran.err
+    );
+    place.write("page", "#!/bin/sh\n");
+    let mode = |mode| std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o755);
+    assert_eq!(place.run("config check").exit, 0);
+    mode(0o757);
+    assert!(place.run("config check").err.contains("can be changed by others"));
 }

@@ -6,14 +6,16 @@ use crate::kit::{Place, same_as_file};
 const PAGES: &str = "
     init | status | plan | rotate
     run | run list | run show | run approve | run deny | run resume | run rollback | run cancel
-    schedule | schedule list | schedule next
+    schedule | schedule list | schedule next | schedule pause | schedule unpause | schedule release
     secret | secret list | secret show | secret history | secret import | secret read | secret rollback
     target | target test | drift | drift check
     plugin | plugin list | plugin show | plugin add | plugin verify | plugin pack
     policy | policy check | policy explain | policy test
     config | config check | config schema | config show
-    vault | vault status | vault unseal | vault backup | vault restore | vault rewrap | vault rekey
+    vault | vault status | vault unseal | vault backup | vault restore | vault restored | vault rewrap | vault rekey | vault trim
+    vault slot | vault slot list | vault slot add | vault slot remove
     audit | audit search | audit checkpoint | audit verify
+    notify | notify list | notify test | serve
     doctor | completion";
 
 #[test]

@@ -104,7 +104,7 @@ fn a_recovery_file_that_exists_is_kept_and_no_host_is_made() {
     place.write("recovery", "of another host");
     let ran = place.run("init host --recovery-to recovery");
     assert_eq!(ran.exit, 24, "{}", ran.err);
-    assert!(ran.err.contains("error[init.recovery-file]"), "{}", ran.err);
+    assert!(ran.err.contains("error[vault.recovery-file]"), "{}", ran.err);
     assert_eq!(place.read("recovery"), b"of another host");
     assert!(!place.path().join("host").exists());
 }
@@ -174,7 +174,7 @@ fn what_an_interrupted_init_left_goes_and_what_somebody_uses_stays() {
     // It is not known as the one that was written: it stays.
     let ran = place.run("init host --recovery-to recovery");
     assert!(
-        ran.exit == 24 && ran.err.contains("init.recovery-file"),
+        ran.exit == 24 && ran.err.contains("vault.recovery-file"),
         "{}",
         ran.err
     );

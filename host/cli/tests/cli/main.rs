@@ -5,6 +5,7 @@
 mod audit;
 mod checkpoints;
 mod config;
+mod doctor;
 mod frame;
 mod init;
 mod kit;

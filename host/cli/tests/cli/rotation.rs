@@ -147,6 +147,7 @@ fn a_role_is_imported_planned_rotated_and_proved() {
     let ran = place.run("doctor");
     assert_eq!(ran.exit, 0, "{}", ran.out);
     assert_eq!(place.run("plugin verify").exit, 0);
+    crate::doctor::says_who_could_not_approve(&place);
 
     let ran = place.run("audit verify --save head.json");
     assert_eq!(ran.exit, 0, "{}", ran.err);

@@ -102,7 +102,7 @@ fn a_list_has_every_rotation_those_by_hand_too() {
         (of(3, "schedule"), of(3, "none")),
         ("by hand".into(), "by hand alone".into())
     );
-    assert_eq!(of(4, "none"), "no expiry is known");
+    assert_eq!(of(4, "none"), "never: its credential has no known expiry");
     assert_eq!(of(5, "none"), "paused");
     let ran = place.run("schedule list");
     assert!(

@@ -71,7 +71,9 @@ impl Unapproved {
             Self::NotAsked => format!("`keywheel run show {run}` tells where it stands"),
             Self::Over { .. } => "nothing is left to do; `keywheel rotate` begins another".to_owned(),
             Self::Already { .. } => format!("`keywheel run resume {run}` goes on with it"),
-            Self::Late => format!("`keywheel run resume {run}` ends it; `keywheel rotate` begins another"),
+            Self::Late => format!(
+                "a running host ends it by itself, else `keywheel run resume {run}`; `keywheel rotate` begins another"
+            ),
             Self::OtherPlan { .. } => format!("look at that one first: `keywheel run show {run}`"),
             Self::Own => "somebody else has to look at it, with a user of their own".to_owned(),
             Self::NoRight { .. } => {

@@ -12,11 +12,11 @@ use rustix::fs::{Access, access};
 use crate::engine::Inner;
 use crate::pinned::PinnedHook;
 
-/// Whether a program may answer for a consumer. For `config check`: what is wrong, and the way out.
+/// Whether a program may answer for a consumer, or be told notices. For `config check`: what is wrong, and the way out.
 ///
 /// # Errors
 /// What is wrong: a fragment that goes on from the file's name, and the way out.
-pub fn examine_hook(path: &Path) -> Result<(), (String, String)> {
+pub fn examine_program(path: &Path) -> Result<(), (String, String)> {
     let found = std::fs::metadata(path).map_err(|error| {
         let hint = "it must be a file that the host's user may execute".to_owned();
         (format!("cannot be looked at: {error}"), hint)

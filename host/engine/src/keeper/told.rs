@@ -1,6 +1,7 @@
 //! What the log of a service says of a run that was started or gone on with.
 
 use keywheel_model::RotationName;
+use keywheel_schedule::Zone;
 
 use crate::Error;
 use crate::RunWord;
@@ -11,7 +12,7 @@ pub(super) fn tell(view: &RunView) {
     let failure = view.last_failure();
     let code = failure.map(|failure| failure.code).unwrap_or_default();
     let until = view.waits_until.filter(|_| view.finished_at.is_none());
-    let until = until.map(|until| until.to_string()).unwrap_or_default();
+    let until = until.map(|until| Zone::UTC.show(until)).unwrap_or_default();
     let (rotation, run, state) = (&view.rotation, &view.run, view.state.as_str());
     let message = match (&view.parked, view.state) {
         (Some(_), _) => "it waits for a person",

@@ -15,12 +15,10 @@ use tokio::sync::{Notify as News, watch};
 use super::{AGAIN, EVENTS, LOOK_EVERY, OF_PERSONS, STALE, notice_of, sink_of, wants};
 use crate::Error;
 use crate::engine::Engine;
+use crate::inspect::chain;
 
 /// So many that are stale are dropped at once.
 const DROPPED: u32 = 500;
-
-/// The code of a sink that has not taken a notice yet, nor refused it, for as long as one that refuses would have been left alone.
-const SLOW: &str = "notify.late";
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -160,16 +158,16 @@ impl Courier {
             ended
         } else {
             // It may still take it; until then it is one that takes nothing.
-            inner
-                .standing
-                .delivered(&self.sink.name, Some(SLOW), inner.clock.now());
+            inner.standing.is_slow(&self.sink.name, inner.clock.now());
             delivering.await
         };
         inner.metrics.delivered(&self.sink.name, ended.is_ok());
-        let code = ended.as_ref().err().map(keywheel_notify::Error::code);
-        inner.standing.delivered(&self.sink.name, code, inner.clock.now());
-        if let Err(error) = &ended {
-            tracing::warn!(sink = %self.sink.name, id = notification.id, code = error.code(), %error, "a notice was not taken");
+        let failed = ended.as_ref().err();
+        inner
+            .standing
+            .delivered(&self.sink.name, failed, inner.clock.now());
+        if let Some(error) = failed {
+            tracing::warn!(sink = %self.sink.name, id = notification.id, code = error.code(), error = %chain(error), "a notice was not taken");
         }
         ended.is_ok()
     }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::{LOOK_EVERY, RAISED, RESOLVED, sink_of, wants};
 use crate::attention::key_of;
 use crate::engine::Engine;
+use crate::inspect::chain;
 use crate::view::Attention;
 
 /// That the state cannot be written cannot be written to the outbox: it is told past it, and so is that it can be again.
@@ -85,7 +86,7 @@ async fn hand_over(engine: &Engine, notice: &Notice, is_asked: impl Fn(&str) -> 
         match sink_of(sink).deliver(notice).await {
             Ok(()) => Some(sink.name.clone()),
             Err(error) => {
-                tracing::warn!(sink = %sink.name, code = error.code(), %error, "a notice was not taken");
+                tracing::warn!(sink = %sink.name, code = error.code(), error = %chain(&error), "a notice was not taken");
                 None
             }
         }

@@ -49,6 +49,16 @@ fn what_needs_a_person_is_told_once_and_so_is_its_end() {
         kinds.contains(&"configuration-refused") && kinds.contains(&"notices-not-taken")
     });
     assert!(told(&file).is_empty());
+    let sinks = scene.run(&["notify", "list", "-o", "json"]).ends(10).json();
+    assert_eq!(sinks[0]["name"], "ops");
+    let why = sinks[0]["failing"]["why"].as_str().unwrap();
+    assert!(
+        why.starts_with("notify.ended: ") && why.contains("code 1"),
+        "{why}"
+    );
+    assert!(sinks[0]["waiting"].as_u64().unwrap() > 0, "{sinks:#}");
+    let tried = scene.run(&["notify", "test", "-o", "json"]).ends(10).json();
+    assert_eq!(tried[0]["failed"], why);
     fs::remove_file(&down).unwrap();
     let refused = "configuration: configuration-refused";
     until("it is told", || has(&told(&file), "attention", refused));
@@ -67,9 +77,17 @@ fn what_needs_a_person_is_told_once_and_so_is_its_end() {
     assert_eq!(of("attention-resolved").len(), 1, "{notices:#?}");
     let raised = &of("attention")[0]["body"];
     assert_eq!(raised["way-out"], "keywheel config check", "{raised}");
+    let _ = scene.run(&["notify", "test", "ops"]).ends(0);
+    let test = told(&file).into_iter().find(|notice| notice["topic"] == "test");
+    assert_eq!(test.unwrap()["key"], "notify ops");
+    let _ = scene
+        .run(&["notify", "test", "oops"])
+        .ends(23)
+        .says(&["notify.not-found", "ops"]);
     let _ = serving.ends();
     // And nothing is left that needs a person.
     let _ = scene.run(&["status"]).ends(0);
+    let _ = scene.run(&["notify", "list"]).ends(0);
 }
 
 /// While it is tried again and again nothing is over; that nobody tries it any more is told, too.

@@ -125,7 +125,7 @@ impl<'a> Shown<'a> {
         match planned {
             Planned::Idle(Idle::Manual) => "by hand alone".to_owned(),
             Planned::Idle(Idle::Paused) => "paused".to_owned(),
-            Planned::Idle(Idle::NoExpiry) => "no expiry is known".to_owned(),
+            Planned::Idle(Idle::NoExpiry) => "never: its credential has no known expiry".to_owned(),
             Planned::Idle(Idle::End) => "the calendar ends".to_owned(),
             Planned::Blocked(blocked) => {
                 let zone = &self.schedule.zone;

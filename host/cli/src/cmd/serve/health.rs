@@ -8,6 +8,8 @@ use keywheel_server::Answers;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::time;
+
 /// The keeper looks for work every half minute at least; one that has not for so long does not do it any more.
 const LOOKS_WITHIN: Duration = Duration::from_mins(2);
 
@@ -62,7 +64,8 @@ impl Answers for Health {
         if let Some(unwritable) = self.engine().unwritable() {
             return Err(format!(
                 "the state cannot be written since {}, and nothing is begun: {}",
-                unwritable.since, unwritable.words
+                time::show(unwritable.since),
+                unwritable.words
             ));
         }
         if let Some(code) = self.engine().unheard() {

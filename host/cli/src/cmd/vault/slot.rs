@@ -1,16 +1,17 @@
 //! `keywheel vault slot`: the ways in which the vault can be opened.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use keywheel_engine::view::SlotView;
-use keywheel_engine::{Engine, NewSlot};
+use keywheel_engine::{Engine, NewSlot, RecoveryIdentity};
 use keywheel_model::SecretBytes;
 
 use crate::cmd::{Context, host};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::output::{Style, Table};
+use crate::recovery_file;
 use crate::secret_input::Source;
 use crate::time;
 
@@ -19,7 +20,7 @@ use crate::time;
 pub(crate) enum Verb {
     /// List the slots
     List,
-    /// Add a slot: one more key file or passphrase that opens the vault
+    /// Add a slot: one more key file, passphrase or recovery identity that opens the vault
     Add(Add),
     /// Remove a slot; never the last one that opens the vault
     Remove(Remove),
@@ -42,6 +43,9 @@ struct NewKey {
     /// A passphrase: @FILE, or - for standard input or a prompt
     #[arg(long, value_name = "@FILE", allow_hyphen_values = true)]
     passphrase: Option<String>,
+    /// A new recovery identity, written into this new file: keep that off this machine
+    #[arg(long, value_name = "FILE")]
+    recovery_to: Option<PathBuf>,
 }
 
 /// Removes.
@@ -75,13 +79,29 @@ async fn add(arguments: Add, context: &Context) -> Result<ExitCode, Failure> {
     let passphrase = arguments.key.passphrase.as_deref();
     let source = passphrase.map(|word| Source::parse(Some(word))).transpose()?;
     let engine = host::open_vault(context).await?;
-    let new = match (arguments.key.key_file, source) {
-        (Some(path), _) => NewSlot::KeyFile(context.path(&path)),
-        (None, source) => NewSlot::Passphrase(new_passphrase(source.unwrap_or(Source::Input), context)?),
+    let slot = match (arguments.key.key_file, arguments.key.recovery_to) {
+        (Some(path), _) => engine.add_slot(NewSlot::KeyFile(context.path(&path))).await?,
+        (None, Some(path)) => add_recovery(&engine, &context.path(&path)).await?,
+        (None, None) => {
+            let passphrase = new_passphrase(source.unwrap_or(Source::Input), context)?;
+            engine.add_slot(NewSlot::Passphrase(passphrase)).await?
+        }
     };
-    let slot = engine.add_slot(new).await?;
     context.output.say(&format!("slot {slot} is added"));
     print(&engine, context).await
+}
+
+/// The identity is in its file before there is anything that it opens.
+async fn add_recovery(engine: &Engine, path: &Path) -> Result<String, Failure> {
+    let identity = RecoveryIdentity::generate().map_err(keywheel_engine::Error::from)?;
+    let text = identity.to_text().map_err(keywheel_engine::Error::from)?;
+    recovery_file::write(path, &text)?;
+    let added = engine.add_slot(NewSlot::Recovery(identity.recipient())).await;
+    added.map_err(|error| {
+        // It opens nothing; whether it can be taken away changes nothing of why.
+        let _ = std::fs::remove_file(path);
+        error.into()
+    })
 }
 
 /// Typed by hand it is asked for twice: nobody sees what they type.

@@ -8,7 +8,7 @@ use keywheel_config::Vault;
 use keywheel_engine::{Engine, SystemClock, Unlock};
 
 use crate::cmd::vault::status;
-use crate::cmd::{Context, ours};
+use crate::cmd::{Context, host, ours};
 use crate::errors::Failure;
 use crate::exit_code::ExitCode;
 use crate::secret_input::Source;
@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Where the key is: @FILE, or - for standard input; left out on a terminal, it is asked for
     #[arg(value_name = "@FILE", allow_hyphen_values = true)]
     key: Option<String>,
-    /// The key is the recovery identity that `init` printed, not a passphrase
+    /// The key is the recovery identity, not a passphrase; left out, one is known by how it begins
     #[arg(long)]
     recovery: bool,
 }
@@ -36,19 +36,21 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         config.vault = Vault::Embedded { key_file: None };
         Engine::open(config, Arc::new(SystemClock)).await?
     };
-    let (what, name) = if arguments.recovery {
-        ("recovery identity", "recovery identity")
+    let asked = if arguments.recovery {
+        "recovery identity"
     } else {
-        ("passphrase of the vault", "passphrase")
+        "passphrase of the vault, or its recovery identity"
     };
-    let key = source.read(what, &context.output)?;
-    engine
-        .unseal(if arguments.recovery {
-            Unlock::Recovery(key)
-        } else {
-            Unlock::Passphrase(key)
-        })
-        .await?;
+    let key = match host::unlock_by(source.read(asked, &context.output)?) {
+        // What is no identity is told to be none.
+        Unlock::Passphrase(key) if arguments.recovery => Unlock::Recovery(key),
+        key => key,
+    };
+    let name = match &key {
+        Unlock::Recovery(_) => "recovery identity",
+        _ => "passphrase",
+    };
+    engine.unseal(key).await?;
     let vault = engine.vault_view().await?;
     context.output.data(&vault, |style| status::text(&vault, style))?;
     if context.host.is_some() {
