@@ -114,6 +114,23 @@ fn both_passwords_are_good_until_the_grace_is_over_and_nothing_shows_them() {
     host.left_no_trace(&[old, new, third, admin], &[("log", &log)]);
 }
 
+/// An older password that the entry has no more is put there again.
+#[test]
+fn an_older_password_is_put_back_on_the_entry() {
+    let server = server(OpenLdapOptions::default());
+    let (host, admin, old) = host(&server, "1s", "");
+    let first = host.versions("app/ldap")[0].0.clone();
+    let _ = host.run(&TO_THE_END, "").ends(0);
+    let new = host.read("app/ldap", None);
+    assert!(accepts(&server, &new) && !accepts(&server, &old));
+    let _ = host
+        .run(&["secret", "rollback", "app/ldap", &first, "--wait", "end"], "")
+        .ends(0);
+    assert_eq!(host.read("app/ldap", None), old);
+    assert!(accepts(&server, &old) && !accepts(&server, &new));
+    host.left_no_trace(&[old, new, admin], &[("log", &server.log())]);
+}
+
 /// Ends the consumer, also where the test fails.
 struct AtTheEnd<'a>(&'a AtomicBool);
 
