@@ -1,5 +1,6 @@
 //! Enough of each protocol to find where a login or a change begins and where its answer ends.
 
+pub(crate) mod ldap;
 pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod redis;
@@ -17,6 +18,8 @@ pub(crate) enum Carried {
     Native(String),
     /// What `caching_sha2_password` keeps: SHA-crypt, with rounds and salt before the sum.
     Caching(String),
+    /// A value of `userPassword`: a hash, or a password as it is.
+    Directory(String),
 }
 
 /// What begins with a frame of the client.

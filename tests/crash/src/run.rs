@@ -19,7 +19,7 @@ use crate::points::{Path, Point};
 use crate::report::{Counts, Matrix, timeline};
 use crate::scene::{LOGINS, PER_SECONDS, Places, Scene};
 use crate::soak::Soak;
-use crate::target::{Target, mariadb, mysql, postgres, redis};
+use crate::target::{Target, mariadb, mysql, openldap, postgres, redis};
 
 /// The vaults there are.
 const VAULTS: [&str; 1] = ["embedded"];
@@ -43,7 +43,7 @@ pub(crate) struct Known {
     start: fn() -> Result<Box<dyn Target>>,
 }
 
-const TARGETS: [Known; 5] = [
+const TARGETS: [Known; 6] = [
     Known {
         name: "postgres",
         package: Package::Postgres,
@@ -68,6 +68,11 @@ const TARGETS: [Known; 5] = [
         name: "mysql",
         package: Package::MySql,
         start: || Ok(Box::new(mysql::Server::start()?)),
+    },
+    Known {
+        name: "openldap",
+        package: Package::OpenLdap,
+        start: || Ok(Box::new(openldap::Server::start()?)),
     },
 ];
 

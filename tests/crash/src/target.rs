@@ -2,6 +2,7 @@
 
 pub(crate) mod mariadb;
 pub(crate) mod mysql;
+pub(crate) mod openldap;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 
