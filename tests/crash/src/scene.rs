@@ -34,9 +34,6 @@ pub(crate) const PER_SECONDS: u64 = 60;
 /// The secret of the account that nobody rotates.
 const ROOT: &str = "root/it";
 
-/// The administrator's account.
-const ADMIN: &str = "rotator";
-
 /// What an undisturbed run of a path takes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Baseline {
@@ -112,9 +109,13 @@ impl Scene {
         let vault = Vault::of(&host, folder.join("copy"))?;
         let witness = Witness::start(Arc::clone(&record), target.port(), target.client());
         let (port, make, has_row_locks) = (target.port(), target.dialect(), target.has_row_locks());
-        let app = subject("app", target.accounts("app"), (ADMIN, "admin/it"));
+        let app = subject(
+            "app",
+            target.accounts("app"),
+            (&target.administrator(), "admin/it"),
+        );
         let root = target.root();
-        let admin = subject("admin", vec![ADMIN.to_owned()], (&root.account, ROOT));
+        let admin = subject("admin", vec![target.administrator()], (&root.account, ROOT));
         let target = Arc::new(Mutex::new(target));
         let tap = Arc::new(Tap::new(Arc::clone(&record), vault, witness, Arc::clone(&target)));
         let hooks: Arc<dyn Hooks> = Arc::clone(&tap) as _;
@@ -251,8 +252,11 @@ impl Scene {
         self.fresh += 1;
         let word = if sets_first { "first" } else { "adopt" };
         let name = format!("{word}-{}", self.fresh);
-        let accounts = lock(&self.target).accounts(&name);
-        let mut made = subject(&name, accounts, (ADMIN, "admin/it"));
+        let (accounts, admin) = {
+            let target = lock(&self.target);
+            (target.accounts(&name), target.administrator())
+        };
+        let mut made = subject(&name, accounts, (&admin, "admin/it"));
         made.sets_first = sets_first;
         let value = self.create(&made, false)?;
         self.configure(&[&made], "")?;

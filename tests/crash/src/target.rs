@@ -62,6 +62,10 @@ pub(crate) trait Target: Send {
     fn accounts(&self, name: &str) -> Vec<String> {
         vec![name.replace('-', "_")]
     }
+    /// The account that rotates the others, and is rotated itself.
+    fn administrator(&self) -> String {
+        "rotator".to_owned()
+    }
     /// Makes the accounts of a subject; the first gets the password. An administrator may change the others.
     fn create(&self, accounts: &[String], password: &str, is_admin: bool) -> Result<()>;
     /// Makes the server take a credential, as a person would; what it took before may die of it.

@@ -243,31 +243,6 @@ fn one_password_in_the_place_of_the_other_under_a_policy_that_hashes_it() {
 }
 
 #[test]
-fn a_run_that_dies_after_its_change_is_taken_back_and_only_current_is_left() {
-    // With a history, which the server cannot write twice within a second.
-    let server = server(OpenLdapOptions {
-        policy: Some("pwdInHistory: 3"),
-        ..OpenLdapOptions::default()
-    });
-    let (host, ..) = host(&server, "1s", "");
-    let places = host.places_on(&TO_THE_END);
-    let current = host.read("app/ldap", None);
-    let held = passwords(&server);
-    assert_eq!(held.len(), 1);
-    let known = places.iter().position(|place| place == "conclude-after").unwrap();
-    host.dies_at(&TO_THE_END, &places, known);
-    let back = ["run", "rollback", "app-ldap", "--reason", "test", "--wait", "end"];
-    let _ = host.run(&back, "");
-    assert_eq!(host.read("app/ldap", None), current);
-    assert_eq!(
-        passwords(&server),
-        held,
-        "the same value is added and taken away by itself"
-    );
-    assert!(accepts(&server, &current));
-}
-
-#[test]
 fn what_stands_in_the_way_of_a_rotation_is_said_before_it_begins() {
     let server = server(OpenLdapOptions {
         policy: Some("pwdMaxFailure: 3\npwdLockout: TRUE\npwdCheckQuality: 2\npwdMustChange: TRUE"),

@@ -61,6 +61,10 @@ impl Target for Server {
         vec![OpenLdap::name_of(name)]
     }
 
+    fn administrator(&self) -> String {
+        OpenLdap::name_of("rotator")
+    }
+
     fn create(&self, accounts: &[String], password: &str, is_admin: bool) -> Result<()> {
         for account in accounts {
             let short = account.trim_start_matches("cn=").trim_end_matches(",dc=kw");
