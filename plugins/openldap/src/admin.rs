@@ -1,5 +1,7 @@
 //! The administrator's session.
 
+use std::cell::Cell;
+
 use keywheel_sdk::error::{admin_refused, error, missing};
 use keywheel_sdk::ldap::{Change, Entry, Session, Value};
 use keywheel_sdk::{Error, ErrorKind, Outcome, Run, Secret};
@@ -29,6 +31,7 @@ pub(crate) enum Would {
 pub(crate) struct Admin<'a> {
     session: Session,
     config: &'a Config,
+    missed: Cell<bool>,
 }
 
 impl<'a> Admin<'a> {
@@ -37,7 +40,7 @@ impl<'a> Admin<'a> {
         let bound = session.bind(&config.admin, &run.input("admin")?)?;
         match (bound.code, bound.policy) {
             (0, Some(2)) => Err(refused("has to change its password before anything else (pwdReset)")),
-            (0, _) => Ok(Self { session, config }),
+            (0, _) => Ok(Self { session, config, missed: Cell::new(false) }),
             (49, Some(0)) => Err(refused("has a password that has expired")),
             (49, Some(1)) => Err(refused("is locked")),
             (49, _) => Err(admin_refused()),
@@ -58,6 +61,7 @@ impl<'a> Admin<'a> {
             // "Value exists", "no such value": said of the password policy's own history as well, which then kept it from being made.
             (16 | 20, Change::Add | Change::Delete) => {
                 let holds = self.session.holds(&self.config.entry, PASSWORD, secrets[0])?;
+                self.missed.set(!holds && change == Change::Delete);
                 Ok(if holds == (change == Change::Add) { Outcome::Done } else { LATER })
             }
             (20, Change::Replace | Change::Keep) => Ok(LATER),
@@ -66,6 +70,11 @@ impl<'a> Admin<'a> {
             }
             _ => Err(done.about(&self.config.entry, "changing userPassword")),
         }
+    }
+
+    /// Whether what was to be taken away was not there.
+    pub(crate) fn missed(&self) -> bool {
+        self.missed.get()
     }
 
     /// What would become of a second password.

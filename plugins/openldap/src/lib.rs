@@ -81,8 +81,16 @@ impl Plugin for OpenLdap {
             return Ok(Outcome::Done);
         }
         let admin = Admin::connect(run, config)?;
-        if Config::hash_of(run, Version::Subject)?.is_some() {
-            return admin.each(Change::Delete, config.value(run, Version::Subject)?.iter());
+        if Config::hash_of(run, Version::Subject)?.is_some()
+            && let Some(own) = config.value(run, Version::Subject)?
+        {
+            let outcome = admin.each(Change::Delete, std::iter::once(&own))?;
+            // A value that was not there: taken away before, or a person has put the password there in another form since.
+            let elsewhere = admin.missed()
+                && Session::connect(&config.server, TIMEOUT_MS)?.bind(&config.entry, &subject)?.code == 0;
+            if !elsewhere {
+                return Ok(outcome);
+            }
         }
         // What a person set has a salt of its own, or none: which value it is nobody can say. All are told that stay.
         let mut stay: Vec<_> = config.value(run, Version::Current)?.into_iter().collect();

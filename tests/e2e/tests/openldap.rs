@@ -131,6 +131,23 @@ fn an_older_password_is_put_back_on_the_entry() {
     host.left_no_trace(&[old, new, admin], &[("log", &server.log())]);
 }
 
+/// A person puts an older password on the entry again, as it is: the vault follows, and the next rotation takes it away, in whatever form it is there.
+#[test]
+fn an_older_password_that_a_person_has_put_back_is_taken_away_by_the_next_rotation() {
+    let server = server(OpenLdapOptions::default());
+    let (host, admin, old) = host(&server, "1s", "");
+    let _ = host.run(&TO_THE_END, "").ends(0);
+    let (second, version) = (host.read("app/ldap", None), host.versions("app/ldap")[0].0.clone());
+    let _ = host.run(&TO_THE_END, "").ends(0);
+    set(&server, "add", "userPassword", &second);
+    let _ = host.run(&["secret", "rollback", "app/ldap", &version], "").ends(0);
+    assert_eq!(host.read("app/ldap", None), second);
+    let _ = host.run(&TO_THE_END, "").ends(0);
+    let last = host.read("app/ldap", None);
+    assert!(accepts(&server, &last) && !accepts(&server, &second));
+    host.left_no_trace(&[old, last, admin], &[("log", &server.log())]);
+}
+
 /// Ends the consumer, also where the test fails.
 struct AtTheEnd<'a>(&'a AtomicBool);
 

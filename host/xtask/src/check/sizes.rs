@@ -8,7 +8,7 @@ const MOST_LINES: usize = 500;
 /// Of all sources of one plugin.
 const MOST_LINES_OF_PLUGIN: usize = 299;
 /// Those that have more to look at before they change anything: a directory's password policies, hashes and rights.
-const LARGER: [(&str, usize); 1] = [("plugins/openldap", 530)];
+const LARGER: [(&str, usize); 1] = [("plugins/openldap", 550)];
 const KINDS: [&str; 14] = [
     "rs", "wit", "py", "ts", "tsx", "js", "mjs", "go", "c", "h", "sql", "sh", "css", "html",
 ];
