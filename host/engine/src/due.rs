@@ -15,6 +15,8 @@ use crate::view::{Attention, RunView};
 
 /// How far back is looked for a success. Longer ago than that many failed runs in a row nothing is due by its schedule alone.
 const RUNS_MAX: u32 = 50;
+/// One that is open, and the one before it.
+const RUNS_FIRST: u32 = 2;
 /// What is late by less is being started.
 pub(crate) const OVERDUE: Duration = Duration::from_mins(10);
 
@@ -33,13 +35,7 @@ impl Engine {
     /// # Errors
     /// The store or the vault cannot be read.
     pub(crate) async fn facts_of(&self, rotation: &Rotation) -> Result<Facts, Error> {
-        let runs = self.runs(Some(&rotation.name), RUNS_MAX).await?;
-        let now = self.inner.clock.now();
-        let newest = |counts: fn(&RunView) -> bool| {
-            let of = runs.iter().filter(|run| counts(run) && is_made(run));
-            let times = of.map(|run| run.started_at);
-            times.filter(|at| Facts::is_believed(*at, now)).max()
-        };
+        let (last_success, last_adoption) = self.newest_made(&rotation.name).await?;
         let (key, name) = (seen_key(&rotation.name), rotation.name.clone());
         let listed = name.clone();
         let (seen, of_table) = self
@@ -50,8 +46,8 @@ impl Engine {
         let paused = self.pause_of(&rotation.name).await?;
         let seen = seen.map(|seen| timestamp(&seen, &name)).transpose()?.or(of_table);
         let mut facts = Facts {
-            last_success: newest(|run| !matches!(run.trigger, Trigger::Adopt | Trigger::Drift)),
-            first_seen: newest(|run| run.trigger == Trigger::Adopt).max(seen),
+            last_success,
+            first_seen: last_adoption.max(seen),
             started: self.inner.turns.kept_since(),
             paused: paused.map(|paused| paused.pause()),
             ..Facts::default()
@@ -64,6 +60,28 @@ impl Engine {
             }
         }
         Ok(facts)
+    }
+
+    /// When the newest run that has made a credential was begun, and the newest adoption, where it is later. Few runs are looked at where the last one is
+    /// such a run: this is asked of every rotation, again and again.
+    async fn newest_made(
+        &self,
+        rotation: &RotationName,
+    ) -> Result<(Option<Timestamp>, Option<Timestamp>), Error> {
+        let now = self.inner.clock.now();
+        for limit in [RUNS_FIRST, RUNS_MAX] {
+            let runs = self.runs(Some(rotation), limit).await?;
+            let newest = |counts: fn(&RunView) -> bool| {
+                let of = runs.iter().filter(|run| counts(run) && is_made(run));
+                let times = of.map(|run| run.started_at);
+                times.filter(|at| Facts::is_believed(*at, now)).max()
+            };
+            let made = newest(|run| !matches!(run.trigger, Trigger::Adopt | Trigger::Drift));
+            if made.is_some() || limit == RUNS_MAX {
+                return Ok((made, newest(|run| run.trigger == Trigger::Adopt)));
+            }
+        }
+        Ok((None, None))
     }
 
     /// Notes that this host has learned of a rotation now, if it has not before: from then on its times count.

@@ -6,7 +6,7 @@ pub(crate) mod sinks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keywheel_config::{Notify, NotifyKind};
 use keywheel_model::Timestamp;
@@ -39,6 +39,9 @@ const EVENTS: Topics = Topics {
 
 /// What needs a person is looked for so often. It is told when it is there at two looks: what goes away by itself at once is nobody's business.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// To look at a great many rotations takes long: between two looks so many times that, so that it never takes up more than a twentieth of one processor.
+const PAUSE_PER_LOOK: u32 = 19;
 
 /// A notice that a sink has not taken is handed to it again after this.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -98,6 +101,7 @@ impl Looker {
     async fn run(mut self, mut engine: watch::Receiver<Engine>, news: Arc<News>) {
         loop {
             let now = engine.borrow_and_update().clone();
+            let begun = Instant::now();
             if let Err(error) = self.look(&now).await {
                 tracing::error!(code = error.code(), "what is to be told cannot be looked at");
             }
@@ -105,8 +109,9 @@ impl Looker {
                 tracing::error!(code = error.code(), "what was told cannot be noted");
             }
             news.notify_waiters();
+            let pause = LOOK_EVERY.max(begun.elapsed().saturating_mul(PAUSE_PER_LOOK));
             tokio::select! {
-                () = tokio::time::sleep(LOOK_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
                 Ok(()) = engine.changed() => {}
             }
         }
