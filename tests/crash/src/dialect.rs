@@ -1,6 +1,7 @@
 //! Enough of each protocol to find where a login or a change begins and where its answer ends.
 
 pub(crate) mod ldap;
+pub(crate) mod mssql;
 pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod redis;
@@ -20,6 +21,8 @@ pub(crate) enum Carried {
     Caching(String),
     /// A value of `userPassword`: a hash, or a password as it is.
     Directory(String),
+    /// As it is.
+    Plain(String),
 }
 
 /// What begins with a frame of the client.

@@ -68,8 +68,8 @@ impl Options {
             .get_or_insert_with(|| RandomState::new().build_hasher().finish());
         say(&format!("crash: seed {seed}"));
         for known in chosen(self)? {
-            known
-                .package
+            let Some(package) = known.package else { continue };
+            package
                 .installed()
                 .with_context(|| format!("there is no server for the target `{}`", known.name))?;
         }

@@ -19,7 +19,7 @@ use crate::points::{Path, Point};
 use crate::report::{Counts, Matrix, timeline};
 use crate::scene::{LOGINS, PER_SECONDS, Places, Scene};
 use crate::soak::Soak;
-use crate::target::{Target, mariadb, mysql, openldap, postgres, redis};
+use crate::target::{Target, mariadb, mssql, mysql, openldap, postgres, redis};
 
 /// The vaults there are.
 const VAULTS: [&str; 1] = ["embedded"];
@@ -39,40 +39,46 @@ const RECOVERY_OF_CONTROLS_SECONDS: u64 = 300;
 #[derive(Clone, Copy)]
 pub(crate) struct Known {
     pub(crate) name: &'static str,
-    pub(crate) package: Package,
+    /// None: it is started within this process.
+    pub(crate) package: Option<Package>,
     start: fn() -> Result<Box<dyn Target>>,
 }
 
-const TARGETS: [Known; 6] = [
+const TARGETS: [Known; 7] = [
     Known {
         name: "postgres",
-        package: Package::Postgres,
+        package: Some(Package::Postgres),
         start: || Ok(Box::new(postgres::Server::start(false)?)),
     },
     Known {
         name: "postgres-pair",
-        package: Package::Postgres,
+        package: Some(Package::Postgres),
         start: || Ok(Box::new(postgres::Server::start(true)?)),
     },
     Known {
         name: "redis",
-        package: Package::Redis,
+        package: Some(Package::Redis),
         start: || Ok(Box::new(redis::Server::start()?)),
     },
     Known {
         name: "mariadb",
-        package: Package::MariaDb,
+        package: Some(Package::MariaDb),
         start: || Ok(Box::new(mariadb::Server::start()?)),
     },
     Known {
         name: "mysql",
-        package: Package::MySql,
+        package: Some(Package::MySql),
         start: || Ok(Box::new(mysql::Server::start()?)),
     },
     Known {
         name: "openldap",
-        package: Package::OpenLdap,
+        package: Some(Package::OpenLdap),
         start: || Ok(Box::new(openldap::Server::start()?)),
+    },
+    Known {
+        name: "mssql",
+        package: None,
+        start: || Ok(Box::new(mssql::Server::start()?)),
     },
 ];
 

@@ -1,6 +1,7 @@
 //! A kind of server to be tried on: how it is started, how its accounts are made and how a rotation of one is configured.
 
 pub(crate) mod mariadb;
+pub(crate) mod mssql;
 pub(crate) mod mysql;
 pub(crate) mod openldap;
 pub(crate) mod postgres;

@@ -84,7 +84,7 @@ fn nobody_is_locked_out_wherever_the_host_is_killed() {
     assert!(clean.unwrap(), "{last}");
     assert_eq!(
         last,
-        "crash: kills=60 targets=postgres,postgres-pair,redis,mariadb,mysql,openldap lockouts=0 lost=0 stale=0"
+        "crash: kills=60 targets=postgres,postgres-pair,redis,mariadb,mysql,openldap,mssql lockouts=0 lost=0 stale=0"
     );
 }
 
@@ -146,6 +146,7 @@ fn an_account_that_takes_a_password_that_nobody_holds_is_found() {
         "mariadb",
         "mysql",
         "openldap",
+        "mssql",
     ] {
         let options = Options {
             targets: vec![target.to_owned()],
@@ -219,7 +220,7 @@ fn unknown_names_are_refused_with_those_that_there_are_and_the_seed_comes_first(
     });
     assert_eq!(
         target,
-        "there is no target `oracle`; there are: postgres, postgres-pair, redis, mariadb, mysql, openldap"
+        "there is no target `oracle`; there are: postgres, postgres-pair, redis, mariadb, mysql, openldap, mssql"
     );
     let vault = refused(Options {
         vault: "azure".to_owned(),

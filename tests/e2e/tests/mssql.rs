@@ -12,6 +12,16 @@ use keywheel_e2e::{Host, mssql_account};
 use keywheel_kit::{Policy, SqlServer, SqlServerOptions, strong_password};
 
 const ROTATE: [&str; 4] = ["rotate", "app-mssql", "--wait", "end"];
+const ROLLBACK: [&str; 7] = [
+    "run",
+    "rollback",
+    "app-mssql",
+    "--reason",
+    "test",
+    "--wait",
+    "end",
+];
+
 fn server(options: SqlServerOptions) -> SqlServer {
     SqlServer::start(options).unwrap()
 }
@@ -193,4 +203,38 @@ fn a_locked_login_is_told_from_a_wrong_password() {
     let plan = host.run(&["plan", "app-mssql"], "").ends(24);
     let said = format!("{}{}", plan.stdout, plan.stderr);
     assert!(said.contains("mssql.locked") && said.contains("UNLOCK"), "{said}");
+}
+
+#[test]
+fn a_run_that_died_is_taken_back_and_the_old_password_is_good_again() {
+    let server = server(SqlServerOptions::default());
+    let old = strong_password();
+    let (host, _) = host(&server, &mssql_account(&server, "1s"));
+    make(&server, &old);
+    let _ = host.import("app/mssql", &old).ends(0);
+    let places = host.places_on(&ROTATE);
+    let current = host.read("app/mssql", None);
+    let known = places.iter().position(|place| place == "conclude-after").unwrap();
+    host.dies_at(&ROTATE, &places, known);
+    let _ = host.run(&ROLLBACK, "");
+    assert_eq!(host.read("app/mssql", None), current);
+    assert!(server.accepts("", "app", &current));
+}
+
+#[test]
+fn a_first_password_is_set_over_what_is_there_and_the_login_is_disabled_when_it_is_taken_back() {
+    let server = server(SqlServerOptions::default());
+    let text = mssql_account(&server, "1s").replace("grace = ", "first = \"set\"\ngrace = ");
+    let (host, _) = host(&server, &text);
+    let before = strong_password();
+    make(&server, &before);
+    let died = host.finish(&mut host.failing(&ROTATE, "promote-before=return"), "");
+    assert_eq!((died.code, died.signal), (-1, Some(9)), "{died:?}");
+    assert!(!server.accepts("", "app", &before));
+    let _ = host.run(&ROLLBACK, "");
+    let disabled = "SELECT is_disabled FROM sys.sql_logins WHERE name = 'app'";
+    assert_eq!(server.sql("master", disabled).unwrap(), "1");
+    server.sql("master", "ALTER LOGIN app ENABLE").unwrap();
+    let _ = host.run(&ROTATE, "").ends(0);
+    assert!(server.accepts("", "app", &host.read("app/mssql", None)));
 }
