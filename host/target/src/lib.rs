@@ -29,6 +29,7 @@ pub mod postgres;
 pub mod received;
 pub mod resp;
 pub mod scram;
+mod session;
 pub mod statement;
 pub mod tls;
 

@@ -14,7 +14,8 @@ mod session;
 mod settings;
 mod types;
 
-pub use session::Session;
+/// A logged-in connection. Dropping it closes it.
+pub type Session = crate::session::Session<session::Tds>;
 
 /// What TLS has to agree on for TDS 8.0, where it comes before everything else. Set as the only ALPN protocol of the options it asks for that.
 pub const STRICT: &[u8] = b"tds/8.0";

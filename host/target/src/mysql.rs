@@ -19,6 +19,7 @@ mod settings;
 
 pub use auth::native_password_hash;
 pub use crypt::caching_sha2_hash;
-pub use session::Session;
+/// A logged-in connection. Dropping it closes it.
+pub type Session = crate::session::Session<session::Text>;
 
 pub(crate) use failure::is_before_login;

@@ -9,7 +9,7 @@ use keywheel_sdk::account::password_without_name;
 use keywheel_sdk::error::{ErrorExt, missing, refused_because};
 use keywheel_sdk::mssql::{Config, Kind, LOGIN_FAILED};
 use keywheel_sdk::sql::{Piece, Session};
-use keywheel_sdk::{Error, Outcome, Plan, Plugin, Run, Verdict, Version};
+use keywheel_sdk::{Back, Error, Outcome, Plan, Plugin, Run, Verdict, Version};
 
 /// Of four kinds of characters: more than 180 bits.
 const PASSWORD_LENGTH: u16 = 32;
@@ -58,16 +58,15 @@ impl Plugin for MsSql {
     }
 
     fn revoke(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        // It holds one password: a newer version has overwritten the subject's. The host proves it.
-        let newer = [run.current()?.is_some(), run.pending()?.is_some()];
-        if newer.contains(&true) { Ok(Outcome::Done) } else { disable(run, config) }
+        let shut = config.accounts().to_revoke(run)?;
+        shut.map_or(Ok(Outcome::Done), |_| disable(run, config))
     }
 
     fn rollback(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        match (run.pending()?.is_some(), run.current()?.is_some()) {
-            (false, _) => Ok(Outcome::Done),
-            (true, true) => set_password(run, config, Version::Current),
-            (true, false) => disable(run, config),
+        match config.accounts().to_roll_back(run)? {
+            Back::Nothing => Ok(Outcome::Done),
+            Back::Restore => set_password(run, config, Version::Current),
+            Back::Shut(_) => disable(run, config),
         }
     }
 }

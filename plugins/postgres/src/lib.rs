@@ -13,7 +13,7 @@ mod plan;
 
 use keywheel_sdk::error::{ErrorExt, refused_because};
 use keywheel_sdk::sql::{Connector, Piece, Session};
-use keywheel_sdk::{Accounts, Error, Outcome, Plan, Plugin, Run, Verdict, Version};
+use keywheel_sdk::{Accounts, Back, Error, Outcome, Plan, Plugin, Run, Verdict, Version};
 
 use config::{Config, Mode};
 
@@ -62,19 +62,15 @@ impl Plugin for Postgres {
     }
 
     fn revoke(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        let accounts = config.accounts();
-        let role = accounts.name(run, Version::Subject)?;
-        // A role holds one password: where a newer version has the role, the subject's is overwritten. The host proves it.
-        let newer = [accounts.name_if_any(run, Version::Current)?, accounts.name_if_any(run, Version::Pending)?];
-        if newer.contains(&Some(role)) { Ok(Outcome::Done) } else { alter(run, config, role, NO_PASSWORD) }
+        let shut = config.accounts().to_revoke(run)?;
+        shut.map_or(Ok(Outcome::Done), |role| alter(run, config, role, NO_PASSWORD))
     }
 
     fn rollback(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        let accounts = config.accounts();
-        match (accounts.name_if_any(run, Version::Pending)?, accounts.name_if_any(run, Version::Current)?) {
-            (None, _) => Ok(Outcome::Done),
-            (Some(pending), Some(current)) if pending == current => set_password(run, config, Version::Current),
-            (Some(pending), _) => alter(run, config, pending, NO_PASSWORD),
+        match config.accounts().to_roll_back(run)? {
+            Back::Nothing => Ok(Outcome::Done),
+            Back::Restore => set_password(run, config, Version::Current),
+            Back::Shut(role) => alter(run, config, role, NO_PASSWORD),
         }
     }
 }

@@ -117,6 +117,17 @@ impl Form {
     }
 }
 
+/// What a rollback comes to where an account holds one password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Back<'a> {
+    /// Nothing was put on.
+    Nothing,
+    /// The account gets the current version's password again.
+    Restore,
+    /// This account, which nobody uses, is to take no pending password any more.
+    Shut(&'a str),
+}
+
 /// One account, or two of which each rotation takes the one that clients do not use.
 #[derive(Clone, Copy, Debug)]
 pub struct Accounts<'a> {
@@ -314,6 +325,29 @@ impl<'a> Accounts<'a> {
     /// As [`Accounts::password`]; the versions were compared too often.
     pub fn is_current(&self, run: &Run, password: &Secret) -> Result<bool, Error> {
         self.password_if_any(run, Version::Current)?.map_or(Ok(false), |current| password.matches(&current))
+    }
+
+    /// The account that `revoke` has to shut, where an account holds one password: none if a newer version has it, and so has overwritten the
+    /// subject's password. The host proves that.
+    ///
+    /// # Errors
+    /// As [`Accounts::name`].
+    pub fn to_revoke(&self, run: &Run) -> Result<Option<&'a str>, Error> {
+        let name = self.name(run, Version::Subject)?;
+        let newer = [self.name_if_any(run, Version::Current)?, self.name_if_any(run, Version::Pending)?];
+        Ok((!newer.contains(&Some(name))).then_some(name))
+    }
+
+    /// What `rollback` has to do, where an account holds one password.
+    ///
+    /// # Errors
+    /// As [`Accounts::name_if_any`].
+    pub fn to_roll_back(&self, run: &Run) -> Result<Back<'a>, Error> {
+        Ok(match (self.name_if_any(run, Version::Pending)?, self.name_if_any(run, Version::Current)?) {
+            (None, _) => Back::Nothing,
+            (Some(pending), Some(current)) if pending == current => Back::Restore,
+            (Some(pending), _) => Back::Shut(pending),
+        })
     }
 
     /// Says what a value of these accounts looks like: whoever has imported a bare password cannot know it.

@@ -30,7 +30,7 @@ pub mod plugin;
 pub mod resp;
 pub mod sql;
 
-pub use account::{Accounts, Form, Version, Written};
+pub use account::{Accounts, Back, Form, Version, Written};
 pub use bindings::exports::keywheel::plugin::rotator::{Outcome, Verdict};
 pub use bindings::keywheel::core::runtime;
 pub use bindings::keywheel::core::secrets::Secret;

@@ -1,6 +1,5 @@
 //! Logins of SQL Server and users of its databases: the configuration of the plugin `mssql`, and its connections.
 
-use crate::error::{ErrorExt, admin_refused};
 use crate::sql::{Connector, Server, Session};
 use crate::{Accounts, Error, Run, Written};
 use serde::Deserialize;
@@ -96,12 +95,7 @@ impl Config {
     /// # Errors
     /// Its login is refused; the host's word.
     pub fn administrator(&self, run: &Run) -> Result<Session, Error> {
-        let login = self.connector(&self.admin);
-        login.password(&run.input("admin")?);
-        Session::open(login).map_err(|problem| {
-            let is_refused = problem.server_error() == Some(LOGIN_FAILED);
-            if is_refused { admin_refused() } else { problem.at("the administrator's login") }
-        })
+        Session::of_administrator(self.connector(&self.admin), run, LOGIN_FAILED)
     }
 }
 

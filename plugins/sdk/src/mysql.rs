@@ -2,7 +2,7 @@
 //!
 //! `'user'@'%'` and `'user'@'10.%'` are two accounts: all that the configuration lists are changed, one after the other.
 
-use crate::error::{ErrorExt, admin_refused, missing, refused_because};
+use crate::error::{ErrorExt, missing, refused_because};
 use crate::sql::{Connector, Piece, Server, Session, Table};
 use crate::{Accounts, Error, Outcome, Run, Verdict, Version, Written};
 use serde::Deserialize;
@@ -58,12 +58,7 @@ impl Config {
     /// # Errors
     /// Its login is refused; the host's word.
     pub fn administrator(&self, run: &Run) -> Result<Session, Error> {
-        let login = self.connector(&self.admin);
-        login.password(&run.input("admin")?);
-        Session::open(login).map_err(|problem| {
-            let is_refused = problem.server_error() == Some(ACCESS_DENIED);
-            if is_refused { admin_refused() } else { problem.at("the administrator's login") }
-        })
+        Session::of_administrator(self.connector(&self.admin), run, ACCESS_DENIED)
     }
 
     /// The step `test`: a login of its own. `why_shut_out`: why no password of the user could be taken, if so.

@@ -1,8 +1,8 @@
 //! Statements in pieces and answers by column name.
 
 use crate::bindings::keywheel::sql::sql::{Connection, Rows, Statement, Value};
-use crate::error::{error, missing};
-use crate::{Error, ErrorKind, Secret};
+use crate::error::{ErrorExt, admin_refused, error, missing};
+use crate::{Error, ErrorKind, Run, Secret};
 use serde::Deserialize;
 
 pub use crate::bindings::keywheel::sql::sql::Connector;
@@ -81,6 +81,18 @@ impl Session {
     /// The server's SQLSTATE in the code (`sql.28p01`), or the host's word.
     pub fn open(connector: Connector) -> Result<Self, Error> {
         Connector::open(connector).map(Self)
+    }
+
+    /// The administrator's, whose password is the input `admin`. `refused`: the server's number for a login that it refuses.
+    ///
+    /// # Errors
+    /// [`admin_refused`]; the host's word.
+    pub fn of_administrator(login: Connector, run: &Run, refused: u16) -> Result<Self, Error> {
+        login.password(&run.input("admin")?);
+        Self::open(login).map_err(|problem| {
+            let is_refused = problem.server_error() == Some(refused);
+            if is_refused { admin_refused() } else { problem.at("the administrator's login") }
+        })
     }
 
     /// What the server speaks: `postgres`, `mariadb`, …

@@ -1,12 +1,9 @@
-use std::io;
-
 use keywheel_model::{Effect, ErrorKind};
 
 use super::reply::{Reported, Trouble};
+use crate::session::{one_line, stream_error};
 use crate::statement::Dialect;
 use crate::{Error, SqlError};
-
-const MESSAGE_CHARACTERS: usize = 400;
 
 /// From here on the server closes the session.
 const FATAL: u8 = 20;
@@ -113,32 +110,12 @@ impl Trouble {
                 type_name: format!("0x{number:02X}"),
                 effect: sent,
             },
-            Self::Stream(source) => match source.kind() {
-                io::ErrorKind::QuotaExceeded => Error::Limit {
-                    what: "the answer",
-                    limit: super::packet::ANSWER_BYTES,
-                    effect: sent,
-                },
-                io::ErrorKind::InvalidData => Error::Protocol {
-                    expected: "of the protocol of SQL Server",
-                    effect: sent,
-                },
-                _ => Error::Lost {
-                    doing,
-                    effect: sent,
-                    source,
-                },
-            },
+            Self::Stream(source) => {
+                let whose = ("of the protocol of SQL Server", super::packet::ANSWER_BYTES);
+                stream_error(source, doing, sent, whose)
+            }
         }
     }
-}
-
-fn one_line(message: &str) -> String {
-    message
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(MESSAGE_CHARACTERS)
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,9 @@
-use std::io;
-
 use keywheel_model::{Effect, ErrorKind};
 
 use super::reply::{Reported, Trouble};
+use crate::session::{one_line, stream_error};
 use crate::statement::Dialect;
 use crate::{Error, SqlError};
-
-const MESSAGE_CHARACTERS: usize = 400;
 
 /// What a caller should do about an error of the server. Numbers from 4000 to 4999 are MariaDB's, from 3000 MySQL's.
 fn kind_of(number: u16) -> ErrorKind {
@@ -68,32 +65,12 @@ impl Trouble {
                 effect: effect_of(number, sent),
                 message: (!secret).then(|| one_line(&message)),
             }),
-            Self::Stream(source) => match source.kind() {
-                io::ErrorKind::QuotaExceeded => Error::Limit {
-                    what: "the answer",
-                    limit: super::packet::ANSWER_BYTES,
-                    effect: sent,
-                },
-                io::ErrorKind::InvalidData => Error::Protocol {
-                    expected: "of the protocol of MySQL",
-                    effect: sent,
-                },
-                _ => Error::Lost {
-                    doing,
-                    effect: sent,
-                    source,
-                },
-            },
+            Self::Stream(source) => {
+                let whose = ("of the protocol of MySQL", super::packet::ANSWER_BYTES);
+                stream_error(source, doing, sent, whose)
+            }
         }
     }
-}
-
-fn one_line(message: &str) -> String {
-    message
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(MESSAGE_CHARACTERS)
-        .collect()
 }
 
 #[cfg(test)]

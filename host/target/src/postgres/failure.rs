@@ -4,10 +4,9 @@ use std::io;
 use keywheel_model::{Effect, ErrorKind};
 use tokio_postgres::error::{DbError, Severity};
 
+use crate::session::one_line;
 use crate::statement::Dialect;
 use crate::{Error, SqlError};
-
-const MESSAGE_CHARACTERS: usize = 400;
 
 /// What a caller should do about an SQLSTATE (PostgreSQL, appendix A).
 pub(super) fn kind_of(sqlstate: &str) -> ErrorKind {
@@ -131,14 +130,6 @@ fn io_of(error: tokio_postgres::Error) -> io::Error {
         .and_then(|s| s.downcast_ref::<io::Error>())
         .map_or(io::ErrorKind::ConnectionAborted, io::Error::kind);
     io::Error::new(kind, error)
-}
-
-fn one_line(message: &str) -> String {
-    message
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(MESSAGE_CHARACTERS)
-        .collect()
 }
 
 #[cfg(test)]
