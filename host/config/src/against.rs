@@ -127,10 +127,11 @@ impl Checker<'_> {
     }
 
     fn inputs(&mut self, rotation: &Rotation, manifest: &Manifest) {
-        let known: Vec<&str> = manifest.inputs.iter().map(String::as_str).collect();
+        let inputs = manifest.inputs_of(&rotation.config);
+        let known: Vec<&str> = inputs.iter().map(String::as_str).collect();
         for (key, secret) in &rotation.inputs {
             let pointer = join("/inputs", key);
-            if !manifest.inputs.contains(key) {
+            if !inputs.contains(key) {
                 let hint = match nearest(key, &known) {
                     Some(name) => format!("did you mean `{name}`?"),
                     None if known.is_empty() => "it takes none".to_owned(),
@@ -147,8 +148,7 @@ impl Checker<'_> {
                 self.report(rotation, &pointer, "config.self-target", message, Some(hint));
             }
         }
-        for name in manifest
-            .inputs
+        for name in inputs
             .iter()
             .filter(|name| !rotation.inputs.contains_key(*name))
         {

@@ -117,6 +117,7 @@ pub struct Mode {
     /// on proofs (rule P14). Left out, it may lock.
     pub never_locks: bool,
     account: Option<Vec<Pointer>>,
+    inputs: Option<BTreeSet<String>>,
 }
 
 impl Mode {
@@ -280,6 +281,13 @@ impl Manifest {
     pub fn mode(&self, configuration: &Value) -> Option<&Mode> {
         let holds = |(pointer, wanted): (&Pointer, &Value)| pointer.values(configuration).contains(&wanted);
         self.modes.iter().find(|mode| mode.when.iter().all(holds))
+    }
+
+    /// The secrets that a rotation with this configuration needs besides its own: those of its mode, where that says them.
+    pub fn inputs_of(&self, configuration: &Value) -> &BTreeSet<String> {
+        let mode = self.mode(configuration);
+        mode.and_then(|mode| mode.inputs.as_ref())
+            .unwrap_or(&self.inputs)
     }
 
     /// All modes.

@@ -3,7 +3,7 @@ use serde_json::Value;
 use crate::call::Call;
 use crate::manifest::Manifest;
 use crate::refusal::{Reason, Refusal};
-use crate::shape::Shape;
+use crate::shape::{Shape, ShapeBody};
 
 /// No shape is fine for a call without a secret.
 pub(crate) fn find<'m>(
@@ -29,7 +29,8 @@ pub(crate) fn require<'m>(
     found.map_err(|reason| Refusal::new(reason, call, configuration, manifest))
 }
 
-/// Two that fit would leave it open which effect and which visible fields count.
+/// Two that fit would leave it open which effect and which visible fields count. Of logins nothing but the effect does: one version may be the
+/// subject of a step, and play another part beside.
 fn only<'m>(manifest: &'m Manifest, call: &Call, configuration: &Value) -> Result<Option<&'m Shape>, Reason> {
     if call.secrets().iter().any(|used| used.roles.is_empty()) {
         return Err(Reason::Unplaced);
@@ -38,8 +39,14 @@ fn only<'m>(manifest: &'m Manifest, call: &Call, configuration: &Value) -> Resul
         .shapes()
         .iter()
         .filter(|shape| shape.fits(call, configuration));
-    match (fitting.next(), fitting.next()) {
-        (Some(first), Some(second)) => Err(Reason::Ambiguous(first.id().to_owned(), second.id().to_owned())),
-        (first, _) => Ok(first),
+    let Some(first) = fitting.next() else { return Ok(None) };
+    match fitting.find(|other| !is_same_login(first, other)) {
+        Some(other) => Err(Reason::Ambiguous(first.id().to_owned(), other.id().to_owned())),
+        None => Ok(Some(first)),
     }
+}
+
+fn is_same_login(one: &Shape, other: &Shape) -> bool {
+    let are_logins = [one, other].iter().all(|shape| matches!(shape.body(), ShapeBody::Login(_)));
+    are_logins && one.effect() == other.effect() && one.secrets() != other.secrets()
 }

@@ -206,6 +206,7 @@ fn modes_targets_and_schema_are_checked() {
     refused("belief = \"2m\"", "belief = \"25h\"", "at most 24 h");
     refused("lockout = \"none\"", "lockout = \"never\"", "expected `none`");
     refused("\"/nodes/*/port\"", "\"/other/*/port\"", "share the array");
+    refused("account = [\"/roles/*\"]", "inputs = [\"root\"]", "not among the manifest's `inputs`");
     refused("account = [\"/role\"]", "account = []", "expected pointers");
     refused("config-schema = \"schema.json\"", "config-schema = 3", "expected");
     refused("name = \"example\"", "name = \"Example\"", "2:1: name:");
@@ -437,4 +438,12 @@ fn a_schema_outside_the_manifests_folder_is_not_named() {
         );
     }
     assert_eq!(Manifest::schema_file(GOOD).unwrap(), "schema.json");
+}
+
+#[test]
+fn a_mode_may_need_fewer_inputs_than_the_manifest_has() {
+    let without = GOOD.replacen("account = [\"/roles/*\"]", "inputs = []", 1);
+    let manifest = Manifest::from_toml(&without, SCHEMA).unwrap();
+    assert!(manifest.inputs_of(&json!({"mode": "pair", "big": true})).is_empty());
+    assert!(manifest.inputs_of(&json!({})).contains("admin"));
 }

@@ -220,3 +220,26 @@ fn a_long_call_is_cut_and_its_control_characters_are_not_printed() {
         "{refusal}"
     );
 }
+
+#[test]
+fn a_version_that_plays_two_parts_may_log_in_by_the_shape_of_either() {
+    let login = |id: &str, role: &str, effect: &str| {
+        format!(
+            "[[login]]\nid = \"{id}\"\ndriver = \"postgres\"\nuser = \"{{/role}}\"\npassword = \"{{{role}}}\"\neffect = \"{effect}\"\n"
+        )
+    };
+    let mut password = secret(Role::Subject);
+    password.roles.insert(0, SecretRole::Run(Role::Current));
+    let call = Call::Login {
+        driver: "postgres".into(),
+        user: "app".into(),
+        password,
+    };
+    let found = |other: &str| {
+        let manifest = with(&(login("one", "subject", "login") + &login("two", "current", other)));
+        let found = manifest.find_shape(&call, &configuration());
+        found.map(|shape| shape.map(|shape| shape.id().to_owned())).map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(found("login").unwrap().as_deref(), Some("one"));
+    assert_eq!(found("none").unwrap_err(), Reason::Ambiguous("one".into(), "two".into()));
+}

@@ -1,13 +1,20 @@
 //! Rotates the password of a login of SQL Server, or of a user of a database that has a password of its own (contained databases, Azure SQL).
 //!
-//! The server keeps one password for it, so clients that hold only the old one are refused until they have the new one (slot class C).
-//! It takes passwords as they are: a hash is refused where a policy is checked, and on Azure. So they are in the statement, over TLS.
+//! - mode `account`: the server keeps one password for it, so clients that hold only the old one are refused until they have the new one (slot
+//!   class C).
+//! - mode `alternating`: two accounts, used in turn, of which the second is made as the first. The one that clients use now keeps its password
+//!   until the grace period is over: no gap.
+//! - mode `self`: one account that changes its own password, without an administrator.
+//!
+//! The server takes passwords as they are: a hash is refused where a policy is checked, and on Azure. So they are in the statement, over TLS.
 
+mod own;
+mod pair;
 mod plan;
 
-use keywheel_sdk::account::password_without_name;
+use keywheel_sdk::account::password_without_names;
 use keywheel_sdk::error::{ErrorExt, missing, refused_because};
-use keywheel_sdk::mssql::{Config, Kind, LOGIN_FAILED};
+use keywheel_sdk::mssql::{Config, Kind, LOGIN_FAILED, Mode};
 use keywheel_sdk::sql::{Piece, Session};
 use keywheel_sdk::{Back, Error, Outcome, Plan, Plugin, Run, Verdict, Version};
 
@@ -17,6 +24,8 @@ const PASSWORD_LENGTH: u16 = 32;
 const NOT_FOUND: u16 = 15151;
 /// The server's rules for passwords: of Windows, and its own.
 const RULES: [u16; 8] = [15114, 15115, 15116, 15117, 15118, 33062, 33063, 33064];
+/// The one of them on passwords that were used before.
+const HISTORY: u16 = 15115;
 
 enum MsSql {}
 keywheel_sdk::export!(MsSql);
@@ -29,26 +38,38 @@ impl Plugin for MsSql {
     }
 
     fn plan(run: &Run, config: &Config) -> Result<Plan, Error> {
-        plan::look(&config.administrator(run)?, run, config)
+        match config.mode {
+            Mode::Own => own::look(run, config),
+            _ => plan::look(&config.administrator(run)?, run, config),
+        }
     }
 
     fn create(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        config.accounts().create_of(run, || password_without_name(PASSWORD_LENGTH, &config.user))
+        config.accounts().create_of(run, || password_without_names(PASSWORD_LENGTH, config.names()))
     }
 
     fn apply(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        set_password(run, config, Version::Pending)
+        match config.mode {
+            Mode::Account => set_password(run, config, Version::Pending),
+            Mode::Alternating => pair::apply(run, config),
+            Mode::Own => own::change(run, config, Version::Current, Version::Pending),
+        }
     }
 
     fn test(run: &Run, config: &Config) -> Result<Verdict, Error> {
-        let login = config.connector(config.login());
-        login.password(&config.accounts().password(run, Version::Subject)?);
+        let accounts = config.accounts();
+        let name = accounts.name(run, Version::Subject)?;
+        let login = config.connector(name);
+        login.password(&accounts.password(run, Version::Subject)?);
         let Err(refusal) = Session::open(login) else { return Ok(Verdict::Accepted) };
         let said = || format!("{}: {}", refusal.code, refusal.message);
         Ok(match refusal.server_error() {
+            // Nobody is there to ask why.
+            Some(LOGIN_FAILED) if config.mode == Mode::Own => Verdict::Rejected,
             // The server says this of an account that is missing, too.
             Some(LOGIN_FAILED) => {
-                refused_because(config.administrator(run).and_then(|admin| plan::why_shut_out(&admin, config)))?
+                let admin = config.administrator(run);
+                refused_because(admin.and_then(|admin| plan::why_shut_out(&admin, config, config.own(name))))?
             }
             Some(916 | 4060 | 4064) => Verdict::Limited(said()),
             // By Windows alone; disabled; locked; expired; must change; not from here, not at this server (Azure).
@@ -59,24 +80,41 @@ impl Plugin for MsSql {
 
     fn revoke(run: &Run, config: &Config) -> Result<Outcome, Error> {
         let shut = config.accounts().to_revoke(run)?;
-        shut.map_or(Ok(Outcome::Done), |_| disable(run, config))
+        shut.map_or(Ok(Outcome::Done), |name| self::shut(run, config, name))
     }
 
     fn rollback(run: &Run, config: &Config) -> Result<Outcome, Error> {
         match config.accounts().to_roll_back(run)? {
             Back::Nothing => Ok(Outcome::Done),
+            Back::Restore if config.mode == Mode::Own => own::change(run, config, Version::Pending, Version::Current),
             Back::Restore => set_password(run, config, Version::Current),
-            Back::Shut(_) => disable(run, config),
+            Back::Shut(name) => shut(run, config, name),
         }
     }
 }
 
 fn set_password(run: &Run, config: &Config, version: Version) -> Result<Outcome, Error> {
-    let password = config.accounts().password(run, version)?;
     let admin = config.administrator(run)?;
     let kind = plan::kind(&admin, config)?;
+    let name = config.own(config.accounts().name(run, version)?);
+    put(run, &admin, config, (kind.alter(), kind, name), version)
+}
+
+/// Gives the account this version's password, by a statement that begins so.
+fn put(
+    run: &Run,
+    admin: &Session,
+    config: &Config,
+    (begin, kind, name): (&'static str, Kind, &str),
+    version: Version,
+) -> Result<Outcome, Error> {
+    let password = config.accounts().password(run, version)?;
     let end = [Piece::Text(" WITH PASSWORD = "), Piece::Secret(&password)];
-    alter(&admin, config, kind, &end).map_err(|problem| match problem.server_error() {
+    change(admin, (begin, kind, name), &end).map_err(|problem| of_rules(problem, version))
+}
+
+fn of_rules(problem: Error, version: Version) -> Error {
+    match problem.server_error() {
         Some(number) if RULES.contains(&number) && version == Version::Current => {
             problem.at("the server's rules for passwords refuse the one that was good before: set it by hand")
         }
@@ -84,25 +122,35 @@ fn set_password(run: &Run, config: &Config, version: Version) -> Result<Outcome,
             problem.at("the server's rules for passwords refuse a generated one")
         }
         _ => problem,
-    })
-}
-
-fn disable(run: &Run, config: &Config) -> Result<Outcome, Error> {
-    let admin = config.administrator(run)?;
-    match plan::kind(&admin, config)? {
-        kind @ Kind::Login => alter(&admin, config, kind, &[Piece::Text(" DISABLE")]),
-        Kind::User => {
-            Ok(Outcome::Impossible(format!("{} has no password that could be put back: set one by hand", config.user)))
-        }
     }
 }
 
-fn alter(admin: &Session, config: &Config, kind: Kind, change: &[Piece<'_>]) -> Result<Outcome, Error> {
-    let begin = [Piece::Text(kind.alter()), Piece::Name(&config.user)];
-    let done = admin.execute(&[&begin, change].concat()).map(|_| Outcome::Done);
+/// Makes an account that clients do not use refuse what it took.
+fn shut(run: &Run, config: &Config, name: &str) -> Result<Outcome, Error> {
+    if config.mode == Mode::Own {
+        return Ok(Outcome::Impossible(own::NO_FIRST.to_owned()));
+    }
+    let admin = config.administrator(run)?;
+    let (kind, name) = (plan::kind(&admin, config)?, config.own(name));
+    if config.is_pair() && run.current()?.is_some() {
+        return pair::shut(run, &admin, config, (kind, name));
+    }
+    match kind {
+        Kind::Login => change(&admin, (kind.alter(), kind, name), &[Piece::Text(" DISABLE")]),
+        Kind::User => Ok(Outcome::Impossible(format!("{name} has no password that could be put back: set one by hand"))),
+    }
+}
+
+fn change(
+    admin: &Session,
+    (begin, kind, name): (&'static str, Kind, &str),
+    end: &[Piece<'_>],
+) -> Result<Outcome, Error> {
+    let statement = [&[Piece::Text(begin), Piece::Name(name)], end].concat();
+    let done = admin.execute(&statement).map(|_| Outcome::Done);
     done.map_err(|problem| match problem.server_error() {
         // Whether it is there the administrator has just seen.
-        Some(NOT_FOUND) => missing(kind.as_str(), &config.user),
-        _ => problem.at(&format!("{}{}", kind.alter(), config.user)),
+        Some(NOT_FOUND) => missing(kind.as_str(), name),
+        _ => problem.at(&format!("{begin}{name}")),
     })
 }

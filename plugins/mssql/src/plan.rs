@@ -2,13 +2,15 @@
 
 use keywheel_sdk::mssql::{Config, Kind};
 use keywheel_sdk::sql::{Piece, Session, Table};
-use keywheel_sdk::{Error, Plan, Run};
+use keywheel_sdk::{Error, Plan, Run, Version};
+
+use crate::pair;
 
 /// Whether the database has users with passwords of their own, and this one among them. Azure's have, whatever is said of their containment.
 const DATABASE: &str = "SELECT DB_NAME() AS name, d.containment, CAST(SERVERPROPERTY('EngineEdition') AS int) AS edition, \
     CAST(DATABASEPROPERTYEX(DB_NAME(), 'Updateability') AS nvarchar(128)) AS updateability, \
-    (SELECT COUNT(*) FROM sys.database_principals p WHERE p.authentication_type = 2 AND p.name = ";
-const OF_DATABASE: &str = ") AS own FROM sys.databases d WHERE d.name = DB_NAME()";
+    (SELECT COUNT(*) FROM sys.database_principals p WHERE p.authentication_type = 2 AND p.name IN (";
+const OF_DATABASE: &str = ")) AS own FROM sys.databases d WHERE d.name = DB_NAME()";
 const LOGIN: &str = "SELECT l.name, CAST(l.is_disabled AS int) AS disabled, CAST(l.is_policy_checked AS int) AS policy, \
     CAST(LOGINPROPERTY(l.name, 'IsLocked') AS int) AS locked, CAST(LOGINPROPERTY(l.name, 'IsExpired') AS int) AS expired, \
     CAST(LOGINPROPERTY(l.name, 'IsMustChange') AS int) AS must_change, \
@@ -19,10 +21,13 @@ const USER: &str = "SELECT p.name, HAS_PERMS_BY_NAME(QUOTENAME(p.name), 'USER', 
 const AZURE: i64 = 5;
 
 fn database(admin: &Session, config: &Config) -> Result<Table, Error> {
-    admin.query(&[Piece::Text(DATABASE), Piece::Param(&config.user), Piece::Text(OF_DATABASE)])
+    let names = config.names();
+    let (first, last) = (&names[0], &names[names.len() - 1]);
+    let own = [Piece::Param(first), Piece::Text(", "), Piece::Param(last)];
+    admin.query(&[&[Piece::Text(DATABASE)], &own[..], &[Piece::Text(OF_DATABASE)]].concat())
 }
 
-fn account(admin: &Session, kind: Kind, name: &str) -> Result<Table, Error> {
+pub(crate) fn account(admin: &Session, kind: Kind, name: &str) -> Result<Table, Error> {
     let asked = match kind {
         Kind::Login => LOGIN,
         Kind::User => USER,
@@ -41,8 +46,8 @@ fn kind_in(database: &Table) -> Kind {
 }
 
 /// Why no password of the account could be taken; none if one could.
-pub(crate) fn why_shut_out(admin: &Session, config: &Config) -> Result<Option<String>, Error> {
-    let (name, kind) = (&config.user, kind(admin, config)?);
+pub(crate) fn why_shut_out(admin: &Session, config: &Config, name: &str) -> Result<Option<String>, Error> {
+    let kind = kind(admin, config)?;
     let found = account(admin, kind, name)?.or_missing(kind.as_str(), name)?;
     let why = [
         ("locked", "is locked after wrong passwords"),
@@ -53,38 +58,61 @@ pub(crate) fn why_shut_out(admin: &Session, config: &Config) -> Result<Option<St
     Ok(why.into_iter().find(|(column, _)| found.flag(column)).map(|(_, words)| format!("{name} {words}")))
 }
 
-pub(crate) fn look(admin: &Session, _run: &Run, config: &Config) -> Result<Plan, Error> {
-    let (mut plan, name) = (Plan::default(), &config.user);
-    let database = database(admin, config)?;
-    let kind = kind_in(&database);
-    let found = account(admin, kind, name)?;
-    plan.step("create", format!("a random password for {name}"));
-    plan.step("apply", format!("{}{name} WITH PASSWORD = N'…'", kind.alter()));
-    plan.step("test", format!("log in as {}", config.login()));
+pub(crate) fn of_transport(plan: &mut Plan, config: &Config) {
     if config.server.is_plaintext() {
         let message = "connections are without TLS: whoever is in between can read passwords";
         plan.warning("mssql.plaintext", message, "give the server a certificate");
     }
+}
+
+pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, Error> {
+    let mut plan = Plan::default();
+    let database = database(admin, config)?;
+    let kind = kind_in(&database);
+    let accounts = config.accounts();
+    let current = accounts.name_if_any(run, Version::Current)?;
+    let login = accounts.next(current);
+    let next = config.own(login);
+    plan.step("create", format!("a random password for {next}"));
+    let mut is_there = true;
+    for name in config.names() {
+        let found = account(admin, kind, name)?;
+        if !found.is_empty() {
+            examine(&mut plan, config, kind, name, &found);
+        } else if config.is_pair() && name == next {
+            is_there = false;
+        } else {
+            plan_missing(&mut plan, config, kind, name, database.text("name"));
+        }
+    }
+    let begin = if is_there { kind.alter() } else { kind.create() };
+    plan.step("apply", format!("{begin}{next} WITH PASSWORD = N'…'"));
+    if let Some(current) = current.filter(|_| config.is_pair()) {
+        pair::look(&mut plan, run, admin, config, kind, (current, next, is_there))?;
+    }
+    plan.step("test", format!("log in as {login}"));
+    of_transport(&mut plan, config);
     if kind == Kind::User && database.text("updateability") == "READ_ONLY" {
         let message = format!("the database {} is read-only here", database.text("name"));
         plan.problem("mssql.read-only", message, "point `host` at the primary replica");
     }
-    if found.is_empty() {
-        let at = format!("the server at {}:{}", config.server.host, config.server.port);
-        let message = format!(
-            "{at} has no login {name}, its database {} no user with a password of that name, or {} may not see it",
-            database.text("name"),
-            config.admin
-        );
-        let hint = format!("is it this server, this name, and this `database`? Then {}", rights(kind, config));
-        plan.problem("mssql.account-missing", message, hint);
-    } else {
-        examine(&mut plan, config, kind, &found);
+    if is_there && accounts.stranger(run)? == Some(next) && config.is_pair() {
+        plan.replaces(["mssql.replaces", "mssql.in-use"], next, false, 0);
     }
     Ok(plan)
 }
 
-fn rights(kind: Kind, config: &Config) -> String {
+fn plan_missing(plan: &mut Plan, config: &Config, kind: Kind, name: &str, database: &str) {
+    let at = format!("the server at {}:{}", config.server.host, config.server.port);
+    let message = format!(
+        "{at} has no login {name}, its database {database} no user with a password of that name, or {} may not see it",
+        config.admin
+    );
+    let hint = format!("is it this server, this name, and this `database`? Then {}", rights(kind, config));
+    plan.problem("mssql.account-missing", message, hint);
+}
+
+pub(crate) fn rights(kind: Kind, config: &Config) -> String {
     let admin = config.admin.split('@').next().unwrap_or_default();
     match kind {
         Kind::Login => format!("GRANT ALTER ANY LOGIN TO [{admin}]"),
@@ -92,8 +120,7 @@ fn rights(kind: Kind, config: &Config) -> String {
     }
 }
 
-fn examine(plan: &mut Plan, config: &Config, kind: Kind, found: &Table) {
-    let name = &config.user;
+fn examine(plan: &mut Plan, config: &Config, kind: Kind, name: &str, found: &Table) {
     if !found.flag("may") {
         let hint = if found.flag("super") {
             format!(

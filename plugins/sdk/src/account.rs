@@ -381,13 +381,13 @@ pub fn password(length: u16) -> Result<Secret, Error> {
 }
 
 /// The same as rules for passwords ask for it: of capital and small letters, digits, and `-` or `_`, at least one of each; and without the
-/// name of the account, since one letter of that is left out.
+/// name of any of these accounts, since one letter of each is left out.
 ///
 /// # Errors
 /// `invalid` for a length that leaves too little entropy.
-pub fn password_without_name(length: u16, name: &str) -> Result<Secret, Error> {
+pub fn password_without_names(length: u16, names: &[String]) -> Result<Secret, Error> {
     let policy = PasswordPolicy::new(length);
-    let kinds = kinds_without_name(name);
+    let kinds = kinds_without_names(names);
     policy.alphabet(&kinds.concat())?;
     for kind in &kinds {
         policy.require(kind, 1)?;
@@ -395,10 +395,11 @@ pub fn password_without_name(length: u16, name: &str) -> Result<Secret, Error> {
     generate_password(&policy)
 }
 
-fn kinds_without_name(name: &str) -> [String; 4] {
-    let letter = name.chars().find(char::is_ascii_alphanumeric);
+fn kinds_without_names(names: &[String]) -> [String; 4] {
+    let letters: Vec<char> =
+        names.iter().filter_map(|name| name.chars().find(char::is_ascii_alphanumeric)).collect();
     ["ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "0123456789", "-_"].map(|kind| {
-        let is_other = |c: &char| !letter.is_some_and(|own| own.eq_ignore_ascii_case(c));
+        let is_other = |c: &char| !letters.iter().any(|own| own.eq_ignore_ascii_case(c));
         kind.chars().filter(is_other).collect()
     })
 }
@@ -435,9 +436,11 @@ mod tests {
 
     #[test]
     fn a_password_cannot_hold_the_name_of_its_account() {
-        let has = |name: &str, c: char| kinds_without_name(name).concat().contains(c);
+        let has = |name: &str, c: char| kinds_without_names(&[name.to_owned()]).concat().contains(c);
         assert!(!has("_app", 'a') && !has("_app", 'A') && has("_app", 'p') && has("_app", '_'));
         assert!(!has("7up", '7') && has("7up", 'u') && has("äöü", 'a'));
+        let both = kinds_without_names(&["app".to_owned(), "shop".to_owned()]).concat();
+        assert!(!both.contains(['a', 'A', 's', 'S']) && both.contains('p'));
     }
 
     #[test]

@@ -7,17 +7,42 @@ use serde::Deserialize;
 /// The server refused the login.
 pub const LOGIN_FAILED: u16 = 18456;
 
+/// Who changes whose password.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Mode {
+    /// An administrator, of one account.
+    #[default]
+    #[serde(rename = "account")]
+    Account,
+    /// An administrator, of two accounts that take turns.
+    #[serde(rename = "alternating")]
+    Alternating,
+    /// The account itself.
+    #[serde(rename = "self")]
+    Own,
+}
+
 /// As the plugin's schema.json describes it.
 #[derive(Debug, Deserialize)]
 pub struct Config {
     /// Where the server is.
     #[serde(flatten)]
     pub server: Server,
+    /// Who changes whose password.
+    #[serde(default)]
+    pub mode: Mode,
     database: Option<String>,
-    /// The login that rotates.
+    /// The login that rotates; empty where there is none.
+    #[serde(default)]
     pub admin: String,
-    /// The account whose password rotates.
-    pub user: String,
+    #[serde(default)]
+    user: String,
+    users: Option<[String; 2]>,
+    #[serde(default)]
+    databases: Vec<String>,
+    /// The roles of databases in which the second of two accounts is to be as the first is.
+    #[serde(default)]
+    pub roles: Vec<String>,
     login: Option<String>,
     #[serde(flatten)]
     written: Written,
@@ -48,42 +73,80 @@ impl Kind {
             Self::User => "ALTER USER ",
         }
     }
+
+    /// As one begins that makes it.
+    pub fn create(self) -> &'static str {
+        match self {
+            Self::Login => "CREATE LOGIN ",
+            Self::User => "CREATE USER ",
+        }
+    }
 }
 
 impl Config {
     /// What a schema cannot say.
     pub fn problems(&self) -> Vec<(String, String)> {
         let mut problems = Vec::new();
-        if self.admin.split('@').next() == self.user.split('@').next() {
+        let own = |name: &str| name.split('@').next().unwrap_or_default().to_lowercase();
+        if self.names().iter().any(|name| own(name) == own(&self.admin)) {
             problems.push(("/admin".to_owned(), "must be another login than the one that is rotated".to_owned()));
+        }
+        if let [first, second] = self.names()
+            && own(first) == own(second)
+        {
+            problems.push(("/users/1".to_owned(), "must be another login: each keeps one password".to_owned()));
         }
         let is_own =
             |login: &String| login.strip_prefix(&self.user).is_some_and(|rest| rest.len() > 1 && rest.starts_with('@'));
         if self.login.as_ref().is_some_and(|login| !is_own(login)) {
             problems.push(("/login".to_owned(), format!("must be {}@ and the name of the server", self.user)));
         }
-        problems.extend(self.written.problems(1));
+        problems.extend(self.written.problems(self.names().len()));
         problems
     }
 
-    /// As whom clients log in.
-    pub fn login(&self) -> &str {
-        self.login.as_ref().unwrap_or(&self.user)
+    /// The accounts as the server calls them.
+    pub fn names(&self) -> &[String] {
+        self.users.as_ref().map_or(std::slice::from_ref(&self.user), |pair| pair)
     }
 
-    /// Empty: the login's own.
+    /// Whether two take turns.
+    pub fn is_pair(&self) -> bool {
+        self.users.is_some()
+    }
+
+    /// The account as the server calls it, of a name of [`Config::accounts`].
+    pub fn own<'a>(&'a self, name: &'a str) -> &'a str {
+        if self.is_pair() { name } else { &self.user }
+    }
+
+    /// The database to log in to; empty: the login's own.
     pub fn database(&self) -> &str {
         self.database.as_deref().unwrap_or_default()
     }
 
-    /// Whose passwords the versions are.
+    /// The databases in which two accounts are to be the same.
+    pub fn databases(&self) -> impl Iterator<Item = &str> {
+        let own = self.database.as_deref().filter(|_| self.databases.is_empty());
+        self.databases.iter().map(String::as_str).chain(own)
+    }
+
+    /// Whose passwords the versions are, by the names that clients log in with.
     pub fn accounts(&self) -> Accounts<'_> {
-        Accounts::one(self.login.as_ref().unwrap_or(&self.user)).written(&self.written)
+        match &self.users {
+            Some(pair) => Accounts::two(pair),
+            None => Accounts::one(self.login.as_ref().unwrap_or(&self.user)),
+        }
+        .written(&self.written)
     }
 
     /// A connection that is described, as this user.
     pub fn connector(&self, user: &str) -> Connector {
-        let connector = self.server.connector("mssql", user, self.database());
+        self.connector_to(user, self.database())
+    }
+
+    fn connector_to(&self, user: &str, database: &str) -> Connector {
+        let connector = self.server.connector("mssql", user, database);
         if self.server.is_strict() {
             connector.set_option("encrypt", "strict");
         }
@@ -95,7 +158,15 @@ impl Config {
     /// # Errors
     /// Its login is refused; the host's word.
     pub fn administrator(&self, run: &Run) -> Result<Session, Error> {
-        Session::of_administrator(self.connector(&self.admin), run, LOGIN_FAILED)
+        self.administrator_in(run, self.database())
+    }
+
+    /// The same in this database.
+    ///
+    /// # Errors
+    /// As [`Config::administrator`].
+    pub fn administrator_in(&self, run: &Run, database: &str) -> Result<Session, Error> {
+        Session::of_administrator(self.connector_to(&self.admin, database), run, LOGIN_FAILED)
     }
 }
 
@@ -112,5 +183,17 @@ mod tests {
         let with = |login: &str| problems(&text.replace("\"admin\"", &format!("\"login\":\"{login}\",\"admin\"")));
         assert!(with("app@server").is_empty());
         assert_eq!((with("other@server")[0].0.as_str(), with("app@").len()), ("/login", 1));
+    }
+
+    #[test]
+    fn two_accounts_are_two_and_none_of_them_is_the_administrator() {
+        let of = |users: &str| {
+            let text = format!(r#"{{"host":"db","port":1433,"mode":"alternating","admin":"rotator","users":[{users}]}}"#);
+            serde_json::from_str::<Config>(&text).unwrap()
+        };
+        let pair = of(r#""a","b""#);
+        assert!(pair.problems().is_empty() && pair.is_pair() && pair.own("b") == "b" && pair.databases().count() == 0);
+        assert_eq!(of(r#""a","A""#).problems()[0].0, "/users/1");
+        assert_eq!(of(r#""a","rotator""#).problems()[0].0, "/admin");
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn document(document: &Value, problems: &mut Problems) -> Option<Mani
             ),
         );
     }
-    let modes = read_modes(&mut fields, problems);
+    let modes = read_modes(&mut fields, &inputs, problems);
     let shapes = read_shapes(&mut fields, problems);
     fields.finish(problems);
     check_shapes(&shapes, &inputs, &capabilities, problems);
@@ -115,7 +115,11 @@ fn pointers(fields: &mut Fields<'_>, key: &'static str, problems: &mut Problems)
     pointers
 }
 
-fn read_modes(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<Mode> {
+fn read_modes(
+    fields: &mut Fields<'_>,
+    inputs: &BTreeSet<String>,
+    problems: &mut Problems,
+) -> Vec<Mode> {
     fields.required("mode", problems);
     let mut modes = Vec::new();
     let mut complete = false;
@@ -127,12 +131,17 @@ fn read_modes(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<Mode> {
             );
         }
         complete |= value.get("when").is_none();
-        modes.extend(read_mode(value, format!("mode[{at}]"), problems));
+        modes.extend(read_mode(value, format!("mode[{at}]"), inputs, problems));
     }
     modes
 }
 
-fn read_mode(value: &Value, path: String, problems: &mut Problems) -> Option<Mode> {
+fn read_mode(
+    value: &Value,
+    path: String,
+    inputs: &BTreeSet<String>,
+    problems: &mut Problems,
+) -> Option<Mode> {
     let mut fields = Fields::of(value, path, problems)?;
     let mut when = BTreeMap::new();
     let when_path = fields.path("when");
@@ -191,6 +200,12 @@ fn read_mode(value: &Value, path: String, problems: &mut Problems) -> Option<Mod
         .value("account")
         .is_some()
         .then(|| pointers(&mut fields, "account", problems));
+    let own = fields.value("inputs").is_some().then(|| fields.texts("inputs", problems));
+    let own: Option<BTreeSet<String>> = own.map(|own| own.into_iter().map(str::to_owned).collect());
+    for input in own.iter().flatten().filter(|input| !inputs.contains(*input)) {
+        let message = format!("`{}` is not among the manifest's `inputs`", input.escape_debug());
+        problems.add(fields.path("inputs"), message);
+    }
     fields.finish(problems);
     Some(Mode {
         when,
@@ -200,6 +215,7 @@ fn read_mode(value: &Value, path: String, problems: &mut Problems) -> Option<Mod
         belief: belief?,
         never_locks,
         account,
+        inputs: own,
     })
 }
 

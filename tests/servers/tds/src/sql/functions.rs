@@ -1,6 +1,7 @@
 //! Functions of the server.
 
 use super::statement::Run;
+use super::views::number_of;
 use crate::tokens::Problem;
 use crate::value::{Value, same};
 
@@ -43,6 +44,11 @@ pub(super) fn call(run: &Run<'_>, name: &str, arguments: &[Value]) -> Result<Val
                 _ => Value::Null,
             }
         }
+        // A name is shown to who may see what it is of.
+        ("OBJECT_NAME" | "SCHEMA_NAME", 1) => some(name_of(run, arguments[0].number()).as_deref()),
+        ("OBJECT_SCHEMA_NAME", 1) => {
+            some(name_of(run, arguments[0].number()).map(|_| "dbo"))
+        }
         ("HAS_PERMS_BY_NAME", 3) => may(run, text(0), text(1).as_deref(), &text(2).unwrap_or_default()),
         ("IS_SRVROLEMEMBER", 1 | 2) => {
             let who = match text(1) {
@@ -70,6 +76,15 @@ pub(super) fn call(run: &Run<'_>, name: &str, arguments: &[Value]) -> Result<Val
         }
         _ => return of_values(name, arguments),
     })
+}
+
+/// What of this number something was granted on.
+fn name_of(run: &Run<'_>, number: i64) -> Option<String> {
+    let database = run.database();
+    let sees = run.books.may_in(run.identity(), database, "VIEW DEFINITION");
+    let of_number = |grant: &&crate::books::Grant| number_of(&grant.on) == number;
+    let found = database.grants.iter().find(of_number).filter(|_| sees);
+    found.map(|grant| grant.on.clone())
 }
 
 /// One that looks at nothing but what it is given.

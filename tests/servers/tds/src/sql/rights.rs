@@ -33,9 +33,10 @@ pub(super) fn alter_role(run: &mut Run<'_>, cursor: &mut Cursor) -> Result<(), P
         cursor.expect_words("DROP MEMBER")?;
     }
     let member = cursor.name()?;
-    let may = run
-        .books
-        .may_in(&run.session.identity, run.database(), "ALTER ANY ROLE");
+    // The fixed ones are given by who owns the database.
+    let is_fixed = run.database().user(&role).is_some_and(|role| role.id >= 16384);
+    let right = if is_fixed { "CONTROL" } else { "ALTER ANY ROLE" };
+    let may = run.books.may_in(&run.session.identity, run.database(), right);
     let database = own_database(run)?;
     let known = database.user(&member).is_some();
     let members = database
@@ -72,7 +73,7 @@ pub(super) fn alter_server_role(run: &mut Run<'_>, cursor: &mut Cursor) -> Resul
     Ok(())
 }
 
-/// `GRANT|REVOKE permission [ON LOGIN::|USER::|OBJECT::|DATABASE::|SCHEMA::name] TO|FROM name`.
+/// `GRANT|REVOKE permission, … [ON LOGIN::|USER::|OBJECT::|DATABASE::|SCHEMA::name] TO|FROM name`.
 pub(super) fn grant(run: &mut Run<'_>, cursor: &mut Cursor, grants: bool) -> Result<(), Problem> {
     const OF_SERVER: [&str; 7] = [
         "ALTER ANY LOGIN",
@@ -83,12 +84,16 @@ pub(super) fn grant(run: &mut Run<'_>, cursor: &mut Cursor, grants: bool) -> Res
         "VIEW ANY DATABASE",
         "CONNECT SQL",
     ];
-    let mut permission = Vec::new();
+    let mut permissions = vec![Vec::new()];
     while !cursor.is_word("ON") && !cursor.is_word("TO") && !cursor.is_word("FROM") {
-        permission.push(cursor.name()?.to_ascii_uppercase());
+        if cursor.sign(",") {
+            permissions.push(Vec::new());
+        }
+        let word = cursor.name()?.to_ascii_uppercase();
+        permissions.last_mut().into_iter().for_each(|words: &mut Vec<String>| words.push(word.clone()));
     }
-    let permission = permission.join(" ");
-    let of_server = OF_SERVER.contains(&permission.as_str());
+    let permissions: Vec<String> = permissions.iter().map(|words| words.join(" ")).collect();
+    let of_server = permissions.iter().any(|permission| OF_SERVER.contains(&permission.as_str()));
     let (mut class, mut on) = (
         if of_server { "SERVER" } else { "DATABASE" }.to_owned(),
         String::new(),
@@ -133,20 +138,22 @@ pub(super) fn grant(run: &mut Run<'_>, cursor: &mut Cursor, grants: bool) -> Res
             ),
         ));
     }
-    let own = Grant {
-        permission,
-        class,
-        on,
-        to,
-    };
     let all = if is_server {
         &mut run.books.grants
     } else {
         &mut own_database(run)?.grants
     };
-    all.retain(|grant| *grant != own);
-    if grants {
-        all.push(own);
+    for permission in permissions {
+        let own = Grant {
+            permission,
+            class: class.clone(),
+            on: on.clone(),
+            to: to.clone(),
+        };
+        all.retain(|grant| *grant != own);
+        if grants {
+            all.push(own);
+        }
     }
     Ok(())
 }
