@@ -15,9 +15,28 @@ const MESSAGES: &str = "--message-format=json-render-diagnostics";
 /// What to hand on.
 #[derive(clap::Args)]
 pub(crate) struct Options {
+    /// In place of the tests of this repository: those of one target on a server of yours, which the environment names (docs/operators.md).
+    #[arg(long, value_name = "TARGET", value_enum)]
+    live: Option<Live>,
     /// Handed to `cargo test` of the host's workspace: a filter, `-p CRATE`, `-- --nocapture`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
+}
+
+/// A target whose server can be one's own.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Live {
+    /// SQL Server, at KEYWHEEL_LIVE_MSSQL (host:port).
+    Mssql,
+}
+
+impl Live {
+    /// What names the server; the test program.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Mssql => ("KEYWHEEL_LIVE_MSSQL", "mssql_live"),
+        }
+    }
 }
 
 /// Tests that passed and failed.
@@ -47,19 +66,29 @@ impl Sum {
 }
 
 pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
+    let mut arguments = options.arguments.clone();
+    if let Some(live) = options.live {
+        let (variable, test) = live.names();
+        anyhow::ensure!(
+            std::env::var_os(variable).is_some(),
+            "{variable} names no server: what it is to be given stands in docs/operators.md"
+        );
+        let words = ["-p", "keywheel-e2e", "--test", test, "--", "--ignored", "--nocapture"];
+        arguments.splice(..0, words.map(str::to_owned));
+    }
     let (shipped, hostile) = (
         plugins::run(root, &plugins::Options::default())?,
         plugins::hostile(root)?,
     );
     let guests = vec![("KEYWHEEL_PLUGINS", shipped), ("KEYWHEEL_HOSTILE", hostile)];
     let mut sum = Sum::default();
-    let well = if options.arguments.is_empty() {
+    let well = if arguments.is_empty() {
         println!(
             "test: on two cores the first build takes about 12 minutes, and the tests then about 20; each prints when it ends"
         );
         whole(root, guests, &mut sum)?
     } else {
-        some(root, &guests, &options.arguments, &mut sum)?
+        some(root, &guests, &arguments, &mut sum)?
     };
     if !well && sum.failed == 0 {
         println!("a build or a runner failed without a result of its own; it is counted as one failure");

@@ -96,8 +96,9 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
         let message = format!("the database {} is read-only here", database.text("name"));
         plan.problem("mssql.read-only", message, "point `host` at the primary replica");
     }
-    if is_there && accounts.stranger(run)? == Some(next) && config.is_pair() {
-        plan.replaces(["mssql.replaces", "mssql.in-use"], next, false, 0);
+    if is_there && config.is_pair() && accounts.stranger(run)? == Some(next) {
+        let message = format!("whatever password {next} has now is not in the vault: it is replaced");
+        plan.warning("mssql.replaces", message, "name a login that nobody uses yet");
     }
     Ok(plan)
 }

@@ -78,7 +78,12 @@ const TARGETS: [Known; 7] = [
     Known {
         name: "mssql",
         package: None,
-        start: || Ok(Box::new(mssql::Server::start()?)),
+        start: || Ok(Box::new(mssql::Server::start(false)?)),
+    },
+    Known {
+        name: "mssql-pair",
+        package: None,
+        start: || Ok(Box::new(mssql::Server::start(true)?)),
     },
 ];
 

@@ -11,7 +11,8 @@ use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
 
 use crate::dialect::{Carried, Make};
 use crate::record::Said;
@@ -119,4 +120,21 @@ pub(crate) fn read_exact(mut stream: &TcpStream, count: usize) -> std::io::Resul
     let mut bytes = vec![0; count];
     stream.read_exact(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The secret of two accounts: a document with the user name beside the password.
+pub(crate) fn document(credential: &Credential) -> String {
+    json!({"username": credential.account, "password": credential.password}).to_string()
+}
+
+pub(crate) fn of_document(value: &str) -> Result<Credential> {
+    let document: Value = serde_json::from_str(value).context("the secret is no JSON document")?;
+    let part = |name: &str| {
+        let part = document[name].as_str().map(str::to_owned);
+        part.with_context(|| format!("the secret has no {name}"))
+    };
+    Ok(Credential {
+        account: part("username")?,
+        password: part("password")?,
+    })
 }

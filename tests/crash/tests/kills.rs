@@ -84,7 +84,7 @@ fn nobody_is_locked_out_wherever_the_host_is_killed() {
     assert!(clean.unwrap(), "{last}");
     assert_eq!(
         last,
-        "crash: kills=60 targets=postgres,postgres-pair,redis,mariadb,mysql,openldap,mssql lockouts=0 lost=0 stale=0"
+        "crash: kills=60 targets=postgres,postgres-pair,redis,mariadb,mysql,openldap,mssql,mssql-pair lockouts=0 lost=0 stale=0"
     );
 }
 
@@ -147,6 +147,7 @@ fn an_account_that_takes_a_password_that_nobody_holds_is_found() {
         "mysql",
         "openldap",
         "mssql",
+        "mssql-pair",
     ] {
         let options = Options {
             targets: vec![target.to_owned()],
@@ -220,7 +221,7 @@ fn unknown_names_are_refused_with_those_that_there_are_and_the_seed_comes_first(
     });
     assert_eq!(
         target,
-        "there is no target `oracle`; there are: postgres, postgres-pair, redis, mariadb, mysql, openldap, mssql"
+        "there is no target `oracle`; there are: postgres, postgres-pair, redis, mariadb, mysql, openldap, mssql, mssql-pair"
     );
     let vault = refused(Options {
         vault: "azure".to_owned(),

@@ -238,3 +238,57 @@ fn a_first_password_is_set_over_what_is_there_and_the_login_is_disabled_when_it_
     let _ = host.run(&ROTATE, "").ends(0);
     assert!(server.accepts("", "app", &host.read("app/mssql", None)));
 }
+
+/// The rotation of the login by itself: no administrator is configured.
+fn alone(server: &SqlServer) -> Host {
+    let host = Host::init();
+    let text = mssql_account(server, "1s")
+        .replace("inputs = { admin = \"admin/mssql\" }\n", "")
+        .replace("admin = \"sa\"\nuser = \"app\"", "mode = \"self\"\nuser = \"app\"");
+    host.configure(&text);
+    host.add_plugin("mssql", &[server.port()]);
+    host
+}
+
+#[test]
+fn a_login_changes_its_own_password_and_a_death_in_between_is_no_lock_out() {
+    let server = server(SqlServerOptions::default());
+    let host = alone(&server);
+    let old = strong_password();
+    make(&server, &old);
+    let _ = host.import("app/mssql", &strong_password()).ends(40);
+    let _ = host.import("app/mssql", &old).ends(0);
+    let plan = host.run(&["plan", "app-mssql"], "").ends(10);
+    assert!(plan.stdout.contains("OLD_PASSWORD = N'…', as app"), "{plan:?}");
+    assert!(plan.stdout.contains("mssql.alone"), "{plan:?}");
+    let places = host.places_on(&ROTATE);
+    let current = host.read("app/mssql", None);
+    assert!(current != old && server.accepts("", "app", &current));
+    // The statement was answered, and the host died before it knew: the run goes on.
+    let known = places.iter().rposition(|place| place == "conclude-before").unwrap();
+    host.dies_at(&ROTATE, &places, known);
+    let _ = host.run(&["run", "resume", "app-mssql", "--wait", "end"], "").ends(0);
+    let next = host.read("app/mssql", None);
+    assert!(next != current && server.accepts("", "app", &next));
+    // Before the promotion the old one is put back, by the new one.
+    let _ = host.finish(&mut host.failing(&ROTATE, "promote-before=return"), "");
+    assert!(!server.accepts("", "app", &next));
+    let _ = host.run(&ROLLBACK, "");
+    assert!(server.accepts("", "app", &next));
+    assert_eq!(host.read("app/mssql", None), next);
+}
+
+#[test]
+fn a_login_that_takes_neither_of_its_passwords_needs_somebody_else() {
+    let server = server(SqlServerOptions::default());
+    let host = alone(&server);
+    let old = strong_password();
+    make(&server, &old);
+    let _ = host.import("app/mssql", &old).ends(0);
+    let by_hand = format!("ALTER LOGIN app WITH PASSWORD = N'{}'", strong_password());
+    server.sql("master", &by_hand).unwrap();
+    let stopped = host.run(&ROTATE, "");
+    assert_ne!(stopped.code, 0, "{stopped:?}");
+    let said = format!("{}{}", stopped.stdout, stopped.stderr);
+    assert!(said.contains("takes neither"), "{said}");
+}

@@ -37,7 +37,7 @@ pub use disk::SmallDisk;
 pub use install::{Installed, Server, faketime};
 pub use keywheel_tds::{Encryption, Policy};
 pub use mariadb::{MariaDb, MariaDbOptions};
-pub use mssql::{SqlServer, SqlServerOptions, strong_password};
+pub use mssql::{SqlServer, SqlServerOptions, strong_password, tds_login};
 pub use mysql::MySql;
 pub use once::made_once;
 pub use openldap::{OpenLdap, OpenLdapOptions};

@@ -1,3 +1,5 @@
+mod login;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -6,6 +8,8 @@ use keywheel_tds::{Azure, Encryption, Options, Policy, Server};
 use tempfile::TempDir;
 
 use crate::{Authority, random_password};
+
+pub use login::tds_login;
 
 /// How a [`SqlServer`] is started.
 #[derive(Clone, Debug)]
@@ -98,6 +102,14 @@ impl SqlServer {
     /// The server's own number and words.
     pub fn sql(&self, database: &str, sql: &str) -> Result<String> {
         self.server.sql(database, sql)
+    }
+
+    /// Whether it lets this login in, by a login of the kit's own, without TLS: it must not insist on that. The number of the error if not.
+    ///
+    /// # Errors
+    /// It cannot be reached, or asks for TLS.
+    pub fn login(&self, name: &str, password: &str) -> Result<Result<(), u32>> {
+        tds_login(self.port(), name, password).context("the server did not say")
     }
 
     /// Whether it takes this password of a login, or of the database's own user of that name: by its books.

@@ -44,9 +44,10 @@ fn login(message: &[u8]) -> Option<Asked> {
     })
 }
 
-/// `… ALTER LOGIN [name] WITH PASSWORD = N'password'`, or without one.
+/// `… ALTER LOGIN [name] WITH PASSWORD = N'password'`, or `CREATE`; or without one.
 fn change(sql: &str) -> Option<Asked> {
-    let (_, rest) = sql.split_once("ALTER LOGIN [")?;
+    let begins = ["ALTER LOGIN [", "CREATE LOGIN ["];
+    let (_, rest) = begins.iter().find_map(|begin| sql.split_once(begin))?;
     let (account, rest) = rest.split_once(']')?;
     let password = rest
         .strip_prefix(" WITH PASSWORD = N'")

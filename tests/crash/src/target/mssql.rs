@@ -1,19 +1,18 @@
-use std::io::Write as _;
-
-use anyhow::{Context as _, Result};
-use keywheel_kit::{Encryption, Policy, SqlServer, SqlServerOptions, strong_password};
+use anyhow::Result;
+use keywheel_kit::{Encryption, Policy, SqlServer, SqlServerOptions, strong_password, tds_login};
 
 use crate::dialect::{self, Carried, Make};
 use crate::record::Said;
-use crate::target::{Client, Credential, Subject, Target, connect, read_exact};
+use crate::target::{Client, Credential, Subject, Target, document, of_document};
 
-/// SQL Server, as the one of `tests/servers/tds` is: a login has one password.
+/// SQL Server, as the one of `tests/servers/tds` is, with one login, or with two that take turns.
 pub(crate) struct Server {
     server: SqlServer,
+    alternating: bool,
 }
 
 impl Server {
-    pub(crate) fn start() -> Result<Self> {
+    pub(crate) fn start(alternating: bool) -> Result<Self> {
         let server = SqlServer::start(SqlServerOptions {
             encryption: Encryption::None,
             // Nobody's password is looked at but the one of a rotation, which has all kinds of characters.
@@ -23,7 +22,7 @@ impl Server {
             },
             ..SqlServerOptions::default()
         })?;
-        Ok(Self { server })
+        Ok(Self { server, alternating })
     }
 
     fn run(&self, verb: &str, account: &str, password: &str) -> Result<()> {
@@ -34,15 +33,15 @@ impl Server {
 
 impl Target for Server {
     fn name(&self) -> &'static str {
-        "mssql"
+        if self.alternating { "mssql-pair" } else { "mssql" }
     }
 
     fn plugin(&self) -> &'static str {
         "mssql"
     }
 
-    fn is_two_slot(&self, _accounts: &[String]) -> bool {
-        false
+    fn is_two_slot(&self, accounts: &[String]) -> bool {
+        accounts.len() == 2
     }
 
     fn dialect(&self) -> Make {
@@ -60,13 +59,22 @@ impl Target for Server {
         }
     }
 
+    fn accounts(&self, name: &str) -> Vec<String> {
+        let name = name.replace('-', "_");
+        if self.alternating {
+            vec![format!("{name}_a"), format!("{name}_b")]
+        } else {
+            vec![name]
+        }
+    }
+
+    /// Of two the second one is the plugin's to make.
     fn create(&self, accounts: &[String], password: &str, is_admin: bool) -> Result<()> {
-        for account in accounts {
-            self.run("CREATE", account, password)?;
-            if is_admin {
-                let grant = format!("GRANT ALTER ANY LOGIN TO [{account}]");
-                self.server.sql("master", &grant)?;
-            }
+        let Some(account) = accounts.first() else { return Ok(()) };
+        self.run("CREATE", account, password)?;
+        if is_admin {
+            let grant = format!("GRANT ALTER ANY LOGIN TO [{account}]");
+            self.server.sql("master", &grant)?;
         }
         Ok(())
     }
@@ -75,38 +83,50 @@ impl Target for Server {
         self.run("ALTER", &credential.account, &credential.password)
     }
 
+    /// A disabled login keeps its password, and takes none.
     fn accepts(&self, accounts: &[String]) -> Result<Vec<Carried>> {
         let mut taken = Vec::new();
         for account in accounts {
             let asked = format!("SELECT is_disabled FROM sys.sql_logins WHERE name = '{account}'");
-            // A disabled login keeps its password, and takes none.
             if self.server.sql("master", &asked)? == "0" {
-                let password = self.server.password_of("master", account);
-                taken.push(Carried::Plain(password.context("no such login")?));
+                taken.extend(self.server.password_of("master", account).map(Carried::Plain));
             }
         }
         Ok(taken)
     }
 
     fn spoil(&self, accounts: &[String]) -> Result<()> {
+        let there = |account: &&String| self.server.password_of("master", account).is_some();
         accounts
             .iter()
+            .filter(there)
             .try_for_each(|account| self.run("ALTER", account, &strong_password()))
     }
 
     fn config(&self, subject: &Subject, port: u16) -> String {
-        format!(
-            "host = \"localhost\"\nport = {port}\ntransport = \"plaintext\"\nadmin = \"{}\"\nuser = \"{}\"\n",
-            subject.admin.0,
-            subject.accounts.concat()
-        )
+        let accounts = match subject.accounts.as_slice() {
+            [first, second] => format!("mode = \"alternating\"\nusers = [\"{first}\", \"{second}\"]"),
+            accounts => format!("user = \"{}\"", accounts.concat()),
+        };
+        let admin = &subject.admin.0;
+        format!("host = \"localhost\"\nport = {port}\ntransport = \"plaintext\"\nadmin = \"{admin}\"\n{accounts}\n")
     }
 
     fn credential(&self, accounts: &[String], value: &str) -> Result<Credential> {
-        Ok(Credential {
-            account: accounts.concat(),
-            password: value.to_owned(),
-        })
+        match accounts {
+            [account] => Ok(Credential {
+                account: account.clone(),
+                password: value.to_owned(),
+            }),
+            _ => of_document(value),
+        }
+    }
+
+    fn value(&self, accounts: &[String], credential: &Credential) -> String {
+        match accounts {
+            [_] => credential.password.clone(),
+            _ => document(credential),
+        }
     }
 
     fn client(&self) -> Box<dyn Client> {
@@ -122,12 +142,11 @@ impl Target for Server {
     }
 }
 
-/// A login by TDS 7.4, without TLS.
 struct Tds;
 
 impl Client for Tds {
     fn login(&mut self, port: u16, credential: &Credential) -> Said {
-        match log_in(port, credential) {
+        match tds_login(port, &credential.account, &credential.password) {
             Some(Ok(())) => Said::Accepted,
             // Login failed; the password is right, and the login disabled.
             Some(Err(18456 | 18470)) => Said::Refused,
@@ -138,68 +157,4 @@ impl Client for Tds {
     fn carries(&mut self, carried: &Carried, password: &str) -> bool {
         *carried == Carried::Plain(password.to_owned())
     }
-}
-
-/// The number of the error that refuses it; none: nobody could say.
-fn log_in(port: u16, credential: &Credential) -> Option<Result<(), u32>> {
-    // No version, no encryption.
-    const PRELOGIN: &[u8] = &[0, 0, 11, 0, 6, 1, 0, 17, 0, 1, 0xFF, 0, 0, 0, 0, 0, 0, 2];
-    const ERROR: u8 = 0xAA;
-    const TAKEN: u8 = 0xAD;
-    let mut stream = connect(port).ok()?;
-    let mut exchange = |kind: u8, message: &[u8]| {
-        let length = u16::try_from(message.len() + 8).ok()?.to_be_bytes();
-        let packet = [&[kind, 1, length[0], length[1], 0, 0, 1, 0], message].concat();
-        stream.write_all(&packet).ok()?;
-        let header = read_exact(&stream, 8).ok()?;
-        let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
-        read_exact(&stream, length.checked_sub(8)?).ok()
-    };
-    exchange(0x12, PRELOGIN)?;
-    let answer = exchange(0x10, &login(credential)?)?;
-    // Tokens with their lengths, up to the first that decides.
-    let mut at = 0;
-    loop {
-        let token = *answer.get(at)?;
-        let length = usize::from(u16::from_le_bytes(*answer.get(at + 1..at + 3)?.first_chunk()?));
-        match token {
-            ERROR => {
-                return Some(Err(u32::from_le_bytes(
-                    *answer.get(at + 3..at + 7)?.first_chunk()?,
-                )));
-            }
-            TAKEN => return Some(Ok(())),
-            _ => at += 3 + length,
-        }
-    }
-}
-
-fn login(credential: &Credential) -> Option<Vec<u8>> {
-    const FIXED: usize = 94;
-    let wide = |text: &str| {
-        text.encode_utf16()
-            .flat_map(u16::to_le_bytes)
-            .collect::<Vec<u8>>()
-    };
-    let user = wide(&credential.account);
-    let password: Vec<u8> = wide(&credential.password)
-        .iter()
-        .map(|byte| byte.rotate_left(4) ^ 0xA5)
-        .collect();
-    let mut message = vec![0; FIXED];
-    let mut put = |at: usize, bytes: &[u8]| message[at..at + bytes.len()].copy_from_slice(bytes);
-    let two = |number: usize| u16::try_from(number).ok().map(u16::to_le_bytes);
-    put(
-        0,
-        &u32::try_from(FIXED + user.len() + password.len())
-            .ok()?
-            .to_le_bytes(),
-    );
-    put(4, &0x7400_0004_u32.to_le_bytes());
-    put(8, &4096_u32.to_le_bytes());
-    put(40, &two(FIXED)?);
-    put(42, &two(user.len() / 2)?);
-    put(44, &two(FIXED + user.len())?);
-    put(46, &two(password.len() / 2)?);
-    Some([message, user, password].concat())
 }

@@ -2,17 +2,16 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::TcpStream;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use keywheel_kit::{Postgres, PostgresOptions, random_password};
-use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::dialect::{self, Carried, Make};
 use crate::record::Said;
-use crate::target::{Client, Credential, Subject, Target, connect, read_exact};
+use crate::target::{Client, Credential, Subject, Target, connect, document, of_document, read_exact};
 
 /// PostgreSQL with one role, or with two that take turns.
 pub(crate) struct Server {
@@ -141,22 +140,14 @@ impl Target for Server {
                 password: value.to_owned(),
             });
         }
-        let document: Value = serde_json::from_str(value).context("the secret is no JSON document")?;
-        let part = |name: &str| {
-            let part = document[name].as_str().map(str::to_owned);
-            part.with_context(|| format!("the secret has no {name}"))
-        };
-        Ok(Credential {
-            account: part("username")?,
-            password: part("password")?,
-        })
+        of_document(value)
     }
 
     fn value(&self, accounts: &[String], credential: &Credential) -> String {
         if accounts.len() == 1 {
             return credential.password.clone();
         }
-        json!({"username": credential.account, "password": credential.password}).to_string()
+        document(credential)
     }
 
     fn client(&self) -> Box<dyn Client> {
