@@ -34,6 +34,9 @@ const SERVER_GRANTS: &str = "SELECT u.name AS member, p.class_desc AS class, p.p
     p.major_id AS major, p.minor_id AS minor FROM sys.server_permissions p \
     JOIN sys.server_principals u ON u.principal_id = p.grantee_principal_id WHERE u.name IN (";
 
+const JOINS: &str = " ADD MEMBER ";
+const LEAVES: &str = " DROP MEMBER ";
+
 /// The account that clients use, and the one that is made like it.
 type Pair<'a> = (&'a str, &'a str);
 
@@ -104,8 +107,8 @@ fn members(rows: &Table, (from, to): Pair<'_>) -> Vec<(String, &'static str)> {
         rows.each().filter(|row| same(row.text("member"), name)).map(|row| row.text("role").to_owned()).collect()
     };
     let (has, gets) = (of(from), of(to));
-    let missing = has.difference(&gets).map(|role| (role.clone(), " ADD MEMBER "));
-    missing.chain(gets.difference(&has).map(|role| (role.clone(), " DROP MEMBER "))).collect()
+    let missing = has.difference(&gets).map(|role| (role.clone(), JOINS));
+    missing.chain(gets.difference(&has).map(|role| (role.clone(), LEAVES))).collect()
 }
 
 fn same(left: &str, right: &str) -> bool {
@@ -161,11 +164,10 @@ pub(crate) fn look(
         if !is_there && !may_create(admin)? {
             plan.problem("mssql.rights", format!("{} may not make logins", config.admin), plan::rights(kind, config));
         }
-        let roles = members(&of_both(admin, SERVER_MEMBERS, pair)?, pair);
-        let as_roles = roles.into_iter().map(|(role, verb)| (format!("ALTER SERVER ROLE [{role}]{verb}"), verb));
         let (mut lacks, mut more) = given(&of_both(admin, SERVER_GRANTS, pair)?, pair);
-        for (line, verb) in as_roles {
-            if verb == " ADD MEMBER " { lacks.push((line, "")) } else { more.push((line.replace("DROP", "ADD"), "")) }
+        for (role, verb) in members(&of_both(admin, SERVER_MEMBERS, pair)?, pair) {
+            let whose = if verb == JOINS { &mut lacks } else { &mut more };
+            whose.push((format!("ALTER SERVER ROLE [{role}]{JOINS}"), ""));
         }
         differ(plan, "the server", pair, &lacks, &more);
     }
@@ -204,19 +206,22 @@ fn look_in(
         return Ok(());
     }
     let mut needs = Vec::new();
-    if kind == Kind::Login && !found.flag("gets") {
-        plan.step("apply", format!("in {database}: CREATE USER {to} FOR LOGIN {to}"));
+    if !found.flag("gets") {
+        if kind == Kind::Login {
+            plan.step("apply", format!("in {database}: CREATE USER {to} FOR LOGIN {to}"));
+        }
         needs.extend((!found.flag("users")).then_some("ALTER ANY USER"));
     }
     let (mut lacks, mut more) = given(&of_both(admin, GRANTS, pair)?, pair);
     for (role, verb) in members(&of_both(admin, MEMBERS, pair)?, pair) {
         if config.roles.contains(&role) {
             plan.step("apply", format!("in {database}: ALTER ROLE {role}{verb}{to}"));
-            needs.extend((!found.flag("roles") && needs.len() < 2).then_some("ALTER ANY ROLE"));
-        } else if verb == " ADD MEMBER " {
-            lacks.push((format!("ALTER ROLE [{role}]{verb}"), ""));
+            if !found.flag("roles") && !needs.contains(&"ALTER ANY ROLE") {
+                needs.push("ALTER ANY ROLE");
+            }
         } else {
-            more.push((format!("ALTER ROLE [{role}] ADD MEMBER "), ""));
+            let whose = if verb == JOINS { &mut lacks } else { &mut more };
+            whose.push((format!("ALTER ROLE [{role}]{JOINS}"), ""));
         }
     }
     if !needs.is_empty() {
