@@ -241,5 +241,5 @@ fn a_version_that_plays_two_parts_may_log_in_by_the_shape_of_either() {
         found.map(|shape| shape.map(|shape| shape.id().to_owned())).map_err(|refusal| refusal.reason)
     };
     assert_eq!(found("login").unwrap().as_deref(), Some("one"));
-    assert_eq!(found("none").unwrap_err(), Reason::Ambiguous("one".into(), "two".into()));
+    assert_eq!(found("set").unwrap_err(), Reason::Ambiguous("one".into(), "two".into()));
 }
