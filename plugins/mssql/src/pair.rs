@@ -150,7 +150,7 @@ fn as_given(row: &Table) -> Given {
     (format!("{verb} {}{column}{on} TO ", row.text("permission")), end)
 }
 
-/// What is made alike, and what is not.
+/// What is made alike, as it is returned, and what is not.
 pub(crate) fn look(
     plan: &mut Plan,
     run: &Run,
@@ -158,8 +158,8 @@ pub(crate) fn look(
     config: &Config,
     kind: Kind,
     (from, to, is_there): (&str, &str, bool),
-) -> Result<(), Error> {
-    let pair = (from, to);
+) -> Result<Vec<String>, Error> {
+    let (pair, mut made) = ((from, to), Vec::new());
     if kind == Kind::Login {
         if !is_there && !may_create(admin)? {
             plan.problem("mssql.rights", format!("{} may not make logins", config.admin), plan::rights(kind, config));
@@ -173,7 +173,7 @@ pub(crate) fn look(
     }
     for database in config.databases() {
         match config.administrator_in(run, database) {
-            Ok(admin) => look_in(plan, &admin, config, kind, (database, pair))?,
+            Ok(admin) => made.extend(look_in(plan, &admin, config, kind, (database, pair))?),
             Err(problem) if matches!(problem.server_error(), Some(916 | 4060)) => {
                 let hint = format!("in {database}: CREATE USER [{0}] FOR LOGIN [{0}]", config.admin);
                 plan.problem("mssql.rights", format!("{} may not enter the database {database}", config.admin), hint);
@@ -182,7 +182,7 @@ pub(crate) fn look(
         }
     }
     plan.step("revoke", format!("{}{from} WITH PASSWORD = the one of {to}", kind.alter()));
-    Ok(())
+    Ok(made)
 }
 
 fn may_create(admin: &Session) -> Result<bool, Error> {
@@ -196,26 +196,26 @@ fn look_in(
     config: &Config,
     kind: Kind,
     (database, pair): (&str, Pair<'_>),
-) -> Result<(), Error> {
-    let (from, to) = pair;
+) -> Result<Vec<String>, Error> {
+    let ((from, to), mut made) = (pair, Vec::new());
     let found = users(admin, pair)?;
     if !found.flag("has") {
         let message = format!("{from} has no user in the database {database}, or {} may not see it", config.admin);
         let hint = format!("in {database}: GRANT ALTER ANY USER TO [{}]; or leave it out of `databases`", config.admin);
         plan.warning("mssql.no-user", message, hint);
-        return Ok(());
+        return Ok(made);
     }
     let mut needs = Vec::new();
     if !found.flag("gets") {
         if kind == Kind::Login {
-            plan.step("apply", format!("in {database}: CREATE USER {to} FOR LOGIN {to}"));
+            made.push(format!("in {database}: CREATE USER {to} FOR LOGIN {to}"));
         }
         needs.extend((!found.flag("users")).then_some("ALTER ANY USER"));
     }
     let (mut lacks, mut more) = given(&of_both(admin, GRANTS, pair)?, pair);
     for (role, verb) in members(&of_both(admin, MEMBERS, pair)?, pair) {
         if config.roles.contains(&role) {
-            plan.step("apply", format!("in {database}: ALTER ROLE {role}{verb}{to}"));
+            made.push(format!("in {database}: ALTER ROLE {role}{verb}{to}"));
             if !found.flag("roles") && !needs.contains(&"ALTER ANY ROLE") {
                 needs.push("ALTER ANY ROLE");
             }
@@ -230,7 +230,7 @@ fn look_in(
         plan.problem("mssql.rights", message, hint);
     }
     differ(plan, &format!("the database {database}"), pair, &lacks, &more);
-    Ok(())
+    Ok(made)
 }
 
 /// Clients go from one to the other: what the other lacks they would miss.

@@ -79,17 +79,19 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
         let found = account(admin, kind, name)?;
         if !found.is_empty() {
             examine(&mut plan, config, kind, name, &found);
-        } else if config.is_pair() && name == next {
-            is_there = false;
+        } else if config.is_pair() && current != Some(name.as_str()) {
+            // It is made when its turn comes.
+            is_there &= name != next;
         } else {
             plan_missing(&mut plan, config, kind, name, database.text("name"));
         }
     }
     let begin = if is_there { kind.alter() } else { kind.create() };
-    plan.step("apply", format!("{begin}{next} WITH PASSWORD = N'…'"));
+    let mut apply = vec![format!("{begin}{next} WITH PASSWORD = N'…'")];
     if let Some(current) = current.filter(|_| config.is_pair()) {
-        pair::look(&mut plan, run, admin, config, kind, (current, next, is_there))?;
+        apply.extend(pair::look(&mut plan, run, admin, config, kind, (current, next, is_there))?);
     }
+    plan.step("apply", apply.join("; "));
     plan.step("test", format!("log in as {login}"));
     of_transport(&mut plan, config);
     if kind == Kind::User && database.text("updateability") == "READ_ONLY" {

@@ -7,6 +7,7 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
@@ -97,37 +98,35 @@ fn a_consumer_that_logs_in_all_the_time_sees_no_failed_login_while_two_logins_ta
     let server = server(Policy::default());
     let (host, _) = host(&server, "24h");
     let (over, rounds) = (AtomicBool::new(false), AtomicU32::new(0));
-    let rounds_now = || rounds.load(Ordering::SeqCst);
-    let seen = thread::scope(|scope| {
+    let read = || parts(&host.read("app/mssql", None));
+    let mut seen = vec![read()];
+    let held = Mutex::new(seen[0].clone());
+    thread::scope(|scope| {
+        let end = End(&over);
         let consumer = scope.spawn(|| {
-            let mut seen = Vec::new();
             while !over.load(Ordering::SeqCst) {
-                let (user, password) = parts(&host.read("app/mssql", None));
-                let said = server.login(&user, &password).unwrap();
-                assert_eq!(said, Ok(()), "as {user}\n{}", server.log());
-                if seen.last() != Some(&(user.clone(), password.clone())) {
-                    seen.push((user, password));
-                }
+                let (user, password) = held.lock().unwrap().clone();
+                assert_eq!(server.login(&user, &password).unwrap(), Ok(()), "as {user}");
                 rounds.fetch_add(1, Ordering::SeqCst);
             }
-            seen
         });
-        let end = End(&over);
         // A consumer that stops has failed, and says why when it is joined.
         let a_round = || {
-            let begun = rounds_now();
-            until("a round of the consumer", || rounds_now() > begun + 1 || consumer.is_finished());
+            let begun = rounds.load(Ordering::SeqCst);
+            let is_over = || rounds.load(Ordering::SeqCst) > begun + 1 || consumer.is_finished();
+            until("a round of the consumer", is_over);
         };
-        a_round();
         for _ in 0..3 {
             let _ = host.run(&["rotate", "app-mssql"], "").ends(0);
-            // What was read before the promotion is used by now.
+            seen.push(read());
+            held.lock().unwrap().clone_from(&seen[seen.len() - 1]);
+            // What it had before, it does not use any more.
             a_round();
             let _ = host.run(&REVOKE_NOW, "").ends(0);
             a_round();
         }
         drop(end);
-        consumer.join().unwrap()
+        consumer.join().unwrap();
     });
     let users: Vec<&str> = seen.iter().map(|(user, _)| user.as_str()).collect();
     assert_eq!(users, ["app_a", "app_b", "app_a", "app_b"]);
