@@ -148,10 +148,7 @@ impl Checker<'_> {
                 self.report(rotation, &pointer, "config.self-target", message, Some(hint));
             }
         }
-        for name in inputs
-            .iter()
-            .filter(|name| !rotation.inputs.contains_key(*name))
-        {
+        for name in inputs.iter().filter(|name| !rotation.inputs.contains_key(*name)) {
             let message = format!("the plugin `{}` needs the input `{name}`", rotation.plugin);
             let hint = format!("add `inputs = {{ {name} = \"NAME\" }}`, the name of a secret in the vault");
             self.report(rotation, "", "config.missing-input", message, Some(hint));

@@ -286,8 +286,7 @@ impl Manifest {
     /// The secrets that a rotation with this configuration needs besides its own: those of its mode, where that says them.
     pub fn inputs_of(&self, configuration: &Value) -> &BTreeSet<String> {
         let mode = self.mode(configuration);
-        mode.and_then(|mode| mode.inputs.as_ref())
-            .unwrap_or(&self.inputs)
+        mode.and_then(|mode| mode.inputs.as_ref()).unwrap_or(&self.inputs)
     }
 
     /// All modes.

@@ -39,7 +39,9 @@ fn only<'m>(manifest: &'m Manifest, call: &Call, configuration: &Value) -> Resul
         .shapes()
         .iter()
         .filter(|shape| shape.fits(call, configuration));
-    let Some(first) = fitting.next() else { return Ok(None) };
+    let Some(first) = fitting.next() else {
+        return Ok(None);
+    };
     match fitting.find(|other| !is_same_login(first, other)) {
         Some(other) => Err(Reason::Ambiguous(first.id().to_owned(), other.id().to_owned())),
         None => Ok(Some(first)),
@@ -47,6 +49,8 @@ fn only<'m>(manifest: &'m Manifest, call: &Call, configuration: &Value) -> Resul
 }
 
 fn is_same_login(one: &Shape, other: &Shape) -> bool {
-    let are_logins = [one, other].iter().all(|shape| matches!(shape.body(), ShapeBody::Login(_)));
+    let are_logins = [one, other]
+        .iter()
+        .all(|shape| matches!(shape.body(), ShapeBody::Login(_)));
     are_logins && one.effect() == other.effect() && one.secrets() != other.secrets()
 }

@@ -206,7 +206,11 @@ fn modes_targets_and_schema_are_checked() {
     refused("belief = \"2m\"", "belief = \"25h\"", "at most 24 h");
     refused("lockout = \"none\"", "lockout = \"never\"", "expected `none`");
     refused("\"/nodes/*/port\"", "\"/other/*/port\"", "share the array");
-    refused("account = [\"/roles/*\"]", "inputs = [\"root\"]", "not among the manifest's `inputs`");
+    refused(
+        "account = [\"/roles/*\"]",
+        "inputs = [\"root\"]",
+        "not among the manifest's `inputs`",
+    );
     refused("account = [\"/role\"]", "account = []", "expected pointers");
     refused("config-schema = \"schema.json\"", "config-schema = 3", "expected");
     refused("name = \"example\"", "name = \"Example\"", "2:1: name:");
@@ -444,6 +448,10 @@ fn a_schema_outside_the_manifests_folder_is_not_named() {
 fn a_mode_may_need_fewer_inputs_than_the_manifest_has() {
     let without = GOOD.replacen("account = [\"/roles/*\"]", "inputs = []", 1);
     let manifest = Manifest::from_toml(&without, SCHEMA).unwrap();
-    assert!(manifest.inputs_of(&json!({"mode": "pair", "big": true})).is_empty());
+    assert!(
+        manifest
+            .inputs_of(&json!({"mode": "pair", "big": true}))
+            .is_empty()
+    );
     assert!(manifest.inputs_of(&json!({})).contains("admin"));
 }

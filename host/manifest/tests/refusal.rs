@@ -238,8 +238,13 @@ fn a_version_that_plays_two_parts_may_log_in_by_the_shape_of_either() {
     let found = |other: &str| {
         let manifest = with(&(login("one", "subject", "login") + &login("two", "current", other)));
         let found = manifest.find_shape(&call, &configuration());
-        found.map(|shape| shape.map(|shape| shape.id().to_owned())).map_err(|refusal| refusal.reason)
+        found
+            .map(|shape| shape.map(|shape| shape.id().to_owned()))
+            .map_err(|refusal| refusal.reason)
     };
     assert_eq!(found("login").unwrap().as_deref(), Some("one"));
-    assert_eq!(found("set").unwrap_err(), Reason::Ambiguous("one".into(), "two".into()));
+    assert_eq!(
+        found("set").unwrap_err(),
+        Reason::Ambiguous("one".into(), "two".into())
+    );
 }

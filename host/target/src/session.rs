@@ -42,7 +42,8 @@ pub trait Protocol: Sized + Send {
     fn frame(&self, sql: &str, access: Access, deadline: Deadline) -> Framed;
 
     /// Sends one text and reads its answer, which takes as long as it takes.
-    fn exchange(&mut self, sql: &str, limits: RowLimits, asked: Asked) -> impl Future<Output = Answer> + Send;
+    fn exchange(&mut self, sql: &str, limits: RowLimits, asked: Asked)
+    -> impl Future<Output = Answer> + Send;
 
     /// Whether one of the session's names is this user's.
     fn is_of(name: &str, user: &str) -> bool;
@@ -301,7 +302,12 @@ impl<P: Protocol> Session<P> {
 }
 
 /// What a stream's error says: of `whose` protocol, with answers of at most `limit` bytes.
-pub(crate) fn stream_error(source: io::Error, doing: &'static str, sent: Effect, (whose, limit): (&'static str, usize)) -> Error {
+pub(crate) fn stream_error(
+    source: io::Error,
+    doing: &'static str,
+    sent: Effect,
+    (whose, limit): (&'static str, usize),
+) -> Error {
     match source.kind() {
         io::ErrorKind::QuotaExceeded => Error::Limit {
             what: "the answer",

@@ -73,7 +73,15 @@ pub(crate) fn run(root: &Path, options: &Options) -> anyhow::Result<bool> {
             std::env::var_os(variable).is_some(),
             "{variable} names no server: what it is to be given stands in docs/operators.md"
         );
-        let words = ["-p", "keywheel-e2e", "--test", test, "--", "--ignored", "--nocapture"];
+        let words = [
+            "-p",
+            "keywheel-e2e",
+            "--test",
+            test,
+            "--",
+            "--ignored",
+            "--nocapture",
+        ];
         arguments.splice(..0, words.map(str::to_owned));
     }
     let (shipped, hostile) = (

@@ -137,7 +137,9 @@ fn shut(run: &Run, config: &Config, name: &str) -> Result<Outcome, Error> {
     }
     match kind {
         Kind::Login => change(&admin, (kind.alter(), kind, name), &[Piece::Text(" DISABLE")]),
-        Kind::User => Ok(Outcome::Impossible(format!("{name} has no password that could be put back: set one by hand"))),
+        Kind::User => {
+            Ok(Outcome::Impossible(format!("{name} has no password that could be put back: set one by hand")))
+        }
     }
 }
 

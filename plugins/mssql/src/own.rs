@@ -27,7 +27,9 @@ pub(crate) fn change(run: &Run, config: &Config, from: Version, to: Version) -> 
         Ok(session) => session,
         Err(refusal) if refusal.server_error() == Some(LOGIN_FAILED) => {
             return match log_in(run, config, to) {
-                Err(problem) if problem.server_error() == Some(LOGIN_FAILED) => Ok(Outcome::Blocked(NEITHER.to_owned())),
+                Err(problem) if problem.server_error() == Some(LOGIN_FAILED) => {
+                    Ok(Outcome::Blocked(NEITHER.to_owned()))
+                }
                 done => done.map(|_| Outcome::Done),
             };
         }
@@ -35,12 +37,8 @@ pub(crate) fn change(run: &Run, config: &Config, from: Version, to: Version) -> 
     };
     let kind = plan::kind(&session, config)?;
     let new = accounts.password(run, to)?;
-    let end = [
-        Piece::Text(" WITH PASSWORD = "),
-        Piece::Secret(&new),
-        Piece::Text(" OLD_PASSWORD = "),
-        Piece::Secret(&old),
-    ];
+    let end =
+        [Piece::Text(" WITH PASSWORD = "), Piece::Secret(&new), Piece::Text(" OLD_PASSWORD = "), Piece::Secret(&old)];
     let name = config.own(accounts.name(run, to)?);
     alter(&session, (kind.alter(), kind, name), &end).map_err(|problem| of_rules(problem, to))
 }

@@ -81,7 +81,8 @@ fn copy(run: &Run, config: &Config, kind: Kind, pair: Pair<'_>) -> Result<(), Er
             continue;
         }
         if kind == Kind::Login && !found.flag("gets") {
-            let make = [Piece::Text("CREATE USER "), Piece::Name(pair.1), Piece::Text(" FOR LOGIN "), Piece::Name(pair.1)];
+            let make =
+                [Piece::Text("CREATE USER "), Piece::Name(pair.1), Piece::Text(" FOR LOGIN "), Piece::Name(pair.1)];
             admin.execute(&make).map_err(|problem| problem.at(&format!("CREATE USER {} in {database}", pair.1)))?;
         }
         for (role, verb) in members(&of_both(&admin, MEMBERS, pair)?, pair) {
@@ -122,7 +123,9 @@ type Given = (String, &'static str);
 fn given(grants: &Table, (from, to): Pair<'_>) -> (Vec<Given>, Vec<Given>) {
     let of = |name: &str| -> BTreeSet<Given> {
         let own = grants.each().filter(|row| same(row.text("member"), name));
-        own.filter(|row| !matches!(row.text("permission"), "CONNECT" | "CONNECT SQL")).map(|row| as_given(&row)).collect()
+        own.filter(|row| !matches!(row.text("permission"), "CONNECT" | "CONNECT SQL"))
+            .map(|row| as_given(&row))
+            .collect()
     };
     let (has, gets) = (of(from), of(to));
     (has.difference(&gets).cloned().collect(), gets.difference(&has).cloned().collect())

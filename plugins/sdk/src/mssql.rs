@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn two_accounts_are_two_and_none_of_them_is_the_administrator() {
         let of = |users: &str| {
-            let text = format!(r#"{{"host":"db","port":1433,"mode":"alternating","admin":"rotator","users":[{users}]}}"#);
+            let text =
+                format!(r#"{{"host":"db","port":1433,"mode":"alternating","admin":"rotator","users":[{users}]}}"#);
             serde_json::from_str::<Config>(&text).unwrap()
         };
         let pair = of(r#""a","b""#);

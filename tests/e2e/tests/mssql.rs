@@ -244,7 +244,10 @@ fn alone(server: &SqlServer) -> Host {
     let host = Host::init();
     let text = mssql_account(server, "1s")
         .replace("inputs = { admin = \"admin/mssql\" }\n", "")
-        .replace("admin = \"sa\"\nuser = \"app\"", "mode = \"self\"\nuser = \"app\"");
+        .replace(
+            "admin = \"sa\"\nuser = \"app\"",
+            "mode = \"self\"\nuser = \"app\"",
+        );
     host.configure(&text);
     host.add_plugin("mssql", &[server.port()]);
     host
@@ -265,12 +268,17 @@ fn a_login_changes_its_own_password_and_a_death_in_between_is_no_lock_out() {
     let current = host.read("app/mssql", None);
     assert!(current != old && server.accepts("", "app", &current));
     // The server has answered a login, and then the statement, and the host died before it had written that down: the run goes on.
-    let answered = places.iter().enumerate().filter(|(_, place)| *place == "conclude-before");
+    let answered = places
+        .iter()
+        .enumerate()
+        .filter(|(_, place)| *place == "conclude-before");
     let answered: Vec<usize> = answered.map(|(at, _)| at).take(2).collect();
     let mut next = current;
     for at in answered {
         host.dies_at(&ROTATE, &places, at);
-        let _ = host.run(&["run", "resume", "app-mssql", "--wait", "end"], "").ends(0);
+        let _ = host
+            .run(&["run", "resume", "app-mssql", "--wait", "end"], "")
+            .ends(0);
         let before = std::mem::replace(&mut next, host.read("app/mssql", None));
         assert!(next != before && server.accepts("", "app", &next));
     }

@@ -30,14 +30,28 @@ impl Place {
     /// A host with one rotation of these settings, its grant and the administrator's password.
     fn host(&self, first: &str, settings: &str) -> Host {
         let host = Host::init();
-        let trust = self.ca.as_ref().map_or_else(String::new, |ca| format!("[trust.live]\npem = [\"{ca}\"]\n\n"));
+        let trust = self
+            .ca
+            .as_ref()
+            .map_or_else(String::new, |ca| format!("[trust.live]\npem = [\"{ca}\"]\n\n"));
         let (inputs, admin) = if settings.contains("\"self\"") {
             (String::new(), String::new())
         } else {
-            ("inputs = { admin = \"admin/live\" }\n".to_owned(), format!("admin = \"{}\"\n", self.admin))
+            (
+                "inputs = { admin = \"admin/live\" }\n".to_owned(),
+                format!("admin = \"{}\"\n", self.admin),
+            )
         };
-        let used = if self.ca.is_some() { "trust = \"live\"\n" } else { "" };
-        let transport = if self.strict { "transport = \"strict\"\n" } else { "" };
+        let used = if self.ca.is_some() {
+            "trust = \"live\"\n"
+        } else {
+            ""
+        };
+        let transport = if self.strict {
+            "transport = \"strict\"\n"
+        } else {
+            ""
+        };
         host.configure(&format!(
             "{trust}[[rotation]]\nname = \"live\"\nplugin = \"mssql\"\nsecret = \"app/live\"\n{inputs}grace = \"1s\"\ngap = \"accept\"\n\
              first = \"{first}\"\nprobes = {{ logins = 100, per = \"1h\" }}\nconsumers = [{{ name = \"shop\", staleness = \"1s\" }}]\n\n\
@@ -46,7 +60,9 @@ impl Place {
         ));
         host.drop_plugin("mssql");
         let to = format!("{}:{} tls", self.host, self.port);
-        let _ = host.run(&["plugin", "add", "mssql", "--yes", "--host", &to], "").ends(0);
+        let _ = host
+            .run(&["plugin", "add", "mssql", "--yes", "--host", &to], "")
+            .ends(0);
         if !inputs.is_empty() {
             let _ = host.import("admin/live", &self.password).ends(0);
         }
@@ -62,7 +78,10 @@ fn every_way(place: &Place) {
     let (a, b) = (format!("{name}a"), format!("{name}b"));
     // What is left on the server, whatever comes of this.
     println!("afterwards: DROP LOGIN [{a}]; DROP LOGIN [{b}]");
-    let pair = place.host("set", &format!("mode = \"alternating\"\nusers = [\"{a}\", \"{b}\"]"));
+    let pair = place.host(
+        "set",
+        &format!("mode = \"alternating\"\nusers = [\"{a}\", \"{b}\"]"),
+    );
     let mut users = Vec::new();
     for _ in 0..3 {
         let _ = pair.run(&ROTATE, "").ends(0);
@@ -110,7 +129,8 @@ fn every_way_to_rotate_goes_on_the_server_of_the_tests() {
 #[test]
 #[ignore = "it needs a server: `cargo xtask test --live mssql`"]
 fn every_way_to_rotate_goes_on_the_server_that_is_named() {
-    let told = |name: &str| env::var(name).unwrap_or_else(|_| panic!("{name} is not set: see docs/operators.md"));
+    let told =
+        |name: &str| env::var(name).unwrap_or_else(|_| panic!("{name} is not set: see docs/operators.md"));
     let address = told("KEYWHEEL_LIVE_MSSQL");
     let (host, port) = address.rsplit_once(':').unwrap_or((&address, "1433"));
     every_way(&Place {

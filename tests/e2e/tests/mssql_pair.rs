@@ -162,7 +162,9 @@ fn what_is_granted_later_goes_to_the_other_login_or_is_said_before_a_run_begins(
         ],
     );
     assert!(!said.contains("mssql."), "no problem and no warning: {said}");
-    sql("GRANT SELECT ON dbo.orders TO app_a; ALTER ROLE auditors ADD MEMBER app_a; GRANT VIEW DEFINITION TO rotator");
+    sql(
+        "GRANT SELECT ON dbo.orders TO app_a; ALTER ROLE auditors ADD MEMBER app_a; GRANT VIEW DEFINITION TO rotator",
+    );
     server.sql("master", "GRANT VIEW SERVER STATE TO app_a").unwrap();
     plan(
         24,
@@ -173,7 +175,9 @@ fn what_is_granted_later_goes_to_the_other_login_or_is_said_before_a_run_begins(
             "GRANT VIEW SERVER STATE TO [app_b]",
         ],
     );
-    server.sql("master", "REVOKE VIEW SERVER STATE FROM app_a").unwrap();
+    server
+        .sql("master", "REVOKE VIEW SERVER STATE FROM app_a")
+        .unwrap();
     sql("REVOKE SELECT ON dbo.orders FROM app_a; ALTER ROLE auditors DROP MEMBER app_a");
     let _ = host.run(&ROTATE, "").ends(0);
     assert_eq!(parts(&host.read("app/mssql", None)).0, "app_b");
@@ -182,13 +186,28 @@ fn what_is_granted_later_goes_to_the_other_login_or_is_said_before_a_run_begins(
     sql("ALTER ROLE app_role DROP MEMBER app_b");
     plan(10, &["in shop: ALTER ROLE app_role DROP MEMBER app_a"]);
     let _ = host.run(&ROTATE, "").ends(0);
-    assert_eq!((roles(&server, "shop", "app_a").as_str(), parts(&host.read("app/mssql", None)).0.as_str()), ("", "app_a"));
+    assert_eq!(
+        (
+            roles(&server, "shop", "app_a").as_str(),
+            parts(&host.read("app/mssql", None)).0.as_str()
+        ),
+        ("", "app_a")
+    );
     sql("ALTER ROLE auditors ADD MEMBER app_b");
     plan(10, &["mssql.more", "ALTER ROLE [auditors] ADD MEMBER [app_a]"]);
     sql("REVOKE ALTER ANY ROLE FROM rotator; ALTER ROLE app_role ADD MEMBER app_a");
-    plan(24, &["mssql.rights", "in shop: GRANT ALTER ANY ROLE TO [rotator]"]);
+    plan(
+        24,
+        &["mssql.rights", "in shop: GRANT ALTER ANY ROLE TO [rotator]"],
+    );
     sql("DROP USER rotator");
-    plan(24, &["mssql.rights", "in shop: CREATE USER [rotator] FOR LOGIN [rotator]"]);
+    plan(
+        24,
+        &[
+            "mssql.rights",
+            "in shop: CREATE USER [rotator] FOR LOGIN [rotator]",
+        ],
+    );
 }
 
 #[test]
@@ -201,9 +220,20 @@ fn a_run_that_died_is_taken_back_and_neither_login_takes_what_was_never_promoted
     let died = host.finish(&mut host.failing(&ROTATE, "promote-before=return"), "");
     assert_eq!((died.code, died.signal), (-1, Some(9)), "{died:?}");
     let never = server.password_of("", "app_b").unwrap();
-    let rollback = ["run", "rollback", "app-mssql", "--reason", "test", "--wait", "end"];
+    let rollback = [
+        "run",
+        "rollback",
+        "app-mssql",
+        "--reason",
+        "test",
+        "--wait",
+        "end",
+    ];
     let _ = host.run(&rollback, "");
-    assert_eq!(parts(&host.read("app/mssql", None)), ("app_a".to_owned(), old.clone()));
+    assert_eq!(
+        parts(&host.read("app/mssql", None)),
+        ("app_a".to_owned(), old.clone())
+    );
     assert!(server.accepts("", "app_a", &old) && !server.accepts("", "app_b", &never));
     let _ = host.run(&ROTATE, "").ends(0);
     let (user, new) = parts(&host.read("app/mssql", None));
@@ -217,7 +247,9 @@ fn two_users_of_a_contained_database_take_turns_without_logins() {
     let sql = |database: &str, sql: &str| drop(server.sql(database, sql).unwrap());
     sql(
         "master",
-        &format!("CREATE LOGIN rotator WITH PASSWORD = N'{admin}'; CREATE DATABASE gate CONTAINMENT = PARTIAL"),
+        &format!(
+            "CREATE LOGIN rotator WITH PASSWORD = N'{admin}'; CREATE DATABASE gate CONTAINMENT = PARTIAL"
+        ),
     );
     sql(
         "gate",

@@ -115,11 +115,7 @@ fn pointers(fields: &mut Fields<'_>, key: &'static str, problems: &mut Problems)
     pointers
 }
 
-fn read_modes(
-    fields: &mut Fields<'_>,
-    inputs: &BTreeSet<String>,
-    problems: &mut Problems,
-) -> Vec<Mode> {
+fn read_modes(fields: &mut Fields<'_>, inputs: &BTreeSet<String>, problems: &mut Problems) -> Vec<Mode> {
     fields.required("mode", problems);
     let mut modes = Vec::new();
     let mut complete = false;
@@ -200,7 +196,10 @@ fn read_mode(
         .value("account")
         .is_some()
         .then(|| pointers(&mut fields, "account", problems));
-    let own = fields.value("inputs").is_some().then(|| fields.texts("inputs", problems));
+    let own = fields
+        .value("inputs")
+        .is_some()
+        .then(|| fields.texts("inputs", problems));
     let own: Option<BTreeSet<String>> = own.map(|own| own.into_iter().map(str::to_owned).collect());
     for input in own.iter().flatten().filter(|input| !inputs.contains(*input)) {
         let message = format!("`{}` is not among the manifest's `inputs`", input.escape_debug());

@@ -70,7 +70,9 @@ impl Target for Server {
 
     /// Of two the second one is the plugin's to make.
     fn create(&self, accounts: &[String], password: &str, is_admin: bool) -> Result<()> {
-        let Some(account) = accounts.first() else { return Ok(()) };
+        let Some(account) = accounts.first() else {
+            return Ok(());
+        };
         self.run("CREATE", account, password)?;
         if is_admin {
             let grant = format!("GRANT ALTER ANY LOGIN TO [{account}]");
@@ -109,7 +111,9 @@ impl Target for Server {
             accounts => format!("user = \"{}\"", accounts.concat()),
         };
         let admin = &subject.admin.0;
-        format!("host = \"localhost\"\nport = {port}\ntransport = \"plaintext\"\nadmin = \"{admin}\"\n{accounts}\n")
+        format!(
+            "host = \"localhost\"\nport = {port}\ntransport = \"plaintext\"\nadmin = \"{admin}\"\n{accounts}\n"
+        )
     }
 
     fn credential(&self, accounts: &[String], value: &str) -> Result<Credential> {

@@ -46,9 +46,7 @@ pub(super) fn call(run: &Run<'_>, name: &str, arguments: &[Value]) -> Result<Val
         }
         // A name is shown to who may see what it is of.
         ("OBJECT_NAME" | "SCHEMA_NAME", 1) => some(name_of(run, arguments[0].number()).as_deref()),
-        ("OBJECT_SCHEMA_NAME", 1) => {
-            some(name_of(run, arguments[0].number()).map(|_| "dbo"))
-        }
+        ("OBJECT_SCHEMA_NAME", 1) => some(name_of(run, arguments[0].number()).map(|_| "dbo")),
         ("HAS_PERMS_BY_NAME", 3) => may(run, text(0), text(1).as_deref(), &text(2).unwrap_or_default()),
         ("IS_SRVROLEMEMBER", 1 | 2) => {
             let who = match text(1) {

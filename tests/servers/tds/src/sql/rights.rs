@@ -90,10 +90,15 @@ pub(super) fn grant(run: &mut Run<'_>, cursor: &mut Cursor, grants: bool) -> Res
             permissions.push(Vec::new());
         }
         let word = cursor.name()?.to_ascii_uppercase();
-        permissions.last_mut().into_iter().for_each(|words: &mut Vec<String>| words.push(word.clone()));
+        permissions
+            .last_mut()
+            .into_iter()
+            .for_each(|words: &mut Vec<String>| words.push(word.clone()));
     }
     let permissions: Vec<String> = permissions.iter().map(|words| words.join(" ")).collect();
-    let of_server = permissions.iter().any(|permission| OF_SERVER.contains(&permission.as_str()));
+    let of_server = permissions
+        .iter()
+        .any(|permission| OF_SERVER.contains(&permission.as_str()));
     let (mut class, mut on) = (
         if of_server { "SERVER" } else { "DATABASE" }.to_owned(),
         String::new(),

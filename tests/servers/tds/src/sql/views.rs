@@ -50,10 +50,7 @@ pub(super) fn table(run: &Run<'_>, name: &str) -> Result<Table, Problem> {
             seen(run, database).map(principal).collect(),
         ),
         "sys.database_role_members" => of("role_principal_id member_principal_id", members(run, database)),
-        "sys.database_permissions" => of(
-            PERMISSIONS,
-            permissions(run, database),
-        ),
+        "sys.database_permissions" => of(PERMISSIONS, permissions(run, database)),
         "sys.server_role_members" => of("role_principal_id member_principal_id", server_members(run)),
         "sys.server_permissions" => of(PERMISSIONS, server_permissions(run)),
         _ => return Err(Problem::new(208, format!("Invalid object name '{name}'."))),
@@ -106,12 +103,21 @@ fn logins(run: &Run<'_>) -> Table {
 /// With the columns of a login.
 fn server_role(id: i64, name: &str) -> Vec<Value> {
     let no = Value::Bit(false);
-    let head = [Value::of(name), Value::Int(id), Value::of("R"), Value::of("SERVER_ROLE")];
+    let head = [
+        Value::of(name),
+        Value::Int(id),
+        Value::of("R"),
+        Value::of("SERVER_ROLE"),
+    ];
     [&head[..], &[no.clone(), no.clone(), no, Value::Null]].concat()
 }
 
 fn server_members(run: &Run<'_>) -> Vec<Vec<Value>> {
-    let seen = run.books.logins.iter().filter(|login| run.books.sees_login(run.identity(), &login.name));
+    let seen = run
+        .books
+        .logins
+        .iter()
+        .filter(|login| run.books.sees_login(run.identity(), &login.name));
     let roles = seen.flat_map(|login| login.roles.iter().map(move |role| (role, login.id)));
     let row = |(role, login): (&String, i64)| {
         let (id, _) = SERVER_ROLES.iter().find(|(_, name)| same(name, role))?;
@@ -123,14 +129,24 @@ fn server_members(run: &Run<'_>) -> Vec<Vec<Value>> {
 fn server_permissions(run: &Run<'_>) -> Vec<Vec<Value>> {
     let row = |grant: &Grant| {
         let to = run.books.login(&grant.to)?;
-        let class = if grant.class == "LOGIN" { "SERVER_PRINCIPAL" } else { "SERVER" };
-        run.books.sees_login(run.identity(), &to.name).then(|| permission(grant, class, to.id))
+        let class = if grant.class == "LOGIN" {
+            "SERVER_PRINCIPAL"
+        } else {
+            "SERVER"
+        };
+        run.books
+            .sees_login(run.identity(), &to.name)
+            .then(|| permission(grant, class, to.id))
     };
     run.books.grants.iter().filter_map(row).collect()
 }
 
 fn permission(grant: &Grant, class: &str, to: i64) -> Vec<Value> {
-    let on = if grant.on.is_empty() { 0 } else { number_of(&grant.on) };
+    let on = if grant.on.is_empty() {
+        0
+    } else {
+        number_of(&grant.on)
+    };
     vec![
         Value::of(class),
         Value::of(&grant.permission),
