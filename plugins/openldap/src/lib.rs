@@ -41,7 +41,7 @@ impl Plugin for OpenLdap {
     fn create(run: &Run, config: &Config) -> Result<Outcome, Error> {
         config.note_hash(run)?;
         config.accounts().create_of(run, || {
-            keywheel_sdk::account::password_without_name(PASSWORD_LENGTH, first_value(&config.entry))
+            keywheel_sdk::account::password_without_names(PASSWORD_LENGTH, &[first_value(&config.entry)])
         })
     }
 

@@ -385,7 +385,7 @@ pub fn password(length: u16) -> Result<Secret, Error> {
 ///
 /// # Errors
 /// `invalid` for a length that leaves too little entropy.
-pub fn password_without_names(length: u16, names: &[String]) -> Result<Secret, Error> {
+pub fn password_without_names(length: u16, names: &[impl AsRef<str>]) -> Result<Secret, Error> {
     let policy = PasswordPolicy::new(length);
     let kinds = kinds_without_names(names);
     policy.alphabet(&kinds.concat())?;
@@ -395,8 +395,8 @@ pub fn password_without_names(length: u16, names: &[String]) -> Result<Secret, E
     generate_password(&policy)
 }
 
-fn kinds_without_names(names: &[String]) -> [String; 4] {
-    let letters: Vec<char> = names.iter().filter_map(|name| name.chars().find(char::is_ascii_alphanumeric)).collect();
+fn kinds_without_names(names: &[impl AsRef<str>]) -> [String; 4] {
+    let letters: Vec<char> = names.iter().filter_map(|name| name.as_ref().chars().find(char::is_ascii_alphanumeric)).collect();
     ["ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "0123456789", "-_"].map(|kind| {
         let is_other = |c: &char| !letters.iter().any(|own| own.eq_ignore_ascii_case(c));
         kind.chars().filter(is_other).collect()
@@ -435,10 +435,10 @@ mod tests {
 
     #[test]
     fn a_password_cannot_hold_the_name_of_its_account() {
-        let has = |name: &str, c: char| kinds_without_names(&[name.to_owned()]).concat().contains(c);
+        let has = |name: &str, c: char| kinds_without_names(&[name]).concat().contains(c);
         assert!(!has("_app", 'a') && !has("_app", 'A') && has("_app", 'p') && has("_app", '_'));
         assert!(!has("7up", '7') && has("7up", 'u') && has("äöü", 'a'));
-        let both = kinds_without_names(&["app".to_owned(), "shop".to_owned()]).concat();
+        let both = kinds_without_names(&["app", "shop"]).concat();
         assert!(!both.contains(['a', 'A', 's', 'S']) && both.contains('p'));
     }
 
