@@ -163,6 +163,8 @@ pub(crate) fn look(
     (from, to, is_there): (&str, &str, bool),
 ) -> Result<Vec<String>, Error> {
     let (pair, mut made) = ((from, to), Vec::new());
+    // Nothing can be granted to what is not there.
+    let login = if kind == Kind::User || is_there { String::new() } else { with_password(kind, to) };
     if kind == Kind::Login {
         if !is_there && !may_create(admin)? {
             plan.problem("mssql.rights", format!("{} may not make logins", config.admin), plan::rights(kind, config));
@@ -172,11 +174,11 @@ pub(crate) fn look(
             let whose = if verb == JOINS { &mut lacks } else { &mut more };
             whose.push((format!("ALTER SERVER ROLE [{role}]{JOINS}"), ""));
         }
-        differ(plan, "the server", pair, &lacks, &more);
+        differ(plan, "the server", pair, (&login, &lacks), &more);
     }
     for database in config.databases() {
         match config.administrator_in(run, database) {
-            Ok(admin) => made.extend(look_in(plan, &admin, config, kind, (database, pair))?),
+            Ok(admin) => made.extend(look_in(plan, &admin, config, kind, (database, pair, &login))?),
             Err(problem) if matches!(problem.server_error(), Some(916 | 4060)) => {
                 let hint = format!("in {database}: CREATE USER [{0}] FOR LOGIN [{0}]", config.admin);
                 plan.problem("mssql.rights", format!("{} may not enter the database {database}", config.admin), hint);
@@ -186,6 +188,10 @@ pub(crate) fn look(
     }
     plan.step("revoke", format!("{}{from} WITH PASSWORD = the one of {to}", kind.alter()));
     Ok(made)
+}
+
+fn with_password(kind: Kind, name: &str) -> String {
+    format!("{}[{name}] WITH PASSWORD = N'…'; ", kind.create())
 }
 
 fn may_create(admin: &Session) -> Result<bool, Error> {
@@ -198,7 +204,7 @@ fn look_in(
     admin: &Session,
     config: &Config,
     kind: Kind,
-    (database, pair): (&str, Pair<'_>),
+    (database, pair, login): (&str, Pair<'_>, &str),
 ) -> Result<Vec<String>, Error> {
     let ((from, to), mut made) = (pair, Vec::new());
     let found = users(admin, pair)?;
@@ -232,19 +238,28 @@ fn look_in(
         let hint = format!("in {database}: GRANT {} TO [{}]", needs.join(", "), config.admin);
         plan.problem("mssql.rights", message, hint);
     }
-    differ(plan, &format!("the database {database}"), pair, &lacks, &more);
+    let first = match kind {
+        _ if found.flag("gets") => String::new(),
+        Kind::Login => format!("{login}CREATE USER [{to}] FOR LOGIN [{to}]; "),
+        Kind::User => with_password(kind, to),
+    };
+    differ(plan, &format!("the database {database}"), pair, (&first, &lacks), &more);
     Ok(made)
 }
 
-/// Clients go from one to the other: what the other lacks they would miss.
-fn differ(plan: &mut Plan, place: &str, (from, to): Pair<'_>, lacks: &[Given], more: &[Given]) {
+/// Clients go from one to the other: what the other lacks they would miss. `first`: what has to be there before it can be given.
+fn differ(plan: &mut Plan, place: &str, (from, to): Pair<'_>, (first, lacks): (&str, &[Given]), more: &[Given]) {
     let lines = |given: &[Given], name: &str| {
         let line = |(head, tail): &Given| format!("{head}[{name}]{tail}");
         given.iter().map(line).collect::<Vec<_>>().join("; ")
     };
     if !lacks.is_empty() {
         let message = format!("in {place} {from} has what {to} lacks: its clients would miss that");
-        plan.problem("mssql.lacks", message, format!("{}; of a role, or list it in `roles`", lines(lacks, to)));
+        plan.problem(
+            "mssql.lacks",
+            message,
+            format!("{first}{}; a role can be listed in `roles` instead", lines(lacks, to)),
+        );
     }
     if !more.is_empty() {
         let message = format!("in {place} {to} has what {from} lacks");

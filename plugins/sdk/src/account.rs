@@ -396,7 +396,8 @@ pub fn password_without_names(length: u16, names: &[impl AsRef<str>]) -> Result<
 }
 
 fn kinds_without_names(names: &[impl AsRef<str>]) -> [String; 4] {
-    let letters: Vec<char> = names.iter().filter_map(|name| name.as_ref().chars().find(char::is_ascii_alphanumeric)).collect();
+    let letters: Vec<char> =
+        names.iter().filter_map(|name| name.as_ref().chars().find(char::is_ascii_alphanumeric)).collect();
     ["ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz", "0123456789", "-_"].map(|kind| {
         let is_other = |c: &char| !letters.iter().any(|own| own.eq_ignore_ascii_case(c));
         kind.chars().filter(is_other).collect()

@@ -196,5 +196,10 @@ mod tests {
         assert!(pair.problems().is_empty() && pair.is_pair() && pair.own("b") == "b" && pair.databases().count() == 0);
         assert_eq!(of(r#""a","A""#).problems()[0].0, "/users/1");
         assert_eq!(of(r#""a","rotator""#).problems()[0].0, "/admin");
+        let with = |template: &str| {
+            of(&format!(r#""a","b"],"format":"connection-string","template":"{template}","databases":["c""#)).problems()
+        };
+        assert!(with("User Id={user};Password={password}").is_empty());
+        assert_eq!(with("Password={password}")[0].0, "/template");
     }
 }

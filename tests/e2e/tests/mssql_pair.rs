@@ -170,6 +170,7 @@ fn what_is_granted_later_goes_to_the_other_login_or_is_said_before_a_run_begins(
         24,
         &[
             "mssql.lacks",
+            "CREATE LOGIN [app_b] WITH PASSWORD = N'…'; CREATE USER [app_b] FOR LOGIN [app_b]; ",
             "GRANT SELECT ON OBJECT::[dbo].[orders] TO [app_b]",
             "ALTER ROLE [auditors] ADD MEMBER [app_b]",
             "GRANT VIEW SERVER STATE TO [app_b]",
@@ -280,4 +281,27 @@ fn two_users_of_a_contained_database_take_turns_without_logins() {
     assert!(!server.accepts("gate", "app_a", &old) && roles(&server, "gate", "app_b") == "app_role");
     let _ = host.run(&ROTATE, "").ends(0);
     assert!(host.read("app/mssql", None).contains("User ID=app_a;"));
+}
+
+#[test]
+fn the_first_string_of_two_logins_is_what_the_template_says() {
+    let server = server(Policy::default());
+    let host = Host::init();
+    let template =
+        |user: &str, password: &str| format!("Server=localhost;User ID={user};Password={password}");
+    let settings = format!(
+        "mode = \"alternating\"\nusers = [\"app_a\", \"app_b\"]\nformat = \"connection-string\"\ntemplate = {:?}",
+        template("{user}", "{password}")
+    );
+    let text = mssql_account(&server, "1s")
+        .replace("grace = ", "first = \"set\"\ngrace = ")
+        .replace("user = \"app\"", &settings);
+    host.configure(&text);
+    host.add_plugin("mssql", &[server.port()]);
+    let _ = host.import("admin/mssql", server.admin_password()).ends(0);
+    for user in ["app_a", "app_b", "app_a"] {
+        let _ = host.run(&ROTATE, "").ends(0);
+        let password = server.password_of("", user).unwrap();
+        assert_eq!(host.read("app/mssql", None), template(user, &password));
+    }
 }
