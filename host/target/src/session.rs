@@ -123,6 +123,7 @@ impl<P: Protocol> Session<P> {
     }
 
     /// Whether a transaction is open: never.
+    #[expect(clippy::unused_self, reason = "as the sessions of other servers")]
     pub fn in_transaction(&self) -> bool {
         false
     }
@@ -214,6 +215,7 @@ impl<P: Protocol> Session<P> {
     }
 
     /// Closes it.
+    #[expect(clippy::unused_self, reason = "as the sessions of other servers")]
     pub fn close(self) -> Ending {
         Ending::Clean
     }

@@ -73,17 +73,8 @@ pub(super) fn alter_server_role(run: &mut Run<'_>, cursor: &mut Cursor) -> Resul
     Ok(())
 }
 
-/// `GRANT|REVOKE permission, … [ON LOGIN::|USER::|OBJECT::|DATABASE::|SCHEMA::name] TO|FROM name`.
-pub(super) fn grant(run: &mut Run<'_>, cursor: &mut Cursor, grants: bool) -> Result<(), Problem> {
-    const OF_SERVER: [&str; 7] = [
-        "ALTER ANY LOGIN",
-        "CONTROL SERVER",
-        "VIEW ANY DEFINITION",
-        "VIEW ANY SECURITY DEFINITION",
-        "VIEW SERVER STATE",
-        "VIEW ANY DATABASE",
-        "CONNECT SQL",
-    ];
+/// `permission, …`, up to what they are given on or whom.
+fn permissions(cursor: &mut Cursor) -> Result<Vec<String>, Problem> {
     let mut permissions = vec![Vec::new()];
     while !cursor.is_word("ON") && !cursor.is_word("TO") && !cursor.is_word("FROM") {
         if cursor.sign(",") {
@@ -95,7 +86,21 @@ pub(super) fn grant(run: &mut Run<'_>, cursor: &mut Cursor, grants: bool) -> Res
             .into_iter()
             .for_each(|words: &mut Vec<String>| words.push(word.clone()));
     }
-    let permissions: Vec<String> = permissions.iter().map(|words| words.join(" ")).collect();
+    Ok(permissions.iter().map(|words| words.join(" ")).collect())
+}
+
+/// `GRANT|REVOKE permission, … [ON LOGIN::|USER::|OBJECT::|DATABASE::|SCHEMA::name] TO|FROM name`.
+pub(super) fn grant(run: &mut Run<'_>, cursor: &mut Cursor, grants: bool) -> Result<(), Problem> {
+    const OF_SERVER: [&str; 7] = [
+        "ALTER ANY LOGIN",
+        "CONTROL SERVER",
+        "VIEW ANY DEFINITION",
+        "VIEW ANY SECURITY DEFINITION",
+        "VIEW SERVER STATE",
+        "VIEW ANY DATABASE",
+        "CONNECT SQL",
+    ];
+    let permissions = permissions(cursor)?;
     let of_server = permissions
         .iter()
         .any(|permission| OF_SERVER.contains(&permission.as_str()));
