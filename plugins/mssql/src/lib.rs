@@ -80,7 +80,7 @@ impl Plugin for MsSql {
 
     fn revoke(run: &Run, config: &Config) -> Result<Outcome, Error> {
         let shut = config.accounts().to_revoke(run)?;
-        shut.map_or(Ok(Outcome::Done), |name| self::shut(run, config, name))
+        shut.map_or(Ok(Outcome::Done), |name| self::shut(run, config, name, Version::Subject))
     }
 
     fn rollback(run: &Run, config: &Config) -> Result<Outcome, Error> {
@@ -88,7 +88,7 @@ impl Plugin for MsSql {
             Back::Nothing => Ok(Outcome::Done),
             Back::Restore if config.mode == Mode::Own => own::change(run, config, Version::Pending, Version::Current),
             Back::Restore => set_password(run, config, Version::Current),
-            Back::Shut(name) => shut(run, config, name),
+            Back::Shut(name) => shut(run, config, name, Version::Pending),
         }
     }
 }
@@ -125,15 +125,15 @@ fn of_rules(problem: Error, version: Version) -> Error {
     }
 }
 
-/// Makes an account that clients do not use refuse what it took.
-fn shut(run: &Run, config: &Config, name: &str) -> Result<Outcome, Error> {
+/// Makes an account that clients do not use refuse this version.
+fn shut(run: &Run, config: &Config, name: &str, own: Version) -> Result<Outcome, Error> {
     if config.mode == Mode::Own {
         return Ok(Outcome::Impossible(own::NO_FIRST.to_owned()));
     }
     let admin = config.administrator(run)?;
     let (kind, name) = (plan::kind(&admin, config)?, config.own(name));
     if config.is_pair() && run.current()?.is_some() {
-        return pair::shut(run, &admin, config, (kind, name));
+        return pair::shut(run, &admin, config, (kind, name), own);
     }
     match kind {
         Kind::Login => change(&admin, (kind.alter(), kind, name), &[Piece::Text(" DISABLE")]),

@@ -11,7 +11,8 @@ pub(crate) const NO_FIRST: &str =
     "the account changes its own password, so the one that it has must be known: an administrator has to set it";
 const NEITHER: &str = "the account takes neither the password that it had nor the new one: an administrator has to set one of them, or `secret import` the one that it takes";
 
-fn log_in(run: &Run, config: &Config, version: Version) -> Result<Session, Error> {
+/// As the account that a version is of.
+pub(crate) fn log_in(run: &Run, config: &Config, version: Version) -> Result<Session, Error> {
     let accounts = config.accounts();
     let login = config.connector(accounts.name(run, version)?);
     login.password(&accounts.password(run, version)?);

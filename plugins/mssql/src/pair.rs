@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 
 use keywheel_sdk::error::ErrorExt;
-use keywheel_sdk::mssql::{Config, Kind};
+use keywheel_sdk::mssql::{Config, Kind, LOGIN_FAILED};
 use keywheel_sdk::sql::{Piece, Session, Table};
 use keywheel_sdk::{Error, Outcome, Plan, Run, Version};
 
+use crate::own::log_in;
 use crate::{HISTORY, plan, put};
 
 const USER: &str = "SELECT HAS_PERMS_BY_NAME(DB_NAME(), 'DATABASE', 'ALTER ANY USER') AS users, \
@@ -59,15 +60,27 @@ pub(crate) fn apply(run: &Run, config: &Config) -> Result<Outcome, Error> {
 }
 
 /// The account gets the password of the one that clients use, which nobody looks for there: what it took before it refuses, and no other
-/// password is about than those of the vault.
-pub(crate) fn shut(run: &Run, admin: &Session, config: &Config, (kind, name): (Kind, &str)) -> Result<Outcome, Error> {
+/// password is about than those of the vault. `own`: the version that it is to refuse.
+pub(crate) fn shut(
+    run: &Run,
+    admin: &Session,
+    config: &Config,
+    (kind, name): (Kind, &str),
+    own: Version,
+) -> Result<Outcome, Error> {
     if plan::account(admin, kind, name)?.is_empty() {
         return Ok(Outcome::Done);
     }
     let done = put(run, admin, config, (kind.alter(), kind, name), Version::Current);
     match done {
-        // It has that one already, or had it: whether it refuses the other one a login proves.
-        Err(problem) if problem.server_error() == Some(HISTORY) => Ok(Outcome::Done),
+        // It has that one already, or had it once and does not take it again.
+        Err(problem) if problem.server_error() == Some(HISTORY) => match log_in(run, config, own) {
+            Err(refusal) if refusal.server_error() == Some(LOGIN_FAILED) => Ok(Outcome::Done),
+            Err(problem) => Err(problem),
+            Ok(_) => Ok(Outcome::Blocked(format!(
+                "{name} has had the password of the other one before, and the server's rule of history refuses it: set any other one by hand"
+            ))),
+        },
         done => done,
     }
 }

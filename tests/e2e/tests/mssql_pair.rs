@@ -236,6 +236,19 @@ fn a_run_that_died_is_taken_back_and_neither_login_takes_what_was_never_promoted
         ("app_a".to_owned(), old.clone())
     );
     assert!(server.accepts("", "app_a", &old) && !server.accepts("", "app_b", &never));
+    // A second time the rule of history refuses the password that the first one was taken back by.
+    let _ = host.finish(&mut host.failing(&ROTATE, "promote-before=return"), "");
+    let never = server.password_of("", "app_b").unwrap();
+    let stopped = host.run(&rollback, "");
+    assert!(
+        stopped.code == 41 && server.accepts("", "app_b", &never),
+        "{stopped:?}"
+    );
+    let by_hand = format!("ALTER LOGIN app_b WITH PASSWORD = N'{}'", strong_password());
+    server.sql("master", &by_hand).unwrap();
+    let resumed = host.run(&["run", "resume", "app-mssql", "--wait", "end"], "");
+    assert!(resumed.stdout.contains("rolled-back"), "{resumed:?}");
+    assert_eq!(parts(&host.read("app/mssql", None)).1, old);
     let _ = host.run(&ROTATE, "").ends(0);
     let (user, new) = parts(&host.read("app/mssql", None));
     assert!(user == "app_b" && server.accepts("", "app_b", &new) && !server.accepts("", "app_a", &old));
