@@ -44,7 +44,7 @@ pub(crate) struct Known {
     start: fn() -> Result<Box<dyn Target>>,
 }
 
-const TARGETS: [Known; 7] = [
+const TARGETS: [Known; 8] = [
     Known {
         name: "postgres",
         package: Some(Package::Postgres),
