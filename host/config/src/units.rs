@@ -203,7 +203,7 @@ mod tests {
             (error.to_string(), error.hint()),
             (
                 "unknown unit `hours`".into(),
-                Some("units are ms, s, m, h, d".into())
+                Some("write `h` for it; units are ms, s, m, h, d".into())
             )
         );
     }

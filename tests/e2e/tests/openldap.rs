@@ -137,10 +137,15 @@ fn an_older_password_that_a_person_has_put_back_is_taken_away_by_the_next_rotati
     let server = server(OpenLdapOptions::default());
     let (host, admin, old) = host(&server, "1s", "");
     let _ = host.run(&TO_THE_END, "").ends(0);
-    let (second, version) = (host.read("app/ldap", None), host.versions("app/ldap")[0].0.clone());
+    let (second, version) = (
+        host.read("app/ldap", None),
+        host.versions("app/ldap")[0].0.clone(),
+    );
     let _ = host.run(&TO_THE_END, "").ends(0);
     set(&server, "add", "userPassword", &second);
-    let _ = host.run(&["secret", "rollback", "app/ldap", &version], "").ends(0);
+    let _ = host
+        .run(&["secret", "rollback", "app/ldap", &version], "")
+        .ends(0);
     assert_eq!(host.read("app/ldap", None), second);
     let _ = host.run(&TO_THE_END, "").ends(0);
     let last = host.read("app/ldap", None);

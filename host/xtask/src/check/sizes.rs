@@ -7,8 +7,9 @@ use super::{Finding, Repository};
 const MOST_LINES: usize = 500;
 /// Of all sources of one plugin.
 const MOST_LINES_OF_PLUGIN: usize = 299;
-/// Those that have more to look at before they change anything: a directory's password policies, hashes and rights.
-const LARGER: [(&str, usize); 1] = [("plugins/openldap", 550)];
+/// Those that have more to look at before they change anything: a directory's password policies, hashes and rights; of SQL Server the rights of two logins
+/// that have to be the same, and the rules of Windows.
+const LARGER: [(&str, usize); 2] = [("plugins/openldap", 550), ("plugins/mssql", 670)];
 const KINDS: [&str; 14] = [
     "rs", "wit", "py", "ts", "tsx", "js", "mjs", "go", "c", "h", "sql", "sh", "css", "html",
 ];
