@@ -10,9 +10,10 @@ impl Resolver {
     pub(super) fn loopback(&mut self, pointer: &'static str, text: Option<&str>) -> Option<SocketAddr> {
         let text = text?;
         let address = text.parse::<SocketAddr>().ok();
-        let loopback = address.filter(|address| address.ip().is_loopback());
+        let loopback = address.filter(|address| address.ip().is_loopback() && address.port() != 0);
         if loopback.is_none() {
             let what = match address {
+                Some(address) if address.port() == 0 => "names no port that anybody could find",
                 Some(_) => {
                     "can be reached from other machines, and whoever asks there is not asked who they are"
                 }

@@ -154,6 +154,7 @@ fn an_address_for_others_or_one_that_is_taken_is_refused_at_its_place() {
         ("192.0.2.7:9464", "can be reached from other machines"),
         ("localhost", "is no address with a port"),
         ("9464", "is no address with a port"),
+        ("127.0.0.1:0", "names no port that anybody could find"),
     ] {
         fs::write(&file, format!("[serve]\nhttp = \"{address}\"\n\n{text}")).unwrap();
         let _ = scene
