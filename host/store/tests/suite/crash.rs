@@ -24,7 +24,7 @@ async fn a_killed_host_leaves_what_was_answered_and_nothing_else() {
 
 #[tokio::test]
 async fn a_write_that_finds_no_space_leaves_nothing_half_applied() {
-    let (mut all, mut some, mut none) = (0, 0, 0);
+    let (mut all, mut some, mut none, mut unwritable) = (0, 0, 0, 0);
     // The limit cuts the log within each of the changes' writes, at page borders and between them.
     for limit in (34_000..1_100_000).step_by(23_411) {
         let dir = tempfile::tempdir().expect("directory");
@@ -36,6 +36,7 @@ async fn a_write_that_finds_no_space_leaves_nothing_half_applied() {
             "{}",
             String::from_utf8_lossy(&output.stderr)
         );
+        unwritable += child::said(&output, "unwritable").len();
         let kept = child::said(&output, "kept");
         assert_eq!(kept.len() + child::said(&output, "refused").len(), 6);
         match kept.len() {
@@ -54,6 +55,7 @@ async fn a_write_that_finds_no_space_leaves_nothing_half_applied() {
         all > 0 && some > 0 && none > 0,
         "{all} {some} {none}: the limits cover it"
     );
+    assert!(unwritable > 0, "no commit was refused by the disk");
 }
 
 /// A file system of its own, unmounted when dropped. Needs root.
