@@ -36,6 +36,15 @@ impl Server {
     }
 }
 
+/// From PostgreSQL 16 on the administrator needs each role's ADMIN OPTION, whichever of the two was made first.
+const ADMINISTERED: &str = "DO $$ DECLARE name text; BEGIN
+    IF current_setting('server_version_num')::int >= 160000 THEN
+        FOR name IN SELECT a.rolname FROM pg_roles a, pg_roles r
+            WHERE a.rolcanlogin AND NOT a.rolsuper AND r.rolname = 'rotator' AND a.oid <> r.oid
+        LOOP EXECUTE format('GRANT %I TO rotator WITH ADMIN OPTION', name); END LOOP;
+    END IF;
+END $$";
+
 impl Target for Server {
     fn name(&self) -> &'static str {
         if self.alternating {
@@ -92,7 +101,7 @@ impl Target for Server {
             self.server
                 .sql(&format!("CREATE ROLE {account} LOGIN {right} {password}"))?;
         }
-        Ok(())
+        self.server.sql(ADMINISTERED).map(drop)
     }
 
     fn set_by_hand(&self, credential: &Credential) -> Result<()> {
