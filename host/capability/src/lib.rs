@@ -21,6 +21,7 @@ pub mod capability;
 mod document;
 mod encoding;
 mod error;
+pub mod forms;
 pub mod guard;
 pub mod handle;
 pub mod identities;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::config::{Config, Gap, ProofChoice, Rotation};
 use crate::document::{At, Document, join, quoted};
 use crate::draft::GrantSubject;
+use crate::form::FormFormat;
 use crate::problem::Problem;
 use crate::structure::{self, Owner, nearest};
 
@@ -266,21 +267,21 @@ impl Checker<'_> {
             ));
             self.report(rotation, "/config", "config.no-account", message, hint);
         }
-        let mut accounts: BTreeMap<&str, usize> = BTreeMap::new();
-        for principal in &principals {
-            *accounts.entry(&principal.target).or_default() += 1;
-        }
-        if accounts.values().any(|count| *count > 1) && !rotation.outputs.is_empty() {
+        let bare = rotation
+            .forms
+            .iter()
+            .position(|form| form.format == FormFormat::Password)
+            .map(|at| format!("/forms/{at}/format"));
+        let outputs = (!rotation.outputs.is_empty()).then(|| "/outputs".to_owned());
+        let split = outputs
+            .or(bare)
+            .filter(|_| manifest.changes_user(&rotation.config));
+        if let Some(at) = split {
             let message = "the user changes with each rotation: a reader of two names could get one user's name and \
                            the other's password";
-            let hint = "leave `outputs` out: the secret's one value holds user name and password".to_owned();
-            self.report(
-                rotation,
-                "/outputs",
-                "config.split-pair",
-                message.to_owned(),
-                Some(hint),
-            );
+            let hint = "leave it out: a name of its own may have what holds user name and password together, a form `json` or `connection-string`"
+                .to_owned();
+            self.report(rotation, &at, "config.split-pair", message.to_owned(), Some(hint));
         }
         principals
     }

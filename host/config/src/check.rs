@@ -25,17 +25,12 @@ pub(crate) fn uniqueness(config: &Config) -> Vec<Problem> {
                 hint,
             ));
         }
-        let of_outputs = rotation
-            .outputs
-            .iter()
-            .map(|(key, secret)| (format!("{base}/outputs/{key}"), secret));
-        let written = std::iter::once((format!("{base}/secret"), &rotation.secret)).chain(of_outputs);
-        for (pointer, secret) in written {
+        for (at, secret) in rotation.written() {
             if let Some(first) = secrets.insert(secret, base.clone()) {
                 let message = format!("the secret `{secret}` is written by two rotations, or twice by one");
                 let hint = also(config, &first);
                 problems.push(config.document.problem(
-                    At::Value(&pointer),
+                    At::Value(&format!("{base}{at}")),
                     "config.one-rotation-per-secret",
                     message,
                     hint,

@@ -12,6 +12,7 @@ use keywheel_schedule::{Blackout, Expression, Retry, Schedule, Trigger};
 
 use crate::document::{At, Document};
 use crate::each::{Listed, Table};
+use crate::form::Form;
 use crate::problem::{Place, Problem, Problems};
 
 /// The typed configuration. Every path is absolute or relative to the folder of the configuration file, already joined.
@@ -325,6 +326,8 @@ pub struct Rotation {
     pub inputs: BTreeMap<String, SecretName>,
     /// Where further names of a version are stored, by the name the plugin gives them.
     pub outputs: BTreeMap<String, SecretName>,
+    /// Further names that hold the same password in another form.
+    pub forms: Vec<Form>,
     /// The plugin's own table: a JSON object.
     pub config: serde_json::Value,
     /// Parts of the secret's document that the plugin may read as text: JSON pointers.

@@ -249,6 +249,7 @@ impl List<'_> {
         add("secret", json!(rotation.secret));
         add("inputs", json!(rotation.inputs));
         add("outputs", json!(rotation.outputs));
+        add("forms", json!(rotation.forms));
         add("config", rotation.config.clone());
         add("public", json!(rotation.public));
         add("labels", json!(rotation.labels));

@@ -61,8 +61,8 @@ fn is_token(text: &str, start: &str, least: usize) -> bool {
         .is_some_and(|rest| rest.len() >= least && !rest.contains(char::is_whitespace))
 }
 
-/// What a template has where the password is to stand.
-const PLACE: &str = "{password}";
+/// What a template has where the password is to stand; in a rotation of a table braces are doubled.
+const PLACES: [&str; 2] = ["{password}", "{{password}}"];
 
 fn has_password_in_url(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once("://") else {
@@ -71,7 +71,7 @@ fn has_password_in_url(text: &str) -> bool {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     let has_password = if let Some((user, _)) = authority.rsplit_once('@') {
         user.split_once(':')
-            .is_some_and(|(_, password)| !password.is_empty() && password != PLACE)
+            .is_some_and(|(_, password)| !password.is_empty() && !PLACES.contains(&password))
     } else {
         // A password with one of those characters in it, as it is: what is behind the colon is no port.
         let (host, port) = authority.split_once(':').unwrap_or((authority, ""));

@@ -10,6 +10,7 @@ mod document;
 mod draft;
 mod each;
 mod effective;
+mod form;
 mod format;
 mod leak;
 mod problem;
@@ -26,6 +27,7 @@ pub use config::{
 pub use draft::GrantSubject;
 pub use each::{CheckedRow, Listed, Row, Table};
 pub use effective::{Entry, Origin};
+pub use form::{Form, FormFormat};
 pub use problem::{Place, Problem, Problems};
 pub use raw::schema;
 pub use resolve::{Draft, load, parse};

@@ -207,7 +207,7 @@ pub(crate) struct Limits {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rotation {
     /// One table for many rotations: a CSV file, relative to the folder of this one, whose first line names its columns and each of whose other lines is a
-    /// rotation. `{column}` in a text of `name`, `secret`, `outputs`, `config`, `labels`, `schedule` and `consumers` (but for hooks) stands for the
+    /// rotation. `{column}` in a text of `name`, `secret`, `outputs`, `forms`, `config`, `labels`, `schedule` and `consumers` (but for hooks) stands for the
     /// row's cell, `{{` and `}}` for braces; all else is the same for each of them. Default: none, and this is one rotation.
     #[expect(
         dead_code,
@@ -232,6 +232,11 @@ pub(crate) struct Rotation {
     #[serde(default)]
     #[schemars(extend("propertyNames" = { "format": "keywheel-name" }))]
     pub(crate) outputs: BTreeMap<String, SecretText>,
+    /// Further names in the vault that hold the same password in another form: they are written with each new version of the secret, promoted with it, and
+    /// put back with it. Default: none.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub(crate) forms: Vec<Form>,
     /// The plugin's own settings; `keywheel plugin show NAME` prints their schema.
     #[serde(default)]
     pub(crate) config: serde_json::Map<String, Value>,
@@ -272,6 +277,29 @@ pub(crate) struct Rotation {
     /// How many failed logins may be spent on finding out which credential lives.
     #[serde(default)]
     pub(crate) probes: Probes,
+}
+
+/// A name in the vault that holds the password of a rotated secret in another form.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Form {
+    /// Its name in the vault. No rotation and no other form has it.
+    #[schemars(extend("format" = "keywheel-secret-name"))]
+    pub(crate) secret: String,
+    /// What it is: `password`, the password alone; `json` or `connection-string`, a text of which the password is replaced and, where it and the secret name a
+    /// user, the user, and nothing else.
+    pub(crate) format: FormFormat,
+    /// With `json` and `connection-string`: the first one, where there is none yet, with `{password}` and `{user}`.
+    #[schemars(length(min = 1, max = 4096))]
+    pub(crate) template: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FormFormat {
+    Password,
+    Json,
+    ConnectionString,
 }
 
 /// That a person has to approve each run, whoever has started it but not that one.

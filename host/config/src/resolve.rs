@@ -1,6 +1,7 @@
 //! From the raw file to the typed configuration: names, units, paths, and what must be unique.
 
 mod consumers;
+mod forms;
 mod linked;
 mod notify;
 mod retention;
@@ -15,7 +16,6 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jsonschema::Validator;
-use keywheel_model::SecretName;
 use keywheel_schedule::Schedule;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -31,6 +31,7 @@ use crate::problem::{Problem, Problems};
 use crate::structure::{self, Owner};
 use crate::units::{parse_duration, parse_size, show_duration, show_size};
 use crate::{check, raw};
+use forms::secrets;
 
 /// A larger file is not read.
 const FILE_BYTES_MAX: u64 = 8 << 20;
@@ -387,6 +388,7 @@ impl Resolver {
             secret: raw.secret.parse().ok()?,
             inputs: secrets(&raw.inputs),
             outputs: secrets(&raw.outputs),
+            forms: self.forms(&at("forms"), raw.forms),
             config: Value::Object(raw.config),
             public: match raw.public {
                 Some(parts) => parts.into_iter().map(|part| part.0).collect(),
@@ -491,10 +493,3 @@ impl Resolver {
 }
 
 const YEAR: Duration = Duration::from_hours(366 * 24);
-
-fn secrets(names: &BTreeMap<String, raw::SecretText>) -> BTreeMap<String, SecretName> {
-    names
-        .iter()
-        .filter_map(|(key, secret)| Some((key.clone(), secret.0.parse().ok()?)))
-        .collect()
-}

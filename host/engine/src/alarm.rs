@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keywheel_config::{Rotation, show_duration};
 use keywheel_model::Timestamp;
-use keywheel_schedule::{Facts, Next, Planned, Zone};
+use keywheel_schedule::{Facts, Idle, Next, Planned, Zone};
 use keywheel_store::AuditFilter;
 
 use crate::Error;
@@ -56,52 +56,68 @@ impl Jump {
 }
 
 impl Engine {
-    /// Of a rotation that is due, and for which what is left is not enough.
+    /// Of a rotation that is due, and for which what is left is not enough; or that nothing has rotated for too long.
     pub(crate) async fn attention_of_life(&self, rotation: &Rotation) -> Result<Option<Attention>, Error> {
         let facts = self.facts_of(rotation).await?;
         let now = self.inner.clock.now();
+        Ok(match self.may_expire(rotation, &facts, now) {
+            Some(found) => Some(found),
+            None => self.neglected(rotation, &facts, now),
+        })
+    }
+
+    fn may_expire(&self, rotation: &Rotation, facts: &Facts, now: Timestamp) -> Option<Attention> {
         let plan = rotation.schedule.plan(&rotation.name);
-        let Planned::Due(next) = plan.next(&facts, now) else {
-            return Ok(None);
+        let Planned::Due(next) = plan.next(facts, now) else {
+            return None;
         };
         if now.saturating_since(next.due) < STARTING {
-            return Ok(None);
+            return None;
         }
         let retry = self.inner.config.pace.retry;
         let each = rotation.deadlines.run;
         let failed = self.inner.standing.failed(&rotation.name).min(retry.tries);
-        let subject = format!("rotation {}", rotation.name);
-        let way_out = format!(
-            "`keywheel plan {0}`, then `keywheel rotate {0}`; `keywheel run list {0}` has what each try met",
-            rotation.name
+        let expires = facts
+            .expires
+            .filter(|expires| retry.alarm_at(failed, each, *expires) <= now)?;
+        let what = format!(
+            "its credential expires {}, and the {} that are left may take {}",
+            rotation.schedule.zone.show(expires),
+            tries(retry.tries - failed + 1),
+            show_duration(whole(retry.time_needed(failed, each)))
         );
-        if let Some(expires) = facts.expires
-            && retry.alarm_at(failed, each, expires) <= now
-        {
-            let what = format!(
-                "its credential expires {}, and the {} that are left may take {}",
-                rotation.schedule.zone.show(expires),
-                tries(retry.tries - failed + 1),
-                show_duration(whole(retry.time_needed(failed, each)))
-            );
-            return Ok(Some(Attention {
-                harm_at: Some(expires),
-                ..attention("rotation-may-expire", &subject, &what, &way_out)
-            }));
-        }
-        let patience = period(rotation, &facts, next, now).map(|period| period + retry.time_needed(0, each));
-        let late = now.saturating_since(next.desired);
-        if patience.is_none_or(|patience| late <= patience) {
-            return Ok(None);
+        Some(Attention {
+            harm_at: Some(expires),
+            ..attention(
+                "rotation-may-expire",
+                &subject(rotation),
+                &what,
+                &way_out(rotation),
+            )
+        })
+    }
+
+    /// Counted from the first time after its last success: a window that closes and a time that is skipped put off what is due next, and not that it was due.
+    fn neglected(&self, rotation: &Rotation, facts: &Facts, now: Timestamp) -> Option<Attention> {
+        let first = first_missed(rotation, facts, now)?;
+        let needed = self
+            .inner
+            .config
+            .pace
+            .retry
+            .time_needed(0, rotation.deadlines.run);
+        let patience = period(rotation, facts, first, now)? + needed;
+        if now.saturating_since(first.due) <= patience {
+            return None;
         }
         let what = format!(
             "it was due {}, which is longer ago than its interval and all of its tries need: nothing has rotated it",
-            rotation.schedule.zone.show(next.desired)
+            rotation.schedule.zone.show(first.due)
         );
-        Ok(Some(Attention {
-            harm_at: Some(next.desired),
-            ..attention("rotation-overdue", &subject, &what, &way_out)
-        }))
+        Some(Attention {
+            harm_at: Some(first.due),
+            ..attention("rotation-overdue", &subject(rotation), &what, &way_out(rotation))
+        })
     }
 
     /// Of the clock.
@@ -144,6 +160,35 @@ impl Engine {
             list.push(attention("clock-behind", "clock", &what, way_out));
         }
         Ok(list)
+    }
+}
+
+fn subject(rotation: &Rotation) -> String {
+    format!("rotation {}", rotation.name)
+}
+
+fn way_out(rotation: &Rotation) -> String {
+    format!(
+        "`keywheel plan {0}`, then `keywheel rotate {0}`; `keywheel run list {0}` has what each try met",
+        rotation.name
+    )
+}
+
+/// The time after its last success, or after the host first saw it, at which it was due as it looked then. None while nothing is due by itself now.
+fn first_missed(rotation: &Rotation, facts: &Facts, now: Timestamp) -> Option<Next> {
+    let plan = rotation.schedule.plan(&rotation.name);
+    if matches!(plan.next(facts, now), Planned::Idle(Idle::Paused | Idle::Manual)) {
+        return None;
+    }
+    let since = facts.last_success.max(facts.first_seen)?.min(now);
+    let then = Facts {
+        forced: None,
+        started: None,
+        ..*facts
+    };
+    match plan.next(&then, since) {
+        Planned::Due(first) => Some(first),
+        Planned::Idle(_) | Planned::Blocked(_) => None,
     }
 }
 

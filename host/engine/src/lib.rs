@@ -23,6 +23,7 @@ mod due;
 mod engine;
 mod error;
 mod fleet;
+mod forms;
 mod given_up;
 mod glance;
 mod grants;

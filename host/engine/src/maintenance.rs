@@ -53,8 +53,20 @@ impl Engine {
     /// # Errors
     /// [`Error::NoTarget`]; the store.
     pub async fn end_maintenance(&self, target: &str, reason: &str) -> Result<bool, Error> {
-        let named = self.named_targets(target).await?;
         let maintained = self.inner.maintained().await?;
+        // One that nothing is rotated on any more, too: else it would stay for ever.
+        let left = maintained.keys().filter(|one| is_called(one, target));
+        let left: Vec<String> = left.cloned().collect();
+        let named = match self.named_targets(target).await {
+            Ok(named) => named
+                .into_iter()
+                .chain(left)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
+            Err(Error::NoTarget { .. }) if !left.is_empty() => left,
+            Err(error) => return Err(error),
+        };
         if named.iter().all(|one| !maintained.contains_key(one)) {
             self.forget_ended(named).await?;
             return Ok(false);
@@ -120,8 +132,11 @@ impl Engine {
             .read(|reader| Ok::<_, Error>(reader.watched_targets()?))
             .await?;
         all.extend(of_tables);
-        let called = |target: &&String| *target == name || words(&[(*target).clone()]) == name;
-        let named: Vec<String> = all.iter().filter(called).cloned().collect();
+        let named: Vec<String> = all
+            .iter()
+            .filter(|target| is_called(target, name))
+            .cloned()
+            .collect();
         if named.is_empty() {
             let known = all.into_iter().map(|target| words(&[target])).collect();
             return Err(Error::NoTarget {
@@ -209,6 +224,11 @@ impl Inner {
         let targets = plugin.map(|plugin| settings::targets(rotation, plugin.manifest()));
         targets.unwrap_or_default().into_iter().collect()
     }
+}
+
+/// Whether a person's name for a target is that one's.
+fn is_called(target: &str, name: &str) -> bool {
+    target == name || words(&[target.to_owned()]) == name
 }
 
 /// Whether a target is one of several in a text, between the others' spaces.

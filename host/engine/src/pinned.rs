@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use keywheel_config::{Hook, Rotation};
+use keywheel_config::{Form, Hook, Rotation};
 use keywheel_model::{RotationName, SecretName};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,9 @@ pub(crate) struct Pinned {
     pub(crate) config: serde_json::Value,
     pub(crate) inputs: BTreeMap<String, SecretName>,
     pub(crate) outputs: BTreeMap<String, SecretName>,
+    /// Further names that hold the same password. Runs of older versions have none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) forms: Vec<Form>,
     /// Parts of the secret's document that the plugin may read as text.
     pub(crate) public: BTreeSet<String>,
     /// The programs that consumers are asked by, each by its consumer.
@@ -60,6 +63,7 @@ impl Pinned {
             config: rotation.config.clone(),
             inputs: rotation.inputs.clone(),
             outputs: rotation.outputs.clone(),
+            forms: rotation.forms.clone(),
             public: rotation.public.clone(),
             hooks: rotation
                 .consumers

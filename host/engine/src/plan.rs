@@ -50,6 +50,7 @@ impl Engine {
             )
         });
         let of_value = inner.warnings_of_value(rotation).await?;
+        let of_forms = inner.stale_forms(rotation).await?;
         let untried = inner.proves_first(rotation).await?;
         let unverified = self.verifies_first(rotation).await?;
         if let Err(in_use) = inner.check_accounts(rotation, plugin.manifest()).await {
@@ -74,6 +75,7 @@ impl Engine {
         Ok(PlanView {
             rotation: rotation.name.clone(),
             secret: rotation.secret.clone(),
+            forms: rotation.forms.iter().map(|form| form.secret.clone()).collect(),
             plugin: rotation.plugin.clone(),
             digest: settings.plugin_digest.clone(),
             class: settings.class,
@@ -94,6 +96,7 @@ impl Engine {
                 .chain(not_asked)
                 .chain(inherited.map(of_inherited))
                 .chain(of_value)
+                .chain(of_forms)
                 .chain(untried)
                 .chain(unverified)
                 .chain(not_the_file(&inner.registry(), &rotation.plugin))
@@ -228,6 +231,7 @@ impl Inner {
                 rotation.secret, rotation.secret
             ));
         }
+        problems.extend(self.form_problems(rotation).await?);
         let settings = &state.settings;
         let is_covered = settings.announces() && !settings.has_gap();
         if settings.class.has_gap() && !settings.gap_accepted && !is_covered {

@@ -6,6 +6,8 @@ mod load;
 mod seen;
 mod store;
 
+pub(crate) use journal::compared_with;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,11 +1,11 @@
 //! What is old is forgotten, as `[retention]` says: finished runs, versions that are long revoked, the beginning of the trail, notices that were
 //! delivered. What anybody needs stays.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keywheel_audit::Entry;
 use keywheel_model::{RunId, Timestamp, VersionId};
-use keywheel_store::{OldVersion, Transaction};
+use keywheel_store::{AuditFilter, OldVersion, Transaction};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::watch;
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::actor::{acting_as, actor};
 use crate::engine::Engine;
 use crate::perform::keep_until_key;
+use crate::port::compared_with;
 use crate::restore::verified_in;
 use crate::untried::{self, note_makers_of};
 use crate::{Error, Stop};
@@ -26,6 +27,10 @@ const EVERY: Duration = Duration::from_hours(6);
 
 /// A clock that jumped is not believed for so long.
 const DOUBTED: Duration = Duration::from_hours(24);
+
+/// What a host that starts writes itself is younger, and it writes fewer rows.
+const STARTING: Duration = Duration::from_mins(1);
+const LOOKED_AT: u64 = 1000;
 
 /// So many of the newest runs of each rotation stay, however old they are: by them it is told when it is due, and why it failed.
 const NEWEST: u32 = 50;
@@ -75,6 +80,24 @@ impl Engine {
             notices,
             versions: self.trim_versions(stop).await?,
         })
+    }
+
+    /// Whether the trail has rows, and none of the last day but those of this start: the host was away, or its clock is ahead, and by that much would be forgotten.
+    async fn was_away(&self) -> Result<bool, Error> {
+        let now = self.inner.clock.now();
+        self.inner
+            .store
+            .read(move |reader| {
+                let filter = AuditFilter {
+                    after: reader.audit_checkpoint()?.seq.saturating_sub(LOOKED_AT),
+                    to: Some(now - STARTING),
+                    newest_first: true,
+                    ..AuditFilter::default()
+                };
+                let newest = reader.audit_rows(&filter, 1)?;
+                Ok::<_, Error>(newest.first().is_some_and(|row| row.at < now - DOUBTED))
+            })
+            .await
     }
 
     async fn trim_versions(&self, stop: &Stop) -> Result<usize, Error> {
@@ -188,6 +211,7 @@ fn forget_versions(
         forgotten += 1;
         tx.forget_meta(&keep_until_key(&version.id))?;
         tx.forget_meta(&untried::key_of(&version.id))?;
+        tx.forget_meta_of(&compared_with(&format!("{}@{}", version.secret, version.id)))?;
     }
     if forgotten > 0 {
         let details = json!({"versions": forgotten, "revoked-before": before.as_unix_ms()});
@@ -225,6 +249,15 @@ impl Trimmer {
 
     /// Works until it is to stop.
     pub async fn run(mut self) {
+        let started = Instant::now();
+        let engine = self.engine.borrow().clone();
+        // What cannot be read does not say that the clock is right.
+        let was_away = engine.was_away().await.unwrap_or(true);
+        if was_away {
+            tracing::info!(
+                "the trail says nothing of the last day: nothing old is forgotten for a day, since the clock may be ahead"
+            );
+        }
         let mut pause = FIRST;
         loop {
             tokio::select! {
@@ -238,7 +271,9 @@ impl Trimmer {
             }
             let engine = self.engine.borrow_and_update().clone();
             let jump = engine.inner.standing.jump();
-            if engine.inner.vault.is_sealed() || jump.is_some_and(|jump| jump.seen.elapsed() < DOUBTED) {
+            let is_doubted = was_away && started.elapsed() < DOUBTED
+                || jump.is_some_and(|jump| jump.seen.elapsed() < DOUBTED);
+            if engine.inner.vault.is_sealed() || is_doubted {
                 continue;
             }
             match acting_as(ACTOR.to_owned(), engine.trim(&self.stop)).await {

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::actor::actor;
 use crate::engine::{Engine, Inner};
+use crate::forms::refused;
 use crate::journal::{LEASE, free_ghosts};
 use crate::labels::metadata;
 use crate::perform::identity;
@@ -217,13 +218,30 @@ impl Inner {
         let by = self.hold(run, keys.to_vec()).await?;
         let rider = audited("secret.import", &import.name, Some(run), None);
         reach(Point::PendingBefore);
-        let stored = match pending(import) {
+        let stored = match self.pending(import).await {
             Ok(pending) => self.vault.import(&by, pending, rider).await.map_err(Error::from),
             Err(error) => Err(error),
         };
         reach(Point::PendingAfter);
         self.journal.release(run, by.fence).await?;
         stored.map(|_| ())
+    }
+
+    /// A value that was imported, with its rotation's forms.
+    async fn pending(&self, import: &Import) -> Result<Pending, Error> {
+        let (secret, labels) = imported(import)?;
+        let outputs = match self.config.rotation_of(&import.name) {
+            Some(rotation) => {
+                let forms = self.written_forms(&import.name, &rotation.forms, &labels, &import.value);
+                forms.await.map_err(|problem| refused(&rotation.name, &problem))?
+            }
+            None => Vec::new(),
+        };
+        Ok(Pending {
+            name: import.name.clone(),
+            secret,
+            outputs,
+        })
     }
 
     /// A secret that no rotation has: an administrator's credential. It becomes current at once.
@@ -244,7 +262,10 @@ impl Inner {
             .await?
             .current()
             .map(|version| version.id.clone());
-        let version = self.vault.import(by, pending(import)?, Rider::none()).await?;
+        let version = self
+            .vault
+            .import(by, self.pending(import).await?, Rider::none())
+            .await?;
         let promotion = Promotion {
             name: import.name.clone(),
             pending: version.clone(),
@@ -281,7 +302,8 @@ impl Inner {
     }
 }
 
-fn pending(import: &Import) -> Result<Pending, Error> {
+/// An imported value as it is kept.
+fn imported(import: &Import) -> Result<(SecretValue, Labels), Error> {
     let json =
         serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(import.value.expose()).is_ok();
     let media_type = if json { "application/json" } else { "text/plain" };
@@ -295,11 +317,7 @@ fn pending(import: &Import) -> Result<Pending, Error> {
         value: import.value.duplicate(),
         metadata: kept,
     };
-    Ok(Pending {
-        name: import.name.clone(),
-        secret,
-        outputs: Vec::new(),
-    })
+    Ok((secret, labels))
 }
 
 fn check_value(value: &SecretBytes) -> Result<(), Error> {

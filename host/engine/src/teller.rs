@@ -249,6 +249,7 @@ fn sink_of(sink: &Notify) -> Sink {
 fn notice_of(notification: &Notification) -> Notice {
     Notice {
         id: notification.id,
+        is_trouble: notification.topic == RAISED,
         topic: notification.topic.clone(),
         key: notification.key.clone(),
         at: notification.created.as_unix_ms(),

@@ -253,6 +253,8 @@ pub struct PlanView {
     pub rotation: RotationName,
     /// Of which secret.
     pub secret: SecretName,
+    /// Further names that hold it in another form.
+    pub forms: Vec<SecretName>,
     /// By which plugin.
     pub plugin: PluginName,
     /// The component's digest.

@@ -315,6 +315,16 @@ impl Manifest {
         principals
     }
 
+    /// Whether a rotation with this configuration changes the user that clients log in as: several accounts on one target are used in turn.
+    pub fn changes_user(&self, configuration: &Value) -> bool {
+        let principals = self.principals(configuration);
+        let targets: BTreeSet<&str> = principals
+            .iter()
+            .map(|principal| principal.target.as_str())
+            .collect();
+        targets.len() < principals.len()
+    }
+
     /// The servers that hold the credential, `host:port` in the one spelling of [`canonical_address`](crate::canonical_address): a verdict that leaves
     /// one of them out is none (rule H7). Empty where the target is not told by hosts and ports.
     pub fn nodes(&self, configuration: &Value) -> BTreeSet<String> {

@@ -54,6 +54,7 @@ mod tests {
             id: 7,
             topic: "attention".to_owned(),
             key: "rotation app-db".to_owned(),
+            is_trouble: true,
             at: 1_764_000_000_000,
             body,
         }

@@ -24,6 +24,8 @@ pub struct Notice {
     pub topic: String,
     /// About which thing; what is raised of a thing is resolved under the same one.
     pub key: String,
+    /// Whether something is wrong; the others tell that it is not any more, or what has happened.
+    pub is_trouble: bool,
     /// When it was written, milliseconds of Unix time.
     pub at: u64,
     /// What there is to know; its members depend on the topic.
@@ -47,7 +49,11 @@ impl Sink {
     pub async fn deliver(&self, notice: &Notice) -> Result<(), Error> {
         match self {
             Self::Log => {
-                tracing::warn!(id = notice.id, topic = %notice.topic, about = %notice.key, body = %notice.body, "notice");
+                if notice.is_trouble {
+                    tracing::warn!(id = notice.id, topic = %notice.topic, about = %notice.key, body = %notice.body, "notice");
+                } else {
+                    tracing::info!(id = notice.id, topic = %notice.topic, about = %notice.key, body = %notice.body, "notice");
+                }
                 Ok(())
             }
             Self::Command(command) => command.run(notice).await,

@@ -109,6 +109,20 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Deletes the notes whose keys begin so. `beginning` ends with a space; what does not is no such beginning, and nothing is deleted.
+    ///
+    /// # Errors
+    /// What SQLite refuses.
+    pub fn forget_meta_of(&self, beginning: &str) -> Result<(), Error> {
+        let Some(before) = beginning.strip_suffix(' ') else {
+            return Ok(());
+        };
+        let sql = "DELETE FROM meta WHERE key >= ?1 AND key < ?2";
+        let end = format!("{before}!");
+        self.connection.prepare_cached(sql)?.execute([beginning, &end])?;
+        Ok(())
+    }
+
     /// Begins the next restore epoch; fences of older ones are dead from now on: runs go on after a takeover.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 use std::str::FromStr;
 
 use keywheel_model::{RotationName, RunId, SecretName, Timestamp};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use crate::transaction::{at, parsed};
 use crate::{Error, Reader, Transaction};
@@ -95,10 +95,10 @@ impl Reader<'_> {
     /// # Errors
     /// What SQLite refuses.
     pub fn open_run_of(&self, secret: &SecretName) -> Result<Option<RunId>, Error> {
-        let sql = "SELECT id FROM run WHERE secret = ?1 AND finished IS NULL ORDER BY id DESC LIMIT 1";
+        let sql = format!("SELECT id FROM run {OPEN_OF_SECRET}");
         Ok(self
             .connection
-            .prepare_cached(sql)?
+            .prepare_cached(&sql)?
             .query_row([secret.as_str()], |row| parsed(row, 0, RunId::from_str))
             .optional()?)
     }
@@ -109,19 +109,29 @@ impl Reader<'_> {
     /// # Errors
     /// What SQLite refuses.
     pub fn runs(&self, rotation: Option<&RotationName>, limit: u32) -> Result<Vec<Run>, Error> {
-        let which = if rotation.is_some() {
-            "WHERE rotation = ?1 ORDER BY finished IS NULL DESC, id DESC"
-        } else {
-            "WHERE ?1 IS NULL ORDER BY id DESC"
+        let Some(rotation) = rotation else {
+            return self.runs_by(NEWEST, params![limit]);
         };
-        let sql = format!("SELECT {COLUMNS} FROM run {which} LIMIT ?2");
-        let rotation = rotation.map(RotationName::as_str);
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        Ok(statement
-            .query_map(params![rotation, limit], read)?
-            .collect::<Result<_, _>>()?)
+        let rotation = rotation.as_str();
+        let mut runs = self.runs_by(OPEN_OF_ROTATION, params![rotation, limit])?;
+        let left = limit.saturating_sub(u32::try_from(runs.len()).unwrap_or(limit));
+        runs.extend(self.runs_by(OVER_OF_ROTATION, params![rotation, left])?);
+        Ok(runs)
+    }
+
+    fn runs_by(&self, which: &str, values: &[&dyn ToSql]) -> Result<Vec<Run>, Error> {
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("SELECT {COLUMNS} FROM run {which}"))?;
+        Ok(statement.query_map(values, read)?.collect::<Result<_, _>>()?)
     }
 }
+
+/// Which runs, by an index each: a run's row is large, and a rotation has many in the course of years.
+const NEWEST: &str = "ORDER BY id DESC LIMIT ?1";
+const OPEN_OF_ROTATION: &str = "WHERE rotation = ?1 AND finished IS NULL ORDER BY id DESC LIMIT ?2";
+const OVER_OF_ROTATION: &str = "WHERE rotation = ?1 AND finished IS NOT NULL ORDER BY id DESC LIMIT ?2";
+const OPEN_OF_SECRET: &str = "WHERE secret = ?1 AND finished IS NULL ORDER BY id DESC LIMIT 1";
 
 impl Transaction<'_> {
     /// Begins a run, at state version 1.
@@ -200,6 +210,33 @@ impl Transaction<'_> {
             Some(_) => Err(Error::Conflict {
                 what: format!("the outcome of run {id}"),
             }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    #[test]
+    fn what_is_asked_of_a_rotation_costs_the_same_however_many_runs_it_has_had() {
+        let mut database = Connection::open_in_memory().unwrap();
+        crate::schema::migrate(&mut database, 0).unwrap();
+        for (which, index) in [
+            (OPEN_OF_ROTATION, "run_open_of_rotation"),
+            (OVER_OF_ROTATION, "run_of_rotation"),
+            (OPEN_OF_SECRET, "run_open_of_secret"),
+        ] {
+            let sql = format!("EXPLAIN QUERY PLAN SELECT {COLUMNS} FROM run {which}");
+            let mut statement = database.prepare(&sql).unwrap();
+            let lines = statement.raw_query().mapped(|row| row.get::<_, String>(3));
+            let plan: Vec<String> = lines.map(Result::unwrap).collect();
+            assert!(
+                plan.len() == 1 && plan[0].contains(&format!("INDEX {index} (")),
+                "{which}: {plan:?}"
+            );
         }
     }
 }

@@ -73,6 +73,10 @@ pub(crate) fn text(plan: &PlanView, style: Style) -> String {
         plan.rotation, plan.secret, plan.plugin
     ));
     text.fact("digest", &plan.digest);
+    if !plan.forms.is_empty() {
+        let forms: Vec<String> = plan.forms.iter().map(ToString::to_string).collect();
+        text.fact("forms", forms.join(", "));
+    }
     let targets = plan.target.iter();
     let targets: Vec<String> = targets
         .map(|target| label(&target.plugin, &target.values))

@@ -55,13 +55,15 @@ const DRAIN_SLACK: Duration = Duration::from_secs(5);
 /// # Errors
 /// The configuration is not valid; another host has the state; its socket cannot be made.
 pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
+    // From the beginning: without a handler the signal would end a host that is still opening its state.
+    let hang_up = Signals::listen_to(SignalKind::hangup())?;
     let engine = open(context).await?;
     let listener = Listener::bind(&engine.config().socket)?;
     let http = match engine.config().http {
         Some(address) => Some(Http::bind(address).await?),
         None => None,
     };
-    let signals = Signals::listen()?;
+    let signals = Signals::listen(hang_up)?;
     let (stopper, stop) = Stop::pair();
     // They are told of what ends while the host stops, too.
     let (last, traced) = Stop::pair();
@@ -114,17 +116,18 @@ struct Signals {
 }
 
 impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|error| {
-                let message = "cannot listen to signals";
-                Failure::because(ExitCode::Unexpected, "host.signals", message, &error)
-            })
-        };
+    fn listen(hang_up: Signal) -> Result<Self, Failure> {
         Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hang_up: listen(SignalKind::hangup())?,
+            terminate: Self::listen_to(SignalKind::terminate())?,
+            interrupt: Self::listen_to(SignalKind::interrupt())?,
+            hang_up,
+        })
+    }
+
+    fn listen_to(kind: SignalKind) -> Result<Signal, Failure> {
+        signal(kind).map_err(|error| {
+            let message = "cannot listen to signals";
+            Failure::because(ExitCode::Unexpected, "host.signals", message, &error)
         })
     }
 }

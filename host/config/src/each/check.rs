@@ -79,8 +79,7 @@ impl Config {
         let mut taken = Taken::default();
         for rotation in &self.rotations {
             taken.take_name(&rotation.name);
-            taken.take_secret(&rotation.secret);
-            for secret in rotation.outputs.values() {
+            for (_, secret) in rotation.written() {
                 taken.take_secret(secret);
             }
             let manifest = self.manifests.get(&rotation.plugin);
@@ -220,9 +219,7 @@ impl Check<'_> {
             let message = format!("two rotations are named `{}`", rotation.name);
             self.report(document, "/name", "config.duplicate", message, way_out("name"));
         }
-        let outputs = rotation.outputs.iter();
-        let outputs = outputs.map(|(key, secret)| (format!("/outputs/{key}"), secret));
-        for (at, secret) in std::iter::once(("/secret".to_owned(), &rotation.secret)).chain(outputs) {
+        for (at, secret) in rotation.written() {
             if !self.taken.take_secret(secret) {
                 let message = format!("the secret `{secret}` is written by two rotations, or twice by one");
                 let code = "config.one-rotation-per-secret";

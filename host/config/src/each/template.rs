@@ -12,10 +12,11 @@ use crate::each::file;
 use crate::problem::Place;
 
 /// The keys of a rotation in whose texts cells are put. What else it says is the same for all rows.
-const FILLED: [&str; 7] = [
+const FILLED: [&str; 8] = [
     "name",
     "secret",
     "outputs",
+    "forms",
     "config",
     "labels",
     "schedule",

@@ -227,10 +227,27 @@ impl Port {
 }
 
 /// Under which it is noted that two stored versions were compared; none where one of the two is no stored version.
-fn pair_of(mut identities: [&str; 2]) -> Option<String> {
-    identities.sort_unstable();
-    let are_stored = identities.iter().all(|identity| identity.contains("@ver-"));
-    are_stored.then(|| format!("compared {} {}", identities[0], identities[1]))
+fn pair_of(identities: [&str; 2]) -> Option<String> {
+    let [one, other] = identities.map(|identity| Some((identity.split_once('@')?.1, identity)));
+    let (one, other) = (one?, other?);
+    if ![one, other]
+        .iter()
+        .all(|(version, _)| version.starts_with("ver-"))
+    {
+        return None;
+    }
+    // The newer one first: the note goes with it, when it is forgotten, and no version collects notes of all that it outlives.
+    let (newer, older) = if one > other {
+        (one.1, other.1)
+    } else {
+        (other.1, one.1)
+    };
+    Some(format!("{}{older}", compared_with(newer)))
+}
+
+/// What the keys of notes begin with that tell with what a stored version was compared.
+pub(crate) fn compared_with(identity: &str) -> String {
+    format!("compared {identity} ")
 }
 
 /// Writes entries in their order.

@@ -18,11 +18,14 @@ impl Port {
         let name = self.pinned.secret.clone();
         let mut kept = metadata(new.labels, new.expires_at)?;
         kept.annotations.clone_from(new.annotations);
-        let outputs = new
-            .outputs
-            .into_iter()
-            .map(|output| self.output(&output))
-            .collect::<Result<_, _>>()?;
+        let outputs = new.outputs.into_iter().map(|output| self.output(&output));
+        let mut outputs = outputs.collect::<Result<Vec<_>, _>>()?;
+        let forms = &self.pinned.forms;
+        outputs.extend(
+            self.inner
+                .written_forms(&name, forms, new.labels, new.value)
+                .await?,
+        );
         let pending = Pending {
             name: name.clone(),
             secret: value(new.value, kept),

@@ -70,6 +70,7 @@ impl Raised {
     fn notice(&self, topic: &str, id: u64) -> Notice {
         Notice {
             id,
+            is_trouble: topic == RAISED,
             topic: topic.to_owned(),
             key: key_of(&self.entry.subject, self.entry.kind),
             at: id,

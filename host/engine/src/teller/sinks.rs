@@ -109,6 +109,7 @@ impl Engine {
             id: 0,
             topic: TEST.to_owned(),
             key: format!("notify {name}"),
+            is_trouble: false,
             at: self.inner.clock.now().as_unix_ms(),
             body: json!({"what": "a test of this sink: nothing is the matter", "by": actor()}),
         };

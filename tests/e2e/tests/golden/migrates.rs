@@ -44,7 +44,7 @@ fn defined(database: &Connection) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What undoes `0003.sql` and `0005.sql`.
+/// What undoes `0003.sql`, `0005.sql` and `0006.sql`.
 fn retention() -> String {
     let altered = [
         "audit_no_delete",
@@ -63,6 +63,8 @@ fn retention() -> String {
         "version_of_run",
         "version_live",
         "version_same_value",
+        "run_open_of_rotation",
+        "run_open_of_secret",
     ];
     triggers.concat() + &added.map(|index| format!("DROP INDEX {index};")).concat()
 }

@@ -396,6 +396,39 @@ fn a_clock_that_was_set_back_and_what_has_not_run_for_too_long_are_told() {
 }
 
 #[test]
+fn what_skips_its_times_is_told_when_nothing_has_rotated_it_for_too_long() {
+    for schedule in [
+        "{ cron = \"0 3 * * *\", catch_up = \"skip\" }",
+        "{ every = \"6h\", window = [{ start = \"0 1 * * *\", for = \"10m\" }] }",
+    ] {
+        let scene = three(&format!("schedule = {schedule}\ndeadlines = {{ run = \"10m\" }}"));
+        let Some(serving) = serve_by_clock(&scene, "+0") else {
+            return;
+        };
+        until("it has seen them", || {
+            let next = scene.run(&["schedule", "next", "-o", "json"]);
+            next.code == 0 && next.stdout.contains("r2")
+        });
+        let _ = serving.ends();
+        // At four times of a day: in its window, if it has one, and outside.
+        for hours in [0, 7, 13, 19].map(|hours| hours + 24 * 40) {
+            let mut status = scene.host.command(&["status", "-o", "json"]);
+            status
+                .env("LD_PRELOAD", faketime().unwrap())
+                .env("FAKETIME", format!("+{hours}h"))
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+            let list = scene.host.finish(&mut status, "").ends(10).json();
+            let kinds = list.as_array().unwrap().iter().map(|entry| &entry["kind"]);
+            assert_eq!(
+                kinds.filter(|kind| **kind == "rotation-overdue").count(),
+                3,
+                "{hours}: {list:#}"
+            );
+        }
+    }
+}
+
+#[test]
 fn no_more_of_one_plugin_are_started_at_once_than_that() {
     let scene = three("schedule = \"@every 1s\"");
     scene.configure_first("[schedule]\nat_once_per_target = 3\nat_once_per_plugin = 1\n");

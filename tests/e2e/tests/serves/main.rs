@@ -284,6 +284,36 @@ fn a_configuration_is_read_again_and_a_bad_one_leaves_the_old_one() {
 }
 
 #[test]
+fn a_reload_that_is_asked_for_while_the_state_is_opened_is_not_the_end() {
+    let scene = Scene::new("1s");
+    let lock = fs::File::options()
+        .write(true)
+        .open(scene.host.file("state/lock"))
+        .unwrap();
+    lock.try_lock().unwrap();
+    let started = scene.host.start(&mut scene.host.command(&["serve"]));
+    // The first bit of the signals that it catches (proc_pid_status(5)).
+    let status = format!("/proc/{}/status", started.child.id());
+    until("it hears", || {
+        let status = fs::read_to_string(&status).unwrap();
+        let caught = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:"))
+            .unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & 1 == 1
+    });
+    signal(&started, Signal::HUP);
+    drop(lock);
+    let started = Some(started);
+    let mut serving = scene::Serving {
+        scene: &scene,
+        started,
+    };
+    assert!(serving.started().wait_for("read the configuration again"));
+    let _ = serving.ends();
+}
+
+#[test]
 fn the_service_manager_is_told() {
     let scene = Scene::new("1s");
     let socket = scene.host.outside("notify");

@@ -72,6 +72,11 @@ fn old_runs_and_old_rows_go_and_what_is_needed_stays() {
     let orphans = "SELECT (SELECT count(*) FROM intent WHERE run NOT IN (SELECT id FROM run))
                         + (SELECT count(*) FROM recorded WHERE run NOT IN (SELECT id FROM run))";
     assert_eq!(count(&scene.host, orphans), 0);
+    let compared = "SELECT count(*) FROM meta m WHERE key LIKE 'compared %' AND ";
+    let of_version =
+        "EXISTS (SELECT 1 FROM version v WHERE key LIKE 'compared ' || v.secret || '@' || v.id || ' %')";
+    assert!(count(&scene.host, &format!("{compared}{of_version}")) > 0);
+    assert_eq!(count(&scene.host, &format!("{compared}NOT {of_version}")), 0);
     let again = scene.run(&["vault", "trim", "-o", "json"]).ends(0).json();
     assert_eq!(again["runs"], 0);
     // By the running host, which takes another configuration without a restart.

@@ -9,6 +9,7 @@
 )]
 
 mod alternating;
+mod forms;
 mod redis;
 mod refused;
 mod role;
