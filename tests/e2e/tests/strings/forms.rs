@@ -7,12 +7,12 @@ impl Scene {
     fn with_forms(self, forms: &str) -> Self {
         let file = self.host.file("keywheel.toml");
         let text = std::fs::read_to_string(&file).unwrap();
-        let said = text.replace(
+        let json = text.replace(crate::FORMAT, "format = \"json\"");
+        let said = json.replace(
             "grace = \"1s\"\n",
             &format!("grace = \"1s\"\nforms = [{forms}]\n"),
         );
-        let said = said.replace(crate::FORMAT, "format = \"json\"");
-        assert!(said != text);
+        assert!(json != text && said != json);
         std::fs::write(&file, said).unwrap();
         self
     }
@@ -60,7 +60,7 @@ fn names_in_other_forms_change_with_the_secret_and_go_back_with_it() {
         .import("pair/db", &scene.document())
         .ends(24)
         .says(&["secret.form: the form pair/url: there is nothing yet"]);
-    let _ = host.run(&["secret", "show", "pair/keys"], "").ends(20);
+    let _ = host.run(&["secret", "show", "pair/keys"], "").ends(23);
     // What a person had there is wrong by now, and the adoption puts it right.
     let _ = host
         .import("pair/url", &scene.url("app_b", "old-and-wrong-1"))
