@@ -77,16 +77,26 @@ pub(crate) async fn told(global: &Global, words: &[&str]) -> Option<Vec<u8>> {
 
 /// To the socket that the environment names, as the host does for the programs that it starts; else to that of the configuration.
 fn connect(global: &Global) -> Result<Option<Client>, Failure> {
-    if let Some(named) = std::env::var_os(SOCKET).filter(|named| !named.is_empty())
-        && let Some(client) = Client::connect(Path::new(&named))?
+    let named = std::env::var_os(SOCKET).filter(|named| !named.is_empty());
+    if let Some(named) = &named
+        && let Some(client) = Client::connect(Path::new(named))?
     {
         return Ok(Some(client));
     }
-    // What is wrong with the configuration the command itself tells.
-    let Ok(draft) = Draft::open(&global.config) else {
-        return Ok(None);
-    };
-    Ok(Client::connect(draft.socket())?)
+    match (Draft::open(&global.config), named) {
+        (Ok(draft), _) => Ok(Client::connect(draft.socket())?),
+        // Whoever names a socket has no configuration, as a rule.
+        (Err(_), Some(named)) => {
+            let message = format!(
+                "no host listens at {}, which {SOCKET} names",
+                Path::new(&named).display()
+            );
+            let failure = Failure::new(ExitCode::Unreachable, "socket.silent", message);
+            Err(failure.hint("is it running, and is this the `socket` of its configuration? Without KEYWHEEL_SOCKET the command reads the configuration itself"))
+        }
+        // What is wrong with the configuration the command itself tells.
+        (Err(_), None) => Ok(None),
+    }
 }
 
 async fn follow(mut client: Client, hello: Hello, output: &Output) -> Result<u8, Failure> {

@@ -64,11 +64,14 @@ pub(crate) fn key_of(subject: &str, kind: &str) -> String {
     format!("{subject}: {kind}")
 }
 
+/// That a run waits for somebody to approve it.
+pub(crate) const APPROVAL: &str = "run-awaits-approval";
+
 /// Whether it stands until somebody decides: worth telling of a run of which something else was told before.
 pub(crate) fn stands_until_decided(kind: &str) -> bool {
     matches!(
         kind,
-        "run-removed" | "run-awaits-approval" | "run-parked" | "run-waits-for-backup"
+        "run-removed" | APPROVAL | "run-parked" | "run-waits-for-backup"
     )
 }
 
@@ -170,7 +173,7 @@ fn attention_of_approval(run: &RunView, subject: &str) -> Option<Attention> {
     let what = format!("run {} of {by}: {}", run.run, parked.detail);
     Some(Attention {
         harm_at: approval.until,
-        ..attention("run-awaits-approval", subject, &what, &approval.way_out)
+        ..attention(APPROVAL, subject, &what, &approval.way_out)
     })
 }
 

@@ -91,16 +91,21 @@ impl Engine {
                 .map(ToString::to_string)
                 .collect(),
             problems,
-            warnings: advice(&answer, open_run.is_some())
-                .chain(ungranted_calls(&policy, rotation, plugin.manifest()))
-                .chain(not_asked)
-                .chain(inherited.map(of_inherited))
-                .chain(of_value)
-                .chain(of_forms)
-                .chain(untried)
-                .chain(unverified)
-                .chain(not_the_file(&inner.registry(), &rotation.plugin))
-                .collect(),
+            warnings: advice(
+                &answer,
+                open_run
+                    .as_ref()
+                    .is_some_and(|run| run.awaits_approval().is_none()),
+            )
+            .chain(ungranted_calls(&policy, rotation, plugin.manifest()))
+            .chain(not_asked)
+            .chain(inherited.map(of_inherited))
+            .chain(of_value)
+            .chain(of_forms)
+            .chain(untried)
+            .chain(unverified)
+            .chain(not_the_file(&inner.registry(), &rotation.plugin))
+            .collect(),
             open_run,
             gap: gap(settings, &answer),
             next_due: self.next_due(rotation).await?,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify as News, watch};
 
-use crate::attention::{key_of, stands_until_decided};
+use crate::attention::{APPROVAL, key_of, stands_until_decided};
 use crate::engine::Engine;
 use crate::teller::courier::{tell_all, told_key};
 use crate::unwritable::UNWRITABLE;
@@ -59,6 +59,17 @@ struct Open {
     kind: String,
     what: String,
     since: Timestamp,
+    /// What a person was asked to do. Versions before did not keep it.
+    #[serde(default, rename = "way-out")]
+    way_out: String,
+}
+
+impl Open {
+    /// Whether something else needs a person now, of a thing of which one was told: a decision, or a decision on another plan.
+    fn is_another(&self, entry: &Attention) -> bool {
+        let asks_anew = self.way_out != entry.way_out && !self.way_out.is_empty();
+        stands_until_decided(entry.kind) && (self.kind != entry.kind || entry.kind == APPROVAL && asks_anew)
+    }
 }
 
 /// What is raised and not resolved, each by a key that stays the same while its words change.
@@ -145,9 +156,7 @@ impl Looker {
             let before = self.there.get(key).copied();
             let is_news = match open.get(key) {
                 None => before.is_some(),
-                Some(told) => {
-                    told.kind != entry.kind && before == Some(entry.kind) && stands_until_decided(entry.kind)
-                }
+                Some(told) => before == Some(entry.kind) && told.is_another(entry),
             };
             if is_news {
                 let since = open.get(key).map_or(now, |told| told.since);
@@ -223,6 +232,7 @@ fn raised(entry: &Attention, since: Timestamp) -> Open {
         kind: entry.kind.to_owned(),
         what: entry.what.clone(),
         since,
+        way_out: entry.way_out.clone(),
     }
 }
 

@@ -289,7 +289,7 @@ impl Error {
             Self::NotAFile { .. } => "only `.wasm` files belong into the plugin folder".into(),
             Self::Precompiled { .. } => "remove it and put the `.wasm` component there".into(),
             Self::Owner { path, .. } => format!(
-                "chown it to the host's user or to root: {}. Where all of the host belongs to that user, it is that user's host: start its service, or go by `runuser -u USER -- keywheel …`",
+                "`chown` {} to the host's user or to root. Where all of the host belongs to that user, it is that user's host: start its service, or go by `runuser -u USER -- keywheel …`",
                 shown(path)
             ),
             Self::Writable { path, .. } => format!("chmod go-w {}", shown(path)),

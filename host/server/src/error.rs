@@ -112,7 +112,7 @@ impl Error {
             }
             Self::Crowded => "try again in a moment",
             Self::Peer { .. } | Self::OnlyReads { .. } => {
-                "run the command as the host's own user, or as root"
+                "run the command as the host's own user, or as root; whom a rotation's `approval` names has `run list`, `run show`, `run approve` and `run deny` here, and whom a `[[grant]]` names has `secret read`"
             }
             Self::Language { .. } => "the host that runs is of another version: restart it, then try again",
             Self::Broken { .. } => {

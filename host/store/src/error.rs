@@ -226,7 +226,7 @@ impl Error {
         Some(match self {
             Self::InUse { pid: Some(pid), .. } => {
                 format!(
-                    "wait until process {pid} has ended, or stop it: `kill -INT {pid}` lets its run stop where it can go on"
+                    "wait until process {pid} has ended; is it the running host, it listens at another `socket` than the configuration says by now: name that in KEYWHEEL_SOCKET, or restart it. Else `kill -INT {pid}` lets its run stop where it can go on"
                 )
             }
             Self::InUse { pid: None, .. } => {
@@ -241,7 +241,7 @@ impl Error {
             }
             Self::FileSystem { .. } => "put the state directory on a local disk".to_owned(),
             Self::NoState { .. } => {
-                "is its volume mounted, and `state.dir` spelled right? `keywheel init FOLDER` makes a new host in a new folder".to_owned()
+                "is its volume mounted, and `state.dir` spelled right? `keywheel init FOLDER` makes a new host in a new folder, `keywheel vault restore BACKUP` one of a backup".to_owned()
             }
             Self::NewerFormat { .. } => {
                 "use the newer keywheel; to go back to this one, `keywheel vault restore --force` the backup from before the upgrade".to_owned()

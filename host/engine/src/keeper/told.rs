@@ -14,6 +14,8 @@ pub(super) fn tell(view: &RunView) {
     let until = view.waits_until.filter(|_| view.finished_at.is_none());
     let until = until.map(|until| Zone::UTC.show(until)).unwrap_or_default();
     let (rotation, run, state) = (&view.rotation, &view.run, view.state.as_str());
+    let cause = view.parked.as_ref().map(|parked| parked.cause.as_str());
+    let code = cause.unwrap_or(&code);
     let message = match (&view.parked, view.state) {
         (Some(_), _) => "it waits for a person",
         (None, RunWord::Failed | RunWord::RolledBack) => "it came to nothing",

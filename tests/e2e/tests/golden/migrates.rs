@@ -17,7 +17,7 @@ use crate::{copy, golden, is_read_whole};
 
 const FIRST_FORMAT: &str = include_str!("../../../../host/store/src/schema/0001.sql");
 /// Of this version.
-pub(crate) const NEWEST: u32 = 5;
+pub(crate) const NEWEST: u32 = 6;
 
 /// Where the test build dies in a migration.
 pub(crate) const PLACES: [&str; 2] = ["migrate-before", "migrate-after"];
@@ -241,7 +241,9 @@ fn a_migration_that_is_killed_loses_nothing_and_is_made_by_the_next_command() {
         ("migrate-before=2*off->return", 3),
         ("migrate-after=2*off->return", 4),
         ("migrate-before=3*off->return", 4),
-        ("migrate-after=3*off->return", NEWEST),
+        ("migrate-after=3*off->return", 5),
+        ("migrate-before=4*off->return", 5),
+        ("migrate-after=4*off->return", NEWEST),
     ] {
         let host = old.host.copy();
         assert_eq!(format_of(&host), 1);

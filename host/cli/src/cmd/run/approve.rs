@@ -15,7 +15,7 @@ pub(crate) struct Approve {
     run: String,
     /// The digest of the plan that you have looked at: `keywheel run show` prints it
     #[arg(long, value_name = "DIGEST")]
-    plan: String,
+    plan: Option<String>,
     /// Why, for the audit trail
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -36,11 +36,17 @@ pub(crate) struct Deny {
 /// # Errors
 /// There is no such run; it does not wait for that, or not with this plan; this user may not.
 pub(crate) async fn approve(arguments: &Approve, context: &Context) -> Result<ExitCode, Failure> {
+    let Some(plan) = &arguments.plan else {
+        let message = "it is not said which plan is approved";
+        let hint = format!(
+            "`keywheel run show {0}` prints the plan and its digest; then `keywheel run approve {0} --plan DIGEST`",
+            arguments.run
+        );
+        return Err(Failure::new(ExitCode::Usage, "usage.invalid", message).hint(hint));
+    };
     let engine = host::open_unsealed(context).await?;
     let run = find(&engine, &arguments.run).await?;
-    engine
-        .approve(&run, &arguments.plan, arguments.reason.as_deref())
-        .await?;
+    engine.approve(&run, plan, arguments.reason.as_deref()).await?;
     let (view, left) = steer::follow(&engine, &run, arguments.waiting.whole(), context).await?;
     steer::say_next(&view, left, context);
     Ok(exit_of(&view, left))
