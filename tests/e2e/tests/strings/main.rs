@@ -13,6 +13,7 @@ mod forms;
 mod redis;
 mod refused;
 mod role;
+mod steady;
 mod template;
 
 use keywheel_e2e::{Host, postgres_pair, postgres_role};
