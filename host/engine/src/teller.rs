@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify as News, watch};
 
-use crate::attention::{APPROVAL, key_of, stands_until_decided};
+use crate::attention::{key_of, stands_until_decided};
 use crate::engine::Engine;
 use crate::teller::courier::{tell_all, told_key};
 use crate::unwritable::UNWRITABLE;
@@ -65,10 +65,10 @@ struct Open {
 }
 
 impl Open {
-    /// Whether something else needs a person now, of a thing of which one was told: a decision, or a decision on another plan.
+    /// Whether something else needs a person now, of a thing of which one was told: a decision, or one on another run or another plan.
     fn is_another(&self, entry: &Attention) -> bool {
         let asks_anew = self.way_out != entry.way_out && !self.way_out.is_empty();
-        stands_until_decided(entry.kind) && (self.kind != entry.kind || entry.kind == APPROVAL && asks_anew)
+        stands_until_decided(entry.kind) && (self.kind != entry.kind || asks_anew)
     }
 }
 

@@ -80,6 +80,31 @@ pub struct SignedCheckpoint {
 }
 
 impl Engine {
+    /// Whether a checkpoint is of this trail: it has that row, or has cut it off. One that is not proves that this is another state, or an older copy.
+    ///
+    /// # Errors
+    /// The store.
+    pub async fn is_of_this_trail(&self, checkpoint: &Checkpoint) -> Result<bool, Error> {
+        let (seq, hash, store) = (checkpoint.seq, checkpoint.hash, checkpoint.store.clone());
+        self.inner
+            .store
+            .read(move |reader| {
+                if store != reader.audit_checkpoint()?.store {
+                    return Ok(false);
+                }
+                let Some(before) = seq.checked_sub(1) else {
+                    return Ok(true);
+                };
+                let from = AuditFilter {
+                    after: before,
+                    ..AuditFilter::default()
+                };
+                let found = reader.audit_rows(&from, 1)?;
+                Ok::<_, Error>(found.first().is_some_and(|row| row.seq > seq || row.hash == hash))
+            })
+            .await
+    }
+
     /// Rows of the audit trail, newest first unless the query says otherwise.
     ///
     /// # Errors

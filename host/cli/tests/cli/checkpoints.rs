@@ -371,6 +371,50 @@ fn a_checkpoint_that_this_host_did_not_sign_is_not_taken() {
     assert_eq!(place.run("audit checkpoint --out no/such/folder").exit, 1);
 }
 
+/// A mistyped path costs no file, and an older copy of the state not the proof that it is one.
+#[test]
+fn only_a_checkpoint_of_the_same_trail_gives_way_to_a_checkpoint() {
+    let place = host();
+    let refused = |file: &str, words: &str| {
+        let path = place.path().join(file);
+        let before = std::fs::read(&path).ok();
+        for command in ["audit checkpoint --out", "audit verify --save"] {
+            let ran = place.run(&format!("{command} {file}"));
+            assert_eq!(ran.exit, 24, "{file}: {}", ran.err);
+            assert!(
+                ran.err.contains("audit.taken") && ran.err.contains(words),
+                "{}",
+                ran.err
+            );
+            assert_eq!(std::fs::read(&path).ok(), before);
+        }
+    };
+    place.write("notes", "mine\n");
+    for file in [
+        "notes",
+        "state/keywheel.db",
+        "vault.key",
+        "keywheel.toml",
+        "state",
+    ] {
+        refused(file, "is no checkpoint");
+    }
+    place.write("head", "");
+    for command in ["audit checkpoint --out head", "audit verify --save head"] {
+        assert_eq!(place.run(command).exit, 0, "{command}");
+    }
+    put_back(&place);
+    refused("head", "of what this trail does not have");
+    // It has a row of that number by now, and it is another one.
+    assert_eq!(place.run("audit checkpoint --out other").exit, 0);
+    refused("head", "of what this trail does not have");
+    assert_eq!(
+        place.run("audit checkpoint --out shipped").exit,
+        0,
+        "of row 7, which it has"
+    );
+}
+
 /// The key that signs is on no disk.
 #[test]
 fn no_file_of_the_host_holds_the_signing_key() {

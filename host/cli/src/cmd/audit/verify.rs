@@ -46,6 +46,9 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         Some(_) if arguments.save.is_none() => host::open(context).await?,
         _ => host::open_unsealed(context).await?,
     };
+    if let Some(file) = &arguments.save {
+        checkpoint::check_place(&context.path(file), &engine).await?;
+    }
     let report = engine.audit_verify(exported, trusted).await?;
     if unsigned {
         context.output.warn(
