@@ -322,3 +322,39 @@ fn a_sink_that_cannot_be_is_refused_at_its_place() {
             .says(&[why, "--> keywheel.toml:"]);
     }
 }
+
+/// Whoever was paged for a run that is over by now would look for it in vain.
+#[test]
+fn another_run_that_waits_for_approval_is_told_although_one_was_before() {
+    let scene = Scene::new("1s");
+    let file = scene.host.outside("told");
+    scene.configure_first(&format!(
+        "[[notify]]\nname = \"ops\"\nkind = \"command\"\ncommand = [\"/bin/sh\", \"-c\", \"cat >> {}\"]\n",
+        file.display()
+    ));
+    let toml = scene.host.file("keywheel.toml");
+    let text = fs::read_to_string(&toml).unwrap();
+    let named = "name = \"app-redis\"\n";
+    fs::write(
+        &toml,
+        text.replacen(named, &format!("{named}approval = {{}}\n"), 1),
+    )
+    .unwrap();
+    let serving = scene.serve();
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let _ = scene.run(&["rotate", "app-redis", "--wait", "0s"]).ends(41);
+        let run = scene.run(&["run", "show", "app-redis", "-o", "json"]).json();
+        let run = run["run"].as_str().unwrap().to_owned();
+        until("it is told", || {
+            let notices = told(&file);
+            let raised = notices.iter().filter(|notice| notice["topic"] == "attention");
+            let mut ways_out = raised.filter_map(|notice| notice["body"]["way-out"].as_str());
+            ways_out.any(|way_out| way_out.contains(&run))
+        });
+        let _ = scene.run(&["run", "deny", "app-redis", "--reason", "test"]);
+        runs.push(run);
+    }
+    assert_ne!(runs[0], runs[1]);
+    let _ = serving.ends();
+}
