@@ -50,7 +50,6 @@ impl Engine {
             )
         });
         let of_value = inner.warnings_of_value(rotation).await?;
-        let of_forms = inner.stale_forms(rotation).await?;
         let untried = inner.proves_first(rotation).await?;
         let unverified = self.verifies_first(rotation).await?;
         if let Err(in_use) = inner.check_accounts(rotation, plugin.manifest()).await {
@@ -84,12 +83,7 @@ impl Engine {
             account: accounts(&settings.principal.account),
             steps: planned_steps(settings, &answer, inherited),
             hosts: hosts::of_plan(&policy, rotation, plugin.manifest()),
-            capabilities: plugin
-                .manifest()
-                .capabilities
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            capabilities: capabilities_of(plugin.manifest()),
             problems,
             warnings: advice(
                 &answer,
@@ -101,7 +95,6 @@ impl Engine {
             .chain(not_asked)
             .chain(inherited.map(of_inherited))
             .chain(of_value)
-            .chain(of_forms)
             .chain(untried)
             .chain(unverified)
             .chain(not_the_file(&inner.registry(), &rotation.plugin))
@@ -152,6 +145,7 @@ impl Inner {
     async fn warnings_of_value(&self, rotation: &Rotation) -> Result<Vec<String>, Error> {
         let mut warnings = self.copies_in_current(rotation).await?;
         warnings.extend(self.weak_current(rotation).await?);
+        warnings.extend(self.stale_forms(rotation).await?);
         Ok(warnings)
     }
 
@@ -247,6 +241,10 @@ impl Inner {
         }
         Ok(problems)
     }
+}
+
+fn capabilities_of(manifest: &Manifest) -> Vec<String> {
+    manifest.capabilities.iter().map(ToString::to_string).collect()
 }
 
 /// What a plugin would have a person know. In the middle of a run the target holds what that run will take away itself: what the plugin finds odd about
