@@ -378,10 +378,14 @@ impl Rotation {
             Blackout::Once { .. } => None,
         });
         let starts = windows.chain(black).map(|window| &window.start);
+        let missed = schedule.misses_its_windows(&self.name).then(|| {
+            "each time of `cron` is more than a day before a window opens, and waits for that: put it into the window".to_owned()
+        });
         trigger
             .into_iter()
             .chain(starts)
             .flat_map(Expression::warnings)
+            .chain(missed)
             .collect()
     }
 }

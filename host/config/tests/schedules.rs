@@ -341,6 +341,28 @@ fn what_is_often_not_meant_is_warned_of_at_its_place() {
 }
 
 #[test]
+fn times_that_fall_short_of_their_windows_by_days_are_warned_of() {
+    let warnings = |cron: &str, start: &str| {
+        let schedule = format!("{{ cron = \"{cron}\", window = [{{ start = \"{start}\", for = \"2h\" }}] }}");
+        let told = read(&format!("{ROTATION}schedule = {schedule}\n")).unwrap();
+        let told = told.schedule_warnings().into_iter().map(|(_, words)| words);
+        told.collect::<Vec<_>>()
+    };
+    let late = warnings("0 23 * * SUN", "0 0 * * SUN");
+    assert!(
+        late.len() == 1 && late[0].contains("more than a day before a window"),
+        "{late:?}"
+    );
+    for (cron, start) in [
+        ("0 23 * * SUN", "0 22 * * SUN"),
+        ("@daily", "0 1 * * *"),
+        ("0 23 * * *", "0 0 * * SUN"),
+    ] {
+        assert_eq!(warnings(cron, start), [""; 0], "{cron} {start}");
+    }
+}
+
+#[test]
 fn what_counts_is_shown_with_its_origin() {
     let config = read(&format!(
         "[schedule]\nzone = \"Europe/Berlin\"\n{ROTATION}schedule = \"@daily\"\n"

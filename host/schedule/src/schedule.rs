@@ -3,6 +3,7 @@ use std::time::Duration;
 use keywheel_model::{RotationName, Timestamp};
 
 use crate::calendar::Calendar;
+use crate::fires::Fires;
 use crate::{Blackout, Error, Expression, HORIZON, Plan, Window, Zone};
 
 /// What fires again and again.
@@ -70,6 +71,11 @@ impl Default for Schedule {
     }
 }
 
+/// 2024-01-01, a Monday of a leap year.
+const LONG_OVER: Timestamp = Timestamp::from_unix_ms(1_704_067_200_000);
+const TIMES_LOOKED_AT: usize = 30;
+const DAY: Duration = Duration::from_hours(24);
+
 impl Schedule {
     /// The most that jitter takes, where nothing else is said.
     pub const JITTER: Duration = Duration::from_mins(15);
@@ -82,6 +88,25 @@ impl Schedule {
     /// One rotation's: its name decides `H` and jitter.
     pub fn plan(&self, rotation: &RotationName) -> Plan<'_> {
         Plan::new(self, rotation)
+    }
+
+    /// Whether each time of its expression is more than a day before a window opens: one that falls short of a window by its zone, its minute or its weekday
+    /// waits for the next. The first so many times after a day that is long over are looked at, so that the answer is the same whenever it is asked for.
+    pub fn misses_its_windows(&self, rotation: &RotationName) -> bool {
+        let Some(Trigger::Cron(expression)) = &self.trigger else {
+            return false;
+        };
+        if self.windows.is_empty() {
+            return false;
+        }
+        let fires = Fires::of(expression, &self.zone, rotation);
+        let calendar = Calendar::new(&self.windows, &[], rotation);
+        let is_far = |time: Timestamp| {
+            let opens = calendar.next_open(time, time + HORIZON);
+            opens.is_some_and(|open| open.from.saturating_since(time) > DAY)
+        };
+        let times = std::iter::successors(fires.after(LONG_OVER), |last| fires.after(*last));
+        times.take(TIMES_LOOKED_AT).all(is_far)
     }
 
     /// That windows and blackouts leave some time within [`HORIZON`] from now.
