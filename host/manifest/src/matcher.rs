@@ -29,8 +29,8 @@ pub(crate) fn require<'m>(
     found.map_err(|reason| Refusal::new(reason, call, configuration, manifest))
 }
 
-/// Two that fit would leave it open which effect and which visible fields count. Of logins nothing but the effect does: one version may be the
-/// subject of a step, and play another part beside.
+/// Two that fit would leave it open which effect and which visible fields count. Logins and frames that differ in the part alone that their secret plays do
+/// not: one version may be the subject of a step, and play another part beside.
 fn only<'m>(manifest: &'m Manifest, call: &Call, configuration: &Value) -> Result<Option<&'m Shape>, Reason> {
     if call.secrets().iter().any(|used| used.roles.is_empty()) {
         return Err(Reason::Unplaced);
@@ -42,15 +42,19 @@ fn only<'m>(manifest: &'m Manifest, call: &Call, configuration: &Value) -> Resul
     let Some(first) = fitting.next() else {
         return Ok(None);
     };
-    match fitting.find(|other| !is_same_login(first, other)) {
+    match fitting.find(|other| !differs_in_part_alone(first, other)) {
         Some(other) => Err(Reason::Ambiguous(first.id().to_owned(), other.id().to_owned())),
         None => Ok(Some(first)),
     }
 }
 
-fn is_same_login(one: &Shape, other: &Shape) -> bool {
-    let are_logins = [one, other]
-        .iter()
-        .all(|shape| matches!(shape.body(), ShapeBody::Login(_)));
-    are_logins && one.effect() == other.effect() && one.secrets() != other.secrets()
+fn differs_in_part_alone(one: &Shape, other: &Shape) -> bool {
+    let is_shown_alike = match (one.body(), other.body()) {
+        (ShapeBody::Login(_), ShapeBody::Login(_)) => true,
+        (ShapeBody::Frame(one), ShapeBody::Frame(other)) => {
+            one.framing() == other.framing() && one.reply() == other.reply()
+        }
+        _ => false,
+    };
+    is_shown_alike && one.effect() == other.effect() && one.secrets() != other.secrets()
 }

@@ -248,3 +248,38 @@ fn a_version_that_plays_two_parts_may_log_in_by_the_shape_of_either() {
         Reason::Ambiguous("one".into(), "two".into())
     );
 }
+
+#[test]
+fn a_version_that_plays_two_parts_may_be_sent_by_the_frame_of_either() {
+    let frame = |id: &str, role: &str, effect: &str, reply: &str| {
+        format!(
+            "[[frame]]\nid = \"{id}\"\nframing = \"resp\"\nsend = [\"AUTH\", \"{{{role}}}\"]\neffect = \"{effect}\"\nreply = \"{reply}\"\n"
+        )
+    };
+    let mut password = secret(Role::Subject);
+    password.roles.insert(0, SecretRole::Run(Role::Pending));
+    let element = |pieces| FrameToken::Element { tag: None, pieces };
+    let call = Call::Frame {
+        framing: Framing::Resp,
+        tokens: vec![
+            element(vec![Piece::text("AUTH")]),
+            element(vec![Piece::Secret(password)]),
+        ],
+    };
+    let found = |role: &str, effect: &str, reply: &str| {
+        let manifest = with(&(frame("one", "subject", "set", "status") + &frame("two", role, effect, reply)));
+        let found = manifest.find_shape(&call, &configuration());
+        found
+            .map(|shape| shape.map(|shape| shape.id().to_owned()))
+            .map_err(|refusal| refusal.reason)
+    };
+    assert_eq!(found("pending", "set", "status").unwrap().as_deref(), Some("one"));
+    let ambiguous = Reason::Ambiguous("one".into(), "two".into());
+    for (role, effect, reply) in [("pending", "delete", "status"), ("pending", "set", "none")] {
+        assert_eq!(
+            found(role, effect, reply).unwrap_err(),
+            ambiguous,
+            "{role} {effect} {reply}"
+        );
+    }
+}
