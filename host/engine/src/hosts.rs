@@ -23,7 +23,8 @@ pub fn wants_plaintext(rotation: &Rotation, manifest: &Manifest, grant: &Grant) 
 /// rotation goes in plaintext that is said, whatever a grant says.
 pub(crate) fn of_plan(policy: &Policy, rotation: &Rotation, manifest: &Manifest) -> Vec<String> {
     let rules = grants_of(policy, rotation).flat_map(|grant| &grant.hosts);
-    let mut hosts: Vec<String> = rules.flat_map(|rule| rule.explain(&rotation.config)).collect();
+    let opened = rules.filter(|rule| rule.opens_some(&rotation.config));
+    let mut hosts: Vec<String> = opened.flat_map(|rule| rule.explain(&rotation.config)).collect();
     for node in in_plaintext(policy, rotation, manifest) {
         let place = format!("{} port {}", node.host, node.port);
         hosts.retain(|host| {
@@ -61,7 +62,8 @@ fn in_plaintext(policy: &Policy, rotation: &Rotation, manifest: &Manifest) -> Ve
         inputs: &rotation.inputs,
     });
     let nodes = manifest.nodes(&rotation.config).into_iter();
-    nodes
+    let servers = nodes.chain(manifest.replicas(&rotation.config));
+    servers
         .filter_map(|node| {
             let (host, port) = node.rsplit_once(':')?;
             let port = port.parse().ok()?;

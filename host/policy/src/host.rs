@@ -381,6 +381,11 @@ impl HostRule {
 }
 
 impl HostRule {
+    /// Whether it opens anything to this configuration: one that is for servers which a rotation need not have may open nothing.
+    pub fn opens_some(&self, configuration: &Value) -> bool {
+        !self.resolved(configuration).is_empty()
+    }
+
     /// The rule with the configuration's values, for people.
     pub fn explain(&self, configuration: &Value) -> Vec<String> {
         let show = |(host, port): (HostPattern, u16)| match host {

@@ -1,7 +1,7 @@
 //! What stands in the way, seen from the administrator's session.
 
 use crate::config::Config;
-use crate::connector;
+use crate::{connector, replicas};
 use keywheel_sdk::sql::{Piece, Session, Table};
 use keywheel_sdk::{Error, Plan, Run, Version};
 
@@ -24,7 +24,7 @@ const SUPER: &str = ", (SELECT rolpassword IS NULL FROM pg_authid WHERE oid = r.
     greatest(f.modification, f.change) + interval '1 s' < pg_conf_load_time() \
     FROM pg_stat_file(current_setting('hba_file'), true) f) AND inet_server_port()::text = ";
 
-fn role(admin: &Session, name: &str, more: &[Piece<'_>]) -> Result<Table, Error> {
+pub(crate) fn role(admin: &Session, name: &str, more: &[Piece<'_>]) -> Result<Table, Error> {
     let from = [Piece::Text(" FROM pg_roles r WHERE r.rolname = "), Piece::Param(name)];
     admin.query(&[&[Piece::Text(ROLE)], more, &from].concat())
 }
@@ -71,6 +71,7 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
         let message = format!("the two roles are members of different groups: {}", groups.join(" / "));
         plan.warning("postgres.membership", message, "make both members of the same ones");
     }
+    replicas::look(&mut plan, admin, run, config)?;
     Ok(plan)
 }
 
@@ -87,13 +88,7 @@ fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &
         let hint = format!("GRANT CONNECT ON DATABASE {} TO {name}", config.database());
         plan.problem("postgres.connect", format!("{name} may not connect to the database"), hint);
     }
-    let (sessions, most) = (role.number("sessions"), role.number("most"));
-    if most >= 0 && sessions >= most {
-        let message =
-            format!("{name} has {sessions} sessions and CONNECTION LIMIT {most}: no login is left to prove one");
-        let hint = format!("end one of them, or ALTER ROLE {name} CONNECTION LIMIT {}", sessions + 2);
-        plan.problem("postgres.connection-limit", message, hint);
-    }
+    limit(plan, name, "", role);
     if role.flag("super") {
         let hint = "give the application a role without SUPERUSER and rotate that";
         plan.problem("postgres.superuser", format!("the role {name} is a superuser"), hint);
@@ -116,11 +111,26 @@ fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &
     }
 }
 
+/// Each server counts its own sessions. `place`: where, unless it is the primary.
+pub(crate) fn limit(plan: &mut Plan, name: &str, place: &str, role: &Table) {
+    let (sessions, most) = (role.number("sessions"), role.number("most"));
+    if most >= 0 && sessions >= most {
+        let message =
+            format!("{name} has {sessions} sessions{place} and CONNECTION LIMIT {most}: no login is left to prove one");
+        let hint = format!("end one of them, or ALTER ROLE {name} CONNECTION LIMIT {}", sessions + 2);
+        plan.problem("postgres.connection-limit", message, hint);
+    }
+}
+
 fn describe(plan: &mut Plan, config: &Config, current: Option<&str>) {
     let next = config.accounts().next(current);
+    let replicas = match config.replicas.len() {
+        0 => String::new(),
+        count => format!(", and at each of {count} replica(s)"),
+    };
     plan.step("create", format!("a random password for {next}"));
     plan.step("apply", format!("ALTER ROLE {next} PASSWORD 'SCRAM-SHA-256$…' VALID UNTIL 'infinity'"));
-    plan.step("test", format!("log in as {next}"));
+    plan.step("test", format!("log in as {next}{replicas}"));
     // Of one role the host knows what becomes of the old password: it is overwritten.
     if let (true, Some(current)) = (config.is_pair(), current) {
         plan.step("revoke", format!("ALTER ROLE {current} PASSWORD NULL"));
