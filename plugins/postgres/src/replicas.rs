@@ -2,10 +2,10 @@
 
 use crate::config::Config;
 use crate::{as_administrator, connector_at, plan};
-use keywheel_sdk::error::{ErrorExt, error};
-use keywheel_sdk::nodes::Node;
+use keywheel_sdk::error::ErrorExt;
+use keywheel_sdk::nodes::{Node, behind};
 use keywheel_sdk::sql::{Piece, Session, Table};
-use keywheel_sdk::{Error, ErrorKind, Plan, Run, Secret, Verdict};
+use keywheel_sdk::{Error, Plan, Run, Secret, Verdict};
 
 /// Whoever may not look at what its primary sends sees at least that something listens for it.
 const STANDBY: &str = "SELECT pg_is_in_recovery() AS standby, CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END AS paused, \
@@ -31,10 +31,7 @@ pub(crate) fn ask(config: &Config, role: &str, password: &Secret) -> Result<Verd
 fn not_yet(node: &Node, problem: Error) -> Error {
     match problem.sqlstate().as_deref() {
         // A wrong password; no login for the role, or not from here; no right to connect.
-        Some("28P01" | "28000" | "42501") => {
-            let message = format!("the replica {node} does not take it, and the primary does: {}", problem.message);
-            error(ErrorKind::Unavailable, "postgres.replica-behind", message)
-        }
+        Some("28P01" | "28000" | "42501") => behind(node, &problem.message),
         _ => problem.at(&node.to_string()),
     }
 }

@@ -44,6 +44,13 @@ pub fn change_each(nodes: &[Node], change: impl Fn(&Node) -> Result<(), Error>) 
     Ok(())
 }
 
+/// A node that copies the account from another one does not take the credential that the other one takes: it has not replayed the change yet, and
+/// is asked again.
+pub fn behind(node: &Node, why: &str) -> Error {
+    let message = format!("{node} does not take it, and the server that it copies does: {why}");
+    error(ErrorKind::Unavailable, "nodes.behind", message)
+}
+
 /// Asks every node once. Nodes that agree give their answer; where they do not, nothing is known.
 ///
 /// # Errors

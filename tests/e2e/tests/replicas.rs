@@ -114,7 +114,7 @@ fn nothing_is_promoted_before_the_replica_has_replayed_the_new_password() {
     );
 
     scene.rotates_while("app", |replica| replica.hold_replay(true).unwrap());
-    scene.waits_for("postgres.replica-behind");
+    scene.waits_for("nodes.behind");
     let (primary, replica, host) = (&scene.primary, &scene.replica, &scene.host);
     // The old one is dead on the primary, lives on the replica, and is what consumers are given until both have the new one.
     assert_eq!(host.read("app/db", None), old);
