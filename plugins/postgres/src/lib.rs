@@ -12,6 +12,7 @@
 //! accepted once all of them take it, and as refused by the primary's word alone.
 
 mod config;
+mod pair;
 mod plan;
 mod replicas;
 

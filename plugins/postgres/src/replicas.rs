@@ -8,7 +8,7 @@ use keywheel_sdk::sql::{Piece, Session, Table};
 use keywheel_sdk::{Error, Plan, Run, Secret, Verdict};
 
 /// Whoever may not look at what its primary sends sees at least that something listens for it.
-const STANDBY: &str = "SELECT pg_is_in_recovery() AS standby, CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END AS paused, \
+const STANDBY: &str = "SELECT quote_ident(current_user) AS admin, pg_is_in_recovery() AS standby, CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END AS paused, \
     EXISTS (SELECT FROM pg_stat_wal_receiver) AS receives, \
     (SELECT setting::bigint FROM pg_settings WHERE name = 'recovery_min_apply_delay') AS delay";
 /// The same on a server and on whatever was copied from its files.
@@ -77,7 +77,8 @@ fn examine(plan: &mut Plan, config: &Config, node: &Node, admin: &Session, prima
         (Some(_), Some(_)) => {}
         _ => {
             let message = format!("whether {node} is a replica of {} was not looked at", config.server.host);
-            let hint = format!("GRANT EXECUTE ON FUNCTION pg_control_system() TO {}", config.admin);
+            let hint =
+                format!("on the primary: GRANT EXECUTE ON FUNCTION pg_control_system() TO {}", state.text("admin"));
             plan.warning("postgres.cluster-unknown", message, hint);
         }
     }
