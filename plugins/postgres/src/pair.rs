@@ -159,13 +159,12 @@ pub(crate) fn owns(plan: &mut Plan, admin: &Session, (name, other): (&str, &str)
         Ok(row) if !row.text("an").is_empty() => (row.text("common"), row.text("an"), row.text("bn")),
         _ => ("", name, other),
     };
-    let hint = if common.is_empty() {
-        format!(
-            "CREATE ROLE owner NOLOGIN; GRANT owner TO {an}, {bn}; REASSIGN OWNED BY {an} TO owner; ALTER ROLE {an} SET role TO owner; ALTER ROLE {bn} SET role TO owner"
-        )
-    } else {
-        format!("REASSIGN OWNED BY {an} TO {common}; ALTER ROLE {an} SET role TO {common}")
+    let (make, owner) = match common {
+        "" => (format!("CREATE ROLE owner NOLOGIN; GRANT owner TO {an}, {bn}; "), "owner"),
+        common => (String::new(), common),
     };
+    let own = [an, bn].map(|role| format!("ALTER ROLE {role} SET role TO {owner}")).join("; ");
+    let hint = format!("{make}REASSIGN OWNED BY {an} TO {owner}; {own}");
     let message = format!("{name} itself owns {owned} thing(s): {other} may not alter or drop them");
     plan.warning("postgres.ownership", message, format!("in each database: {hint}"));
 }

@@ -71,15 +71,16 @@ fn what_the_two_do_not_have_in_common_is_told_with_the_statement_that_mends_it()
     let found = warnings(&host);
     let count = |code: &str| found.iter().filter(|warning| warning.starts_with(code)).count();
     for (code, times) in [
-        ("postgres.settings: ", 4),
-        ("postgres.membership: ", 3),
-        ("postgres.attributes: ", 2),
-        ("postgres.default-privileges: ", 4),
-        ("postgres.grants: ", 4),
-        ("postgres.user-schema: ", 1),
-        ("postgres.ownership: ", 1),
+        ("postgres.settings: ", 4..=4),
+        // An option of a membership is a second one, or a part of it, by the server's version.
+        ("postgres.membership: ", 2..=3),
+        ("postgres.attributes: ", 2..=2),
+        ("postgres.default-privileges: ", 4..=4),
+        ("postgres.grants: ", 4..=4),
+        ("postgres.user-schema: ", 1..=1),
+        ("postgres.ownership: ", 1..=1),
     ] {
-        assert_eq!(count(code), times, "{code}: {found:#?}");
+        assert!(times.contains(&count(code)), "{code}: {found:#?}");
     }
     assert!(!found.concat().contains(PRIVATE), "{found:#?}");
     // Clients use the first: it keeps its own value of what both have.
