@@ -5,10 +5,12 @@ use crate::{connector, pair, replicas};
 use keywheel_sdk::sql::{Piece, Session, Table};
 use keywheel_sdk::{Error, Plan, Run, Version};
 
-const SERVER: &str = "SELECT quote_ident(current_user) AS admin, quote_ident(current_database()) AS database, current_setting('server_version_num')::bigint AS version, pg_is_in_recovery() AS standby, \
-    r.rolsuper AS super, r.rolcreaterole AS createrole FROM pg_roles r WHERE r.rolname = current_user";
-const ROLE: &str = "SELECT quote_ident(r.rolname) AS quoted, r.rolsuper AS super, r.rolcanlogin AS login, coalesce(r.rolvaliduntil < now(), false) AS expired, \
-    coalesce(nullif(r.rolvaliduntil, 'infinity')::text, '') AS until, \
+const SERVER: &str = "SELECT current_setting('server_version_num')::bigint AS version, pg_is_in_recovery() AS standby, \
+    r.rolsuper AS super, r.rolcreaterole AS createrole, quote_ident(r.rolname) AS admin, quote_ident(current_database()) AS database, \
+    current_setting('keywheel.backend', true) NOT IN ('0', '', pg_backend_pid()::text) AS pooled \
+    FROM pg_roles r WHERE r.rolname = current_user";
+const ROLE: &str = "SELECT quote_ident(r.rolname) AS quoted, r.rolsuper AS super, r.rolcanlogin AS login, \
+    coalesce(r.rolvaliduntil < now(), false) AS expired, coalesce(nullif(r.rolvaliduntil, 'infinity')::text, '') AS until, \
     pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') AS administered, \
     has_database_privilege(r.oid, current_database(), 'CONNECT') AS connect, r.rolconnlimit::bigint AS most, (SELECT \
     count(*) FROM pg_stat_get_activity(NULL) WHERE usesysid = r.oid AND application_name NOT LIKE 'keywheel %') AS sessions";
@@ -44,6 +46,7 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
     if server.flag("standby") {
         plan.problem("postgres.standby", "the server is a read-only standby", "point `host` at the primary");
     }
+    pooled(&mut plan, &format!("{}:{}", config.server.host, config.server.port), &server);
     if config.server.is_plaintext() {
         plan.warning("postgres.plaintext", "connections are without TLS", "give the server a certificate");
     }
@@ -60,7 +63,8 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
             plan.replaces(["postgres.replaces", "postgres.in-use"], name, role.flag("bare"), role.number("sessions"));
         }
         // Each time: pg_hba.conf may have changed, and after `apply` it would be too late. Where the file says it, no login is needed.
-        if !role.flag("asks") && Session::open(connector(config, name)).is_ok() {
+        let asks = role.flag("asks") && !server.flag("pooled");
+        if !asks && Session::open(connector(config, name)).is_ok() {
             let message = format!("the server lets {name} in without asking for its password: no login proves one");
             plan.problem("postgres.not-asked", message, "let pg_hba.conf ask for it: scram-sha-256");
         }
@@ -75,6 +79,17 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
     }
     replicas::look(&mut plan, admin, run, config)?;
     Ok(plan)
+}
+
+/// The process that a login was told is not the one that works for it: something in between has logged in by itself. A port that is only passed on
+/// changes nothing of that.
+pub(crate) fn pooled(plan: &mut Plan, place: &str, server: &Table) {
+    if server.flag("pooled") {
+        let message = format!("{place} is a pooler, and not the server behind it");
+        let hint = "name the server itself here, and give the pooler the new password by auth_query: a userlist.txt keeps the old one, and with \
+            pool_mode = transaction or statement the server's deadlines are not those of Keywheel's own statements";
+        plan.warning("postgres.pooler", message, hint);
+    }
 }
 
 fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &Table) {

@@ -8,7 +8,8 @@ use keywheel_sdk::sql::{Piece, Session, Table};
 use keywheel_sdk::{Error, Plan, Run, Secret, Verdict};
 
 /// Whoever may not look at what its primary sends sees at least that something listens for it.
-const STANDBY: &str = "SELECT quote_ident(current_user) AS admin, pg_is_in_recovery() AS standby, CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END AS paused, \
+const STANDBY: &str = "SELECT quote_ident(current_user) AS admin, \
+    current_setting('keywheel.backend', true) NOT IN ('0', '', pg_backend_pid()::text) AS pooled, pg_is_in_recovery() AS standby, CASE WHEN pg_is_in_recovery() THEN pg_is_wal_replay_paused() END AS paused, \
     EXISTS (SELECT FROM pg_stat_wal_receiver) AS receives, \
     (SELECT setting::bigint FROM pg_settings WHERE name = 'recovery_min_apply_delay') AS delay";
 /// The same on a server and on whatever was copied from its files.
@@ -82,6 +83,7 @@ fn examine(plan: &mut Plan, config: &Config, node: &Node, admin: &Session, prima
             plan.warning("postgres.cluster-unknown", message, hint);
         }
     }
+    plan::pooled(plan, &node.to_string(), &state);
     replay(plan, node, &state);
     config.accounts().names().iter().try_for_each(|name| enter(plan, config, node, admin, name))
 }

@@ -22,6 +22,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Connected {
     pub(super) client: Client,
     pub(super) cancel: Cancel,
+    /// The process that the server says serves it.
+    pub(super) backend: Option<u32>,
     /// Dropped with the session: tells the connection's task to come to its end.
     pub(super) alive: oneshot::Sender<()>,
 }
@@ -55,11 +57,12 @@ pub(super) async fn connect(
     };
     let Dialled { stream, address, .. } = dialled;
     let stream = Metered::new(stream, allowance);
+    let asked = Asked::default();
     let (client, alive) = deadline
         .run(
             "logging in",
             keywheel_model::Effect::None,
-            log_in(stream, options, tls.clone()),
+            log_in(stream, options, tls.clone(), &asked),
         )
         .await??;
     let cancel = Cancel {
@@ -70,6 +73,7 @@ pub(super) async fn connect(
     Ok(Connected {
         client,
         cancel,
+        backend: asked.backend(),
         alive,
     })
 }
@@ -101,9 +105,9 @@ async fn log_in(
     stream: Metered<TcpStream>,
     options: &ConnectOptions,
     tls: Option<(MakeRustlsConnect, String)>,
+    asked: &Asked,
 ) -> Result<(Client, oneshot::Sender<()>), Error> {
-    let asked = Asked::default();
-    let entered = enter(stream, options, tls, &asked).await;
+    let entered = enter(stream, options, tls, asked).await;
     // What comes after it says nothing of the password either: a role that is let in unasked may lack the right to connect.
     if options.proof && asked.was_let_in_unasked() {
         return Err(Error::NotAsked {

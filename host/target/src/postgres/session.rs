@@ -36,6 +36,7 @@ pub struct Session {
     busy: bool,
     allowance: Allowance,
     cancel: Cancel,
+    backend: Option<u32>,
     _alive: oneshot::Sender<()>,
 }
 
@@ -51,10 +52,11 @@ impl Session {
         options: &ConnectOptions,
         deadline: Deadline,
     ) -> Result<Self, Error> {
-        let pins = settings::pins(&options.application_name, deadline)?;
+        settings::check_application_name(&options.application_name)?;
         let allowance = Allowance::new(ANSWER_BYTES);
         let connected = connect(outbound, rules, options, allowance.clone(), deadline).await?;
-        let (client, cancel) = (connected.client, connected.cancel);
+        let (client, cancel, backend) = (connected.client, connected.cancel, connected.backend);
+        let pins = settings::pins(&options.application_name, backend, deadline)?;
         let mut session = Self {
             client,
             transaction: Transaction::No,
@@ -62,6 +64,7 @@ impl Session {
             busy: false,
             allowance,
             cancel,
+            backend,
             _alive: connected.alive,
         };
         session.pin(&pins, false, deadline).await?;
@@ -233,8 +236,8 @@ impl Session {
         }
         self.usable()?;
         self.client.clear_type_cache();
-        self.pin(&settings::pins(application_name, deadline)?, true, deadline)
-            .await
+        let pins = settings::pins(application_name, self.backend, deadline)?;
+        self.pin(&pins, true, deadline).await
     }
 
     /// One round trip: the server works them off in order.
