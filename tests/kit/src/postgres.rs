@@ -123,6 +123,16 @@ impl Postgres {
         &self.authority
     }
 
+    /// Writes a file that the server's own account alone can read.
+    pub(crate) fn owns(&self, path: &Path, content: &str) -> Result<()> {
+        self.account.write(path, content)
+    }
+
+    /// Gives its account a folder.
+    pub(crate) fn owns_folder(&self, path: &Path) -> Result<()> {
+        self.account.give(path)
+    }
+
     /// The postmaster's process; none while stopped.
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref().map(Running::pid)
