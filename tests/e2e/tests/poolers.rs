@@ -7,7 +7,7 @@
 )]
 
 use keywheel_e2e::{Host, postgres_role};
-use keywheel_kit::{PgBouncer, Postgres, PostgresOptions, Proxy, random_password};
+use keywheel_kit::{PgBouncer, Postgres, PostgresOptions, Proxy, Server, random_password};
 
 /// What `plan` says of a server at this port, and whether it found a pooler there.
 fn plan(server: &Postgres, port: u16) -> (bool, String) {
@@ -33,13 +33,11 @@ fn a_pooler_is_told_from_the_server_and_from_a_port_that_is_passed_on() {
         let (is_pooler, said) = plan(&server, port);
         assert!(!is_pooler, "{said}");
     }
-    let pooler = match PgBouncer::start(&server) {
-        Ok(pooler) => pooler,
-        Err(error) => {
-            eprintln!("skipped: PgBouncer is not to be had: {error:#}");
-            return;
-        }
-    };
+    if let Err(error) = Server::PgBouncer.installed() {
+        eprintln!("skipped: PgBouncer is not to be had: {error:#}");
+        return;
+    }
+    let pooler = PgBouncer::start(&server).unwrap();
     let (is_pooler, said) = plan(&server, pooler.port());
     assert!(is_pooler, "{said}");
     for word in [
