@@ -13,7 +13,8 @@ use keywheel_kit::{PgBouncer, Postgres, PostgresOptions, Proxy, Server, random_p
 fn plan(server: &Postgres, port: u16) -> (bool, String) {
     let host = Host::init();
     let own = format!("port = {}", server.port());
-    host.configure(&postgres_role(server, "1s").replace(&own, &format!("port = {port}")));
+    let text = postgres_role(server, "1s").replace("{ step = \"3s\" }", "{ step = \"30s\" }");
+    host.configure(&text.replace(&own, &format!("port = {port}")));
     host.add_plugin("postgres", &[port]);
     let _ = host.import("admin/db", server.admin_password()).ends(0);
     // Nothing is adopted yet.

@@ -33,7 +33,9 @@ impl Scene {
         primary.sql(sql).unwrap();
         let replica = primary.replica(PostgresOptions::default()).unwrap();
         let host = Host::init();
-        host.configure(&format!("{}{}", text(&primary), listed(&[&replica])));
+        // Long enough for whoever has to see a step wait.
+        let text = text(&primary).replace("{ step = \"3s\" }", "{ step = \"30s\" }");
+        host.configure(&format!("{text}{}", listed(&[&replica])));
         host.drop_plugin("postgres");
         let _ = host.run(&["plugin", "add", "postgres", "--yes"], "").ends(0);
         let _ = host.import("admin/db", primary.admin_password()).ends(0);
@@ -47,10 +49,6 @@ impl Scene {
 
     fn shown(&self) -> Value {
         self.host.json(&["run", "show", self.rotation])
-    }
-
-    fn trouble(&self) -> String {
-        self.shown()["trouble"].to_string()
     }
 
     /// Rotates, and does something to the replica when the plan has been made and nothing is changed yet: the role's row is taken until then.
@@ -76,16 +74,20 @@ impl Scene {
         let _ = self.host.wait(started).ends(124);
     }
 
-    /// Tries again and again, until this is what it waits for.
-    fn waits_for(&self, code: &str) {
+    /// Tries again and again, until this is what it waits for, and so many logins have been tried.
+    fn waits_for(&self, code: &str, tries: u64) {
         let name = format!("localhost:{}", self.replica.port());
         until(code, || {
             let _ = self
                 .host
                 .run(&["run", "resume", self.rotation, "--wait", "0s"], "")
                 .ends(124);
-            let trouble = self.trouble();
-            trouble.contains(code) && trouble.contains(&name)
+            let run = self.shown();
+            let trouble = run["trouble"].to_string();
+            let steps = run["steps"].as_array().unwrap();
+            let test = steps.iter().find(|step| step["step"] == "test");
+            let tried = test.and_then(|step| step["tries"].as_u64()).unwrap_or_default();
+            trouble.contains(code) && trouble.contains(&name) && tried >= tries
         });
     }
 
@@ -114,7 +116,7 @@ fn nothing_is_promoted_before_the_replica_has_replayed_the_new_password() {
     );
 
     scene.rotates_while("app", |replica| replica.hold_replay(true).unwrap());
-    scene.waits_for("nodes.behind");
+    scene.waits_for("nodes.behind", 1);
     let (primary, replica, host) = (&scene.primary, &scene.replica, &scene.host);
     // The old one is dead on the primary, lives on the replica, and is what consumers are given until both have the new one.
     assert_eq!(host.read("app/db", None), old);
@@ -158,9 +160,7 @@ fn a_replica_that_is_down_is_named_and_waited_for() {
 
     // In the middle of one.
     scene.rotates_while("app_b", |replica| replica.stop().unwrap());
-    for _ in 0..4 {
-        scene.waits_for("net.unreachable");
-    }
+    scene.waits_for("net.unreachable", 4);
     assert_eq!(scene.stages("pair/db"), ["pending", "current"]);
     scene.replica.restart().unwrap();
     let resume = ["run", "resume", "pair-db", "--wait", "end"];
