@@ -2,6 +2,7 @@
 
 use keywheel_config::Rotation;
 use keywheel_manifest::Manifest;
+use keywheel_model::SocketFolder;
 use keywheel_policy::{Binding, Decision, Grant, Policy, Request, Transport};
 
 use crate::plan::grants_of;
@@ -64,6 +65,7 @@ fn in_plaintext(policy: &Policy, rotation: &Rotation, manifest: &Manifest) -> Ve
     let nodes = manifest.nodes(&rotation.config).into_iter();
     let servers = nodes.chain(manifest.replicas(&rotation.config));
     servers
+        .filter(|server| !SocketFolder::is_meant(server))
         .filter_map(|node| {
             let (host, port) = node.rsplit_once(':')?;
             let port = port.parse().ok()?;

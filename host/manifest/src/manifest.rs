@@ -20,7 +20,7 @@ use crate::reader::{Problem, Problems, toml_to_json};
 use crate::refusal::Refusal;
 use crate::shape::Shape;
 
-pub use schema::HOST_FORMAT;
+pub use schema::{HOST_FORMAT, HOST_OR_SOCKET_FORMAT};
 
 /// The newest format that this host reads.
 pub const FORMAT: i64 = 1;

@@ -47,7 +47,7 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
         plan.problem("postgres.standby", "the server is a read-only standby", "point `host` at the primary");
     }
     pooled(&mut plan, &format!("{}:{}", config.server.host, config.server.port), &server);
-    if config.server.is_plaintext() {
+    if config.server.is_plaintext() && !config.server.is_socket() {
         plan.warning("postgres.plaintext", "connections are without TLS", "give the server a certificate");
     }
     let (pair, seen) = (config.is_pair(), server.flag("super"));

@@ -26,7 +26,7 @@ pub enum Piece<'a> {
 /// Where a database is, as most configurations say it: to be flattened into one.
 #[derive(Debug, Deserialize)]
 pub struct Server {
-    /// A name or an address.
+    /// A name or an address; with `postgres` also the folder of a Unix socket.
     pub host: String,
     /// The port.
     pub port: u16,
@@ -37,6 +37,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Whether what is sent stays on this machine: `host` is the folder of a Unix socket.
+    pub fn is_socket(&self) -> bool {
+        self.host.starts_with('/')
+    }
+
     /// Whether connections go without TLS.
     pub fn is_plaintext(&self) -> bool {
         self.transport.as_deref() == Some("plaintext")

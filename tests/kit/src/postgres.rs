@@ -98,6 +98,11 @@ impl Postgres {
         self.port
     }
 
+    /// The folder of its Unix socket.
+    pub fn socket_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The superuser.
     pub fn admin_user(&self) -> &'static str {
         ADMIN

@@ -1,8 +1,6 @@
 mod takeover;
 mod together;
 
-use std::net::SocketAddr;
-
 use keywheel_model::{Effect, ErrorKind, SecretBytes};
 use tokio::sync::oneshot;
 use tokio_postgres::Client;
@@ -11,7 +9,7 @@ use super::connect::{Cancel, connect};
 use super::meter::Allowance;
 use super::rows::{RowLimits, Rows, borrowed, collect, parameters};
 use super::{Access, ConnectOptions, Ending, failure, settings};
-use crate::dial::Allow;
+use crate::dial::{Allow, Dialer};
 use crate::statement::{Dialect, Rendered, Statement};
 use crate::{Deadline, Error, Outbound, SqlError};
 
@@ -76,9 +74,12 @@ impl Session {
         Dialect::Postgres
     }
 
-    /// The address it is connected to.
-    pub fn address(&self) -> SocketAddr {
-        self.cancel.address
+    /// Whether `rules` would have opened what it is connected to, for `host`.
+    ///
+    /// # Errors
+    /// As the dialer would refuse it.
+    pub(super) fn recheck(&self, dialer: &Dialer, rules: &[Allow], host: &str) -> Result<(), Error> {
+        self.cancel.place.recheck(dialer, rules, host)
     }
 
     /// Whether a transaction is open.
