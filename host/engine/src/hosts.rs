@@ -3,7 +3,7 @@
 use keywheel_config::Rotation;
 use keywheel_manifest::Manifest;
 use keywheel_model::SocketFolder;
-use keywheel_policy::{Binding, Decision, Grant, Policy, Request, Transport};
+use keywheel_policy::{Binding, Decision, Grant, HostRule, Policy, Request, Transport};
 
 use crate::plan::grants_of;
 
@@ -23,9 +23,14 @@ pub fn wants_plaintext(rotation: &Rotation, manifest: &Manifest, grant: &Grant) 
 /// The hosts that the grants open to this rotation, with the values of its configuration. A grant for it alone narrows the plugin's own. Where the
 /// rotation goes in plaintext that is said, whatever a grant says.
 pub(crate) fn of_plan(policy: &Policy, rotation: &Rotation, manifest: &Manifest) -> Vec<String> {
-    let rules = grants_of(policy, rotation).flat_map(|grant| &grant.hosts);
-    let opened = rules.filter(|rule| rule.opens_some(&rotation.config));
-    let mut hosts: Vec<String> = opened.flat_map(|rule| rule.explain(&rotation.config)).collect();
+    let rules: Vec<_> = grants_of(policy, rotation)
+        .flat_map(|grant| &grant.hosts)
+        .collect();
+    // A rule for servers that a rotation need not have says something only where it is all that there is.
+    let opens_some = |rule: &HostRule| rule.opens_some(&rotation.config);
+    let none_opens = !rules.iter().any(|rule| opens_some(rule));
+    let shown = rules.into_iter().filter(|rule| none_opens || opens_some(rule));
+    let mut hosts: Vec<String> = shown.flat_map(|rule| rule.explain(&rotation.config)).collect();
     for node in in_plaintext(policy, rotation, manifest) {
         let place = format!("{} port {}", node.host, node.port);
         hosts.retain(|host| {

@@ -457,7 +457,7 @@ impl Session {
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session")
-            .field("address", &self.cancel.address)
+            .field("place", &self.cancel.place)
             .field("transaction", &self.transaction)
             .finish_non_exhaustive()
     }

@@ -3,7 +3,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use keywheel_kit::{Postgres, PostgresOptions};
-use keywheel_model::{ErrorKind, SocketFolder};
+use keywheel_model::{ErrorKind, SocketFolder, VersionId};
 use keywheel_target::Deadline;
 use keywheel_target::dial::Allow;
 use keywheel_target::postgres::{Access, ConnectOptions, Pool, PoolLimits, Security, Session};
@@ -26,7 +26,7 @@ async fn a_session_goes_over_the_socket_that_a_rule_names_and_over_no_other() {
     let (outbound, port) = (outbound(&server), server.port());
     let named = [Allow::socket(&folder, port)];
     let pool = Pool::new(PoolLimits::default());
-    let version = "v-1".parse().ok();
+    let version = VersionId::from_number(1);
     let mut session = Session::open(&outbound, &named, &options, deadline())
         .await
         .unwrap();
@@ -36,18 +36,16 @@ async fn a_session_goes_over_the_socket_that_a_rule_names_and_over_no_other() {
         .await
         .unwrap();
     assert_eq!(count, 1);
-    if let Some(version) = version {
-        // A kept one is looked at again.
-        let kept = pool
-            .checkout(&outbound, &named, &options, &version, deadline())
-            .await;
-        kept.unwrap().give_back().unwrap();
-        let other = [Allow::socket(&folder, port + 1)];
-        let refused = pool
-            .checkout(&outbound, &other, &options, &version, deadline())
-            .await;
-        assert_eq!(refused.err().unwrap().code(), "net.not-allowed");
-    }
+    // A kept one is looked at again.
+    let kept = pool
+        .checkout(&outbound, &named, &options, &version, deadline())
+        .await;
+    kept.unwrap().give_back().unwrap();
+    let other = [Allow::socket(&folder, port + 1)];
+    let refused = pool
+        .checkout(&outbound, &other, &options, &version, deadline())
+        .await;
+    assert_eq!(refused.err().unwrap().code(), "net.not-allowed");
 
     let elsewhere: SocketFolder = "/run/elsewhere".parse().unwrap();
     for wrong in [
