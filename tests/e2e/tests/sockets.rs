@@ -110,7 +110,10 @@ fn no_socket_is_reached_that_the_grant_does_not_name() {
         let own = format!("host = \"{}\"", server.socket_folder().display());
         fs::write(&file, before.replace(&own, &format!("host = \"{folder}\""))).unwrap();
         let refused = host.run(&["config", "check"], "").ends(20);
-        assert!(refused.stderr.contains("config.value"), "{folder}: {refused:?}");
+        assert!(
+            refused.stderr.contains("config.plugin-setting"),
+            "{folder}: {refused:?}"
+        );
         fs::write(&file, before).unwrap();
     }
 }
