@@ -50,11 +50,10 @@ impl Session {
         options: &ConnectOptions,
         deadline: Deadline,
     ) -> Result<Self, Error> {
-        settings::check_application_name(&options.application_name)?;
+        let pins = settings::pins(&options.application_name, deadline)?;
         let allowance = Allowance::new(ANSWER_BYTES);
         let connected = connect(outbound, rules, options, allowance.clone(), deadline).await?;
         let (client, cancel, backend) = (connected.client, connected.cancel, connected.backend);
-        let pins = settings::pins(&options.application_name, backend, deadline)?;
         let mut session = Self {
             client,
             transaction: Transaction::No,
@@ -237,13 +236,14 @@ impl Session {
         }
         self.usable()?;
         self.client.clear_type_cache();
-        let pins = settings::pins(application_name, self.backend, deadline)?;
-        self.pin(&pins, true, deadline).await
+        self.pin(&settings::pins(application_name, deadline)?, true, deadline)
+            .await
     }
 
     /// One round trip: the server works them off in order.
     async fn pin(&mut self, pins: &str, used_before: bool, deadline: Deadline) -> Result<(), Error> {
         let client = &self.client;
+        let backend = settings::backend(self.backend);
         let work = async {
             let discard = async {
                 if used_before {
@@ -252,20 +252,18 @@ impl Session {
                     Ok(())
                 }
             };
-            let (discarded, pinned, watching) = tokio::join!(
+            // Servers on some platforms cannot watch their client, and what only speaks the protocol may know no settings but its own.
+            let if_it_can = async |sql: &str| match client.batch_execute(sql).await {
+                Err(error) if error.as_db_error().is_some() => Ok(()),
+                done => done,
+            };
+            let (discarded, pinned, watching, told) = tokio::join!(
                 discard,
                 client.batch_execute(pins),
-                client.batch_execute(settings::WATCH_CLIENT)
+                if_it_can(settings::WATCH_CLIENT),
+                if_it_can(&backend)
             );
-            // Servers on some platforms cannot watch their client.
-            let watching = watching.or_else(|error| {
-                if error.as_db_error().is_some() {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
-            });
-            discarded.and(pinned).and(watching)
+            discarded.and(pinned).and(watching).and(told)
         };
         let done = deadline
             .run("pinning the session's settings", Effect::None, work)

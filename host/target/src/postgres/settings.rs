@@ -5,18 +5,17 @@ use crate::{Deadline, Error};
 pub(super) const WATCH_CLIENT: &str = "SELECT set_config('client_connection_check_interval', '1000', false) \
      WHERE current_setting('client_connection_check_interval', true) IS NOT NULL";
 
-/// What a session's quoting, names and deadlines rest on; and `keywheel.backend`, the process that the server says serves it (0: it named none).
-/// Behind a pooler `pg_backend_pid()` is another.
-pub(super) fn pins(
-    application_name: &str,
-    backend: Option<u32>,
-    deadline: Deadline,
-) -> Result<String, Error> {
+/// The process that the server says serves the session (0: it named none). Behind a pooler `pg_backend_pid()` is another.
+pub(super) fn backend(process: Option<u32>) -> String {
+    format!("SET keywheel.backend = '{}'", process.unwrap_or_default())
+}
+
+/// What a session's quoting, names and deadlines rest on.
+pub(super) fn pins(application_name: &str, deadline: Deadline) -> Result<String, Error> {
     check_application_name(application_name)?;
-    let backend = backend.unwrap_or_default();
     Ok(format!(
         "SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; SET search_path = pg_catalog, pg_temp; \
-         SET application_name = '{application_name}'; SET keywheel.backend = '{backend}'; SET idle_in_transaction_session_timeout = {}; {}",
+         SET application_name = '{application_name}'; SET idle_in_transaction_session_timeout = {}; {}",
         server_ms(deadline),
         deadlines(deadline),
     ))
