@@ -159,12 +159,12 @@ pub(crate) fn owns(plan: &mut Plan, admin: &Session, (name, other): (&str, &str)
         Ok(row) if !row.text("an").is_empty() => (row.text("common"), row.text("an"), row.text("bn")),
         _ => ("", name, other),
     };
-    let (make, owner) = match common {
+    let (make, group) = match common {
         "" => (format!("CREATE ROLE owner NOLOGIN; GRANT owner TO {an}, {bn}; "), "owner"),
         common => (String::new(), common),
     };
-    let own = [an, bn].map(|role| format!("ALTER ROLE {role} SET role TO {owner}")).join("; ");
-    let hint = format!("{make}REASSIGN OWNED BY {an} TO {owner}; {own}");
+    let set = [an, bn].map(|role| format!("ALTER ROLE {role} SET role TO {group}")).join("; ");
+    let hint = format!("{make}REASSIGN OWNED BY {an} TO {group}; {set} -- in each database");
     let message = format!("{name} itself owns {owned} thing(s): {other} may not alter or drop them");
-    plan.warning("postgres.ownership", message, format!("in each database: {hint}"));
+    plan.warning("postgres.ownership", message, hint);
 }

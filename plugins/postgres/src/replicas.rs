@@ -79,7 +79,7 @@ fn examine(plan: &mut Plan, config: &Config, node: &Node, admin: &Session, prima
         _ => {
             let message = format!("whether {node} is a replica of {} was not looked at", config.server.host);
             let hint =
-                format!("on the primary: GRANT EXECUTE ON FUNCTION pg_control_system() TO {}", state.text("admin"));
+                format!("GRANT EXECUTE ON FUNCTION pg_control_system() TO {} -- on the primary", state.text("admin"));
             plan.warning("postgres.cluster-unknown", message, hint);
         }
     }

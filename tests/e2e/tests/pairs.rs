@@ -46,11 +46,11 @@ fn warnings(host: &Host) -> Vec<String> {
     plan[0]["warnings"].as_array().unwrap().iter().map(of).collect()
 }
 
-/// The statement in a warning: `code: what (statement)`.
+/// The statement in a warning: `code: what (statement)`. One that is for several databases says so in a comment.
 fn statement(warning: &str) -> &str {
     let (_, hint) = warning
         .split_once(" has not (")
-        .or_else(|| warning.split_once("(in each database: "))
+        .or_else(|| warning.split_once(" or drop them ("))
         .unwrap_or_else(|| panic!("{warning}"));
     hint.strip_suffix(')').unwrap()
 }
