@@ -145,10 +145,10 @@ impl StepReport {
         self.subject_logins().next_back().map(|login| login.result)
     }
 
-    /// Whether the target has seen a login with the subject: only then can it have counted a failed one (rule P14).
-    pub fn subject_was_sent(&self) -> bool {
+    /// Whether a server may have counted a failed login with the subject (rule P14): it has seen one, and did not accept it.
+    pub fn subject_may_have_failed(&self) -> bool {
         self.subject_logins()
-            .any(|login| login.result != LoginResult::Unsent)
+            .any(|login| !matches!(login.result, LoginResult::Unsent | LoginResult::Accepted))
     }
 
     fn subject_logins(&self) -> impl DoubleEndedIterator<Item = &LoginSeen> {
@@ -179,8 +179,14 @@ impl StepReport {
     }
 
     /// The same, of a credential that several servers hold: one that was left out may say something else. `nodes` as
-    /// [`Manifest::nodes`](keywheel_manifest::Manifest::nodes) gives them.
-    pub fn vouched_on(&self, nodes: &BTreeSet<String>, claimed: Verdict) -> Verdict {
+    /// [`Manifest::nodes`](keywheel_manifest::Manifest::nodes) gives them, and `replicas` as
+    /// [`Manifest::replicas`](keywheel_manifest::Manifest::replicas): what those copy later they need not have been asked for a refusal.
+    pub fn vouched_on(
+        &self,
+        nodes: &BTreeSet<String>,
+        replicas: &BTreeSet<String>,
+        claimed: Verdict,
+    ) -> Verdict {
         let vouched = self.vouched(claimed);
         if matches!(vouched, Verdict::Unknown(_)) {
             return vouched;
@@ -189,7 +195,8 @@ impl StepReport {
             .subject_logins()
             .map(|login| canonical_address(&login.destination))
             .collect();
-        match nodes.iter().find(|node| !seen.contains(*node)) {
+        let copies = replicas.iter().filter(|_| vouched == Verdict::Accepted);
+        match nodes.iter().chain(copies).find(|node| !seen.contains(*node)) {
             None => vouched,
             Some(left_out) => Verdict::Unknown(format!(
                 "the plugin's answer leaves a server out: the host saw no login at {left_out}"
@@ -268,18 +275,60 @@ mod tests {
             ..login(Role::Subject, LoginResult::Accepted)
         }]);
         for of in [&[][..], &["db:5432"]] {
-            assert_eq!(one.vouched_on(&nodes(of), Verdict::Accepted), Verdict::Accepted);
+            let vouched = one.vouched_on(&nodes(of), &nodes(&[]), Verdict::Accepted);
+            assert_eq!(vouched, Verdict::Accepted);
         }
         for of in [&["db:5432", "db2:5432"][..], &["db:5433"]] {
             assert!(matches!(
-                one.vouched_on(&nodes(of), Verdict::Accepted),
+                one.vouched_on(&nodes(of), &nodes(&[]), Verdict::Accepted),
                 Verdict::Unknown(_)
             ));
         }
         assert!(matches!(
-            one.vouched_on(&nodes(&["db:5432"]), Verdict::Rejected),
+            one.vouched_on(&nodes(&["db:5432"]), &nodes(&[]), Verdict::Rejected),
             Verdict::Unknown(_)
         ));
+    }
+
+    #[test]
+    fn a_replica_that_was_left_out_counts_against_a_yes_and_not_against_a_no() {
+        let set = |node: &str| BTreeSet::from([node.to_owned()]);
+        let (primary, replica) = (set("db:5432"), set("db2:5432"));
+        let mut seen = report(vec![login(Role::Subject, LoginResult::Rejected)]);
+        assert_eq!(
+            seen.vouched_on(&primary, &replica, Verdict::Rejected),
+            Verdict::Rejected
+        );
+        seen.logins[0].result = LoginResult::Accepted;
+        let left_out = seen.vouched_on(&primary, &replica, Verdict::Accepted);
+        assert!(matches!(left_out, Verdict::Unknown(_)), "{left_out:?}");
+        seen.logins.push(LoginSeen {
+            destination: "DB2:5432".to_owned(),
+            ..login(Role::Subject, LoginResult::Accepted)
+        });
+        assert_eq!(
+            seen.vouched_on(&primary, &replica, Verdict::Accepted),
+            Verdict::Accepted
+        );
+        seen.logins[1].result = LoginResult::Rejected;
+        let refused = seen.vouched_on(&primary, &replica, Verdict::Accepted);
+        assert!(matches!(refused, Verdict::Unknown(_)), "{refused:?}");
+    }
+
+    #[test]
+    fn a_login_that_was_accepted_or_never_sent_has_cost_nothing() {
+        let cost = |results: &[LoginResult]| {
+            let logins = results
+                .iter()
+                .map(|result| login(Role::Subject, *result))
+                .collect();
+            report(logins).subject_may_have_failed()
+        };
+        assert!(!cost(&[]));
+        assert!(!cost(&[LoginResult::Accepted, LoginResult::Unsent]));
+        for failed in [LoginResult::Rejected, LoginResult::Account, LoginResult::Unknown] {
+            assert!(cost(&[LoginResult::Accepted, failed]), "{failed:?}");
+        }
     }
 
     #[test]

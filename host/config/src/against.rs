@@ -29,7 +29,8 @@ pub(crate) fn manifests(config: &Config, manifests: &BTreeMap<PluginName, Manife
         let Some(manifest) = manifests.get(&rotation.plugin) else {
             continue;
         };
-        let principals = checker.rotation(rotation, manifest);
+        let mut principals = checker.rotation(rotation, manifest);
+        principals.extend(manifest.copies(&rotation.config));
         checker.alone(rotation, principals, &mut taken);
     }
     checker.problems

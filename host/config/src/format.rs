@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use keywheel_manifest::Pointer;
 use keywheel_model::address::Host;
-use keywheel_model::{NameError, PluginName, SecretName};
+use keywheel_model::{NameError, PluginName, SecretName, SocketFolder};
 use keywheel_schedule::Zone;
 
 use crate::document::quoted;
@@ -61,6 +61,21 @@ pub(crate) fn wrong_host(text: &str) -> Option<Wrong> {
         hint: Some(
             "a DNS name in ASCII (`db-7.internal`; `xn--…` for others) or an address in its usual form"
                 .to_owned(),
+        ),
+    })
+}
+
+/// The same where the folder of a Unix socket may stand in its place.
+pub(crate) fn wrong_host_or_socket(text: &str) -> Option<Wrong> {
+    if !SocketFolder::is_meant(text) {
+        return wrong_host(text);
+    }
+    let error = text.parse::<SocketFolder>().err()?;
+    Some(Wrong {
+        code: "config.value",
+        message: format!("is not the folder of a Unix socket: {}", error.why),
+        hint: Some(
+            "the folder alone, as `unix_socket_directories` of the server has it: /run/postgresql".to_owned(),
         ),
     })
 }

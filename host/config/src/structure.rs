@@ -3,7 +3,7 @@
 
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
-use keywheel_manifest::HOST_FORMAT;
+use keywheel_manifest::{HOST_FORMAT, HOST_OR_SOCKET_FORMAT};
 use serde_json::Value;
 
 use crate::document::{At, Document, join, quoted};
@@ -150,6 +150,7 @@ impl Describer<'_> {
         let wrong = match self.owner {
             Owner::File => format::wrong(format, text),
             Owner::Plugin if format == HOST_FORMAT => format::wrong_host(text),
+            Owner::Plugin if format == HOST_OR_SOCKET_FORMAT => format::wrong_host_or_socket(text),
             Owner::Plugin => None,
         };
         match wrong {

@@ -17,6 +17,7 @@ const SCHEMA: &str = r#"{
     "host": { "type": "string", "description": "The server." },
     "port": { "type": "integer", "minimum": 1, "maximum": 65535 },
     "mode": { "enum": ["one", "two", "hook"] },
+    "copies": { "type": "array", "items": { "type": "string" } },
     "role": { "type": "string", "pattern": "^[a-z]+$" },
     "roles": { "type": "array", "items": { "type": "string" }, "minItems": 2, "maxItems": 2 },
     "trust": { "type": "string", "format": "trust-set" },
@@ -37,6 +38,7 @@ summary = "For these tests"
 config-schema = "schema.json"
 capabilities = ["core", "net"]
 target = ["/host"]
+replicas = ["/copies/*"]
 account = ["/role"]
 inputs = ["admin"]
 
@@ -285,6 +287,23 @@ fn two_rotations_on_one_account_are_refused_even_in_other_modes() {
         problems(&format!("{one}{}", two.replace("\"db\"", "\"other\""))),
         []
     );
+}
+
+#[test]
+fn an_account_is_not_rotated_where_it_is_copied_to() {
+    let one = rotation(
+        "a",
+        "gap = \"accept\"",
+        "mode = \"one\"\nrole = \"x\"\ncopies = [\"db2\"]",
+    );
+    let at = |host: &str| {
+        let other = rotation("b", "gap = \"accept\"", "mode = \"one\"\nrole = \"x\"");
+        other.replace("host = \"db\"", &format!("host = \"{host}\""))
+    };
+    for text in [one.clone() + &at("DB2"), at("db2") + &one] {
+        assert_eq!(only(&text).0.code, "config.one-rotation-per-account");
+    }
+    assert_eq!(problems(&(one + &at("db3"))), []);
 }
 
 #[test]

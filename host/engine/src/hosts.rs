@@ -2,7 +2,8 @@
 
 use keywheel_config::Rotation;
 use keywheel_manifest::Manifest;
-use keywheel_policy::{Binding, Decision, Grant, Policy, Request, Transport};
+use keywheel_model::SocketFolder;
+use keywheel_policy::{Binding, Decision, Grant, HostRule, Policy, Request, Transport};
 
 use crate::plan::grants_of;
 
@@ -22,8 +23,14 @@ pub fn wants_plaintext(rotation: &Rotation, manifest: &Manifest, grant: &Grant) 
 /// The hosts that the grants open to this rotation, with the values of its configuration. A grant for it alone narrows the plugin's own. Where the
 /// rotation goes in plaintext that is said, whatever a grant says.
 pub(crate) fn of_plan(policy: &Policy, rotation: &Rotation, manifest: &Manifest) -> Vec<String> {
-    let rules = grants_of(policy, rotation).flat_map(|grant| &grant.hosts);
-    let mut hosts: Vec<String> = rules.flat_map(|rule| rule.explain(&rotation.config)).collect();
+    let rules: Vec<_> = grants_of(policy, rotation)
+        .flat_map(|grant| &grant.hosts)
+        .collect();
+    // A rule for servers that a rotation need not have says something only where it is all that there is.
+    let opens_some = |rule: &HostRule| rule.opens_some(&rotation.config);
+    let none_opens = !rules.iter().any(|rule| opens_some(rule));
+    let shown = rules.into_iter().filter(|rule| none_opens || opens_some(rule));
+    let mut hosts: Vec<String> = shown.flat_map(|rule| rule.explain(&rotation.config)).collect();
     for node in in_plaintext(policy, rotation, manifest) {
         let place = format!("{} port {}", node.host, node.port);
         hosts.retain(|host| {
@@ -61,7 +68,9 @@ fn in_plaintext(policy: &Policy, rotation: &Rotation, manifest: &Manifest) -> Ve
         inputs: &rotation.inputs,
     });
     let nodes = manifest.nodes(&rotation.config).into_iter();
-    nodes
+    let servers = nodes.chain(manifest.replicas(&rotation.config));
+    servers
+        .filter(|server| !SocketFolder::is_meant(server))
         .filter_map(|node| {
             let (host, port) = node.rsplit_once(':')?;
             let port = port.parse().ok()?;

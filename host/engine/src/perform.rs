@@ -302,9 +302,9 @@ impl Performer {
     }
 }
 
-/// Whether a login has cost the account nothing: it was accepted, or the target has seen none.
+/// Whether a login has cost the account nothing: each server that has seen one accepted it.
 pub(crate) fn costs_nothing(end: &StepEnd) -> bool {
-    matches!(end.result, Ok(StepValue::Verdict(Verdict::Accepted))) || !end.seen.subject_was_sent()
+    matches!(end.result, Ok(StepValue::Verdict(Verdict::Accepted))) || !end.seen.subject_may_have_failed()
 }
 
 /// What a login says, and why it says nothing: the policy's refusal, or the code of what did not come about, where the host saw that.

@@ -181,6 +181,9 @@ pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Optio
             "one node has the credential, another was set back or changed by hand: `keywheel run resume RUN --apply-current`, of a run that is parked \
              or waits for consumers, puts the vault's current value on each; else set it on that node by hand"
         }
+        "nodes.behind" => {
+            "it is asked again: has it replayed the change (PostgreSQL: `SELECT pg_wal_replay_resume()` there, its log), and do its own rules let the account in (pg_hba.conf)?"
+        }
         "53300" => {
             "end a session of that role, or raise its CONNECTION LIMIT or the server's max_connections"
         }

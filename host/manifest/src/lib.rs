@@ -24,7 +24,7 @@ pub use address::canonical as canonical_address;
 pub use call::{Call, FrameToken, Piece, Position, Request, SecretRole, SecretUse};
 pub use canonical::canonical_json;
 pub use error::Error;
-pub use manifest::{Capability, FORMAT, HOST_FORMAT, Manifest, Mode, Principal};
+pub use manifest::{Capability, FORMAT, HOST_FORMAT, HOST_OR_SOCKET_FORMAT, Manifest, Mode, Principal};
 pub use pointer::{Pointer, expand};
 pub use refusal::{Reason, Refusal};
 pub use section::{MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, pack, read, read_again};

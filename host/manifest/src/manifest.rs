@@ -20,7 +20,7 @@ use crate::reader::{Problem, Problems, toml_to_json};
 use crate::refusal::Refusal;
 use crate::shape::Shape;
 
-pub use schema::HOST_FORMAT;
+pub use schema::{HOST_FORMAT, HOST_OR_SOCKET_FORMAT};
 
 /// The newest format that this host reads.
 pub const FORMAT: i64 = 1;
@@ -155,6 +155,7 @@ pub struct Manifest {
     pub inputs: BTreeSet<String>,
     pub(crate) target: Vec<Pointer>,
     pub(crate) account: Vec<Pointer>,
+    pub(crate) replicas: Vec<Pointer>,
     pub(crate) modes: Vec<Mode>,
     pub(crate) shapes: Vec<Shape>,
     document: Value,
@@ -297,6 +298,15 @@ impl Manifest {
     /// Whom a rotation with this configuration changes: one for each node and each of several accounts. Empty when the
     /// configuration lacks a value that the manifest points to.
     pub fn principals(&self, configuration: &Value) -> BTreeSet<Principal> {
+        self.principals_at(&self.target, configuration)
+    }
+
+    /// The same accounts on the servers that copy them from the target: nobody else may rotate them there either.
+    pub fn copies(&self, configuration: &Value) -> BTreeSet<Principal> {
+        self.principals_at(&self.replicas, configuration)
+    }
+
+    fn principals_at(&self, servers: &[Pointer], configuration: &Value) -> BTreeSet<Principal> {
         let account = self
             .mode(configuration)
             .and_then(|mode| mode.account.as_ref())
@@ -304,7 +314,7 @@ impl Manifest {
         let text = |row: Vec<String>| canonical_json(&row.into());
         let accounts: Vec<String> = expand(account, configuration).into_iter().map(text).collect();
         let mut principals = BTreeSet::new();
-        for row in expand(&self.target, configuration) {
+        for row in rows(servers, configuration) {
             let row = row.iter().map(|value| address::canonical(value)).collect();
             let target = format!("{}{}", self.name, text(row));
             principals.extend(accounts.iter().map(|account| Principal {
@@ -328,22 +338,12 @@ impl Manifest {
     /// The servers that hold the credential, `host:port` in the one spelling of [`canonical_address`](crate::canonical_address): a verdict that leaves
     /// one of them out is none (rule H7). Empty where the target is not told by hosts and ports.
     pub fn nodes(&self, configuration: &Value) -> BTreeSet<String> {
-        let node = |row: Vec<String>| match row.as_slice() {
-            [host, port] if port.parse::<u16>().is_ok() => {
-                // Without brackets the colons of an IPv6 address would run into the port's.
-                let host = address::canonical(host);
-                Some(if host.contains(':') {
-                    format!("[{host}]:{port}")
-                } else {
-                    format!("{host}:{port}")
-                })
-            }
-            _ => None,
-        };
-        let rows = expand(&self.target, configuration).into_iter();
-        rows.filter_map(node)
-            .map(|node| address::canonical(&node))
-            .collect()
+        addresses(&self.target, configuration)
+    }
+
+    /// The servers that have the credential by copying it from the target, in the same spelling: no verdict `accepted` leaves one of them out.
+    pub fn replicas(&self, configuration: &Value) -> BTreeSet<String> {
+        addresses(&self.replicas, configuration)
     }
 
     /// What a configuration is checked with: no reference leads out of the schema, and patterns are matched in linear time, since the
@@ -380,4 +380,32 @@ impl Manifest {
     pub fn require_shape(&self, call: &Call, configuration: &Value) -> Result<&Shape, Refusal> {
         crate::matcher::require(self, call, configuration)
     }
+}
+
+fn rows(servers: &[Pointer], configuration: &Value) -> Vec<Vec<String>> {
+    if servers.is_empty() {
+        // One row of nothing, otherwise.
+        return Vec::new();
+    }
+    expand(servers, configuration)
+}
+
+fn addresses(servers: &[Pointer], configuration: &Value) -> BTreeSet<String> {
+    let node = |row: Vec<String>| match row.as_slice() {
+        [host, port] if port.parse::<u16>().is_ok() => {
+            // Without brackets the colons of an IPv6 address would run into the port's.
+            let host = address::canonical(host);
+            Some(if host.contains(':') {
+                format!("[{host}]:{port}")
+            } else {
+                format!("{host}:{port}")
+            })
+        }
+        _ => None,
+    };
+    rows(servers, configuration)
+        .into_iter()
+        .filter_map(node)
+        .map(|node| address::canonical(&node))
+        .collect()
 }

@@ -298,6 +298,38 @@ fn the_servers_of_a_target_are_its_hosts_with_their_ports() {
 }
 
 #[test]
+fn what_copies_the_target_is_told_apart_from_it_and_has_the_same_accounts() {
+    let target = "target = [\"/nodes/*/host\", \"/nodes/*/port\"]";
+    let with = |replicas: &str| format!("{target}\nreplicas = {replicas}");
+    let text = GOOD.replace(target, &with("[\"/copies/*/host\", \"/copies/*/port\"]"));
+    let manifest = Manifest::from_toml(&text, SCHEMA).unwrap();
+    let server = |host: &str| json!([{"host": host, "port": 1}]);
+    let both = json!({"nodes": server("a"), "copies": server("B."), "role": "x"});
+    assert_eq!(manifest.nodes(&both), ["a:1".to_owned()].into());
+    assert_eq!(manifest.replicas(&both), ["b:1".to_owned()].into());
+    let at_the_copy = json!({"nodes": server("b"), "role": "x"});
+    assert_eq!(manifest.copies(&both), manifest.principals(&at_the_copy));
+    assert!(manifest.copies(&both).is_disjoint(&manifest.principals(&both)));
+    for without in [
+        &at_the_copy,
+        &json!({"nodes": server("a"), "copies": [], "role": "x"}),
+    ] {
+        assert!(manifest.copies(without).is_empty() && manifest.replicas(without).is_empty());
+    }
+    assert!(good().replicas(&both).is_empty());
+    refused(
+        target,
+        &with("[\"/copies/*/host\"]"),
+        "as many pointers as `target`",
+    );
+    refused(
+        target,
+        &with("[\"/copies/*/host\", \"/ports/*\"]"),
+        "share the array",
+    );
+}
+
+#[test]
 fn another_spelling_of_the_host_is_the_same_principal_and_of_the_account_another() {
     let manifest = good();
     let of = |host: &str, port: Value, role: &str| {

@@ -9,6 +9,7 @@ mod id;
 mod name;
 mod secret;
 mod slot;
+mod socket;
 mod step;
 mod version;
 
@@ -18,5 +19,6 @@ pub use id::{Epoch, Fence, ParseIdError, RunId, VersionId};
 pub use name::{NameError, PluginName, RotationName, SecretName};
 pub use secret::SecretBytes;
 pub use slot::{Proof, SlotClass, Strategy};
+pub use socket::SocketFolder;
 pub use step::{Outcome, Role, Safety, StepName, Trigger, Verdict};
 pub use version::Stage;

@@ -69,7 +69,8 @@ impl Plugin {
         let limits = *self.runtime.limits();
         let within = state.remaining().min(WALL_CLOCK_LIMIT) + GRACE;
         let step = state.step().step;
-        let nodes = self.manifest().nodes(&state.step().config);
+        let config = &state.step().config;
+        let servers = [self.manifest().nodes(config), self.manifest().replicas(config)];
         let meter = Meter::default();
         let mut store = store(
             &self.runtime.engine,
@@ -89,7 +90,7 @@ impl Plugin {
             },
             Err(_elapsed) => Called::Stopped(Stop::WallClock),
         };
-        let ended = end(called, &nodes, store.into_data().host, &meter);
+        let ended = end(called, &servers, store.into_data().host, &meter);
         let us = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
         tracing::debug!(
             plugin = %self.manifest().name,
@@ -211,7 +212,8 @@ fn masked(store: &mut Store<Data>, plan: &str) -> Result<String, StepError> {
     }
 }
 
-fn end(called: Called, nodes: &BTreeSet<String>, mut host: HostState, meter: &Meter) -> StepEnd {
+/// `servers`: the nodes of the target, and its replicas.
+fn end(called: Called, servers: &[BTreeSet<String>; 2], mut host: HostState, meter: &Meter) -> StepEnd {
     let mut stop = None;
     let result = match called {
         Called::Value(value) => Ok(bounded(value, &mut host)),
@@ -242,7 +244,10 @@ fn end(called: Called, nodes: &BTreeSet<String>, mut host: HostState, meter: &Me
             "plugin.open-transaction",
             "the plugin left a transaction open; what was done in it was rolled back",
         )),
-        Ok(StepValue::Verdict(verdict)) => Ok(StepValue::Verdict(seen.vouched_on(nodes, verdict))),
+        Ok(StepValue::Verdict(verdict)) => {
+            let [nodes, replicas] = servers;
+            Ok(StepValue::Verdict(seen.vouched_on(nodes, replicas, verdict)))
+        }
         other => other,
     };
     StepEnd {

@@ -3,6 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use keywheel_manifest::{Pointer, expand};
+use keywheel_model::SocketFolder;
 use keywheel_model::address::{Class, Host, classify, closed_name};
 use serde_json::Value;
 
@@ -13,14 +14,34 @@ pub enum Transport {
     Tls,
     /// No TLS.
     Plaintext,
+    /// A Unix socket of this machine: nothing of it goes over a network.
+    Socket,
 }
 
 impl Transport {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Tls, Self::Plaintext, Self::Socket];
+
+    /// The one of a word in a grant.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|transport| transport.as_str() == word)
+    }
+
+    /// How a host is spoken to that is written so: the folder of a Unix socket by that alone.
+    pub fn to(host: &str, plaintext: bool) -> Self {
+        match plaintext {
+            _ if SocketFolder::is_meant(host) => Self::Socket,
+            true => Self::Plaintext,
+            false => Self::Tls,
+        }
+    }
+
     /// The word in a grant.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tls => "tls",
             Self::Plaintext => "plaintext",
+            Self::Socket => "socket",
         }
     }
 }
@@ -109,6 +130,7 @@ pub struct HostRule {
 enum HostPattern {
     Name(String),
     Network(Network),
+    Socket(SocketFolder),
     Configured(Pointer),
 }
 
@@ -121,7 +143,7 @@ enum PortPattern {
 /// Why a text is no host rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}`: {message}; expected such as `db-7.internal:6379 tls`, `10.1.0.0/16:5432 tls`, `{{/host}}:{{/port}} tls`, or the word `plaintext` instead of `tls`"
+    "`{text}`: {message}; expected such as `db-7.internal:6379 tls`, `10.1.0.0/16:5432 tls`, `{{/host}}:{{/port}} tls`, or the word `plaintext` instead of `tls`; or, of a Unix socket, `/run/postgresql:5432 socket`"
 )]
 pub struct ParseHostRuleError {
     text: String,
@@ -157,12 +179,8 @@ pub(crate) fn cut(text: &str) -> String {
 fn parse(text: &str) -> Result<HostRule, &'static str> {
     let (place, word) = text
         .rsplit_once(' ')
-        .ok_or("the word `tls` or `plaintext` is missing")?;
-    let transport = match word {
-        "tls" => Transport::Tls,
-        "plaintext" => Transport::Plaintext,
-        _ => return Err("the last word is `tls` or `plaintext`"),
-    };
+        .ok_or("the word `tls`, `plaintext` or `socket` is missing")?;
+    let transport = Transport::of_word(word).ok_or("the last word is `tls`, `plaintext` or `socket`")?;
     let (host, port) = place.rsplit_once(':').ok_or("the port is missing")?;
     let port = match configured(port) {
         Some(pointer) => PortPattern::Configured(pointer?),
@@ -170,7 +188,7 @@ fn parse(text: &str) -> Result<HostRule, &'static str> {
     };
     let host = match configured(host) {
         Some(pointer) => HostPattern::Configured(pointer?),
-        None => parse_host(host)?,
+        None => parse_place(host, transport)?,
     };
     Ok(HostRule {
         text: text.to_owned(),
@@ -188,6 +206,19 @@ fn configured(text: &str) -> Option<Result<Pointer, &'static str>> {
 fn parse_port(text: &str) -> Option<u16> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     text.parse().ok().filter(|_| plain)
+}
+
+/// What the word says that it is.
+fn parse_place(text: &str, transport: Transport) -> Result<HostPattern, &'static str> {
+    match transport {
+        Transport::Socket => {
+            let folder: SocketFolder = text
+                .parse()
+                .map_err(|_| "not the folder of a Unix socket, from the root")?;
+            Ok(HostPattern::Socket(folder))
+        }
+        Transport::Tls | Transport::Plaintext => parse_host(text),
+    }
 }
 
 /// A literal address or network, or a name.
@@ -227,6 +258,7 @@ pub struct Destination {
     by_name: bool,
     loopback: bool,
     networks: Vec<Network>,
+    socket: bool,
 }
 
 impl Destination {
@@ -241,7 +273,7 @@ impl Destination {
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.by_name || !self.networks.is_empty()
+        self.by_name || self.socket || !self.networks.is_empty()
     }
 
     /// Both must allow: what two grants have in common.
@@ -273,6 +305,7 @@ impl Destination {
             by_name: first.by_name && second.by_name,
             loopback: first.loopback && second.loopback,
             networks,
+            socket: first.socket && second.socket,
         }
     }
 
@@ -297,6 +330,9 @@ impl Destination {
                             address,
                             prefix: if address.is_ipv4() { 32 } else { 128 },
                         });
+                    }
+                    (HostPattern::Socket(granted), ..) if granted.as_str() == place.host => {
+                        destination.socket = true;
                     }
                     (HostPattern::Name(granted), None, Some(name)) if granted == *name => {
                         destination.by_name = true;
@@ -360,6 +396,9 @@ impl HostRule {
             };
             let host = match &self.host {
                 // A configured value is one host, never a range.
+                HostPattern::Configured(_) if self.transport == Transport::Socket => {
+                    parse_place(&row.pop()?, self.transport).ok()?
+                }
                 HostPattern::Configured(_) => {
                     let value = row.pop()?;
                     let bracketed = if value.contains(':') && !value.starts_with('[') {
@@ -381,11 +420,17 @@ impl HostRule {
 }
 
 impl HostRule {
+    /// Whether it opens anything to this configuration: one that is for servers which a rotation need not have may open nothing.
+    pub fn opens_some(&self, configuration: &Value) -> bool {
+        !self.resolved(configuration).is_empty()
+    }
+
     /// The rule with the configuration's values, for people.
     pub fn explain(&self, configuration: &Value) -> Vec<String> {
         let show = |(host, port): (HostPattern, u16)| match host {
             HostPattern::Network(network) => format!("{network} port {port} {}", self.transport),
             HostPattern::Name(name) => format!("{name} port {port} {}", self.transport),
+            HostPattern::Socket(folder) => format!("{folder} port {port} {}", self.transport),
             HostPattern::Configured(_) => self.text.clone(),
         };
         let resolved: Vec<String> = self.resolved(configuration).into_iter().map(show).collect();

@@ -272,9 +272,7 @@ fn read_case(value: &Value, path: String, problems: &mut Problems) -> Option<Cas
 fn read_place(place: &str, address: Option<IpAddr>) -> Option<Asked> {
     let (host_port, word) = place.rsplit_once(' ')?;
     let (host, port) = host_port.rsplit_once(':')?;
-    let transport = [Transport::Tls, Transport::Plaintext]
-        .into_iter()
-        .find(|transport| transport.as_str() == word)?;
+    let transport = Transport::of_word(word)?;
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     Some(Asked::Connect {
         place: place.to_owned(),

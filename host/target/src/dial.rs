@@ -5,6 +5,7 @@
 //! loopback only by a rule that names it (`localhost`, an address or a network).
 
 mod allow;
+mod socket;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -4,7 +4,7 @@ use std::io;
 use std::net::IpAddr;
 
 use keywheel_model::address::ParseHostError;
-use keywheel_model::{Effect, ErrorKind, StepError};
+use keywheel_model::{Effect, ErrorKind, SocketFolder, StepError};
 
 use crate::statement::Dialect;
 
@@ -59,6 +59,12 @@ pub enum Error {
         /// The resolver's reason.
         #[source]
         source: io::Error,
+    },
+    /// Whoever is there first would be the server.
+    #[error("{folder} is no folder for a server's socket: everybody can write to it")]
+    OpenFolder {
+        /// As it was asked for.
+        folder: String,
     },
     /// No checked address took the connection.
     #[error("{host}:{port} cannot be reached")]
@@ -246,6 +252,7 @@ impl Error {
             Self::NotAllowed { .. }
             | Self::Host { .. }
             | Self::Forbidden { .. }
+            | Self::OpenFolder { .. }
             | Self::PlaintextDenied { .. }
             | Self::Unresolved { .. }
             | Self::Unreachable { .. }
@@ -293,6 +300,7 @@ impl Error {
         match self {
             Self::NotAllowed { .. }
             | Self::Forbidden { .. }
+            | Self::OpenFolder { .. }
             | Self::PlaintextDenied { .. }
             | Self::UnsafeStream { .. } => ErrorKind::Denied,
             Self::Host { .. } | Self::Invalid { .. } | Self::Column { .. } => ErrorKind::Invalid,
@@ -319,6 +327,7 @@ impl Error {
             Self::NotAllowed { .. } => "net.not-allowed",
             Self::Host { .. } => "net.host",
             Self::Forbidden { .. } => "net.forbidden-address",
+            Self::OpenFolder { .. } => "net.open-folder",
             Self::PlaintextDenied { .. } => "net.plaintext-denied",
             Self::Unresolved { .. } => "net.unresolved",
             Self::Unreachable { .. } => "net.unreachable",
@@ -348,6 +357,12 @@ impl Error {
     /// What an operator can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::NotAllowed { host, port } if SocketFolder::is_meant(host) => {
+                format!("add \"{host}:{port} socket\" to `hosts` of the grant")
+            }
+            Self::OpenFolder { .. } => {
+                "give the server a folder that its account alone can write to: `unix_socket_directories`".to_owned()
+            }
             Self::NotAllowed { host, port } => format!("add \"{host}:{port} tls\" to `hosts` of the grant"),
             Self::PlaintextDenied { host, port } => format!("use TLS, or add \"{host}:{port} plaintext\" to `hosts` of the grant"),
             Self::Forbidden { why, .. } if *why == crate::dial::PRIVATE => {

@@ -13,6 +13,7 @@ mod rows;
 mod session;
 mod settings;
 mod tap;
+mod wire;
 
 use keywheel_model::SecretBytes;
 

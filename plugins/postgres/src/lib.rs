@@ -7,11 +7,17 @@
 //!
 //! A password is only ever sent by its own login: `ALTER ROLE` gets a SCRAM verifier that the host derives. It always sets
 //! `VALID UNTIL` too, because the server answers an expired password as it answers a wrong one.
+//!
+//! Statements go to the primary alone. Its replicas (`replicas`) have each change when they have replayed it: a new password counts as
+//! accepted once all of them take it, and as refused by the primary's word alone.
 
 mod config;
+mod pair;
 mod plan;
+mod replicas;
 
 use keywheel_sdk::error::{ErrorExt, refused_because};
+use keywheel_sdk::nodes::Node;
 use keywheel_sdk::sql::{Connector, Piece, Session};
 use keywheel_sdk::{Accounts, Back, Error, Outcome, Plan, Plugin, Run, Verdict, Version};
 
@@ -46,9 +52,10 @@ impl Plugin for Postgres {
     fn test(run: &Run, config: &Config) -> Result<Verdict, Error> {
         let accounts = config.accounts();
         let role = accounts.name(run, Version::Subject)?;
+        let password = accounts.password(run, Version::Subject)?;
         let login = connector(config, role);
-        login.password(&accounts.password(run, Version::Subject)?);
-        let Err(refusal) = Session::open(login) else { return Ok(Verdict::Accepted) };
+        login.password(&password);
+        let Err(refusal) = Session::open(login) else { return replicas::ask(config, role, &password) };
         Ok(match refusal.sqlstate().as_deref() {
             // The server says this of a role that is missing or expired, too. Only the password of a role that could
             // have logged in was refused.
@@ -89,13 +96,20 @@ fn alter(run: &Run, config: &Config, role: &str, change: &[Piece<'_>]) -> Result
 }
 
 fn administrator(run: &Run, config: &Config) -> Result<Session, Error> {
-    let login = connector(config, &config.admin);
+    as_administrator(run, connector(config, &config.admin))
+}
+
+fn as_administrator(run: &Run, login: Connector) -> Result<Session, Error> {
     login.password(&run.input("admin")?);
     Session::open(login).map_err(|problem| problem.at("the administrator's login"))
 }
 
 fn connector(config: &Config, user: &str) -> Connector {
     config.server.connector("postgres", user, config.database())
+}
+
+fn connector_at(config: &Config, node: &Node, user: &str) -> Connector {
+    config.server.connector_at(node, "postgres", user, config.database())
 }
 
 impl Config {

@@ -16,6 +16,14 @@ pub struct Node {
     pub port: u16,
 }
 
+impl Node {
+    /// Whether both are one server, as far as their spelling tells.
+    pub fn is(&self, host: &str, port: u16) -> bool {
+        let bare = |host: &str| host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        self.port == port && bare(&self.host) == bare(host)
+    }
+}
+
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.host, self.port)
@@ -34,6 +42,13 @@ pub fn change_each(nodes: &[Node], change: impl Fn(&Node) -> Result<(), Error>) 
         })?;
     }
     Ok(())
+}
+
+/// A node that copies the account from another one does not take the credential that the other one takes: it has not replayed the change yet, and
+/// is asked again.
+pub fn behind(node: &Node, why: &str) -> Error {
+    let message = format!("{node} does not take it, and the server that it copies does: {why}");
+    error(ErrorKind::Unavailable, "nodes.behind", message)
 }
 
 /// Asks every node once. Nodes that agree give their answer; where they do not, nothing is known.
@@ -93,6 +108,13 @@ mod tests {
         assert_eq!(differ.unwrap_err().code, "nodes.differ");
         assert!(matches!(together(&[Verdict::Rejected, Verdict::Unknown("down".to_owned())]), Verdict::Unknown(_)));
         assert!(matches!(ask_each(&[], |_| Ok(Verdict::Rejected)).unwrap(), Verdict::Unknown(_)));
+    }
+
+    #[test]
+    fn a_server_is_the_same_however_its_name_is_spelled() {
+        let [a, _] = nodes();
+        assert!(a.is("a", 1) && a.is("A.", 1));
+        assert!(!a.is("a", 2) && !a.is("b", 1));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::bindings::keywheel::sql::sql::{Connection, Rows, Statement, Value};
 use crate::error::{ErrorExt, admin_refused, error, missing};
+use crate::nodes::Node;
 use crate::{Error, ErrorKind, Run, Secret};
 use serde::Deserialize;
 
@@ -25,7 +26,7 @@ pub enum Piece<'a> {
 /// Where a database is, as most configurations say it: to be flattened into one.
 #[derive(Debug, Deserialize)]
 pub struct Server {
-    /// A name or an address.
+    /// A name or an address; with `postgres` also the folder of a Unix socket.
     pub host: String,
     /// The port.
     pub port: u16,
@@ -36,6 +37,11 @@ pub struct Server {
 }
 
 impl Server {
+    /// Whether what is sent stays on this machine: `host` is the folder of a Unix socket.
+    pub fn is_socket(&self) -> bool {
+        self.host.starts_with('/')
+    }
+
     /// Whether connections go without TLS.
     pub fn is_plaintext(&self) -> bool {
         self.transport.as_deref() == Some("plaintext")
@@ -48,8 +54,16 @@ impl Server {
 
     /// For this user; without a database if that is empty.
     pub fn connector(&self, driver: &str, user: &str, database: &str) -> Connector {
-        let at = (self.host.as_str(), self.port);
-        connector(driver, at, self.is_plaintext(), self.trust.as_deref(), (user, database))
+        self.connector_to((&self.host, self.port), driver, (user, database))
+    }
+
+    /// The same for a server beside it that is reached the same way.
+    pub fn connector_at(&self, node: &Node, driver: &str, user: &str, database: &str) -> Connector {
+        self.connector_to((&node.host, node.port), driver, (user, database))
+    }
+
+    fn connector_to(&self, at: (&str, u16), driver: &str, who: (&str, &str)) -> Connector {
+        connector(driver, at, self.is_plaintext(), self.trust.as_deref(), who)
     }
 }
 

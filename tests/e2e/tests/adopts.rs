@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use keywheel_e2e::{Host, Output, Rotation, postgres_pair, rotation};
 use keywheel_kit::{Postgres, PostgresOptions, free_port, random_password};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// One server for all cases: each has a role of its own.
 fn server() -> &'static Postgres {
@@ -375,15 +375,22 @@ fn a_password_that_is_a_plain_word_is_adopted_planned_and_rotated_to_the_end() {
     }
 }
 
-/// Rule H4: a group of the role is named like its password, and the administrator's session lists groups.
+/// Rule H4: a group of one of two roles is named like the administrator's password, and its session lists the groups that the other is not in.
 #[test]
 fn a_run_that_was_shown_a_live_secret_parks_with_its_cause_and_can_be_cancelled() {
     let subject = Subject::new("adopts_shown", "");
-    let _ = subject.import(&subject.password).ends(0);
+    let file = subject.host.file("keywheel.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let pair = "\nmode = \"alternating\"\nroles = [\"adopts_shown\", \"adopts_other\"]";
+    let text = text.replace("role = \"adopts_shown\"", "");
+    std::fs::write(&file, text.replace("\nmode = \"role\"", pair)).unwrap();
+    server().sql("CREATE ROLE adopts_other LOGIN").unwrap();
+    let document = json!({ "username": subject.role, "password": subject.password });
+    let _ = subject.import(&document.to_string()).ends(0);
+    let group = server().admin_password();
     server()
         .sql(&format!(
-            "CREATE ROLE \"{0}\"; GRANT \"{0}\" TO adopts_shown",
-            subject.password
+            "CREATE ROLE \"{group}\"; GRANT \"{group}\" TO adopts_shown"
         ))
         .unwrap();
     for (wish, ends) in [("cancel", "cancelled"), ("rollback", "rolled-back")] {
@@ -397,9 +404,7 @@ fn a_run_that_was_shown_a_live_secret_parks_with_its_cause_and_can_be_cancelled(
         assert_eq!(subject.shown()["state"], ends);
         assert_eq!(subject.stages(), ["current"]);
     }
-    server()
-        .sql(&format!("DROP ROLE \"{}\"", subject.password))
-        .unwrap();
+    server().sql(&format!("DROP ROLE \"{group}\"")).unwrap();
     let _ = subject.run(&["rotate", "app-db", "--wait", "end"]).ends(0);
 }
 

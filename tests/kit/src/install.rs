@@ -25,6 +25,8 @@ pub enum Server {
     MySql,
     /// OpenLDAP, with its clients.
     OpenLdap,
+    /// PgBouncer. Never installed on the system, where it would be started: unpacked beside it.
+    PgBouncer,
 }
 
 /// Where a server's programs are.
@@ -48,6 +50,7 @@ impl Server {
             Self::MariaDb => &["mariadb", "mariadb-install-db", "mariadbd"],
             Self::MySql => &["mysqld"],
             Self::OpenLdap => &["ldapmodify", "ldapsearch", "ldapwhoami", "slapadd", "slapd"],
+            Self::PgBouncer => &["pgbouncer"],
         }
     }
 
@@ -58,6 +61,7 @@ impl Server {
             Self::MariaDb => &["mariadb-server"],
             Self::MySql => &["mysql-server-core"],
             Self::OpenLdap => &["slapd", "ldap-utils"],
+            Self::PgBouncer => &["pgbouncer"],
         }
     }
 
@@ -68,6 +72,7 @@ impl Server {
             Self::MariaDb => "MariaDB",
             Self::MySql => "MySQL",
             Self::OpenLdap => "OpenLDAP",
+            Self::PgBouncer => "PgBouncer",
         }
     }
 
@@ -108,7 +113,7 @@ impl Server {
                 loader: None,
             });
         }
-        if is_root() {
+        if is_root() && self != Self::PgBouncer {
             apt(&["-qq", "update"], &[])?;
             apt(&["-qq", "-y", "install"], self.packages())?;
             return match self.find(&system_folders()) {

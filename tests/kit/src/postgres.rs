@@ -1,7 +1,9 @@
+mod replica;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
@@ -32,6 +34,8 @@ pub struct PostgresOptions {
     pub wrong_name: bool,
     /// Further settings, name and value.
     pub settings: Vec<(String, String)>,
+    /// Makes a cluster with this password of the superuser, instead of a copy: copies are of one system, as replicas are.
+    pub own_cluster: Option<String>,
 }
 
 /// A running PostgreSQL server on 127.0.0.1: SCRAM-SHA-256, TLS by an authority of its own, its data in a temporary folder.
@@ -42,7 +46,7 @@ pub struct Postgres {
     options: PostgresOptions,
     port: u16,
     admin_password: String,
-    authority: Authority,
+    authority: Arc<Authority>,
     folder: TempDir,
     _watcher: Watcher,
 }
@@ -59,8 +63,15 @@ impl Postgres {
         let folder = tempfile::Builder::new().prefix("kw-pg-").tempdir_in("/tmp")?;
         account.give(folder.path())?;
         let watcher = Watcher::of_folder(folder.path())?;
-        let admin_password = copy_template(&installed, account, &folder.path().join("data"))?;
-        let authority = Authority::new()?;
+        let data = folder.path().join("data");
+        let admin_password = match &options.own_cluster {
+            None => copy_template(&installed, account, &data)?,
+            Some(password) => {
+                initialise(&installed, account, folder.path(), password)?;
+                password.clone()
+            }
+        };
+        let authority = Arc::new(Authority::new()?);
         let mut server = Self {
             running: None,
             installed,
@@ -87,6 +98,11 @@ impl Postgres {
         self.port
     }
 
+    /// The folder of its Unix socket.
+    pub fn socket_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The superuser.
     pub fn admin_user(&self) -> &'static str {
         ADMIN
@@ -110,6 +126,16 @@ impl Postgres {
     /// The authority, for client certificates.
     pub fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// Writes a file that the server's own account alone can read.
+    pub(crate) fn owns(&self, path: &Path, content: &str) -> Result<()> {
+        self.account.write(path, content)
+    }
+
+    /// Gives its account a folder.
+    pub(crate) fn owns_folder(&self, path: &Path) -> Result<()> {
+        self.account.give(path)
     }
 
     /// The postmaster's process; none while stopped.
@@ -255,7 +281,15 @@ impl Postgres {
     }
 
     fn psql(&self, user: &str, password: &str, database: &str) -> Command {
-        let mut command = self.account.command(&self.installed.program("psql"));
+        let mut command = self.client("psql", user, password);
+        command.env("PGDATABASE", database);
+        command.args(["-X", "-w", "-t", "-A", "-v", "ON_ERROR_STOP=1"]);
+        command
+    }
+
+    /// A program that logs in.
+    fn client(&self, program: &str, user: &str, password: &str) -> Command {
+        let mut command = self.account.command(&self.installed.program(program));
         // By environment: nothing of it shows in a list of processes, and no name has to be quoted.
         command
             .env_clear()
@@ -270,13 +304,11 @@ impl Postgres {
         command
             .env("PGUSER", user)
             .env("PGPASSWORD", password)
-            .env("PGDATABASE", database)
             .current_dir("/");
         if self.options.wrong_name {
             command.env("PGSSLMODE", "verify-ca");
         }
         self.installed.prepare(&mut command);
-        command.args(["-X", "-w", "-t", "-A", "-v", "ON_ERROR_STOP=1"]);
         command
     }
 
@@ -299,8 +331,9 @@ impl Postgres {
         } else {
             ""
         };
-        let hba =
-            format!("local all all scram-sha-256\nhostssl all all 127.0.0.1/32 scram-sha-256\n{plaintext}");
+        let hba = format!(
+            "local all all scram-sha-256\nhostssl all,replication all 127.0.0.1/32 scram-sha-256\n{plaintext}"
+        );
         self.account.write(&at("data/pg_hba.conf"), &hba)
     }
 
@@ -409,15 +442,26 @@ fn make_template(installed: &Installed, account: Account) -> Result<Template> {
     let folder = tempfile::Builder::new().prefix("kw-pgt-").tempdir_in("/tmp")?;
     account.give(folder.path())?;
     let watcher = Watcher::of_folder(folder.path())?;
-    let (password, file) = (random_password(), folder.path().join("password"));
-    account.write(&file, &password)?;
+    let password = random_password();
+    initialise(installed, account, folder.path(), &password)?;
+    Ok(Template {
+        folder,
+        password,
+        _watcher: watcher,
+    })
+}
+
+/// Makes a cluster in `folder`/data.
+fn initialise(installed: &Installed, account: Account, folder: &Path, password: &str) -> Result<()> {
+    let file = folder.join("password");
+    account.write(&file, password)?;
     let mut initdb = account.command(&installed.program("initdb"));
     installed
         .prepare(initdb.env_clear().env("LC_ALL", "C").env("PATH", "/usr/bin:/bin"))
         .current_dir("/");
     initdb
         .arg("-D")
-        .arg(folder.path().join("data"))
+        .arg(folder.join("data"))
         .arg("--pwfile")
         .arg(&file);
     initdb.args([
@@ -433,9 +477,5 @@ fn make_template(installed: &Installed, account: Account) -> Result<Template> {
     ]);
     command::run(&mut initdb)?;
     fs::remove_file(&file)?;
-    Ok(Template {
-        folder,
-        password,
-        _watcher: watcher,
-    })
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! From what a grant says to what the dialler takes, and back from its errors.
 
 use keywheel_model::address::ParseHostError;
-use keywheel_model::{ErrorKind, StepError};
+use keywheel_model::{ErrorKind, SocketFolder, StepError};
 use keywheel_policy::{Decision, Destination, Request, Transport};
 use keywheel_target::dial::{Allow, Transport as Dialled};
 use keywheel_target::{Error as TargetError, Outbound};
@@ -20,18 +20,19 @@ impl Destined {
     /// # Errors
     /// `invalid`: the host is not spelled as one.
     pub(crate) fn new(peer: &Peer, destination: Destination, outbound: &Outbound) -> Result<Self, Error> {
-        let host = peer
-            .host
-            .parse()
-            .map_err(|error: ParseHostError| Error::Answer(TargetError::from(error).to_step_error()))?;
-        let transport = match peer.transport {
-            Transport::Tls => Dialled::Tls,
-            Transport::Plaintext => Dialled::Plaintext,
+        let wrong = |error: ParseHostError| Error::Answer(TargetError::from(error).to_step_error());
+        let host = || peer.host.parse().map_err(wrong);
+        let rule = match peer.transport {
+            Transport::Tls => Allow::host(&host()?, peer.port, Dialled::Tls),
+            Transport::Plaintext => Allow::host(&host()?, peer.port, Dialled::Plaintext),
+            Transport::Socket => {
+                let folder: SocketFolder = peer.host.parse().map_err(wrong)?;
+                Allow::socket(&folder, peer.port)
+            }
         };
-        let rules = [Allow::host(&host, peer.port, transport)];
         Ok(Self {
             outbound: outbound.admitting(move |address| destination.admits(address)),
-            rules,
+            rules: [rule],
         })
     }
 }

@@ -102,11 +102,12 @@ impl Described {
                 ));
             }
         }
-        let transport = if plaintext {
-            Transport::Plaintext
-        } else {
-            Transport::Tls
-        };
+        let transport = Transport::to(&host, plaintext);
+        if transport == Transport::Socket && driver != Driver::Postgres {
+            let message =
+                "only the driver `postgres` goes over a Unix socket; give the name or the address of a host";
+            return Err(Error::invalid("sql.connector", message));
+        }
         let database = database.unwrap_or_else(|| driver.default_database(&user));
         Ok((
             Self {

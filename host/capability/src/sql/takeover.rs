@@ -43,15 +43,10 @@ pub struct SessionFacts {
 
 impl SessionFacts {
     fn peer(&self) -> Peer {
-        let transport = if self.plaintext {
-            Transport::Plaintext
-        } else {
-            Transport::Tls
-        };
         Peer {
             host: self.host.clone(),
             port: self.port,
-            transport,
+            transport: Transport::to(&self.host, self.plaintext),
         }
     }
 }
@@ -117,7 +112,8 @@ async fn end_all(
 /// How a peer is spoken to.
 pub(super) fn security(peer: &Peer, trust: Option<String>) -> Security {
     match peer.transport {
-        Transport::Plaintext => Security::Plaintext,
+        // What goes over a socket is seen by nobody else.
+        Transport::Plaintext | Transport::Socket => Security::Plaintext,
         Transport::Tls => Security::Tls(TlsOptions {
             trust,
             ..TlsOptions::for_name(&peer.host)

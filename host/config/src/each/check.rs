@@ -1,6 +1,6 @@
 //! Every row of every table, checked as a rotation is that is written out, and against all others.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use keywheel_manifest::{Manifest, Principal};
 use keywheel_model::{RotationName, SecretName, Timestamp};
@@ -85,7 +85,7 @@ impl Config {
             let manifest = self.manifests.get(&rotation.plugin);
             for principal in manifest
                 .iter()
-                .flat_map(|manifest| manifest.principals(&rotation.config))
+                .flat_map(|manifest| changed(manifest, &rotation.config))
             {
                 taken.take_principal(&principal);
             }
@@ -242,7 +242,7 @@ impl Check<'_> {
         let principals = checker.rotation(rotation, manifest);
         self.problems.append(&mut checker.problems);
         let taken = principals
-            .iter()
+            .union(&manifest.copies(&rotation.config))
             .any(|principal| !self.taken.take_principal(principal));
         if taken {
             let message = "another rotation rotates the same account".to_owned();
@@ -267,6 +267,15 @@ impl Check<'_> {
         self.problems
             .push(document.problem(At::Value(&pointer), code, message, hint));
     }
+}
+
+/// Whom a rotation changes, and where that is copied to.
+fn changed(manifest: &Manifest, configuration: &serde_json::Value) -> BTreeSet<Principal> {
+    let principals = manifest.principals(configuration);
+    principals
+        .union(&manifest.copies(configuration))
+        .cloned()
+        .collect()
 }
 
 #[cfg(test)]

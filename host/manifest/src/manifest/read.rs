@@ -49,6 +49,7 @@ pub(super) fn document(document: &Value, problems: &mut Problems) -> Option<Mani
         fields.parsed_list("capabilities", problems).into_iter().collect();
     let target = pointers(&mut fields, "target", problems);
     let account = pointers(&mut fields, "account", problems);
+    let replicas = replicas(&mut fields, target.len(), problems);
     let inputs: BTreeSet<String> = fields
         .texts("inputs", problems)
         .into_iter()
@@ -77,6 +78,7 @@ pub(super) fn document(document: &Value, problems: &mut Problems) -> Option<Mani
         inputs,
         target,
         account,
+        replicas,
         modes,
         shapes,
         document: document.clone(),
@@ -113,6 +115,21 @@ fn pointers(fields: &mut Fields<'_>, key: &'static str, problems: &mut Problems)
         );
     }
     pointers
+}
+
+/// Servers that copy the account, each told as a target is; most plugins have none.
+fn replicas(fields: &mut Fields<'_>, as_target: usize, problems: &mut Problems) -> Vec<Pointer> {
+    if fields.value("replicas").is_none() {
+        return Vec::new();
+    }
+    let found = pointers(fields, "replicas", problems);
+    if found.len() != as_target {
+        problems.add(
+            "replicas",
+            "expected as many pointers as `target` has, for the same of each",
+        );
+    }
+    found
 }
 
 fn read_modes(fields: &mut Fields<'_>, inputs: &BTreeSet<String>, problems: &mut Problems) -> Vec<Mode> {

@@ -1,4 +1,5 @@
 use jsonschema::{PatternOptions, Validator};
+use keywheel_model::SocketFolder;
 use keywheel_model::address::Host;
 use serde_json::Value;
 
@@ -7,9 +8,15 @@ use crate::reader::{Problems, join};
 /// The format of a setting that is a host: a name or an address as it can be dialled, and as a grant can name it.
 pub const HOST_FORMAT: &str = "network-host";
 
-/// Whether a text is one.
+/// The format of a setting that is a host or, in its place, the folder of a Unix socket.
+pub const HOST_OR_SOCKET_FORMAT: &str = "host-or-socket";
+
 fn is_host(text: &str) -> bool {
     text.parse::<Host>().is_ok()
+}
+
+fn is_host_or_socket(text: &str) -> bool {
+    is_host(text) || text.parse::<SocketFolder>().is_ok()
 }
 
 /// A validator for a plugin's schema. References lead nowhere outside the document, and patterns are matched in linear time:
@@ -18,6 +25,7 @@ pub(super) fn compile(schema: &Value) -> Result<Validator, String> {
     jsonschema::draft202012::options()
         .with_pattern_options(PatternOptions::regex())
         .with_format(HOST_FORMAT, is_host)
+        .with_format(HOST_OR_SOCKET_FORMAT, is_host_or_socket)
         .should_validate_formats(true)
         .build(schema)
         .map_err(|error| error.to_string())

@@ -38,6 +38,70 @@ fn another_host_port_or_transport_is_denied() {
 }
 
 #[test]
+fn a_socket_is_opened_by_its_folder_and_port_in_words_alone() {
+    let socket = |hosts: &str, config: serde_json::Value, host: &str| {
+        let destination = World::new(config).connect(hosts, host, 5432, Transport::Socket)?;
+        let addresses = ["127.0.0.1", "::1", "10.0.0.1", "203.0.113.5"];
+        assert!(addresses.iter().all(|text| !destination.admits(address(text))));
+        Some(destination)
+    };
+    let (fixed, configured) = ("\"/run/postgresql:5432 socket\"", "\"{/host}:{/port} socket\"");
+    let at = |host: &str| json!({"host": host, "port": 5432});
+    let folder = "/run/postgresql";
+    assert!(socket(fixed, json!({}), folder).is_some());
+    assert!(socket(configured, at(folder), folder).is_some());
+    for other in [
+        "/run/postgresql/",
+        "/run/../run/postgresql",
+        "/run",
+        "/run/postgresql2",
+        "run/postgresql",
+        "",
+    ] {
+        assert!(socket(fixed, json!({}), other).is_none(), "{other:?}");
+        assert!(socket(configured, at(folder), other).is_none(), "{other:?}");
+    }
+    for wrong in [
+        "/run/../etc",
+        "/",
+        "/run/",
+        "db.internal",
+        "localhost",
+        "127.0.0.1",
+    ] {
+        assert!(socket(configured, at(wrong), wrong).is_none(), "{wrong:?}");
+    }
+    let world = World::new(at(folder));
+    assert!(world.connect(fixed, folder, 5433, Transport::Socket).is_none());
+    for word in ["tls", "plaintext"] {
+        let hosts = format!("\"{{/host}}:{{/port}} {word}\"");
+        assert!(socket(&hosts, at(folder), folder).is_none(), "{word}");
+        assert!(
+            format!("/run/postgresql:5432 {word}")
+                .parse::<HostRule>()
+                .is_err(),
+            "{word}"
+        );
+    }
+    for transport in [Transport::Tls, Transport::Plaintext] {
+        assert!(world.connect(configured, folder, 5432, transport).is_none());
+        assert!(
+            World::new(at("localhost"))
+                .connect(configured, "localhost", 5432, transport)
+                .is_none()
+        );
+    }
+    for rule in [
+        "localhost:5432 socket",
+        "/run/postgresql socket",
+        "/run/x y:1 socket",
+        "10.0.0.0/8:5432 socket",
+    ] {
+        assert!(rule.parse::<HostRule>().is_err(), "{rule}");
+    }
+}
+
+#[test]
 fn a_name_opens_no_loopback_unless_it_is_localhost() {
     let named = tls("\"db.internal:5432 tls\"", "db.internal", 5432).unwrap();
     assert!(

@@ -2,6 +2,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use keywheel_model::SocketFolder;
+
 use super::Host;
 
 /// How a host may be spoken to.
@@ -53,6 +55,8 @@ pub enum HostRule {
     Below(String),
     /// Addresses. A name may be resolved into them only if another rule has the name.
     Network(Network),
+    /// A server of this machine, by the folder of its Unix socket; nothing that goes over a network.
+    Socket(SocketFolder),
 }
 
 /// One rule of what may be dialled. Text: `db-7.internal:6379 tls`, `*.example.com:443 tls`, `10.1.0.0/16:5432 tls`, `[fd12::]/16:5432 plaintext`.
@@ -81,6 +85,20 @@ impl Allow {
             port,
             transport,
         }
+    }
+
+    /// A rule for the Unix socket of one port in a folder.
+    pub fn socket(folder: &SocketFolder, port: u16) -> Self {
+        Self {
+            host: HostRule::Socket(folder.clone()),
+            port,
+            transport: Transport::Plaintext,
+        }
+    }
+
+    /// Whether the rule names this socket.
+    pub(crate) fn names_socket(&self, folder: &SocketFolder, port: u16) -> bool {
+        self.port == port && matches!(&self.host, HostRule::Socket(named) if named == folder)
     }
 
     /// Whether the rule covers the host as it was asked for, before anything is resolved.
@@ -169,6 +187,7 @@ impl fmt::Display for Allow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
             HostRule::Name(name) => write!(f, "{name}")?,
+            HostRule::Socket(folder) => return write!(f, "{folder}:{} socket", self.port),
             HostRule::Below(name) => write!(f, "*.{name}")?,
             HostRule::Network(Network {
                 base: IpAddr::V4(base),

@@ -1,8 +1,6 @@
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{MakeTlsConnect, NoTls};
@@ -11,8 +9,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::asked::{Asked, Head, Watched, Watching};
 use super::meter::{Allowance, Metered};
+use super::wire::{Place, Wire, dial};
 use super::{ConnectOptions, failure};
-use crate::dial::{Allow, Dialled};
+use crate::dial::Allow;
 use crate::{Deadline, Error, Outbound};
 
 /// How long a request to cancel, or a goodbye, may take after the deadline.
@@ -22,6 +21,8 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Connected {
     pub(super) client: Client,
     pub(super) cancel: Cancel,
+    /// The process that the server says serves it.
+    pub(super) backend: Option<u32>,
     /// Dropped with the session: tells the connection's task to come to its end.
     pub(super) alive: oneshot::Sender<()>,
 }
@@ -30,7 +31,7 @@ pub(super) struct Connected {
 #[derive(Clone)]
 pub(super) struct Cancel {
     pub(super) token: CancelToken,
-    pub(super) address: SocketAddr,
+    pub(super) place: Place,
     pub(super) tls: Option<(MakeRustlsConnect, String)>,
 }
 
@@ -42,34 +43,32 @@ pub(super) async fn connect(
     allowance: Allowance,
     deadline: Deadline,
 ) -> Result<Connected, Error> {
-    let dialled = outbound
-        .dialer
-        .dial(rules, &options.host, options.port, deadline)
-        .await?;
-    let tls = match options.security.of(&dialled, options.port)? {
+    let (stream, place, tls) = dial(outbound, rules, options, deadline).await?;
+    let tls = match tls {
         Some(tls) => Some((
             MakeRustlsConnect::new(tls.client_config(&outbound.trust)?),
             tls.server_name,
         )),
         None => None,
     };
-    let Dialled { stream, address, .. } = dialled;
     let stream = Metered::new(stream, allowance);
+    let asked = Asked::default();
     let (client, alive) = deadline
         .run(
             "logging in",
             keywheel_model::Effect::None,
-            log_in(stream, options, tls.clone()),
+            log_in(stream, options, tls.clone(), &asked),
         )
         .await??;
     let cancel = Cancel {
         token: client.cancel_token(),
-        address,
+        place,
         tls,
     };
     Ok(Connected {
         client,
         cancel,
+        backend: asked.backend(),
         alive,
     })
 }
@@ -85,10 +84,10 @@ impl Cancel {
     }
 
     async fn ask(self) -> std::io::Result<()> {
-        let stream = Metered::new(TcpStream::connect(self.address).await?, Allowance::new(4096));
+        let stream = Metered::new(self.place.connect().await?, Allowance::new(4096));
         let asked = match self.tls {
             Some((mut tls, name)) => {
-                let Ok(tls) = MakeTlsConnect::<Metered<TcpStream>>::make_tls_connect(&mut tls, &name);
+                let Ok(tls) = MakeTlsConnect::<Metered<Wire>>::make_tls_connect(&mut tls, &name);
                 self.token.cancel_query_raw(stream, tls).await
             }
             None => self.token.cancel_query_raw(stream, NoTls).await,
@@ -98,12 +97,12 @@ impl Cancel {
 }
 
 async fn log_in(
-    stream: Metered<TcpStream>,
+    stream: Metered<Wire>,
     options: &ConnectOptions,
     tls: Option<(MakeRustlsConnect, String)>,
+    asked: &Asked,
 ) -> Result<(Client, oneshot::Sender<()>), Error> {
-    let asked = Asked::default();
-    let entered = enter(stream, options, tls, &asked).await;
+    let entered = enter(stream, options, tls, asked).await;
     // What comes after it says nothing of the password either: a role that is let in unasked may lack the right to connect.
     if options.proof && asked.was_let_in_unasked() {
         return Err(Error::NotAsked {
@@ -114,7 +113,7 @@ async fn log_in(
 }
 
 async fn enter(
-    stream: Metered<TcpStream>,
+    stream: Metered<Wire>,
     options: &ConnectOptions,
     tls: Option<(MakeRustlsConnect, String)>,
     asked: &Asked,
@@ -130,7 +129,7 @@ async fn enter(
     let (alive, gone) = oneshot::channel();
     let client = if let Some((mut tls, name)) = tls {
         config.ssl_mode(SslMode::Require);
-        let Ok(inner) = MakeTlsConnect::<Metered<TcpStream>>::make_tls_connect(&mut tls, &name);
+        let Ok(inner) = MakeTlsConnect::<Metered<Wire>>::make_tls_connect(&mut tls, &name);
         let asked = asked.clone();
         let (client, connection) = config.connect_raw(stream, Watching { inner, asked }).await?;
         tokio::spawn(drive(connection, gone));

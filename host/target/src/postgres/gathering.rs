@@ -375,7 +375,7 @@ async fn together(pool: &Pool, opening: &Opening, members: &mut Vec<Member>) -> 
             options,
             ..
         } = &*member.opening;
-        outbound.dialer.recheck(rules, &options.host, session.address())?;
+        session.recheck(&outbound.dialer, rules, &options.host)?;
     }
     let statements: Vec<&Rendered> = members.iter().map(|member| &member.rendered).collect();
     session.together(&statements, deadline, commit_by).await

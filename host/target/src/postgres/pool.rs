@@ -103,7 +103,7 @@ impl Pool {
             .shelf(&key, |shelf| shelf.idle.pop())
             .map(|(session, _)| session)
         {
-            outbound.dialer.recheck(rules, &options.host, session.address())?;
+            session.recheck(&outbound.dialer, rules, &options.host)?;
             // A dead one is dropped, and the next tried.
             if session.reset(&options.application_name, deadline).await.is_ok() {
                 return Ok(self.lend(session, key, permit));

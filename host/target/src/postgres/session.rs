@@ -1,8 +1,6 @@
 mod takeover;
 mod together;
 
-use std::net::SocketAddr;
-
 use keywheel_model::{Effect, ErrorKind, SecretBytes};
 use tokio::sync::oneshot;
 use tokio_postgres::Client;
@@ -11,7 +9,7 @@ use super::connect::{Cancel, connect};
 use super::meter::Allowance;
 use super::rows::{RowLimits, Rows, borrowed, collect, parameters};
 use super::{Access, ConnectOptions, Ending, failure, settings};
-use crate::dial::Allow;
+use crate::dial::{Allow, Dialer};
 use crate::statement::{Dialect, Rendered, Statement};
 use crate::{Deadline, Error, Outbound, SqlError};
 
@@ -36,6 +34,7 @@ pub struct Session {
     busy: bool,
     allowance: Allowance,
     cancel: Cancel,
+    backend: Option<u32>,
     _alive: oneshot::Sender<()>,
 }
 
@@ -54,7 +53,7 @@ impl Session {
         let pins = settings::pins(&options.application_name, deadline)?;
         let allowance = Allowance::new(ANSWER_BYTES);
         let connected = connect(outbound, rules, options, allowance.clone(), deadline).await?;
-        let (client, cancel) = (connected.client, connected.cancel);
+        let (client, cancel, backend) = (connected.client, connected.cancel, connected.backend);
         let mut session = Self {
             client,
             transaction: Transaction::No,
@@ -62,6 +61,7 @@ impl Session {
             busy: false,
             allowance,
             cancel,
+            backend,
             _alive: connected.alive,
         };
         session.pin(&pins, false, deadline).await?;
@@ -73,9 +73,12 @@ impl Session {
         Dialect::Postgres
     }
 
-    /// The address it is connected to.
-    pub fn address(&self) -> SocketAddr {
-        self.cancel.address
+    /// Whether `rules` would have opened what it is connected to, for `host`.
+    ///
+    /// # Errors
+    /// As the dialer would refuse it.
+    pub(super) fn recheck(&self, dialer: &Dialer, rules: &[Allow], host: &str) -> Result<(), Error> {
+        self.cancel.place.recheck(dialer, rules, host)
     }
 
     /// Whether a transaction is open.
@@ -240,6 +243,7 @@ impl Session {
     /// One round trip: the server works them off in order.
     async fn pin(&mut self, pins: &str, used_before: bool, deadline: Deadline) -> Result<(), Error> {
         let client = &self.client;
+        let backend = settings::backend(self.backend);
         let work = async {
             let discard = async {
                 if used_before {
@@ -248,20 +252,18 @@ impl Session {
                     Ok(())
                 }
             };
-            let (discarded, pinned, watching) = tokio::join!(
+            // Servers on some platforms cannot watch their client, and what only speaks the protocol may know no settings but its own.
+            let if_it_can = async |sql: &str| match client.batch_execute(sql).await {
+                Err(error) if error.as_db_error().is_some() => Ok(()),
+                done => done,
+            };
+            let (discarded, pinned, watching, told) = tokio::join!(
                 discard,
                 client.batch_execute(pins),
-                client.batch_execute(settings::WATCH_CLIENT)
+                if_it_can(settings::WATCH_CLIENT),
+                if_it_can(&backend)
             );
-            // Servers on some platforms cannot watch their client.
-            let watching = watching.or_else(|error| {
-                if error.as_db_error().is_some() {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
-            });
-            discarded.and(pinned).and(watching)
+            discarded.and(pinned).and(watching).and(told)
         };
         let done = deadline
             .run("pinning the session's settings", Effect::None, work)
@@ -453,7 +455,7 @@ impl Session {
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session")
-            .field("address", &self.cancel.address)
+            .field("place", &self.cancel.place)
             .field("transaction", &self.transaction)
             .finish_non_exhaustive()
     }

@@ -5,6 +5,11 @@ use crate::{Deadline, Error};
 pub(super) const WATCH_CLIENT: &str = "SELECT set_config('client_connection_check_interval', '1000', false) \
      WHERE current_setting('client_connection_check_interval', true) IS NOT NULL";
 
+/// The process that the server says serves the session (0: it named none). Behind a pooler `pg_backend_pid()` is another.
+pub(super) fn backend(process: Option<u32>) -> String {
+    format!("SET keywheel.backend = '{}'", process.unwrap_or_default())
+}
+
 /// What a session's quoting, names and deadlines rest on.
 pub(super) fn pins(application_name: &str, deadline: Deadline) -> Result<String, Error> {
     check_application_name(application_name)?;

@@ -6,6 +6,7 @@ mod deadlines;
 mod gathering;
 mod logins;
 mod pool;
+mod sockets;
 mod statements;
 
 use std::time::Duration;

@@ -243,6 +243,16 @@ fn other_ways_to_write_a_host() {
 }
 
 #[test]
+fn services_of_this_machine_by_their_sockets() {
+    let seen = smuggle("hostile-postgres", "sockets", "create", "");
+    let said = &seen.output.stderr;
+    assert_eq!(said.matches("create: refused ").count(), 36, "{said}");
+    // No other driver has sockets, whatever is granted.
+    assert_eq!(said.matches("\": sql.connector").count(), 16, "{said}");
+    assert_eq!(said.matches("\": policy.denied").count(), 20, "{said}");
+}
+
+#[test]
 fn the_credential_in_use_before_there_is_another() {
     smuggle("hostile-redis", "remove-current", "create", "").gives_up(40, "create", "shape.none");
 }

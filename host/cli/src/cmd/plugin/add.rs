@@ -19,7 +19,7 @@ use crate::output::{Style, Table, Text};
 pub(crate) struct Arguments {
     /// The plugin's name
     plugin: PluginName,
-    /// Where it may connect to, if it has no grant yet, like "{/host}:{/port} tls"; left out, to its target with TLS
+    /// Where it may connect to, if it has no grant yet, like "{/host}:{/port} tls"; left out, to its target, and what copies that, with TLS
     #[arg(long = "host", value_name = "RULE", value_parser = parse_host)]
     hosts: Vec<HostRule>,
     /// Do not ask
@@ -86,7 +86,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     let hosts = |manifest: &Manifest| {
         let mut hosts = arguments.hosts.clone();
         if hosts.is_empty() {
-            hosts.extend(target_rule(&manifest.to_canonical(), "tls"));
+            hosts.extend(target_rules(&manifest.to_canonical(), "tls"));
         }
         hosts
     };
@@ -135,19 +135,18 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
     Ok(ExitCode::Ok)
 }
 
-/// The rule for a manifest whose target is one host and one port: just that.
-fn target_rule(canonical: &[u8], transport: &str) -> Option<HostRule> {
-    let manifest: serde_json::Value = serde_json::from_slice(canonical).ok()?;
-    let target: Vec<&str> = manifest
-        .get("target")?
-        .as_array()?
-        .iter()
-        .filter_map(serde_json::Value::as_str)
-        .collect();
-    let [host, port] = target.as_slice() else {
-        return None;
+/// The rules for a manifest whose target is one host and one port, and so are the servers that copy it: just these.
+fn target_rules(canonical: &[u8], transport: &str) -> Vec<HostRule> {
+    let manifest: serde_json::Value = serde_json::from_slice(canonical).unwrap_or_default();
+    let rule = |key: &str| -> Option<HostRule> {
+        let place = manifest.get(key)?.as_array()?.iter();
+        let place: Vec<&str> = place.filter_map(serde_json::Value::as_str).collect();
+        let [host, port] = place.as_slice() else {
+            return None;
+        };
+        format!("{{{host}}}:{{{port}}} {transport}").parse().ok()
     };
-    format!("{{{host}}}:{{{port}}} {transport}").parse().ok()
+    ["target", "replicas"].into_iter().filter_map(rule).collect()
 }
 
 /// The rotations whose configuration says `plaintext`, where the grant says `tls`: it has to be said in both places.
@@ -163,13 +162,21 @@ fn in_plaintext(addition: &Addition, manifest: &Manifest, config: &Config) -> Ve
 }
 
 fn plaintext_words(rotation: &RotationName, added: &Added, manifest: &Manifest) -> String {
-    let line = target_rule(&manifest.to_canonical(), "plaintext")
-        .map_or_else(|| "HOST:PORT plaintext".to_owned(), |rule| rule.to_string());
+    let rules = target_rules(&manifest.to_canonical(), "plaintext");
+    let lines = match rules.as_slice() {
+        [] => "\"HOST:PORT plaintext\"".to_owned(),
+        rules => quoted(rules),
+    };
     format!(
         "rotation {rotation} goes to its target in plaintext (`transport` in its configuration), and this grant does not allow that: switch TLS on, \
-         or write \"{line}\" in `hosts` of {}",
+         or write {lines} in `hosts` of {}",
         added.file
     )
+}
+
+fn quoted(rules: &[HostRule]) -> String {
+    let quoted: Vec<String> = rules.iter().map(|rule| format!("\"{rule}\"")).collect();
+    quoted.join(", ")
 }
 
 fn describe(addition: &Addition, manifest: &Manifest) -> Added {
@@ -298,17 +305,19 @@ mod tests {
 
     #[test]
     fn a_target_of_host_and_port_gives_its_rule_and_nothing_else_does() {
-        let rule = |target: &str| {
-            target_rule(format!("{{\"target\":{target}}}").as_bytes(), "tls").map(|rule| rule.to_string())
-        };
+        let rules = |manifest: &str| quoted(&target_rules(manifest.as_bytes(), "tls"));
         assert_eq!(
-            rule(r#"["/host","/port"]"#).as_deref(),
-            Some("{/host}:{/port} tls")
+            rules(r#"{"target":["/host","/port"]}"#),
+            r#""{/host}:{/port} tls""#
         );
         assert_eq!(
-            rule(r#"["/nodes/*/host","/nodes/*/port"]"#).as_deref(),
-            Some("{/nodes/*/host}:{/nodes/*/port} tls")
+            rules(r#"{"target":["/nodes/*/host","/nodes/*/port"]}"#),
+            r#""{/nodes/*/host}:{/nodes/*/port} tls""#
         );
-        assert_eq!(rule(r#"["/host"]"#), None);
+        assert_eq!(
+            rules(r#"{"replicas":["/replicas/*/host","/replicas/*/port"],"target":["/host","/port"]}"#),
+            r#""{/host}:{/port} tls", "{/replicas/*/host}:{/replicas/*/port} tls""#
+        );
+        assert_eq!(rules(r#"{"target":["/host"]}"#), "");
     }
 }

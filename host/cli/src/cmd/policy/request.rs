@@ -94,14 +94,10 @@ fn connect(text: &str, address: Option<IpAddr>) -> Result<Words, &'static str> {
     let (place, transport) = words
         .trim()
         .rsplit_once(' ')
-        .ok_or("expected HOST:PORT, and `tls` or `plaintext`")?;
+        .ok_or("expected HOST:PORT, and `tls`, `plaintext` or `socket`")?;
     let (host, port) = place.rsplit_once(':').ok_or("expected HOST:PORT")?;
     let port = port.parse().map_err(|_| "a port is a number up to 65535")?;
-    let transport = match transport {
-        "tls" => Transport::Tls,
-        "plaintext" => Transport::Plaintext,
-        _ => return Err("expected `tls` or `plaintext`"),
-    };
+    let transport = Transport::of_word(transport).ok_or("expected `tls`, `plaintext` or `socket`")?;
     Ok(Words::Connect {
         host: host.trim_start_matches('[').trim_end_matches(']').to_owned(),
         port,
@@ -155,6 +151,13 @@ mod tests {
             address: Some("10.0.0.1".parse().unwrap()),
         };
         assert_eq!("connect db:5432 plaintext at 10.0.0.1".parse(), Ok(led));
+        let socket = Words::Connect {
+            host: "/run/postgresql".into(),
+            port: 5432,
+            transport: Transport::Socket,
+            address: None,
+        };
+        assert_eq!("connect /run/postgresql:5432 socket".parse(), Ok(socket));
         let no_host = Words::Connect {
             host: r"localhost\r\nHost: x".into(),
             port: 1,

@@ -47,6 +47,7 @@ pub(super) const ALL: &[(&str, Attack)] = &[
     ("spoil-the-session", spoil_the_session),
     ("another-host", another_host),
     ("odd-hosts", odd_hosts),
+    ("sockets", sockets),
     ("remove-current", remove_current),
 ];
 
@@ -286,6 +287,29 @@ fn odd_hosts(_run: &Run, config: &Config) -> Result<(), Error> {
             break;
         }
         runtime::log(runtime::Level::Warn, &format!("refused {host:?}: {}", last.code), &[]);
+    }
+    Err(last)
+}
+
+/// Services of this machine, by the folders of their sockets. Each refusal is logged.
+fn sockets(_run: &Run, config: &Config) -> Result<(), Error> {
+    let mut last = worked("no socket was tried");
+    for folder in ["/run/postgresql", "/run/../run/postgresql", "/tmp", "/", "./run", "@postgresql"] {
+        for driver in ["postgres", "mysql", "mssql"] {
+            for plaintext in [true, false] {
+                let login = Connector::new(driver);
+                login.host(folder, config.port);
+                login.user(&config.admin);
+                if plaintext {
+                    login.plaintext();
+                }
+                last = Connector::open(login).err().unwrap_or_else(|| worked(folder));
+                if last.code == "attack.worked" {
+                    return Err(last);
+                }
+                runtime::log(runtime::Level::Warn, &format!("refused {folder:?}: {}", last.code), &[]);
+            }
+        }
     }
     Err(last)
 }
