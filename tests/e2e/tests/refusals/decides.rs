@@ -107,7 +107,7 @@ fn what_decides_and_belongs_to_another_user_is_refused() {
         is_refused(
             &subject,
             "belongs to user 12345",
-            "hint: chown it to the host's user or to root",
+            "to the host's user or to root",
         );
         chown(&path, Some(0), None).unwrap();
     }
