@@ -334,7 +334,10 @@ fn alternating_users_with_a_second_name_are_refused() {
     let outputs = "outputs = { user = \"app/user\" }";
     let (problem, hint) = only(&rotation("a", outputs, "mode = \"two\"\nroles = [\"x\", \"y\"]"));
     assert_eq!((problem.code, problem.place.line), ("config.split-pair", 6));
-    assert!(hint.contains("what holds user name and password together"), "{hint}");
+    assert!(
+        hint.contains("what holds user name and password together"),
+        "{hint}"
+    );
     let outputs = format!("{outputs}\ngap = \"accept\"");
     assert_eq!(
         problems(&rotation("a", &outputs, "mode = \"one\"\nrole = \"x\"")),

@@ -290,7 +290,8 @@ fn a_repair_within_the_grace_that_uses_the_budget_up_says_when_it_goes_on() {
     let old = random_password();
     set(&server, "CREATE", &old);
     let host = Host::init();
-    host.configure(&postgres_role(&server, "1h").replace("logins = 100", "logins = 1"));
+    let text = postgres_role(&server, "1h").replace("logins = 100", "logins = 1");
+    host.configure(&text.replace("{ step = \"3s\" }", "{ step = \"30s\" }"));
     host.add_plugin("postgres", &[server.port()]);
     let _ = host.import("admin/db", server.admin_password()).ends(0);
     let _ = host.import("app/db", &old).ends(0);

@@ -104,11 +104,7 @@ fn what_decides_and_belongs_to_another_user_is_refused() {
     ] {
         let path = subject.host.file(file);
         chown(&path, Some(12345), None).unwrap();
-        is_refused(
-            &subject,
-            "belongs to user 12345",
-            "to the host's user or to root",
-        );
+        is_refused(&subject, "belongs to user 12345", "to the host's user or to root");
         chown(&path, Some(0), None).unwrap();
     }
     subject.is_as_before("after refusals");

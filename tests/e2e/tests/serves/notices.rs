@@ -352,7 +352,9 @@ fn another_run_that_waits_for_approval_is_told_although_one_was_before() {
             let mut ways_out = raised.filter_map(|notice| notice["body"]["way-out"].as_str());
             ways_out.any(|way_out| way_out.contains(&run))
         });
-        let _ = scene.run(&["run", "deny", "app-redis", "--reason", "test"]);
+        let _ = scene
+            .run(&["run", "deny", "app-redis", "--reason", "test"])
+            .ends(0);
         runs.push(run);
     }
     assert_ne!(runs[0], runs[1]);
