@@ -8,7 +8,7 @@ use keywheel_kit::{Postgres, PostgresOptions, postgres_role, random_password};
 use crate::Host;
 
 /// How long anything may take that a test waits for.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A server with the role `app`, a host that rotates it as `app-db` with a grace of a second and has adopted it, and its password.
 ///
@@ -42,7 +42,7 @@ pub fn role_adopted_on(server: &Postgres) -> (Host, String) {
 /// Waits until it is so.
 ///
 /// # Panics
-/// When it is not within a minute.
+/// When it is not within five minutes.
 #[track_caller]
 pub fn until(what: &str, mut is: impl FnMut() -> bool) {
     found(what, || is().then_some(()));
@@ -51,7 +51,7 @@ pub fn until(what: &str, mut is: impl FnMut() -> bool) {
 /// Waits until there is something, and gives that.
 ///
 /// # Panics
-/// When there is nothing within a minute.
+/// When there is nothing within five minutes.
 #[track_caller]
 pub fn found<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -59,7 +59,7 @@ pub fn found<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = look() {
             return found;
         }
-        assert!(begun.elapsed() < PATIENCE, "{what}: not within a minute");
+        assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
         thread::sleep(Duration::from_millis(10));
     }
 }

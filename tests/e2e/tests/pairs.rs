@@ -62,7 +62,8 @@ fn what_the_two_do_not_have_in_common_is_told_with_the_statement_that_mends_it()
     uneven(&server, &password);
     let host = Host::init();
     let roles = json!([FIRST, SECOND]).to_string();
-    host.configure(&postgres_pair(&server, "1s").replace("[\"app_a\", \"app_b\"]", &roles));
+    let text = postgres_pair(&server, "1s").replace("{ step = \"3s\" }", "{ step = \"30s\" }");
+    host.configure(&text.replace("[\"app_a\", \"app_b\"]", &roles));
     host.add_plugin("postgres", &[server.port()]);
     let _ = host.import("admin/db", server.admin_password()).ends(0);
     let document = json!({ "username": FIRST, "password": password }).to_string();

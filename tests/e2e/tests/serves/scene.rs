@@ -11,7 +11,7 @@ use keywheel_e2e::{Host, Output, Started, redis_user};
 use keywheel_kit::{Redis, RedisOptions, random_password};
 use rustix::process::{Pid, Signal, kill_process};
 
-pub(crate) const DEADLINE: Duration = Duration::from_mins(4);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(10);
 
 /// A Redis user that is adopted, and the host that runs.
 pub(crate) struct Scene {

@@ -13,7 +13,7 @@ use keywheel_kit::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{FORMAT, Scene};
+use crate::{FORMAT, Scene, patient};
 
 /// A rotation, its secret, and whether the server lets a connection string in.
 struct Steady<'a> {
@@ -132,7 +132,7 @@ fn a_user_of_redis() {
     let password = random_password();
     server.create_user("app", &password).unwrap();
     let host = Host::init();
-    host.configure(&format!("{}{FORMAT}", redis_user(&server, "24h")));
+    host.configure(&format!("{}{FORMAT}", patient(&redis_user(&server, "24h"))));
     host.add_plugin("redis", &[server.port()]);
     let _ = host.import("admin/redis", server.admin_password()).ends(0);
     let url = format!("rediss://app:{password}@localhost:{}/0", server.port());
@@ -153,7 +153,7 @@ fn user_of(server: &MariaDb, plugin: &str, text: &str, [admin_secret, secret]: [
         .sql(&format!("CREATE USER app@'%' IDENTIFIED BY '{password}'"))
         .unwrap();
     let host = Host::init();
-    host.configure(&format!("{text}{FORMAT}"));
+    host.configure(&format!("{}{FORMAT}", patient(text)));
     host.add_plugin(plugin, &[server.port()]);
     let _ = host.import(admin_secret, server.admin_password()).ends(0);
     let url = format!("mysql://app:{password}@localhost:{}/shop", server.port());
@@ -211,7 +211,7 @@ fn two_logins_of_sql_server() {
     let pair = "mode = \"alternating\"\nusers = [\"app_a\", \"app_b\"]\ndatabases = [\"shop\"]";
     host.configure(&format!(
         "{}\n{FORMAT}",
-        mssql_account(&server, "24h").replace("user = \"app\"", pair)
+        patient(&mssql_account(&server, "24h")).replace("user = \"app\"", pair)
     ));
     host.add_plugin("mssql", &[server.port()]);
     let _ = host.import("admin/mssql", server.admin_password()).ends(0);
