@@ -154,10 +154,14 @@ fn rows() -> Vec<u8> {
     .concat()
 }
 
+/// Which of [`sound`] answers the query.
+pub(crate) const QUERY: usize = 5;
+
 /// To a login, to the two batches that pin settings, to the beginning of a read, to a query, and to the end of the read.
 pub(crate) fn sound() -> Vec<Vec<u8>> {
     vec![
         login(),
+        done("SET"),
         done("SET"),
         done("SET"),
         done("BEGIN"),
@@ -187,8 +191,8 @@ pub(crate) fn postgres_messages() -> impl Strategy<Value = Vec<u8>> {
 
 /// One of the answers is changed: that to the query, more often than not.
 pub(crate) fn answers() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let query = edited_bytes(vec![rows()]).prop_map(|rows| (4, rows));
-    let other = (0..6_usize).prop_flat_map(|at| (Just(at), edited_bytes(vec![sound()[at].clone()])));
+    let query = edited_bytes(vec![rows()]).prop_map(|rows| (QUERY, rows));
+    let other = (0..sound().len()).prop_flat_map(|at| (Just(at), edited_bytes(vec![sound()[at].clone()])));
     prop_oneof![2 => query, 1 => other].prop_map(|(at, changed)| {
         let mut answers = sound();
         answers[at] = changed;

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{DEADLINE, ask, elements, log_in, reply, run, written};
-use crate::wire::{conversation, done, field, message, sound};
+use crate::wire::{QUERY, conversation, done, field, message, sound};
 
 /// What has this many arrays in it, one in the other; each has other elements, too, before or behind.
 fn nested(depth: usize, before: &[bool]) -> Reply {
@@ -94,7 +94,7 @@ proptest! {
         let fits = |kept: usize| kept <= rows && lengths[..kept].iter().map(|length| length + 4).sum::<usize>() <= bytes;
         let kept = (0..=lengths.len()).take_while(|kept| fits(*kept)).last().expect("none fits always");
         let mut answers = sound();
-        answers[4] = rows_of(&lengths);
+        answers[QUERY] = rows_of(&lengths);
         let found = run(ask(answers, RowLimits { rows, bytes }, DEADLINE)).expect("rows");
         prop_assert_eq!(found.rows.len(), kept);
         prop_assert_eq!(found.truncated, kept < lengths.len());
@@ -165,7 +165,7 @@ fn answer_of(made: Made, size: usize, part: usize) -> Vec<u8> {
 /// Asks, and whether the session is of use afterwards.
 async fn ask_much(answer: Vec<u8>) -> (Result<Rows, Error>, bool) {
     let mut answers = sound();
-    answers[4] = answer;
+    answers[QUERY] = answer;
     // One that is never asked for: after the last one the server ends.
     answers.push(done("SELECT"));
     let port = conversation(answers, DEADLINE).await;
