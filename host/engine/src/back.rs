@@ -109,6 +109,7 @@ impl Engine {
                 problems,
             });
         }
+        let also = inner.forms_of_older(rotation, to).await?;
         order.trigger = Trigger::Rollback;
         let turn = inner.turns.begin(inner.clock.now());
         let run = turn.run().clone();
@@ -121,7 +122,7 @@ impl Engine {
             order.reason.as_deref(),
         );
         reach(Point::PendingBefore);
-        let stored = inner.vault.put_back(&by, &rotation.secret, to, rider).await;
+        let stored = inner.vault.put_back(&by, &rotation.secret, to, also, rider).await;
         reach(Point::PendingAfter);
         inner.journal.release(&run, by.fence).await?;
         if let Err(error) = stored {
@@ -158,12 +159,19 @@ impl Inner {
         head: &Head,
         reason: Option<String>,
     ) -> Result<VersionId, Error> {
+        let also = match self.config.rotation_of(name) {
+            Some(rotation) => self.forms_of_older(&rotation, to).await?,
+            None => Vec::new(),
+        };
         let run = RunId::fresh(self.clock.now());
         let by = self.hold(&run, vec![LeaseKey::Secret(name.clone())]).await?;
         let current = head.current().map(|version| version.id.clone());
         let rider = audited("secret.rollback", name, Some(&run), reason.as_deref());
         reach(Point::RollbackBefore);
-        let rolled = self.vault.roll_back(&by, name, to, current.as_ref(), rider).await;
+        let rolled = self
+            .vault
+            .roll_back(&by, name, to, current.as_ref(), also, rider)
+            .await;
         reach(Point::RollbackAfter);
         self.journal.release(&run, by.fence).await?;
         let version = rolled?;

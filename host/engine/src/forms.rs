@@ -4,8 +4,8 @@
 use keywheel_capability::forms::{Credential, Kind, Wanted};
 use keywheel_capability::handle::Labels;
 use keywheel_config::{Form, FormFormat, Rotation};
-use keywheel_model::{RotationName, SecretBytes, SecretName, StepError};
-use keywheel_vault::{Output, SecretValue, Vault as _};
+use keywheel_model::{RotationName, SecretBytes, SecretName, StepError, VersionId};
+use keywheel_vault::{Output, SecretValue, Vault as _, VersionInfo};
 
 use crate::Error;
 use crate::engine::Inner;
@@ -49,6 +49,58 @@ impl Inner {
         Ok(outputs)
     }
 
+    /// The same of a version that is there, for those of its forms that it does not have yet: it may be older than they are in the configuration.
+    ///
+    /// # Errors
+    /// As [`Self::written_forms`].
+    async fn forms_of(
+        &self,
+        secret: &SecretName,
+        forms: &[Form],
+        version: &VersionInfo,
+    ) -> Result<Vec<Output>, StepError> {
+        if forms.is_empty() {
+            return Ok(Vec::new());
+        }
+        let value = self.vault.read(secret, &version.id).await;
+        let value = value.map_err(|error| vault_error(&error))?;
+        let of = labels(&version.metadata, value.expose())?;
+        self.written_forms(secret, forms, &of, &value).await
+    }
+
+    /// For a promotion, which is not put off for a form: the target may take nothing else by now.
+    pub(crate) async fn forms_to_promote(
+        &self,
+        secret: &SecretName,
+        forms: &[Form],
+        version: &VersionInfo,
+    ) -> Vec<Output> {
+        self.forms_of(secret, forms, version).await.unwrap_or_else(|problem| {
+            tracing::warn!(%secret, code = problem.code, "a form that the version did not have yet is left as it is");
+            Vec::new()
+        })
+    }
+
+    /// For an older version that a person wants back.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `secret.form`, and nothing is changed; those of the vault.
+    pub(crate) async fn forms_of_older(
+        &self,
+        rotation: &Rotation,
+        to: &VersionId,
+    ) -> Result<Vec<Output>, Error> {
+        let head = self
+            .vault
+            .live(&rotation.secret, std::slice::from_ref(to))
+            .await?;
+        let Some(version) = head.version(to) else {
+            return Ok(Vec::new());
+        };
+        let forms = self.forms_of(&rotation.secret, &rotation.forms, version).await;
+        forms.map_err(|problem| refused(&rotation.name, &problem))
+    }
+
     /// What would keep the next version from being written.
     ///
     /// # Errors
@@ -79,12 +131,14 @@ impl Inner {
             Err(problem) => return Ok((vec![worded(&problem.code, &problem.message, None)], stale)),
         };
         for form in &rotation.forms {
-            let own = self
-                .current_value(&form.secret)
-                .await
-                .map_err(|_| Error::NoSecret {
-                    secret: form.secret.clone(),
-                })?;
+            let own = match self.current_value(&form.secret).await {
+                Ok(own) => own,
+                Err(problem) => {
+                    let problem = named(form, problem);
+                    problems.push(worded(&problem.code, &problem.message, None));
+                    continue;
+                }
+            };
             let value = own.as_ref().map(|(value, _)| value);
             match credential.written(&wanted(form, user_changes), value) {
                 Err(problem) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use keywheel_capability::Cancel;
+use keywheel_config::Form;
 use keywheel_failpoint::{Point, reach};
 use keywheel_model::{
     Effect as Reach, ErrorKind, Fence, Outcome, SecretName, Stage, StepError, StepName, Verdict, VersionId,
@@ -82,9 +83,16 @@ impl Performer {
             },
             Effect::ReadHead => self.read_head(inner, state).await?,
             Effect::Call(call) => self.call(inner, call, state, by, span).await?,
-            Effect::Promote { expected, version } => {
-                Report::Stored(promote(inner, &by, state, expected.as_ref(), version).await)
-            }
+            Effect::Promote { expected, version } => Report::Stored(
+                promote(
+                    inner,
+                    &by,
+                    state,
+                    &self.pinned.forms,
+                    (expected.as_ref(), version),
+                )
+                .await,
+            ),
             Effect::Abandon { version, keep_until } => {
                 let rider = kept_until(state, NoteKind::Abandoned, version, *keep_until);
                 Report::Stored(match resolve(inner, name, version).await {
@@ -344,8 +352,8 @@ async fn promote(
     inner: &Inner,
     by: &Author,
     state: &State,
-    expected: Option<&VersionId>,
-    version: &VersionId,
+    forms: &[Form],
+    (expected, version): (Option<&VersionId>, &VersionId),
 ) -> Result<(), StoreFailure> {
     let name = &state.settings.secret;
     let head = inner
@@ -367,18 +375,20 @@ async fn promote(
     let proved = state.proved || state.phase == Phase::RollForward;
     let row = vault_row(state, NoteKind::Promoted { proved }, version);
     let rider = Rider::new(move |tx| tx.audit(&row).map(|_| ()));
+    let also = inner.forms_to_promote(name, forms, found).await;
     reach(Point::PromoteBefore);
     let promoted = if found.stage == Stage::Pending {
         let promotion = Promotion {
             name: name.clone(),
             pending: found.id.clone(),
             expected_current: expected,
+            also,
         };
         inner.vault.promote(by, promotion, rider).await
     } else {
         let rolled = inner
             .vault
-            .roll_back(by, name, &found.id, expected.as_ref(), rider)
+            .roll_back(by, name, &found.id, expected.as_ref(), also, rider)
             .await;
         rolled.map(|_| ())
     };

@@ -270,6 +270,7 @@ impl Inner {
             name: import.name.clone(),
             pending: version.clone(),
             expected_current: expected_current.clone(),
+            also: Vec::new(),
         };
         self.vault
             .promote(by, promotion, audited("secret.import", &import.name, None, None))

@@ -143,7 +143,7 @@ pub struct Output {
 }
 
 /// Pending becomes current, together with its outputs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Promotion {
     /// The secret's name.
     pub name: SecretName,
@@ -151,6 +151,8 @@ pub struct Promotion {
     pub pending: VersionId,
     /// What the caller believes is current; none when nothing is.
     pub expected_current: Option<VersionId>,
+    /// Further names that it is to have: those that it does not have yet get this.
+    pub also: Vec<Output>,
 }
 
 /// A version without its value.

@@ -169,8 +169,8 @@ pub trait Vault: Send + Sync {
         rider: Rider,
     ) -> Result<(), Error>;
 
-    /// A new version with the value of an old one becomes current; history is not rewritten, and the caller needs no read
-    /// access. Returns the new version; repeated by the same run it gives the same one.
+    /// A new version with the value of an old one becomes current, and so do its outputs; `also` is for further names that the old one did not have.
+    /// History is not rewritten. Returns the new version; repeated by the same run it gives the same one.
     ///
     /// # Errors
     /// [`Error::HeadMoved`], [`Error::NoVersion`]; [`Error::Stage`] for a pending one, or while one is pending; a stale fence.
@@ -180,6 +180,7 @@ pub trait Vault: Send + Sync {
         name: &SecretName,
         to: &VersionId,
         expected_current: Option<&VersionId>,
+        also: Vec<Output>,
         rider: Rider,
     ) -> Result<VersionId, Error>;
 
@@ -192,6 +193,7 @@ pub trait Vault: Send + Sync {
         by: &Author,
         name: &SecretName,
         to: &VersionId,
+        also: Vec<Output>,
         rider: Rider,
     ) -> Result<VersionId, Error>;
 

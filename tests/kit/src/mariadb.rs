@@ -254,7 +254,10 @@ impl MariaDb {
     fn launch(&mut self) -> Result<()> {
         let at = |name: &str| self.folder.path().join(name).display().to_string();
         let mut command = self.family.server(&self.installed, self.account);
-        command.current_dir(self.folder.path());
+        // A server that starts deletes the temporary tables of each other one that shares the folder.
+        command
+            .env("TMPDIR", self.folder.path())
+            .current_dir(self.folder.path());
         command
             .arg(format!("--datadir={}", at("data")))
             .arg(format!("--socket={}", at("socket")))
@@ -361,7 +364,9 @@ fn make_template(family: Family, installed: &Installed, account: Account) -> Res
 
 fn install_db(installed: &Installed, account: Account, folder: &Path, extra: &Path) -> Command {
     let mut make = installed.command(account, "mariadb-install-db");
-    make.env("PATH", "/usr/bin:/bin:/usr/sbin").current_dir("/");
+    make.env("PATH", "/usr/bin:/bin:/usr/sbin")
+        .env("TMPDIR", folder)
+        .current_dir("/");
     make.args([
         "--no-defaults",
         "--auth-root-authentication-method=normal",

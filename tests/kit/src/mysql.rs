@@ -75,6 +75,7 @@ pub(crate) fn make_tables(installed: &Installed, account: Account, folder: &Path
     let begin = || {
         let mut command = server(installed, account);
         command
+            .env("TMPDIR", folder)
             .current_dir(folder)
             .arg(format!("--datadir={}", at("data")));
         command

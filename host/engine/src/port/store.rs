@@ -149,6 +149,7 @@ impl Port {
             name: write.name.clone(),
             pending: version.clone(),
             expected_current: current.clone(),
+            also: Vec::new(),
         };
         let entry = self
             .entry("secret.write", write.name)

@@ -174,11 +174,12 @@ impl Vault for Embedded {
         name: &SecretName,
         to: &VersionId,
         expected_current: Option<&VersionId>,
+        also: Vec<Output>,
         rider: Rider,
     ) -> Result<VersionId, Error> {
         let (by, name, to, expected) = (by.clone(), name.clone(), to.clone(), expected_current.cloned());
         self.change(rider, move |vault, tx| {
-            vault.roll_back_in(tx, &by, &name, &to, expected.as_ref())
+            vault.roll_back_in(tx, &by, &name, &to, expected.as_ref(), &also)
         })
         .await
     }
@@ -188,11 +189,14 @@ impl Vault for Embedded {
         by: &Author,
         name: &SecretName,
         to: &VersionId,
+        also: Vec<Output>,
         rider: Rider,
     ) -> Result<VersionId, Error> {
         let (by, name, to) = (by.clone(), name.clone(), to.clone());
-        self.change(rider, move |vault, tx| vault.put_back_in(tx, &by, &name, &to))
-            .await
+        self.change(rider, move |vault, tx| {
+            vault.put_back_in(tx, &by, &name, &to, &also)
+        })
+        .await
     }
 
     async fn annotate(

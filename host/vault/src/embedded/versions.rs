@@ -110,6 +110,27 @@ impl Embedded {
         self.add(tx, by, &output.name, &output.secret, Some(pending))
     }
 
+    /// Pending outputs of a version, under those of these names that it does not have.
+    fn add_missing(
+        &self,
+        tx: &Transaction<'_>,
+        by: &Author,
+        of: &VersionId,
+        also: &[Output],
+    ) -> Result<Vec<(SecretName, VersionId)>, Error> {
+        let there = tx.outputs(of)?;
+        let missing = also
+            .iter()
+            .filter(|output| there.iter().all(|version| version.secret != output.name));
+        missing
+            .map(|output| {
+                fenced(tx, by, &output.name)?;
+                let id = self.add(tx, by, &output.name, &output.secret, Some(of))?;
+                Ok((output.name.clone(), id))
+            })
+            .collect()
+    }
+
     fn add(
         &self,
         tx: &Transaction<'_>,
@@ -160,6 +181,7 @@ impl Embedded {
             name,
             pending,
             expected_current,
+            also,
         } = promotion;
         self.keyring()?;
         fenced(tx, by, name)?;
@@ -170,6 +192,7 @@ impl Embedded {
             _ => return Err(stage(name, &version, "promoted")),
         }
         expect_current(tx, name, expected_current.as_ref())?;
+        self.add_missing(tx, by, &version.id, also)?;
         for version in with_outputs(tx, version)? {
             replace_current(tx, &version.secret, &by.run)?;
             tx.set_stage(&version.id, Stage::Current, &by.run)?;
@@ -253,6 +276,7 @@ impl Embedded {
         name: &SecretName,
         to: &VersionId,
         expected_current: Option<&VersionId>,
+        also: &[Output],
     ) -> Result<VersionId, Error> {
         self.keyring()?;
         fenced(tx, by, name)?;
@@ -271,7 +295,12 @@ impl Embedded {
             return Err(stage(name, pending, "left aside by a rollback"));
         }
         expect_current(tx, name, expected_current)?;
-        again_with_outputs(tx, by, &old, Stage::Current)
+        let new = again_with_outputs(tx, by, &old, Stage::Current)?;
+        for (name, id) in self.add_missing(tx, by, &new, also)? {
+            replace_current(tx, &name, &by.run)?;
+            tx.set_stage(&id, Stage::Current, &by.run)?;
+        }
+        Ok(new)
     }
 
     /// As [`crate::Vault::put_back`], within a transaction.
@@ -284,6 +313,7 @@ impl Embedded {
         by: &Author,
         name: &SecretName,
         to: &VersionId,
+        also: &[Output],
     ) -> Result<VersionId, Error> {
         self.keyring()?;
         fenced(tx, by, name)?;
@@ -295,7 +325,11 @@ impl Embedded {
                 Ok(done.id.clone())
             }
             Some(pending) => Err(stage(name, pending, "put back beside another one")),
-            None => again_with_outputs(tx, by, &old, Stage::Pending),
+            None => {
+                let new = again_with_outputs(tx, by, &old, Stage::Pending)?;
+                self.add_missing(tx, by, &new, also)?;
+                Ok(new)
+            }
         }
     }
 

@@ -39,7 +39,7 @@ async fn what_lives_of_a_name_is_few_however_many_versions_it_has_had() {
     let current = all.current().map(|version| version.id.clone());
     let again = home
         .vault
-        .roll_back(&by, &secret, &third, current.as_ref(), Rider::none())
+        .roll_back(&by, &secret, &third, current.as_ref(), Vec::new(), Rider::none())
         .await
         .expect("back");
     home.release(&by).await;

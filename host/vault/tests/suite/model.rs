@@ -102,6 +102,7 @@ impl History {
             name: crate::name(name),
             pending: id,
             expected_current: expected,
+            also: Vec::new(),
         };
         let result = self.vault.promote(by, promotion, Rider::none()).await;
         if wrong_head {
@@ -155,7 +156,14 @@ impl History {
             .len();
         let result = self
             .vault
-            .roll_back(by, &crate::name(name), &to, current.as_ref(), Rider::none())
+            .roll_back(
+                by,
+                &crate::name(name),
+                &to,
+                current.as_ref(),
+                Vec::new(),
+                Rider::none(),
+            )
             .await;
         let after = self
             .vault

@@ -26,6 +26,7 @@ async fn planted() -> (Home, Vec<(SecretName, VersionId)>) {
                 name: name(secret),
                 pending: id.clone(),
                 expected_current: None,
+                also: Vec::new(),
             };
             home.vault
                 .promote(&by, promotion, Rider::none())

@@ -10,6 +10,7 @@ fn promotion(of: &str, pending: &VersionId, current: Option<&VersionId>) -> Prom
         name: name(of),
         pending: pending.clone(),
         expected_current: current.cloned(),
+        also: Vec::new(),
     }
 }
 
@@ -237,7 +238,7 @@ async fn assert_all_refused(home: &Home, by: &Author, id: &VersionId, current: &
         vault.abandon(by, &db, id, none()).await,
         vault.revoke(by, &db, current, none()).await,
         vault
-            .roll_back(by, &db, current, Some(current), none())
+            .roll_back(by, &db, current, Some(current), Vec::new(), none())
             .await
             .map(|_| ()),
         vault.annotate(by, &db, id, "k", "v", none()).await,
@@ -368,12 +369,12 @@ async fn a_rollback_is_a_new_version_with_old_material() {
     let by = home.author(3, &["db"]).await;
     let back = home
         .vault
-        .roll_back(&by, &name("db"), &first, Some(&second), Rider::none())
+        .roll_back(&by, &name("db"), &first, Some(&second), Vec::new(), Rider::none())
         .await
         .expect("back");
     let again = home
         .vault
-        .roll_back(&by, &name("db"), &first, Some(&second), Rider::none())
+        .roll_back(&by, &name("db"), &first, Some(&second), Vec::new(), Rider::none())
         .await
         .expect("repeated");
     assert_eq!(back, again);
@@ -395,7 +396,7 @@ async fn a_rollback_is_a_new_version_with_old_material() {
     let by = home.author(4, &["db"]).await;
     let twice = home
         .vault
-        .roll_back(&by, &name("db"), &back, Some(&back), Rider::none())
+        .roll_back(&by, &name("db"), &back, Some(&back), Vec::new(), Rider::none())
         .await
         .expect("of a rollback");
     assert_eq!(
@@ -408,7 +409,7 @@ async fn a_rollback_is_a_new_version_with_old_material() {
         .expect("pending");
     let error = home
         .vault
-        .roll_back(&by, &name("db"), &second, Some(&twice), Rider::none())
+        .roll_back(&by, &name("db"), &second, Some(&twice), Vec::new(), Rider::none())
         .await
         .expect_err("pending");
     assert_eq!(error.code(), "vault.stage");
@@ -469,7 +470,11 @@ async fn an_older_value_is_put_back_as_a_pending_version_of_its_run() {
     let by = home.author(3, &["db"]).await;
     let put = |to: VersionId| {
         let (vault, by) = (home.vault.clone(), by.clone());
-        async move { vault.put_back(&by, &name("db"), &to, Rider::none()).await }
+        async move {
+            vault
+                .put_back(&by, &name("db"), &to, Vec::new(), Rider::none())
+                .await
+        }
     };
     let back = put(first.clone()).await.expect("put back");
     assert_eq!(put(first.clone()).await.expect("repeated"), back);
@@ -485,6 +490,7 @@ async fn an_older_value_is_put_back_as_a_pending_version_of_its_run() {
         name: name("db"),
         pending: back,
         expected_current: Some(second),
+        also: Vec::new(),
     };
     home.vault
         .promote(&by, promotion, Rider::none())

@@ -108,3 +108,80 @@ fn a_form_that_differs_or_has_no_place_for_the_password_is_told_by_the_plan() {
         .says(&["secret.form"]);
     assert_eq!(host.read("pair/db", None), scene.document());
 }
+
+/// Whoever reads the other name would be left with what is revoked.
+#[test]
+fn an_older_version_than_its_forms_brings_them_along_when_it_is_put_back() {
+    let scene = Scene::role();
+    let host = &scene.host;
+    let file = host.file("keywheel.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let plain = text.replace(crate::FORMAT, "format = \"password\"");
+    std::fs::write(&file, &plain).unwrap();
+    let _ = host.import("app/db", &scene.old).ends(0);
+    scene.rotate("app-db");
+    let older = host.versions("app/db")[0].0.clone();
+    let password = host.read("app/db", None);
+    let _ = host.import("app/url", &scene.url("app", &password)).ends(0);
+    let forms = "forms = [{ secret = \"app/url\", format = \"connection-string\" }]\n";
+    let with_forms = plain.replace("grace = \"1s\"\n", &format!("grace = \"1s\"\n{forms}"));
+    assert!(plain != text && with_forms != plain);
+    std::fs::write(&file, with_forms).unwrap();
+    scene.rotate("app-db");
+    assert!(scene.is_let_in(&host.read("app/url", None)));
+    let back = [
+        "secret", "rollback", "app/db", &older, "--reason", "test", "--wait", "end",
+    ];
+    let _ = host.run(&back, "").ends(0);
+    assert_eq!(host.read("app/db", None), password);
+    let url = host.read("app/url", None);
+    // Both are let in, and a role has one password: they say the same.
+    assert!(url.starts_with("postgresql://app:"));
+    assert!(scene.is_let_in(&url) && scene.is_let_in(&scene.url("app", &password)));
+}
+
+/// At each point of the vault's part of a rotation: what each name says is let in, and they say the same.
+#[test]
+fn a_host_that_is_killed_leaves_no_name_ahead_of_another() {
+    let scene = Scene::pair().with_forms("{ secret = \"pair/url\", format = \"connection-string\" }");
+    let host = &scene.host;
+    let _ = host.import("pair/url", &scene.url("app_a", &scene.old)).ends(0);
+    let _ = host.import("pair/db", &scene.document()).ends(0);
+    let mut passwords = vec![scene.old.clone()];
+    for point in [
+        "pending-before",
+        "pending-after",
+        "promote-before",
+        "promote-after",
+    ] {
+        let mut killed = host.failing(
+            &["rotate", "pair-db", "--wait", "end"],
+            &format!("{point}=return"),
+        );
+        assert_eq!(host.finish(&mut killed, "").code, -1, "{point}");
+        passwords.push(scene.says_one_thing(point));
+        let _ = host
+            .run(&["run", "resume", "pair-db", "--wait", "end"], "")
+            .ends(0);
+        passwords.push(scene.says_one_thing(point));
+    }
+    host.left_no_trace(&passwords, &[("server log", &scene.server.log())]);
+}
+
+impl Scene {
+    /// The password that both names have with the same user; both are let in.
+    fn says_one_thing(&self, when: &str) -> String {
+        let document: serde_json::Value = serde_json::from_str(&self.host.read("pair/db", None)).unwrap();
+        let (user, password) = (&document["username"], document["password"].as_str().unwrap());
+        let url = self.host.read("pair/url", None);
+        let user = user.as_str().unwrap();
+        let same = self.url(user, password);
+        assert!(url.starts_with(&format!("postgresql://{user}:")), "{when}");
+        // A role has one password: what lets both in is the same.
+        for string in [&url, &same] {
+            let login = self.server.login_by(string).unwrap();
+            assert!(login.is_accepted(), "{when}: {user}: {login:?}");
+        }
+        password.to_owned()
+    }
+}

@@ -157,6 +157,7 @@ impl Subject {
                     name: name(*at),
                     pending: self.id(*at, *version).await,
                     expected_current: self.believed(*at, *believed).await,
+                    also: Vec::new(),
                 };
                 vault.promote(by, promotion, none()).await.map(|()| None)
             }
@@ -175,7 +176,7 @@ impl Subject {
             } => {
                 let (id, current) = (self.id(*at, *version).await, self.believed(*at, *believed).await);
                 vault
-                    .roll_back(by, &name(*at), &id, current.as_ref(), none())
+                    .roll_back(by, &name(*at), &id, current.as_ref(), Vec::new(), none())
                     .await
                     .map(Some)
             }
