@@ -468,13 +468,10 @@ async fn an_older_value_is_put_back_as_a_pending_version_of_its_run() {
     let first = rotate(&home, 1, "db", "one").await;
     let second = rotate(&home, 2, "db", "two").await;
     let by = home.author(3, &["db"]).await;
-    let put = |to: VersionId| {
-        let (vault, by) = (home.vault.clone(), by.clone());
-        async move {
-            vault
-                .put_back(&by, &name("db"), &to, Vec::new(), Rider::none())
-                .await
-        }
+    let put = async |to: VersionId| {
+        home.vault
+            .put_back(&by, &name("db"), &to, Vec::new(), Rider::none())
+            .await
     };
     let back = put(first.clone()).await.expect("put back");
     assert_eq!(put(first.clone()).await.expect("repeated"), back);
