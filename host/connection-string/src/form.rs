@@ -1,6 +1,7 @@
 //! The forms that there are, and which one a text is in.
 
 mod commas;
+mod go_mysql;
 mod libpq;
 mod semicolons;
 mod url;
@@ -10,7 +11,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::quote::percent;
-use crate::{Error, Pair};
+use crate::{Error, Pair, key};
 
 /// How a connection string is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,8 @@ pub enum Form {
     Libpq,
     /// `host:port,key=value` (StackExchange.Redis).
     StackExchange,
+    /// `user:password@tcp(host:port)/database?key=value` (go-sql-driver/mysql).
+    GoMySql,
 }
 
 impl fmt::Display for Form {
@@ -44,6 +47,7 @@ impl fmt::Display for Form {
             Self::Odbc => "a connection string of ODBC",
             Self::Libpq => "a connection string of libpq",
             Self::StackExchange => "a configuration of StackExchange.Redis",
+            Self::GoMySql => "a data source name of go-sql-driver",
         })
     }
 }
@@ -51,7 +55,10 @@ impl fmt::Display for Form {
 impl Form {
     /// Whether its keys may be written in any case.
     pub(crate) fn folds_case(self) -> bool {
-        !matches!(self, Self::Url | Self::Jdbc | Self::JdbcMariaDb | Self::Libpq)
+        !matches!(
+            self,
+            Self::Url | Self::Jdbc | Self::JdbcMariaDb | Self::Libpq | Self::GoMySql
+        )
     }
 
     pub(crate) fn read(self, text: &str) -> Result<Vec<Pair>, Error> {
@@ -64,6 +71,7 @@ impl Form {
             Self::Odbc => semicolons::read(text, 0, Quoting::Braces),
             Self::Libpq => libpq::read(text),
             Self::StackExchange => commas::read(text),
+            Self::GoMySql => go_mysql::read(text),
         };
         read.map_err(|at| Error::Malformed { form: self, at })
     }
@@ -87,6 +95,22 @@ pub(crate) fn read(text: &str) -> Result<(Form, Vec<Pair>), Error> {
             Form::Jdbc
         });
     }
+    match (of(Form::GoMySql), of_others(text)) {
+        (Ok(_), Ok((second, pairs))) if has_password(second, &pairs) => Err(Error::Ambiguous {
+            first: Form::GoMySql,
+            second,
+        }),
+        (Ok(go), _) => Ok(go),
+        (Err(_), others) => others,
+    }
+}
+
+fn has_password(form: Form, pairs: &[Pair]) -> bool {
+    pairs.iter().any(|pair| key::is_same(form, &pair.key, "password"))
+}
+
+fn of_others(text: &str) -> Result<(Form, Vec<Pair>), Error> {
+    let of = |form: Form| form.read(text).map(|pairs| (form, pairs));
     let first = text.find(['=', ';', ',', ' ']).unwrap_or(text.len());
     if text[..first].contains("://") {
         return of(Form::Url);

@@ -62,6 +62,12 @@ const KNOWN: &[(Form, &str)] = &[
         Form::StackExchange,
         "a.internal:6379,b.internal:6379,user=app,password=PASS,ssl=true,abortConnect=false",
     ),
+    (
+        Form::GoMySql,
+        "app:PASS@tcp(db.internal:3306)/shop?tls=true&loc=Europe%2FZurich",
+    ),
+    (Form::GoMySql, "app:PASS@unix(/run/mysqld/mysqld.sock)/"),
+    (Form::GoMySql, "app:PASS@tcp([::1]:3306)/shop"),
 ];
 
 fn written(form: Form, text: &str, password: &str) -> String {
@@ -100,7 +106,7 @@ fn a_password_with_everything_in_it_is_quoted_as_the_form_wants_it() {
             Form::AdoNet => format!("\"{}\"", password.replace('"', "\"\"")),
             Form::Odbc | Form::JdbcSqlServer => format!("{{{}}}", password.replace('}', "}}")),
             Form::Libpq => format!("'{}'", password.replace('\\', "\\\\").replace('\'', "\\'")),
-            Form::StackExchange | Form::JdbcMariaDb => password.to_owned(),
+            Form::StackExchange | Form::JdbcMariaDb | Form::GoMySql => password.to_owned(),
         };
         let made = written(*form, text, password);
         assert_eq!(made, text.replace("PASS", &expected));
@@ -141,6 +147,13 @@ fn parts_have_one_name_whatever_the_form_calls_them() {
             "app",
             "db.internal",
             Some("1"),
+            Some("shop"),
+        ),
+        (
+            "app:x@tcp(db.internal:3306)/shop?tls=true",
+            "app",
+            "db.internal",
+            Some("3306"),
             Some("shop"),
         ),
         (
@@ -230,6 +243,14 @@ fn what_is_wrong_is_named_by_its_place_and_shows_no_value() {
             second: Form::Libpq
         })
     );
+    assert_eq!(
+        of("Server=x;Password=a@tcp(db)/b"),
+        Some(Error::Ambiguous {
+            first: Form::GoMySql,
+            second: Form::AdoNet
+        })
+    );
+    assert_eq!(of("app:secret@/shop"), Some(Error::Unknown));
     assert_eq!(of("Server=x;Password=a\u{7}b"), Some(Error::Control { at: 19 }));
     assert_eq!(of(&"a=b;".repeat(20_000)), Some(Error::TooLong));
     let unwritable = ConnectionString::parse("a:6379,password=x,ssl=true")

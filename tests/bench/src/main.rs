@@ -22,6 +22,7 @@ mod rotations;
 mod sample;
 mod sandbox;
 mod scene;
+mod servers;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -81,6 +82,8 @@ enum Part {
     Deferred,
     /// Rotations a second, proved by a login.
     Login,
+    /// The same of every other kind of server. With `--long`, or alone.
+    Servers,
     /// How late rotations are started that are due by themselves.
     Due,
     /// How many rotations that are overdue together are made up for in a second.
@@ -220,6 +223,12 @@ async fn measure(options: &Options, plugin: &Path, computed: &Computed, rows: &m
             Part::Each,
             Box::pin(each::run(&binary, plugin, scale.tables)).await,
         );
+    }
+    if wanted(Part::Servers) && (options.long || options.only.is_some()) {
+        for (kind, measured) in servers::run(&options.plugins, scale).await {
+            let measured = measured.with_context(|| format!("{kind} could not be measured"));
+            rows.add(Part::Servers, measured);
+        }
     }
     let with_server = [
         Part::Sandbox,

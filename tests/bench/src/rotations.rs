@@ -294,7 +294,7 @@ fn shares([mine, servers]: &[Vec<f64>; 2]) -> String {
 }
 
 /// Runs `count` pieces of work, so many at a time. The first failure ends it.
-async fn at_once<F, W>(in_flight: usize, count: usize, work: W) -> Result<()>
+pub(crate) async fn at_once<F, W>(in_flight: usize, count: usize, work: W) -> Result<()>
 where
     W: Fn(usize) -> F + Send + Sync + 'static,
     F: Future<Output = Result<()>> + Send + 'static,

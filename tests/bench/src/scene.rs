@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,19 @@ pub(crate) fn make_roles(server: &Postgres, names: impl Iterator<Item = String>)
     server.sql(&statements).map(drop)
 }
 
+/// A server that is rotated on, and by which plugin.
+pub(crate) struct Place {
+    pub(crate) plugin: &'static str,
+    /// The plugin's component.
+    pub(crate) file: PathBuf,
+    /// On this machine, with TLS.
+    pub(crate) port: u16,
+    /// The authority to trust, PEM.
+    pub(crate) ca_file: PathBuf,
+    /// The value of the secret `admin/db`.
+    pub(crate) admin_password: String,
+}
+
 /// An engine with a state folder of its own on the machine's disk.
 pub(crate) struct Host {
     pub(crate) engine: Engine,
@@ -102,6 +115,23 @@ impl Host {
         first: &str,
         rotations: &str,
     ) -> Result<Self> {
+        let place = Place {
+            plugin: "postgres",
+            file: plugin.to_owned(),
+            port: server.port(),
+            ca_file: server.ca_file(),
+            admin_password: server.admin_password().to_owned(),
+        };
+        Self::at(&place, other, first, rotations).await
+    }
+
+    /// For any server; perhaps with one more plugin, by its name.
+    pub(crate) async fn at(
+        place: &Place,
+        other: Option<(&str, &[u8])>,
+        first: &str,
+        rotations: &str,
+    ) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let setup = Setup {
             folder: folder.path().to_owned(),
@@ -111,17 +141,14 @@ impl Host {
             clock: Arc::new(SystemClock),
         };
         let done = setup.run().await?;
-        std::fs::copy(plugin, folder.path().join("plugins/postgres.wasm"))?;
+        let file = format!("plugins/{}.wasm", place.plugin);
+        std::fs::copy(&place.file, folder.path().join(file))?;
         if let Some((name, bytes)) = other {
             std::fs::write(folder.path().join(format!("plugins/{name}.wasm")), bytes)?;
         }
         let mut text = std::fs::read_to_string(&done.config)?;
         text.insert_str(0, first);
-        let _ = write!(
-            text,
-            "\n[trust.bench]\npem = [\"{}\"]\n",
-            server.ca_file().display()
-        );
+        let _ = write!(text, "\n[trust.bench]\npem = [\"{}\"]\n", place.ca_file.display());
         text += rotations;
         std::fs::write(&done.config, text)?;
         let config = match keywheel_config::load(&done.config) {
@@ -129,16 +156,16 @@ impl Host {
             Err(problems) => bail!("the configuration of the measured host: {problems:?}"),
         };
         let engine = Engine::open(config, Arc::new(SystemClock)).await?;
-        let hosts = ["localhost", "127.0.0.1"].map(|host| format!("{host}:{} tls", server.port()).parse());
+        let hosts = ["localhost", "127.0.0.1"].map(|host| format!("{host}:{} tls", place.port).parse());
         let hosts = hosts.into_iter().collect::<Result<Vec<_>, _>>()?;
-        for name in ["postgres"].into_iter().chain(other.map(|(name, _)| name)) {
+        for name in [place.plugin].into_iter().chain(other.map(|(name, _)| name)) {
             let (addition, _) = engine.addition(&name.parse()?, |_| hosts.clone()).await?;
             engine.add_plugin(addition).await?;
         }
         let (_stopper, stop) = Stop::pair();
         let administrator = Import {
             name: "admin/db".parse()?,
-            value: SecretBytes::copy_of(server.admin_password().as_bytes()),
+            value: SecretBytes::copy_of(place.admin_password.as_bytes()),
             annotations: BTreeMap::new(),
         };
         engine.import(administrator, order(Wait::ToTheEnd, stop)).await?;

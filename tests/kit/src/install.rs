@@ -157,11 +157,7 @@ impl Server {
         let cache = cache_folder()?.join(self.packages().join("-"));
         let root = cache.join("root");
         if !root.join("complete").is_file() {
-            let debs = download(&cache, self.packages())?;
-            fs::create_dir_all(&root)?;
-            for deb in debs {
-                command::run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&root))?;
-            }
+            unpack(&cache, self.packages())?;
             fs::write(root.join("complete"), "")?;
         }
         let folder = self
@@ -244,6 +240,19 @@ pub fn faketime() -> Result<PathBuf> {
         bail!("libfaketime is missing: install the package `libfaketime`");
     }
     Ok(library)
+}
+
+/// Downloads Debian's packages, and what they need and the system lacks, and unpacks them under `root` in the folder. The system stays as it is.
+///
+/// # Errors
+/// With apt's words.
+pub fn unpack(folder: &Path, packages: &[&str]) -> Result<()> {
+    let (root, debs) = (folder.join("root"), download(folder, packages)?);
+    fs::create_dir_all(&root)?;
+    for deb in debs {
+        command::run(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&root))?;
+    }
+    Ok(())
 }
 
 /// In the folder, or in the one for servers beside it.

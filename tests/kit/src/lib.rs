@@ -35,7 +35,7 @@ pub use cargo::cargo;
 pub use certificates::{Authority, Identity};
 pub use collector::Collector;
 pub use disk::SmallDisk;
-pub use install::{Installed, Server, faketime};
+pub use install::{Installed, Server, faketime, unpack};
 pub use keywheel_tds::{Encryption, Policy};
 pub use mariadb::{MariaDb, MariaDbOptions};
 pub use mssql::{SqlServer, SqlServerOptions, strong_password, tds_login};

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5"
 	_ "github.com/lib/pq"
 	_ "github.com/microsoft/go-mssqldb"
@@ -40,18 +41,36 @@ func byPgx(deadline context.Context, text string) error {
 	return err
 }
 
+// The string chooses it by `tls=own`.
+func byMySQL(deadline context.Context, text string) error {
+	options, err := trusting()
+	if err == nil {
+		err = mysql.RegisterTLSConfig("own", options)
+	}
+	if err != nil {
+		return err
+	}
+	return bySQL("mysql")(deadline, text)
+}
+
+func trusting() (*tls.Config, error) {
+	pem, err := os.ReadFile(os.Args[1])
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	return &tls.Config{RootCAs: roots, ServerName: "localhost"}, nil
+}
+
 func byRedis(deadline context.Context, text string) error {
 	options, err := redis.ParseURL(text)
 	if err != nil {
 		return err
 	}
-	pem, err := os.ReadFile(os.Args[1])
-	if err != nil {
+	if options.TLSConfig, err = trusting(); err != nil {
 		return err
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
-	options.TLSConfig = &tls.Config{RootCAs: roots, ServerName: "localhost"}
 	options.MaxRetries = -1
 	session := redis.NewClient(options)
 	defer session.Close()
@@ -61,6 +80,7 @@ func byRedis(deadline context.Context, text string) error {
 func main() {
 	clients := map[string]func(context.Context, string) error{
 		"pgx": byPgx, "lib-pq": bySQL("postgres"), "go-mssqldb": bySQL("sqlserver"), "go-redis": byRedis,
+		"go-sql-driver": byMySQL,
 	}
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {

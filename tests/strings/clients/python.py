@@ -37,7 +37,16 @@ def by_redis(string):
     session.close()
 
 
-clients = {"psycopg": by_psycopg, "asyncpg": by_asyncpg, "sqlalchemy": by_sqlalchemy, "redis-py": by_redis}
+def by_odbc(string):
+    import pyodbc
+    pyodbc.pooling = False
+    session = pyodbc.connect(string, timeout=20)
+    session.execute("SELECT 1")
+    session.close()
+
+
+clients = {"psycopg": by_psycopg, "asyncpg": by_asyncpg, "sqlalchemy": by_sqlalchemy, "redis-py": by_redis,
+           "odbc": by_odbc}
 for line in sys.stdin:
     client, string = line.split()
     try:

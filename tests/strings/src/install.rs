@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use keywheel_kit::made_once;
+use keywheel_kit::{made_once, unpack};
 
 use crate::Language;
 
@@ -18,12 +18,22 @@ const PYTHON: [&str; 6] = [
     "cryptography",
     "redis==8.1.0",
 ];
+const ODBC: [&str; 1] = ["pyodbc==5.3.0"];
+/// Of Debian, with what pyodbc brings beside them: it has unixODBC's manager, but not what reads its files.
+const ODBC_DRIVERS: [&str; 5] = [
+    "odbc-mariadb",
+    "odbc-postgresql",
+    "tdsodbc",
+    "libmariadb3",
+    "libodbcinst2",
+];
 const NODE: [&str; 4] = ["pg@8.23.1", "mysql2@3.24.6", "redis@6.3.1", "mssql@12.7.14"];
-const GO: [&str; 4] = [
+const GO: [&str; 5] = [
     "github.com/jackc/pgx/v5@v5.12.0",
     "github.com/lib/pq@v1.12.3",
     "github.com/redis/go-redis/v9@v9.23.0",
     "github.com/microsoft/go-mssqldb@v1.11.2",
+    "github.com/go-sql-driver/mysql@v1.10.1",
 ];
 const JAVA: [&str; 3] = [
     "org.postgresql:postgresql:42.7.14",
@@ -34,10 +44,10 @@ const JAVA: [&str; 3] = [
 /// Where the clients of a language are.
 pub(crate) fn folder(language: Language, scripts: &Path) -> Result<PathBuf> {
     match language {
-        Language::Python => made_once(&name("python", &PYTHON, ""), |folder| {
-            run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
-            let pip = ["-m", "pip", "install", "--quiet"];
-            run(Command::new(folder.join("bin/python3")).args(pip).args(PYTHON))
+        Language::Python => made_once(&name("python", &PYTHON, ""), |folder| python(folder, &PYTHON)),
+        Language::Odbc => made_once(&name("odbc", &[ODBC[0], &ODBC_DRIVERS.join(" ")], ""), |folder| {
+            python(folder, &ODBC)?;
+            unpack(folder, &ODBC_DRIVERS)
         }),
         Language::Node => made_once(&name("node", &NODE, ""), |folder| {
             let npm = ["install", "--silent", "--no-audit", "--no-fund"];
@@ -61,6 +71,12 @@ pub(crate) fn folder(language: Language, scripts: &Path) -> Result<PathBuf> {
             })
         }),
     }
+}
+
+fn python(folder: &Path, packages: &[&str]) -> Result<()> {
+    run(Command::new("python3").args(["-m", "venv"]).arg(folder))?;
+    let pip = ["-m", "pip", "install", "--quiet"];
+    run(Command::new(folder.join("bin/python3")).args(pip).args(packages))
 }
 
 /// Of other versions, or another program, another one.

@@ -22,10 +22,12 @@ pub enum Language {
     Python,
     /// node-postgres, mysql2, node-redis, node-mssql (tedious).
     Node,
-    /// pgx, lib/pq, go-redis, go-mssqldb.
+    /// pgx, lib/pq, go-sql-driver, go-redis, go-mssqldb.
     Go,
     /// pgjdbc, MariaDB Connector/J, mssql-jdbc.
     Java,
+    /// pyodbc with unixODBC, and Debian's drivers: psqlodbc, MariaDB Connector/ODBC, FreeTDS.
+    Odbc,
 }
 
 /// A login that is to be tried.
@@ -45,6 +47,10 @@ impl Language {
     /// The clients are not to be had; their program failed, or answered otherwise than once for each.
     pub fn ask(self, ca: &Path, attempts: &[Attempt]) -> Result<Vec<Option<String>>> {
         let mut command = self.command()?;
+        if self == Self::Odbc {
+            // No key of a string names it to psqlodbc.
+            command.env("PGSSLROOTCERT", ca);
+        }
         command.arg(ca).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command
             .spawn()
@@ -79,6 +85,18 @@ impl Language {
             Self::Python => {
                 let mut python = Command::new(folder.join("bin/python3"));
                 python.arg(scripts.join("python.py"));
+                python
+            }
+            Self::Odbc => {
+                let mut python = Command::new(folder.join("bin/python3"));
+                let libraries = folder
+                    .join("root/usr/lib")
+                    .join(format!("{}-linux-gnu", std::env::consts::ARCH));
+                // The strings name drivers by their files alone.
+                let all = [libraries.join("odbc"), libraries];
+                python
+                    .env("LD_LIBRARY_PATH", std::env::join_paths(all)?)
+                    .arg(scripts.join("python.py"));
                 python
             }
             Self::Node => {

@@ -123,9 +123,9 @@ pub(super) fn quoted(value: &str) -> Zeroizing<String> {
     within(value, '"', '"')
 }
 
-/// As ODBC and mssql-jdbc read it.
+/// As ODBC and mssql-jdbc read it. psqlodbc takes `%41` and `+` outside of braces for what they are in a URL.
 pub(super) fn braced(value: &str) -> Zeroizing<String> {
-    let special = |char: char| char.is_whitespace() || "[]{}(),;?*=!@\"'".contains(char);
+    let special = |char: char| char.is_whitespace() || "[]{}(),;?*=!@\"'%+".contains(char);
     if !value.is_empty() && !value.contains(special) {
         return Zeroizing::new(value.to_owned());
     }

@@ -72,7 +72,13 @@ fn of_authority(text: &str, all: Range<usize>, pairs: &mut Vec<Pair>) {
     }
 }
 
-fn of_query(text: &str, all: Range<usize>, quoting: Quoting, pairs: &mut Vec<Pair>) -> Result<(), usize> {
+/// `key=value` with `&` between them.
+pub(super) fn of_query(
+    text: &str,
+    all: Range<usize>,
+    quoting: Quoting,
+    pairs: &mut Vec<Pair>,
+) -> Result<(), usize> {
     let mut from = all.start;
     while from < all.end {
         let end = text[from..all.end].find('&').map_or(all.end, |at| from + at);

@@ -74,6 +74,14 @@ impl Target for Server {
     }
 
     fn set_by_hand(&self, credential: &Credential) -> Result<()> {
+        let is_there = self
+            .server
+            .values(&credential.account, "userPassword")?
+            .contains(&credential.password);
+        // A person did the same before; the server takes no value twice.
+        if is_there {
+            return Ok(());
+        }
         self.modify("add", &credential.account, &credential.password)
     }
 

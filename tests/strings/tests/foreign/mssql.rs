@@ -17,7 +17,10 @@ fn in_each_form(language: Language, clients: &[(&'static str, &[Form])]) {
         password: format!("Aa1!{}9zZ", login.password),
         ..login
     };
-    let logins: Vec<Login> = logins().into_iter().map(strong).collect();
+    let mut logins: Vec<Login> = logins().into_iter().map(strong).collect();
+    // FreeTDS takes away braces around a value, but leaves a doubled one in it as it is.
+    let has_brace = |login: &Login| login.user.contains('}') || login.password.contains('}');
+    logins.retain(|login| language != Language::Odbc || !has_brace(login));
     for login in &logins {
         let (user, password) = (login.user.replace(']', "]]"), login.password.replace('\'', "''"));
         let create = format!("CREATE LOGIN [{user}] WITH PASSWORD = N'{password}'");
@@ -30,6 +33,12 @@ fn in_each_form(language: Language, clients: &[(&'static str, &[Form])]) {
             Form::AdoNet,
             format!(
                 "Server=localhost,{port};Database=master;User Id=u;Password=p;Encrypt=true;TrustServerCertificate=true"
+            ),
+        ),
+        Template::new(
+            Form::Odbc,
+            format!(
+                "Driver=libtdsodbc.so;Server=localhost;Port={port};UID=u;PWD=p;TDS_Version=7.4;Encrypt=yes"
             ),
         ),
         Template::new(
@@ -59,4 +68,9 @@ fn go() {
 #[test]
 fn java() {
     in_each_form(Language::Java, &[("mssql-jdbc", &[Form::JdbcSqlServer])]);
+}
+
+#[test]
+fn odbc() {
+    in_each_form(Language::Odbc, &[("odbc", &[Form::Odbc])]);
 }

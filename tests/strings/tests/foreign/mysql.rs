@@ -29,6 +29,10 @@ fn in_each_form(language: Language, clients: &[(&'static str, &[Form])], scheme:
             Form::JdbcMariaDb,
             format!("jdbc:mariadb://localhost:{port}/?user=u&password=p&{tls}"),
         ),
+        Template::new(
+            Form::GoMySql,
+            format!("u:p@tcp(localhost:{port})/?tls=own&timeout=20s"),
+        ),
     ];
     try_all(language, &ca, clients, &templates, &logins);
 }
@@ -44,10 +48,20 @@ fn node() {
 }
 
 #[test]
+fn go() {
+    in_each_form(Language::Go, &[("go-sql-driver", &[Form::GoMySql])], "mysql");
+}
+
+#[test]
 fn java() {
     in_each_form(
         Language::Java,
         &[("mariadb-java-client", &[Form::JdbcMariaDb])],
         "mysql",
     );
+}
+
+#[test]
+fn odbc() {
+    in_each_form(Language::Odbc, &[("odbc", &[Form::Odbc])], "mysql");
 }
