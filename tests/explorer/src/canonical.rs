@@ -190,6 +190,7 @@ impl Canonical<'_> {
             }
             self.plain((version.stage, version.run, version.remote, version.sent));
         }
+        self.cred_if(vault.other_name);
     }
 
     fn target(&mut self, target: &Target) {

@@ -82,7 +82,12 @@ impl Driver<'_> {
                     ended: self.scene.ends_sessions,
                 }
             }
-            Effect::ReadHead => Report::Head(world.vault.head()),
+            Effect::ReadHead => {
+                if locked && !self.wrong.has(Fault::OtherNameForgotten) {
+                    Self::other_name_follows(world);
+                }
+                Report::Head(world.vault.head())
+            }
             Effect::Call(call) => self.call(world, worker, call, cut)?,
             Effect::Mirror { version } => {
                 if let Some(kept) = world.vault.get_mut(cred_of(version)) {
@@ -97,7 +102,7 @@ impl Driver<'_> {
                 Report::Announced(Ok(()))
             }
             Effect::Promote { expected, version } => {
-                Report::Stored(self.promote(world, expected.as_ref().map(cred_of), cred_of(version))?)
+                Report::Stored(self.promote(world, expected.as_ref().map(cred_of), cred_of(version), cut)?)
             }
             Effect::Abandon { version, .. } => self.mark(world, cred_of(version), Stage::Abandoned),
             Effect::MarkRevoked { version, .. } => self.mark(world, cred_of(version), Stage::Revoked),
@@ -238,9 +243,11 @@ impl Driver<'_> {
         world: &mut World,
         expected: Option<Cred>,
         cred: Cred,
+        cut: bool,
     ) -> Result<Result<(), StoreFailure>, Violation> {
         let current = world.vault.current();
         if current == Some(cred) {
+            Self::other_name_follows(world);
             return Ok(Ok(()));
         }
         if !self.scene.weak_vault && current != expected {
@@ -250,7 +257,7 @@ impl Driver<'_> {
             return Ok(Err(StoreFailure::Failed(failure(Reach::None))));
         }
         self.promotion_is_allowed(world, current == expected, cred)?;
-        self.make_current(world, cred);
+        self.make_current(world, cred, cut);
         Ok(Ok(()))
     }
 
@@ -288,8 +295,14 @@ impl Driver<'_> {
         Ok(())
     }
 
-    /// The write itself, whenever it lands.
-    pub fn make_current(&self, world: &mut World, cred: Cred) {
+    /// The write itself, whenever it lands. `cut`: the host is gone between the two names.
+    pub fn make_current(&self, world: &mut World, cred: Cred, cut: bool) {
+        if self.wrong.has(Fault::OtherNameFirst) {
+            Self::show_by_other_name(world, cred);
+            if cut {
+                return;
+            }
+        }
         let old = world.vault.current();
         world.vault.make_current(cred);
         if self.wrong.has(Fault::PreviousForgotten) {
@@ -300,14 +313,37 @@ impl Driver<'_> {
         }
         world.mixed =
             self.wrong.has(Fault::PairSplit) && self.scene.strategy == keywheel_model::Strategy::TwoSlot;
+        Self::readers_turn(world, old, cred);
+        if !cut {
+            Self::other_name_follows(world);
+        }
+    }
+
+    fn other_name_follows(world: &mut World) {
+        if let Some(current) = world.vault.current() {
+            Self::show_by_other_name(world, current);
+        }
+    }
+
+    fn show_by_other_name(world: &mut World, cred: Cred) {
+        if let Some(old) = world.vault.other_name.replace(cred) {
+            if old != cred {
+                Self::readers_turn(world, Some(old), cred);
+            }
+        } else {
+            world.vault.other_name = None;
+        }
+    }
+
+    /// A name shows another value: whoever reads it holds the old one for as long as the staleness, unless there is another name that shows it still.
+    fn readers_turn(world: &mut World, old: Option<Cred>, cred: Cred) {
+        let is_shown = old == world.vault.current() || old == world.vault.other_name;
         for (held, until) in &mut world.holds {
-            if Some(*held) == old && until.is_none() {
+            if Some(*held) == old && until.is_none() && !is_shown {
                 *until = Some(world.now + span::STALE);
             }
         }
-        world
-            .holds
-            .retain(|(held, until)| *held != cred || until.is_some() && Some(*held) != Some(cred));
+        world.holds.retain(|(held, _)| *held != cred);
         world.holds.push((cred, None));
         world.holds.sort_unstable();
     }
@@ -340,7 +376,7 @@ impl Driver<'_> {
         match flight.what {
             Sent::Promote(cred) => {
                 if world.vault.holds(cred) {
-                    self.make_current(world, cred);
+                    self.make_current(world, cred, false);
                 }
             }
             Sent::Call(run, call) => {

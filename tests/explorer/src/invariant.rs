@@ -48,6 +48,8 @@ pub enum Invariant {
     FaultlessRunsSucceed,
     /// A run that puts an older value back makes no other one instead.
     GoingBackMakesNothing,
+    /// At rest each name shows the current value.
+    NoNameIsLeftBehind,
     /// A run that succeeded ended with current accepted, as its last login saw it: no time had passed since.
     SucceededEndsAccepted,
 }
@@ -192,6 +194,7 @@ pub fn at_rest(scene: &Scene, world: &World) -> Check {
             "at rest the target refuses current",
         );
     }
+    no_name_is_left_behind(world)?;
     if let Some(parked) = cause {
         let detail = format!("parked for ever: {}: {}", parked.cause.as_str(), parked.detail);
         return violated(Invariant::RunsComeToTheirEnd, detail);
@@ -250,6 +253,17 @@ pub fn faultless_runs_succeed(scene: &Scene, begun: &[Worker]) -> Check {
             begun.iter().map(ended).collect::<Vec<_>>()
         ),
     )
+}
+
+/// Another name of the secret shows what is current.
+fn no_name_is_left_behind(world: &World) -> Check {
+    match world.vault.other_name {
+        Some(shown) if world.vault.current() != Some(shown) => violated(
+            Invariant::NoNameIsLeftBehind,
+            format!("the other name shows {shown}"),
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Every issued credential on the target is known to the vault. Where a run was given up nobody has looked. A lost disk takes the run with it whose marker would have told: what it had

@@ -33,13 +33,13 @@ pub enum Way {
         /// Journalled.
         written: bool,
     },
-    /// Crash after the target has issued a credential and before it is stored.
+    /// Crash after the target has issued a credential and before it is stored, or between two names.
     CrashBetween,
     /// Fails without effect.
     Fails,
     /// Takes effect, the reply is lost or the plugin traps.
     ReplyLost,
-    /// Takes effect on the target, and the reply with the issued credential is lost.
+    /// Takes effect on the target, and the reply with the issued credential is lost; or by one of two names.
     CaptureLost,
     /// Fails although it took effect.
     FailsThoughApplied,
@@ -234,8 +234,11 @@ impl Rig<'_> {
         }
     }
 
-    /// Whether the effect reaches the target before something of it is stored.
+    /// Whether the effect has two halves: it reaches the target before something of it is stored, or writes two names.
     fn has_between(&self, effect: &Effect) -> bool {
+        if matches!(effect, Effect::Promote { .. }) {
+            return self.scene.two_names;
+        }
         let issues = matches!(self.scene.class, SlotClass::D | SlotClass::F | SlotClass::H);
         matches!(effect, Effect::Call(call) if call.step == StepName::Create)
             && (issues || self.wrong.has(Fault::SetBeforeStored))
@@ -281,6 +284,9 @@ impl Rig<'_> {
                 if self.scene.weak_vault && matches!(effect, Effect::Promote { .. }) {
                     can(Way::Late);
                     can(Way::LateBeyondDeadline);
+                }
+                if self.has_between(effect) {
+                    can(Way::CaptureLost);
                 }
             }
             _ => {}

@@ -326,6 +326,18 @@ fn protocol() -> Vec<Mutant> {
             caught_by: I::NoConsumerIsRefused,
         },
         fake(
+            "the other name forgotten",
+            Fault::OtherNameForgotten,
+            inside(C::A).named_twice(),
+            I::NoConsumerIsRefused,
+        ),
+        fake(
+            "the other name first",
+            Fault::OtherNameFirst,
+            people(C::A).named_twice(),
+            I::NoConsumerIsRefused,
+        ),
+        fake(
             "RETAIN delivered twice",
             Fault::AppliedBlindly,
             inside(C::B),

@@ -64,6 +64,10 @@ pub enum Fault {
     SetBeforeStored,
     /// The vault keeps no previous version.
     PreviousForgotten,
+    /// Nobody looks after the other name of a version that became current while its host died.
+    OtherNameForgotten,
+    /// The other name is written before the secret's own.
+    OtherNameFirst,
 }
 
 /// What is wrong on purpose.
@@ -149,6 +153,9 @@ pub struct Scene {
     pub strategy: Strategy,
     /// The vault: on another machine, without compare-and-set, current = newest.
     pub weak_vault: bool,
+    /// Whether another name shows the current value in a form of its own, and the vault has no transaction over names: the secret's own is written first, and says what is
+    /// current; whoever reads it under the lease brings the other one after it (`docs/adr/0014-forms.md`).
+    pub two_names: bool,
     /// Whether the target can end sessions.
     pub ends_sessions: bool,
     /// How long the target takes to believe.
@@ -187,6 +194,7 @@ impl Scene {
                 _ => Strategy::IssueAndRevoke,
             },
             weak_vault: false,
+            two_names: false,
             ends_sessions: matches!(class, SlotClass::B | SlotClass::C),
             belief: if class == SlotClass::D { span::BELIEF } else { 0 },
             proof: ProofPolicy::Login,
@@ -217,6 +225,15 @@ impl Scene {
     pub fn weak(mut self) -> Self {
         self.weak_vault = true;
         self
+    }
+
+    /// With two names on the weak vault.
+    #[must_use]
+    pub fn named_twice(self) -> Self {
+        Self {
+            two_names: true,
+            ..self.weak()
+        }
     }
 
     /// Whether consumers are refused for a while by the nature of the target.

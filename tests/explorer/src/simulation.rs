@@ -135,6 +135,7 @@ fn scene_of(seed: u64, dice: &mut StdRng) -> Scene {
     let two = dice.random_bool(0.3);
     let scene = Scene::one("simulation", class);
     let alternating = class == SlotClass::C && dice.random_bool(0.4);
+    let weak_vault = dice.random_bool(0.5);
     Scene {
         strategy: if alternating {
             Strategy::TwoSlot
@@ -142,7 +143,8 @@ fn scene_of(seed: u64, dice: &mut StdRng) -> Scene {
             scene.strategy
         },
         announce: scene.announce && !alternating && dice.random_bool(0.6),
-        weak_vault: dice.random_bool(0.5),
+        weak_vault,
+        two_names: weak_vault && dice.random_bool(0.5),
         ends_sessions: scene.ends_sessions && dice.random_bool(0.7),
         belief: if dice.random_bool(0.7) { scene.belief } else { 0 },
         proof: if dice.random_bool(0.2) {

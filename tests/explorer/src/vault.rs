@@ -41,6 +41,8 @@ pub struct Vault {
     pub versions: Vec<Version>,
     /// The restore epoch.
     pub epoch: u32,
+    /// What the other name shows, where there is one.
+    pub other_name: Option<Cred>,
 }
 
 /// The id of a version in the machine's words.

@@ -149,6 +149,7 @@ impl World {
         let mut vault = Vault {
             versions: Vec::new(),
             epoch: 0,
+            other_name: scene.two_names.then_some(FIRST),
         };
         let goes_back = scene.trigger == Trigger::Rollback;
         if goes_back {

@@ -416,6 +416,18 @@ fn faultless_runs_succeed() {
 }
 
 #[test]
+fn no_name_is_left_behind() {
+    let scene = scene(SlotClass::A).named_twice();
+    let mut world = World::new(&scene);
+    world.workers[0].mode = Mode::Idle;
+    promoted(&mut world);
+    let left = Some(Invariant::NoNameIsLeftBehind);
+    assert_eq!(caught(at_rest(&scene, &world)), left);
+    world.vault.other_name = Some(NEW);
+    assert_eq!(caught(at_rest(&scene, &world)), None);
+}
+
+#[test]
 fn a_run_that_succeeded_ended_with_current_accepted_at_its_last_proof() {
     let mut world = World::new(&scene(SlotClass::A));
     with_state(&mut world, 0, |state| {

@@ -102,6 +102,9 @@ fn in_turn(scene: Scene) -> Scene {
 /// Of a run that puts an older value back: its steps from the proof on are those of any run, which three faults hit.
 const GOING_BACK_FAULTS: u8 = 2;
 
+/// Of a secret of two names: the second one is written after the first in one step, which is all that is new.
+const NAMED_FAULTS: u8 = 2;
+
 /// What the words of the column `faults` stand for.
 const LEGEND: &str = "\
 all: crash before and after every effect and every journal write; fails without effect, reply lost, error although applied, request lost, delivered
@@ -175,6 +178,43 @@ fn one_host_with_three_faults_of_all_kinds_violates_nothing() {
     explore("one host, three faults of all kinds", &rows);
 }
 
+/// A vault without a transaction over names, and another name that shows the value in a form of its own.
+#[test]
+fn a_secret_of_two_names_violates_nothing() {
+    let mut rows = Vec::new();
+    for scene in [
+        Scene::one("named", SlotClass::A),
+        Scene::one("named", SlotClass::B),
+        Scene::one("named", SlotClass::C),
+        Scene::one("named", SlotClass::D),
+    ] {
+        let class = format!("{:?}", scene.class);
+        let scene = Scene {
+            faults: NAMED_FAULTS,
+            ..scene.named_twice()
+        };
+        if scene.class == SlotClass::C {
+            rows.push(row("C gap", with_gap(scene.clone())));
+            rows.push(row("C in turn", in_turn(scene.clone())));
+        }
+        rows.push(row(&class, scene));
+    }
+    for class in [SlotClass::A, SlotClass::B, SlotClass::C] {
+        rows.push(row(
+            &format!("{class:?}"),
+            Scene::two("named", class).named_twice(),
+        ));
+    }
+    explore("a secret of two names", &rows);
+}
+
+fn row(class: &str, scene: Scene) -> Row {
+    Row {
+        class: class.to_owned(),
+        scene,
+    }
+}
+
 /// An older value is put back: what the vault has of it, revoked, and the pending version with the same value are two names of one credential.
 #[test]
 fn a_run_that_puts_an_older_value_back_violates_nothing() {
@@ -182,10 +222,6 @@ fn a_run_that_puts_an_older_value_back_violates_nothing() {
         trigger: Trigger::Rollback,
         faults: GOING_BACK_FAULTS,
         ..Scene::one("back", class)
-    };
-    let row = |class: &str, scene| Row {
-        class: class.to_owned(),
-        scene,
     };
     let rows = [
         row("A", back(SlotClass::A)),

@@ -297,7 +297,7 @@ impl Rig<'_> {
                 if let crate::target::Target::Served { valid, .. } = &mut world.target {
                     valid.push(fresh);
                 }
-                self.driver().make_current(world, fresh);
+                self.driver().make_current(world, fresh, true);
             }
             Move::RestoreVault(snapshot) => {
                 let snapshot = Arc::clone(&world.snapshots[snapshot]);
