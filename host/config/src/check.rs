@@ -42,10 +42,20 @@ pub(crate) fn uniqueness(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// The old version outlasts every consumer.
+/// The old version outlasts every consumer, and nothing is written over what the rotation needs itself.
 pub(crate) fn graces(document: &Document, rotation: &Rotation) -> Vec<Problem> {
     let base = format!("/rotation/{}", rotation.index);
     let mut problems = Vec::new();
+    for (at, secret) in rotation.written() {
+        if rotation.inputs.values().any(|input| input == secret) {
+            problems.push(document.problem(
+                At::Value(&format!("{base}{at}")),
+                "config.one-rotation-per-secret",
+                format!("the secret `{secret}` is an input of this rotation, which would write over it"),
+                "name another secret".to_owned(),
+            ));
+        }
+    }
     for (at, consumer) in rotation.consumers.iter().enumerate() {
         if rotation.grace < consumer.staleness {
             let message = format!(

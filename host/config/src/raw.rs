@@ -391,7 +391,7 @@ pub(crate) struct Deadlines {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Probes {
-    /// Failed logins at most; each rotation costs one, the proof that the old credential is dead. Default: 3; 60 where the
+    /// Failed logins at most; each rotation costs one, the proof that the old credential is dead. Default: 5; 60 where the
     /// plugin declares that its target locks no account by itself (`lockout = "none"`: PostgreSQL, Redis). Set it below what
     /// your target locks after, if something of yours makes it lock (PAM, LDAP, an extension).
     #[schemars(range(min = 1, max = 100))]

@@ -4,8 +4,8 @@ use crate::form::Form;
 
 /// One part, by each of its names: SqlClient, MySqlConnector, Npgsql, ODBC drivers, mssql-jdbc, libpq, pgjdbc, StackExchange.Redis.
 const SYNONYMS: [&[&str]; 5] = [
-    &["password", "pwd"],
-    &["user", "user id", "uid", "username", "user name"],
+    &["password", "pwd", "psw"],
+    &["user", "user id", "userid", "uid", "username", "user name"],
     &[
         "host",
         "server",

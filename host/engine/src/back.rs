@@ -30,7 +30,7 @@ impl Engine {
     /// accept it first; a run has it accepted where it does not and the value is the host's to set.
     ///
     /// # Errors
-    /// [`Error::NotBack`] when the target does not accept it and cannot be made to, or cannot be asked; [`Error::OpenRun`]; what [`Engine::rotate`] refuses.
+    /// [`Error::NotBack`] for a name that is written with another secret, and when the target does not accept it and cannot be made to, or cannot be asked; [`Error::OpenRun`]; what [`Engine::rotate`] refuses.
     pub async fn roll_back(
         &self,
         name: &SecretName,
@@ -46,6 +46,20 @@ impl Engine {
                 version: to.clone(),
             });
         };
+        if let Some(writer) = inner.config.writer_of(name) {
+            return Err(Error::NotBack {
+                rotation: writer.name.clone(),
+                version: to.clone(),
+                found: format!(
+                    "{name} changes with {}, and would hold what is revoked",
+                    writer.secret
+                ),
+                way_out: format!(
+                    "`keywheel secret rollback {} VERSION` puts both back",
+                    writer.secret
+                ),
+            });
+        }
         if let Some(rotation) = inner.config.rotation_of(name).as_deref() {
             self.check_may_go_back(rotation, to, &head).await?;
             match inner.test_version(rotation, to).await? {

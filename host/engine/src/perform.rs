@@ -177,6 +177,11 @@ impl Performer {
         {
             return Ok(Report::OverBudget { until });
         }
+        if is_first_change(call, state)
+            && let Some(until) = self.no_login_is_left(inner, state).await?
+        {
+            return Ok(Report::OverBudget { until });
+        }
         if call.step == StepName::Plan
             && let Some(denied) = self.is_denied(inner, state).await?
         {
@@ -247,6 +252,27 @@ impl Performer {
         })))
     }
 
+    /// `Some`: what is about to be put on the target could not be proved before then.
+    async fn no_login_is_left(
+        &self,
+        inner: &Inner,
+        state: &State,
+    ) -> Result<Option<keywheel_model::Timestamp>, Error> {
+        let (accounts, probes) = (self.accounts.clone(), self.probes);
+        let spent = inner.store.read(move |store| {
+            let mut spent = accounts.iter().map(|account| store.probes(account, probes.per));
+            spent.try_fold(0, |most, one| Ok::<_, keywheel_store::Error>(one?.max(most)))
+        });
+        if spent.await? < probes.logins {
+            return Ok(None);
+        }
+        let until = self.book_login(inner, state).await?;
+        if until.is_none() {
+            self.give_login_back(inner, state).await?;
+        }
+        Ok(until)
+    }
+
     /// `Some`: the budget of an account is used up until then.
     pub(crate) async fn book_login(
         &self,
@@ -308,6 +334,12 @@ impl Performer {
             .await
             .map_err(Error::from)
     }
+}
+
+/// Whether the target has only one credential that works until then, and would have one that nobody may prove. What an earlier try may have put there is not left
+/// alone, nor is current kept from being put back.
+fn is_first_change(call: &Call, state: &State) -> bool {
+    state.phase == Phase::Apply && !call.interrupted && state.settings.can_ask()
 }
 
 /// Whether a login has cost the account nothing: each server that has seen one accepted it.

@@ -106,8 +106,8 @@ pub(crate) struct Probes {
 }
 
 impl Probes {
-    /// Below what any target known to us locks after.
-    const CAREFUL: u32 = 3;
+    /// A rotation and its rollback cost four. Targets are commonly made to lock after five in a row, and a login that is accepted in between begins their count anew.
+    const CAREFUL: u32 = 5;
     /// Where the target locks nothing: a bound all the same, against a run that goes in circles.
     const NOTHING_LOCKS: u32 = 60;
 

@@ -288,6 +288,8 @@ pub struct PlanView {
     pub approval: Option<String>,
     /// After this time the old credential is revoked, counted from the promotion, in milliseconds.
     pub revoke_after_ms: u64,
+    /// The credential in use is not known to the vault (`first = "set"`).
+    pub sets_first: bool,
 }
 
 /// A target: the plugin that knows it, and the values that name it, such as host and port.

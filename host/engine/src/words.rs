@@ -159,7 +159,7 @@ pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Optio
             "name the authority that issued the server's certificate in a trust set, or have the certificate made anew: docs/operators.md, Certificates"
         }
         "tls.missing" => {
-            "switch TLS on in the server; or allow plaintext in words: `transport = \"plaintext\"` in the rotation's `config`, and in the grant"
+            "is this the port of that server? Then switch TLS on in it; or allow plaintext in words: `transport = \"plaintext\"` in the rotation's `config`, and in the grant"
         }
         "tls.clock" => "set the clock of this machine, and keep it set (NTP)",
         "login.not-asked" => {
@@ -191,17 +191,17 @@ pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Optio
         "3d000" => "correct `database` in the rotation's configuration: the server has none of that name",
         "net.unresolved" => "correct `host`, or mend DNS",
         "net.timeout" if message.contains(keywheel_target::tls::SHAKING_HANDS) => {
-            "does the server speak TLS on this port? Switch it on there, or allow plaintext in words, in the rotation's configuration and in the grant; else see that the server answers at all"
+            "does the server speak TLS on this port, from the first byte? Switch it on there, or allow plaintext in words, in the rotation's configuration and in the grant; else see that the server answers at all"
         }
         "net.unreachable" | "net.timeout" | "net.lost" => {
-            "see that the server runs, and that this machine reaches its port (firewall, `host`, `port`)"
+            "see that the server runs, that it is its port, and that this machine reaches it (firewall, `host`, `port`)"
         }
         "net.unsafe-stream" if message.contains("in plaintext") => return Some(unsafe_stream(rotation)),
         "net.unsafe-stream" => {
             "no grant allows it: the plugin leaves the server's certificate unchecked, which is a fault of the plugin"
         }
         "run.budget" => {
-            "look why logins failed; then wait, or raise `probes` in the rotation (an open run takes that): `run resume` tries at once"
+            "look why logins failed; then wait, or raise `probes` in the rotation, say to `probes = { logins = 10 }` (an open run takes that): `run resume` tries at once"
         }
         "policy.denied" => "write those lines if the plugin is to do this, and try again",
         "plugin.cpu" => {

@@ -104,8 +104,8 @@ pub(crate) const REFUSED: &str = "test.refused";
 
 fn waits_for(state: &State, until: Timestamp) -> &'static str {
     match state.trouble.as_ref().map(|trouble| trouble.code.as_str()) {
-        Some(LEASE_HELD) => return "another run holds the account or the secret",
-        Some(OVER_BUDGET) => return "the account's budget of failed logins is used up",
+        Some(LEASE_HELD) => return "another run, which holds the account or the secret",
+        Some(OVER_BUDGET) => return "room in the account's budget of failed logins (`probes`)",
         Some(_) => return "the next try",
         None => {}
     }

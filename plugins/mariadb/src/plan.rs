@@ -2,9 +2,12 @@
 
 use keywheel_sdk::mysql::Config;
 use keywheel_sdk::sql::{Piece, Session, Table};
-use keywheel_sdk::{Error, Plan, Run};
+use keywheel_sdk::{Error, ErrorKind, Plan, Run};
 
 const SERVER: &str = "SELECT @@read_only AS read_only, @@max_password_errors AS errors, \
+    @@strict_password_validation AS strict, \
+    (SELECT count(*) FROM information_schema.plugins WHERE plugin_type = 'PASSWORD VALIDATION' AND plugin_status = 'ACTIVE') \
+    AS validators, \
     (SELECT count(*) FROM information_schema.user_privileges WHERE privilege_type = 'CREATE USER' AND grantee = \
     concat(\"'\", replace(current_user(), '@', \"'@'\"), \"'\")) + \
     (SELECT count(*) FROM information_schema.enabled_roles WHERE role_name IS NOT NULL) AS rights";
@@ -48,7 +51,14 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
         return Ok(plan);
     }
     examine_server(&mut plan, config, &admin.query(&[Piece::Text(SERVER)])?);
-    let found = accounts(admin, name)?;
+    let found = match accounts(admin, name) {
+        Err(problem) if problem.kind == ErrorKind::Denied => {
+            let hint = format!("GRANT SELECT ON mysql.global_priv TO {}", config.admin);
+            plan.problem("mariadb.rights", format!("{} may not read mysql.global_priv", config.admin), hint);
+            return Ok(plan);
+        }
+        found => found?,
+    };
     let known = 1 + i64::from(run.previous()?.is_some());
     for from in &config.from {
         let whole = config.whole(from);
@@ -81,6 +91,11 @@ fn examine_server(plan: &mut Plan, config: &Config, server: &Table) {
     if server.number("rights") == 0 {
         let hint = format!("GRANT CREATE USER ON *.* TO {}", config.admin);
         plan.problem("mariadb.rights", format!("{} may not alter other users", config.admin), hint);
+    }
+    if server.flag("strict") && server.number("validators") > 0 {
+        let message = "the server validates passwords, and refuses the hashes that it would be given";
+        let hint = "SET GLOBAL strict_password_validation = OFF, and in its configuration: a plugin goes on to see the passwords that people set";
+        plan.problem("mariadb.validation", message, hint);
     }
     if server.number("errors") < 1000 {
         let message = format!("the server shuts a user out after {} wrong passwords", server.number("errors"));

@@ -2,7 +2,7 @@
 
 use keywheel_sdk::mysql::Config;
 use keywheel_sdk::sql::{Piece, Session, Table};
-use keywheel_sdk::{Error, Plan, Run};
+use keywheel_sdk::{Error, ErrorKind, Plan, Run};
 
 const SERVER: &str = "SELECT @@read_only OR @@super_read_only AS read_only, @@password_history AS history, \
     @@password_reuse_interval AS days, \
@@ -40,7 +40,14 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
         return Ok(plan);
     }
     let server = admin.query(&[Piece::Text(SERVER)])?;
-    let found = accounts(admin, name)?;
+    let found = match accounts(admin, name) {
+        Err(problem) if problem.kind == ErrorKind::Denied => {
+            let hint = format!("GRANT SELECT ON mysql.user TO {}", config.admin);
+            plan.problem("mysql.rights", format!("{} may not read mysql.user", config.admin), hint);
+            return Ok(plan);
+        }
+        found => found?,
+    };
     let by_hash = |what| format!("ALTER USER {all} IDENTIFIED WITH caching_sha2_password AS '<hash of the {what}>'");
     let (old, new, rules) = (by_hash("old"), by_hash("new"), rules(&found, &server));
     plan.step("create", format!("a random password for {name}"));
@@ -105,9 +112,15 @@ fn examine(plan: &mut Plan, whole: &str, account: &Table, in_grace: bool) {
         let message = format!("{whole} has a second password that the vault does not know: it is taken away");
         plan.warning("mysql.others", message, "have its clients changed first");
     }
-    if account.number("attempts") > 0 {
-        let message = format!("the server locks {whole} after {} wrong passwords", account.number("attempts"));
-        plan.warning("mysql.lockout", message, "keep `probes` of the rotation below that (FAILED_LOGIN_ATTEMPTS)");
+    let attempts = account.number("attempts");
+    let message = format!("the server locks {whole} after {attempts} wrong password(s) (FAILED_LOGIN_ATTEMPTS)");
+    if attempts == 1 {
+        let hint = format!(
+            "ALTER USER {whole} FAILED_LOGIN_ATTEMPTS 3: each rotation proves by one that the old password is dead"
+        );
+        plan.problem("mysql.lockout", message, hint);
+    } else if attempts > 1 {
+        plan.warning("mysql.lockout", message, "keep `probes` of the rotation below that");
     }
 }
 

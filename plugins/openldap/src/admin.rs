@@ -12,7 +12,8 @@ use crate::{LATER, TIMEOUT_MS};
 const PASSWORD: &str = "userPassword";
 /// Never the values of the password: a server that keeps them as they are would show them.
 const LOOKED_AT: [&str; 5] = ["objectClass", "pwdAccountLockedTime", "pwdReset", "pwdPolicySubentry", "pwdEndTime"];
-const OF_A_POLICY: [&str; 5] = ["objectClass", "pwdMustChange", "pwdCheckQuality", "pwdMaxLength", "pwdInHistory"];
+const OF_A_POLICY: [&str; 6] =
+    ["objectClass", "pwdMustChange", "pwdCheckQuality", "pwdMaxLength", "pwdInHistory", "pwdMinAge"];
 const OF_THE_SERVER: [&str; 2] = ["objectClass", "supportedCapabilities"];
 /// No sum of SHA-1: it is no password's.
 const NO_PASSWORD: &str = "{SSHA}bm8gcGFzc3dvcmQ=";

@@ -105,6 +105,12 @@ fn policy(plan: &mut Plan, config: &Config, admin: &Admin<'_>, entry: &Entry) ->
         let message = format!("{name} wants to see each password (pwdCheckQuality 2), and would be given a hash");
         plan.problem("openldap.quality", message, "`hash = \"none\"` with `values = \"one\"`, or pwdCheckQuality 1");
     }
+    let least = policy.number("pwdMinAge");
+    if least > 0 {
+        let message = format!("{name} keeps a password as it is for {least} s after a change (pwdMinAge)");
+        let hint = "give the entry a policy of its own without it (pwdPolicySubentry): within that time neither a rollback nor the revoke would be taken";
+        plan.problem("openldap.min-age", message, hint);
+    }
     let most = policy.number("pwdMaxLength");
     if (1..u64::from(PASSWORD_LENGTH)).contains(&most) {
         let message =
@@ -131,7 +137,7 @@ fn rights(plan: &mut Plan, config: &Config, admin: &Admin<'_>, is_own: bool) -> 
             plan.problem(
                 "openldap.one-value",
                 problem.message,
-                "`values = \"one\"`, if it is one value that is allowed",
+                "`values = \"one\"`, if it is one value that is allowed; or is it a password policy (pwdMinAge)? Name it as `policy`",
             );
         }
         Would::Refused(50, problem) => plan.problem("openldap.rights", problem.message, hint()),

@@ -96,8 +96,9 @@ fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &
     if role.is_empty() {
         let message = format!("the server at {}:{} has no role {name}", config.server.host, config.server.port);
         let quoted = name.replace('"', "\"\"");
-        let hint =
-            format!("is it this server, and this name? Else CREATE ROLE \"{quoted}\" there, and import its password");
+        let hint = format!(
+            "is it this server, and this name? Else CREATE ROLE \"{quoted}\" LOGIN there, and import its password"
+        );
         return plan.problem("postgres.role-missing", message, hint);
     }
     let (quoted, admin) = (role.text("quoted"), server.text("admin"));

@@ -3,7 +3,7 @@
 use keywheel_sdk::error::ErrorExt;
 use keywheel_sdk::nodes::Node;
 use keywheel_sdk::resp::Reply;
-use keywheel_sdk::{Error, Plan, Run};
+use keywheel_sdk::{Error, ErrorKind, Plan, Run};
 
 use crate::{Config, node::Admin};
 
@@ -18,7 +18,12 @@ pub(crate) fn look(run: &Run, config: &Config) -> Result<Plan, Error> {
     }
     for node in &config.nodes {
         let looked = Admin::connect(run, config, node).and_then(|admin| examine(&mut plan, config, node, &admin));
-        looked.map_err(|problem| problem.at(&node.to_string()))?;
+        match looked {
+            Err(problem) if problem.kind == ErrorKind::Denied && problem.code != "admin.refused" => {
+                plan.problem("redis.rights", format!("{node}: {}", problem.message), all_rights(config));
+            }
+            looked => looked.map_err(|problem| problem.at(&node.to_string()))?,
+        }
     }
     Ok(plan)
 }
@@ -44,6 +49,10 @@ fn examine(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> Resu
     topology(plan, config, node, admin)
 }
 
+fn all_rights(config: &Config) -> String {
+    format!("ACL SETUSER {} +acl +config|get +config|rewrite +info +role", config.admin)
+}
+
 fn rights(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> Result<(), Error> {
     let dry = admin.0.words(&["ACL", "DRYRUN", &config.admin, "ACL", "SETUSER", &config.user])?;
     if dry.error_word().is_some() {
@@ -63,7 +72,13 @@ fn durability(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> R
     let message = format!("{node}: a restart brings the old passwords back");
     match config.persist.as_deref() {
         Some("none") => plan.warning("redis.not-durable", message, "configure `aclfile`"),
-        _ if !admin.0.ask(&["INFO", "server"])?.info("config_file").is_empty() => {}
+        _ if !admin.0.ask(&["INFO", "server"])?.info("config_file").is_empty() => {
+            let dry = admin.0.words(&["ACL", "DRYRUN", &config.admin, "CONFIG", "REWRITE"])?;
+            if dry.error_word().is_none() && dry.text() != "OK" {
+                let message = format!("{node}: {} may not have its users written (CONFIG REWRITE)", config.admin);
+                plan.problem("redis.rights", message, all_rights(config));
+            }
+        }
         _ => plan.problem("redis.not-durable", message, "configure `aclfile` or, in words, `persist = \"none\"`"),
     }
     Ok(())

@@ -122,6 +122,11 @@ impl Config {
                     let problem = match problem.server_error() {
                         // An account that is missing is no account to make here.
                         Some(1396) => missing("the user", &whole),
+                        // MySQL says so of a system user, too.
+                        Some(1227) => problem.at(&format!(
+                            "ALTER USER {whole}; of a system user it takes GRANT SYSTEM_USER ON *.* TO {}",
+                            self.admin
+                        )),
                         _ => problem.at(&format!("ALTER USER {whole}")),
                     };
                     if done { problem.after_an_effect() } else { problem }

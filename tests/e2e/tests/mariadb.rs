@@ -200,7 +200,17 @@ fn what_stands_in_the_way_of_a_rotation_is_said_before_it_begins() {
     plan(&["mariadb.rights", "GRANT CREATE USER ON *.* TO rotator"]);
     by_hand(
         &server,
-        "GRANT CREATE USER ON *.* TO rotator@'%'; SET GLOBAL read_only = 1",
+        "GRANT CREATE USER ON *.* TO rotator@'%'; REVOKE SELECT ON mysql.global_priv FROM rotator@'%'",
+    );
+    plan(&["mariadb.rights", "GRANT SELECT ON mysql.global_priv TO rotator"]);
+    by_hand(
+        &server,
+        "GRANT SELECT ON mysql.global_priv TO rotator@'%'; INSTALL SONAME 'simple_password_check'",
+    );
+    plan(&["mariadb.validation", "strict_password_validation = OFF"]);
+    by_hand(
+        &server,
+        "UNINSTALL SONAME 'simple_password_check'; SET GLOBAL read_only = 1",
     );
     plan(&["mariadb.read-only"]);
 }

@@ -267,7 +267,9 @@ fn one_password_in_the_place_of_the_other_under_a_policy_that_hashes_it() {
 #[test]
 fn what_stands_in_the_way_of_a_rotation_is_said_before_it_begins() {
     let server = server(OpenLdapOptions {
-        policy: Some("pwdMaxFailure: 3\npwdLockout: TRUE\npwdCheckQuality: 2\npwdMustChange: TRUE"),
+        policy: Some(
+            "pwdMaxFailure: 3\npwdLockout: TRUE\npwdCheckQuality: 2\npwdMustChange: TRUE\npwdMinAge: 60",
+        ),
         one_value: true,
         ..OpenLdapOptions::default()
     });
@@ -280,10 +282,11 @@ fn what_stands_in_the_way_of_a_rotation_is_said_before_it_begins() {
             "values = \"one\"",
             "openldap.quality",
             "openldap.must-change",
+            "openldap.min-age",
         ],
     );
     assert_eq!(passwords(&server), [old]);
-    let policy = "dn: cn=policy,dc=kw\nchangetype: modify\nreplace: pwdCheckQuality\npwdCheckQuality: 1\n-\ndelete: pwdMustChange\n";
+    let policy = "dn: cn=policy,dc=kw\nchangetype: modify\nreplace: pwdCheckQuality\npwdCheckQuality: 1\n-\ndelete: pwdMustChange\n-\ndelete: pwdMinAge\n";
     server.change(policy).unwrap();
 
     // Somebody guesses, and the entry is shut: no refusal of the password, and no word of it to whoever guesses.

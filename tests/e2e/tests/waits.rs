@@ -251,12 +251,33 @@ fn logins_that_the_server_refused_are_counted_and_none_is_made_beyond_the_budget
             output.stdout.contains("last failure:  run.budget: ")
                 && output
                     .stdout
-                    .contains("for the account's budget of failed logins is used up"),
+                    .contains("for room in the account's budget of failed logins"),
             "{output:?}"
         );
     }
     let _ = scene.run(&["run", "cancel", "app-db"]).ends(0);
     assert_eq!(scene.refused_logins(), 2);
+}
+
+/// Where the target has room for one credential its readers would be refused until the new one may be proved.
+#[test]
+fn nothing_is_put_on_the_target_that_the_budget_leaves_unproved() {
+    let scene = Scene::adopted();
+    let budget = "probes = { logins = 100, per = \"1h\" }";
+    scene.configure(&[(budget, "probes = { logins = 1, per = \"1h\" }")]);
+    // The proof that the old one is dead uses it up.
+    let _ = scene.run(&["rotate", "app-db", "--wait", "end"]).ends(0);
+    let current = scene.host.read("app/db", None);
+    let output = scene.run(&["rotate", "app-db", "--wait", "0s"]).ends(124);
+    let _ = output.says(&["apply      try 1: run.budget: ", "old-valid"]);
+    assert!(scene.server.login("app", &current).unwrap().is_accepted());
+    assert_eq!(scene.host.read("app/db", None), current);
+    // One for the proof that the old one is dead, one for the last look at the new one.
+    scene.configure(&[(budget, "probes = { logins = 3, per = \"1h\" }")]);
+    let _ = scene.run(&["run", "resume", "app-db", "--wait", "end"]).ends(0);
+    let new = scene.host.read("app/db", None);
+    assert_ne!(new, current);
+    assert!(scene.server.login("app", &new).unwrap().is_accepted());
 }
 
 #[test]

@@ -236,12 +236,10 @@ impl Rig<'_> {
 
     /// Whether the effect has two halves: it reaches the target before something of it is stored, or writes two names.
     fn has_between(&self, effect: &Effect) -> bool {
-        if matches!(effect, Effect::Promote { .. }) {
-            return self.scene.two_names;
-        }
         let issues = matches!(self.scene.class, SlotClass::D | SlotClass::F | SlotClass::H);
-        matches!(effect, Effect::Call(call) if call.step == StepName::Create)
-            && (issues || self.wrong.has(Fault::SetBeforeStored))
+        matches!(effect, Effect::Promote { .. }) && self.scene.two_names
+            || matches!(effect, Effect::Call(call) if call.step == StepName::Create)
+                && (issues || self.wrong.has(Fault::SetBeforeStored))
     }
 
     fn failures(&self, worker: usize, effect: &Effect, into: &mut Vec<Move>) {

@@ -145,7 +145,9 @@ fn open_run(run: &RunView) -> String {
 
 /// What becomes of the old credential, and when.
 fn fate(plan: &PlanView, after: &str) -> String {
-    if plan.class.has_gap() && plan.strategy == Strategy::OneSlot {
+    if plan.sets_first {
+        "not in the vault: it dies at `apply`, or, where the target keeps several, lives on until somebody takes it away there".to_owned()
+    } else if plan.class.has_gap() && plan.strategy == Strategy::OneSlot {
         format!("dead from `apply` on; that is proved {after} after the promotion at the earliest")
     } else {
         format!("accepted for {after} after the promotion at least, then revoked")

@@ -227,6 +227,14 @@ impl Config {
         }
     }
 
+    /// The rotation that writes that name beside the secret that it rotates. Those of tables are not looked through: each of their rows would have to be read.
+    pub fn writer_of(&self, name: &SecretName) -> Option<&Arc<Rotation>> {
+        let writes = |rotation: &&Arc<Rotation>| {
+            rotation.secret != *name && rotation.written().any(|(_, written)| written == name)
+        };
+        self.rotations.iter().find(writes)
+    }
+
     /// The rotation of a row.
     pub fn listed(&self, row: &Row) -> Option<Arc<Rotation>> {
         let cells = serde_json::from_str(&row.cells).ok()?;

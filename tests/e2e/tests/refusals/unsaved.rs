@@ -4,7 +4,7 @@ use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::PermissionsExt as _;
 
 use keywheel_e2e::{Host, redis_user};
-use keywheel_kit::{Redis, RedisOptions, random_password};
+use keywheel_kit::{AclStore, Redis, RedisOptions, random_password};
 
 fn set_mode(server: &Redis, mode: u32) {
     set_permissions(server.acl_folder(), Permissions::from_mode(mode)).unwrap();
@@ -53,6 +53,43 @@ fn a_server_that_cannot_write_its_acl_file_is_left_as_it_is() {
     let new = host.read("app/redis", None);
     server.restart().unwrap();
     assert!(takes(&server, &new) && !takes(&server, &old));
+}
+
+/// Each right that a run needs is said before it begins, and all of them at once.
+#[test]
+fn what_the_administrator_may_not_do_is_said_by_the_plan() {
+    let server = Redis::start(RedisOptions {
+        acl: AclStore::ConfigRewrite,
+        ..RedisOptions::default()
+    })
+    .unwrap();
+    let password = random_password();
+    let rights = |rights: &[&str]| {
+        let set = format!(">{password}");
+        let words = [&["ACL", "SETUSER", "rotator", "reset", "on", &set], rights].concat();
+        let _ = server.command(&words).unwrap();
+    };
+    server.create_user("app", &random_password()).unwrap();
+    let host = Host::init();
+    host.configure(&redis_user(&server, "1s").replace("admin = \"admin\"", "admin = \"rotator\""));
+    host.add_plugin("redis", &[server.port()]);
+    let _ = host.import("admin/redis", &password).ends(0);
+    let all = ["+acl", "+config|get", "+config|rewrite", "+info", "+role"];
+    for left_out in 0..all.len() {
+        let mut some = all.to_vec();
+        let missing = some.remove(left_out);
+        rights(&some);
+        let plan = host.run(&["plan", "app-redis"], "").ends(24);
+        for words in [
+            "redis.rights",
+            "ACL SETUSER rotator +acl +config|get +config|rewrite +info +role",
+        ] {
+            assert!(plan.stdout.contains(words), "without {missing}: {plan:?}");
+        }
+    }
+    rights(&all);
+    let plan = host.run(&["plan", "app-redis"], "");
+    assert!(!plan.stdout.contains("redis.rights"), "{plan:?}");
 }
 
 #[test]

@@ -138,6 +138,14 @@ fn an_older_version_than_its_forms_brings_them_along_when_it_is_put_back() {
     // Both are let in, and a role has one password: they say the same.
     assert!(url.starts_with("postgresql://app:"));
     assert!(scene.is_let_in(&url) && scene.is_let_in(&scene.url("app", &password)));
+    // Alone it would show what is revoked.
+    let first = host.versions("app/url").last().unwrap().0.clone();
+    let alone = ["secret", "rollback", "app/url", &first, "--reason", "test"];
+    let _ = host.run(&alone, "").ends(24).says(&[
+        "app/url changes with app/db",
+        "keywheel secret rollback app/db VERSION",
+    ]);
+    assert_eq!(host.read("app/url", None), url);
 }
 
 /// At each point of the vault's part of a rotation: what each name says is let in, and they say the same.

@@ -141,6 +141,14 @@ fn stored(done: &Done, config: &Config, context: &Context) -> Result<(), Failure
         output.next(&format!("keywheel target test {rotation}"));
         return Ok(());
     }
+    if let Some(writer) = config.writer_of(name) {
+        output.say(&format!(
+            "it is written with {} by {}: the password in it is replaced, the rest stays",
+            writer.secret, writer.name
+        ));
+        output.next(&format!("keywheel plan {}", writer.name));
+        return Ok(());
+    }
     let mut names: Vec<&str> = config
         .samples()
         .flat_map(|rotation| std::iter::once(&rotation.secret).chain(rotation.inputs.values()))
