@@ -28,6 +28,8 @@ mod login;
 mod memory;
 #[path = "host/refuse.rs"]
 mod refuse;
+#[path = "host/requests.rs"]
+mod requests;
 #[path = "host/runs.rs"]
 mod runs;
 #[path = "host/runtime.rs"]

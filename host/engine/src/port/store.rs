@@ -116,7 +116,7 @@ impl Port {
             .vault
             .put_escrow(&self.by, key, secret, self.rider(Some(entry)));
         self.kept(put).await?;
-        Ok(format!("{}#escrow/{key}", self.by.run))
+        Ok(self.escrow_identity(key))
     }
 
     /// Another name of the vault: the value becomes current there at once, in the run's name.
