@@ -85,7 +85,11 @@ impl Capabilities {
 
     /// Everything that one call of a plugin may see and use.
     pub fn prepare(&self, step: StepContext) -> HostState {
-        let (sql, net, http) = (self.sql.prepare(&step), self.net.prepare(&step), self.http.prepare(&step));
+        let (sql, net, http) = (
+            self.sql.prepare(&step),
+            self.net.prepare(&step),
+            self.http.prepare(&step),
+        );
         HostState::new(step, sql, net, http)
     }
 }

@@ -110,7 +110,10 @@ fn written(request: Request) -> Result<hyper::Request<Full<Bytes>>, Error> {
     let uri = Uri::try_from(request.target.expose()).map_err(|_| unfit("a path or query cannot be sent"))?;
     let method =
         Method::from_bytes(request.method.as_bytes()).map_err(|_| unfit("a method cannot be sent"))?;
-    let body = request.body.as_ref().map(|body| Bytes::copy_from_slice(body.expose()));
+    let body = request
+        .body
+        .as_ref()
+        .map(|body| Bytes::copy_from_slice(body.expose()));
     let has_body = body.is_some();
     let mut written = hyper::Request::new(Full::new(body.unwrap_or_default()));
     let wants_length = has_body || matches!(method, Method::POST | Method::PUT | Method::PATCH);
@@ -128,7 +131,8 @@ fn written(request: Request) -> Result<hyper::Request<Full<Bytes>>, Error> {
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
     for (name, secret) in &request.headers {
-        let name = HeaderName::try_from(name.as_str()).map_err(|_| unfit("the name of a header cannot be sent"))?;
+        let name =
+            HeaderName::try_from(name.as_str()).map_err(|_| unfit("the name of a header cannot be sent"))?;
         let mut value = value(secret.expose())?;
         value.set_sensitive(true);
         headers.append(name, value);
@@ -167,7 +171,9 @@ where
     // Whatever ends this ends the connection.
     let mut driving = JoinSet::new();
     driving.spawn(connection);
-    let asked = deadline.run(ASKING, Effect::Maybe, sender.try_send_request(request)).await?;
+    let asked = deadline
+        .run(ASKING, Effect::Maybe, sender.try_send_request(request))
+        .await?;
     let answer = asked.map_err(|mut error| {
         // Given back: not a byte of it has left.
         let effect = if error.take_message().is_some() {
@@ -178,13 +184,19 @@ where
         failed(error.into_error(), ASKING, effect)
     })?;
     let (head, body) = answer.into_parts();
-    if head.headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+    if head
+        .headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|coding| coding != "identity")
+    {
         return Err(Error::Protocol {
             expected: "an answer as it is: this one is compressed",
             effect: Effect::Maybe,
         });
     }
-    let body = deadline.run(READING, Effect::Maybe, collect(body, limit)).await??;
+    let body = deadline
+        .run(READING, Effect::Maybe, collect(body, limit))
+        .await??;
     let headers = head
         .headers
         .iter()

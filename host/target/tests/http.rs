@@ -62,7 +62,9 @@ async fn read_request(stream: &mut TcpStream) -> String {
             .nth(1)
             .and_then(|rest| rest.split("\r\n").next()?.parse::<usize>().ok())
             .unwrap_or(0);
-        let done = said.split_once("\r\n\r\n").is_some_and(|(_, body)| body.len() >= length);
+        let done = said
+            .split_once("\r\n\r\n")
+            .is_some_and(|(_, body)| body.len() >= length);
         if done || count == 0 {
             return said;
         }
@@ -95,7 +97,9 @@ async fn a_request_is_sent_as_it_is_and_its_answer_read_whole() {
     let answer = "HTTP/1.1 201 Created\r\nX-Id: 7\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{\"a\r\n5\r\n\":1}\n\r\n0\r\n\r\n";
     let (port, served) = server(answer.into()).await;
     let rules = [rule(&format!("localhost:{port} plaintext"))];
-    let answer = send(&outbound(), &rules, request(port), LIMIT, soon()).await.unwrap();
+    let answer = send(&outbound(), &rules, request(port), LIMIT, soon())
+        .await
+        .unwrap();
     assert_eq!((answer.status, answer.effect()), (201, Effect::Applied));
     assert_eq!(answer.body.expose(), b"{\"a\":1}\n");
     let id = answer.headers.iter().find(|(name, _)| name == "x-id").unwrap();
@@ -130,10 +134,16 @@ async fn the_effect_is_what_the_answer_says_and_doubt_where_there_is_none() {
         ("500 Internal Server Error", Effect::Maybe),
         ("503 Service Unavailable", Effect::Maybe),
     ] {
-        let answer = ask(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")).await.unwrap();
+        let answer = ask(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n"))
+            .await
+            .unwrap();
         assert_eq!(answer.effect(), effect, "{status}");
     }
-    for lost in ["", "HTTP/1.1 201 Cre", "HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\nshort"] {
+    for lost in [
+        "",
+        "HTTP/1.1 201 Cre",
+        "HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\nshort",
+    ] {
         let error = ask(lost).await.unwrap_err();
         assert_eq!(error.effect(), Effect::Maybe, "{lost:?}: {error}");
     }
@@ -142,7 +152,9 @@ async fn the_effect_is_what_the_answer_says_and_doubt_where_there_is_none() {
     let port = listener.local_addr().unwrap().port();
     drop(listener);
     let rules = [rule(&format!("localhost:{port} plaintext"))];
-    let error = send(&outbound(), &rules, request(port), LIMIT, soon()).await.unwrap_err();
+    let error = send(&outbound(), &rules, request(port), LIMIT, soon())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }), "{error}");
     assert_eq!(error.effect(), Effect::None);
 }
@@ -151,11 +163,33 @@ async fn the_effect_is_what_the_answer_says_and_doubt_where_there_is_none() {
 async fn an_answer_without_end_is_an_answer_too_long() {
     let long = "x".repeat(LIMIT + 1);
     for head in [format!("Content-Length: {}\r\n", long.len()), String::new()] {
-        let error = ask(format!("HTTP/1.1 200 OK\r\n{head}\r\n{long}")).await.unwrap_err();
-        assert!(matches!(error, Error::Limit { effect: Effect::Maybe, .. }), "{error}");
+        let error = ask(format!("HTTP/1.1 200 OK\r\n{head}\r\n{long}"))
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Limit {
+                    effect: Effect::Maybe,
+                    ..
+                }
+            ),
+            "{error}"
+        );
     }
-    let error = ask(format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "y".repeat(1 << 17))).await.unwrap_err();
-    assert!(matches!(error, Error::Protocol { effect: Effect::Maybe, .. }), "{error}");
+    let error = ask(format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "y".repeat(1 << 17)))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Protocol {
+                effect: Effect::Maybe,
+                ..
+            }
+        ),
+        "{error}"
+    );
     let many = "X: y\r\n".repeat(200);
     let error = ask(format!("HTTP/1.1 200 OK\r\n{many}\r\n")).await.unwrap_err();
     assert!(matches!(error, Error::Protocol { .. }), "{error}");
@@ -163,11 +197,17 @@ async fn an_answer_without_end_is_an_answer_too_long() {
 
 #[tokio::test]
 async fn what_is_no_answer_of_http_is_none() {
-    for text in ["SSH-2.0-x\r\n", "HTTP/9.9 200 OK\r\n\r\n", "\0\0\0\0\0\0\0\0\r\n\r\n"] {
+    for text in [
+        "SSH-2.0-x\r\n",
+        "HTTP/9.9 200 OK\r\n\r\n",
+        "\0\0\0\0\0\0\0\0\r\n\r\n",
+    ] {
         let error = ask(text).await.unwrap_err();
         assert_eq!(error.effect(), Effect::Maybe, "{text:?}: {error}");
     }
-    let error = ask("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n").await.unwrap_err();
+    let error = ask("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 0\r\n\r\n")
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Protocol { .. }), "{error}");
 }
 
@@ -178,8 +218,19 @@ async fn a_silent_server_costs_the_deadline_and_no_more() {
     let port = listener.local_addr().unwrap().port();
     let rules = [rule(&format!("localhost:{port} plaintext"))];
     let deadline = Deadline::after(Duration::from_millis(200));
-    let error = send(&outbound(), &rules, request(port), LIMIT, deadline).await.unwrap_err();
-    assert!(matches!(error, Error::Timeout { effect: Effect::Maybe, .. }), "{error}");
+    let error = send(&outbound(), &rules, request(port), LIMIT, deadline)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Timeout {
+                effect: Effect::Maybe,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 /// Abuse case 5: it is an answer like any other; nothing goes to where it points.
@@ -187,10 +238,15 @@ async fn a_silent_server_costs_the_deadline_and_no_more() {
 async fn a_redirect_is_an_answer() {
     let elsewhere = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let there = elsewhere.local_addr().unwrap().port();
-    for location in [format!("http://localhost:{there}/"), "http://169.254.169.254/".to_owned()] {
-        let answer = ask(format!("HTTP/1.1 307 T\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"))
-            .await
-            .unwrap();
+    for location in [
+        format!("http://localhost:{there}/"),
+        "http://169.254.169.254/".to_owned(),
+    ] {
+        let answer = ask(format!(
+            "HTTP/1.1 307 T\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n"
+        ))
+        .await
+        .unwrap();
         assert_eq!(answer.status, 307);
     }
     let came = tokio::time::timeout(Duration::from_millis(50), elsewhere.accept()).await;
@@ -200,17 +256,30 @@ async fn a_redirect_is_an_answer() {
 #[tokio::test]
 async fn what_would_break_out_of_its_place_is_not_sent() {
     let rules = [rule("localhost:9 plaintext")];
-    for (name, value) in [("x", "a\r\nb: c"), ("x", "a\0"), ("x y", "a"), ("x\r\ny", "a"), ("", "a")] {
+    for (name, value) in [
+        ("x", "a\r\nb: c"),
+        ("x", "a\0"),
+        ("x y", "a"),
+        ("x\r\ny", "a"),
+        ("", "a"),
+    ] {
         let mut request = request(9);
         request.headers.push((name.to_owned(), secret(value)));
-        let error = send(&outbound(), &rules, request, LIMIT, soon()).await.unwrap_err();
-        assert!(matches!(error, Error::Invalid { .. }), "{name:?} {value:?}: {error}");
+        let error = send(&outbound(), &rules, request, LIMIT, soon())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, Error::Invalid { .. }),
+            "{name:?} {value:?}: {error}"
+        );
         assert!(!error.to_string().contains("a\r\n"));
     }
     for target in ["/a b", "/a\r\nb", ""] {
         let mut request = request(9);
         request.target = secret(target);
-        let error = send(&outbound(), &rules, request, LIMIT, soon()).await.unwrap_err();
+        let error = send(&outbound(), &rules, request, LIMIT, soon())
+            .await
+            .unwrap_err();
         assert!(matches!(error, Error::Invalid { .. }), "{target:?}: {error}");
     }
 }
@@ -219,7 +288,9 @@ async fn what_would_break_out_of_its_place_is_not_sent() {
 async fn without_a_word_of_the_rule_nothing_goes_out_in_plaintext() {
     let (port, served) = server(Vec::new()).await;
     let rules = [rule(&format!("localhost:{port} tls"))];
-    let error = send(&outbound(), &rules, request(port), LIMIT, soon()).await.unwrap_err();
+    let error = send(&outbound(), &rules, request(port), LIMIT, soon())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::PlaintextDenied { .. }), "{error}");
     assert_eq!(served.await.unwrap(), "");
 }
@@ -234,7 +305,11 @@ async fn a_certificate_must_be_trusted_and_for_the_host_that_is_dialled() {
     ] {
         let (port, served) = tls_server(&authority, names).await;
         let mut trust = TrustStore::new();
-        let pem = if trusted { authority.pem().to_owned() } else { Authority::new().unwrap().pem().to_owned() };
+        let pem = if trusted {
+            authority.pem().to_owned()
+        } else {
+            Authority::new().unwrap().pem().to_owned()
+        };
         trust.add_pem("own", pem.as_bytes()).unwrap();
         let outbound = Outbound::new(Dialer::system(), trust);
         let rules = [rule(&format!("localhost:{port} tls"))];
@@ -245,7 +320,9 @@ async fn a_certificate_must_be_trusted_and_for_the_host_that_is_dialled() {
         let done = send(&outbound, &rules, request, LIMIT, soon()).await;
         match (done, expected) {
             (Ok(answer), None) => assert_eq!(answer.status, 204),
-            (Err(error), Some(code)) => assert_eq!((error.code(), error.effect()), (code.into(), Effect::None)),
+            (Err(error), Some(code)) => {
+                assert_eq!((error.code(), error.effect()), (code.into(), Effect::None))
+            }
             (done, expected) => panic!("{done:?}, not {expected:?}"),
         }
         served.abort();
@@ -270,14 +347,19 @@ async fn tls_server(authority: &Authority, names: &[&str]) -> (u16, tokio::task:
     let port = listener.local_addr().unwrap().port();
     let served = tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        let Ok(mut stream) = acceptor.accept(stream).await else { return };
+        let Ok(mut stream) = acceptor.accept(stream).await else {
+            return;
+        };
         let mut buffer = [0; 4096];
         let mut asked = Vec::new();
         while !asked.ends_with(b"{\"name\":\"x\"}") {
             let count = stream.read(&mut buffer).await.unwrap();
             asked.extend_from_slice(&buffer[..count]);
         }
-        stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .await
+            .unwrap();
         let _ = stream.shutdown().await;
     });
     (port, served)
@@ -301,7 +383,14 @@ impl Resolver for Scripted {
 /// Abuse cases 2 and 3: a granted name that leads to metadata or to this machine is dialled nowhere, and asked for once.
 #[tokio::test]
 async fn a_granted_name_opens_no_address_that_is_closed() {
-    for address in ["169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "127.0.0.1", "10.0.0.1"] {
+    for address in [
+        "169.254.169.254",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "2002:a9fe:a9fe::",
+        "127.0.0.1",
+        "10.0.0.1",
+    ] {
         let list = |address: &str| vec![address.parse().unwrap()];
         let scripted = Arc::new(Scripted {
             answers: Mutex::new(vec![list("127.0.0.1"), list(address)]),

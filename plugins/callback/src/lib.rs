@@ -61,7 +61,11 @@ impl Config {
     fn give(&self, run: &Run, key: &Secret, label: &str) -> Result<Outcome, Error> {
         let document = self.tell(run, &self.path, key, label)?.document();
         if document["accepted"].as_bool() == Some(false) {
-            return Err(error(ErrorKind::Denied, "callback.refused", "the service says that it does not accept the key"));
+            return Err(error(
+                ErrorKind::Denied,
+                "callback.refused",
+                "the service says that it does not accept the key",
+            ));
         }
         if let Some(seconds) = document["old_valid_until"].as_u64() {
             run.set_valid_until("current", seconds.saturating_mul(1000))?;
@@ -86,7 +90,9 @@ impl Plugin for Callback {
 
     fn check(config: &Config) -> Vec<(String, String)> {
         let wrong = match (config.is_replaced(), &config.revoke_path) {
-            (false, None) => Some("is needed, for the service keeps the old key until it is told (or say `old = \"replaced\"`)"),
+            (false, None) => {
+                Some("is needed, for the service keeps the old key until it is told (or say `old = \"replaced\"`)")
+            }
             (true, Some(_)) => Some("is of no use where the new key takes the old one's place"),
             _ => None,
         };

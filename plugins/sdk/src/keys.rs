@@ -11,6 +11,7 @@ pub const KEY_ID: &str = "key-id";
 /// What the new key is captured as.
 pub const KEY: &str = "key";
 const MARKER: &str = "marker";
+const MADE: &str = "made";
 /// Of an idempotency key: 64 bits tell the runs of one rotation apart.
 const MARKER_DIGITS: usize = 16;
 
@@ -41,7 +42,10 @@ pub trait Issuer {
     ///
     /// # Errors
     /// It has none.
-    fn id_of(&self, reply: &Reply) -> Result<String, Error>;
+    fn id_in(&self, reply: &Reply) -> Result<String, Error>;
+
+    /// The identifier of the key that a person imported, where the configuration has it: no version says so of it.
+    fn imported(&self) -> Option<&str>;
 
     /// Deletes a key. One that is gone is no error.
     ///
@@ -68,7 +72,9 @@ pub fn create(run: &Run, issuer: &impl Issuer, prefix: &str) -> Result<Outcome, 
             issuer.issue(&name)?
         }
     };
-    run.annotate(KEY_ID, &issuer.id_of(&reply)?)?;
+    let id = issuer.id_in(&reply)?;
+    runtime::set_state(MADE, id.as_bytes())?;
+    run.annotate(KEY_ID, &id)?;
     run.set_pending(&reply.captured(KEY)?)?;
     Ok(Outcome::Done)
 }
@@ -78,12 +84,12 @@ pub fn create(run: &Run, issuer: &impl Issuer, prefix: &str) -> Result<Outcome, 
 /// # Errors
 /// Of the host or the service.
 pub fn revoke(run: &Run, issuer: &impl Issuer) -> Result<Outcome, Error> {
-    let Some(id) = run.annotation("subject", KEY_ID)? else {
+    let Some(id) = id_of(run, issuer, "subject")? else {
         return Ok(Outcome::Blocked(
             "which key of the service this version is nobody has noted: delete the old key there, and go on".to_owned(),
         ));
     };
-    if run.annotation("current", KEY_ID)?.as_deref() == Some(&id) {
+    if id_of(run, issuer, "current")?.as_ref() == Some(&id) {
         return Ok(Outcome::Impossible("it is the key that clients use now".to_owned()));
     }
     issuer.delete(&id)?;
@@ -95,7 +101,7 @@ pub fn revoke(run: &Run, issuer: &impl Issuer) -> Result<Outcome, Error> {
 /// # Errors
 /// Of the host or the service.
 pub fn rollback(run: &Run, issuer: &impl Issuer) -> Result<Outcome, Error> {
-    let current = run.annotation("current", KEY_ID)?;
+    let current = id_of(run, issuer, "current")?;
     match run.annotation("pending", KEY_ID)? {
         Some(id) if current.as_ref() == Some(&id) => {}
         Some(id) => issuer.delete(&id)?,
@@ -128,20 +134,27 @@ pub fn examine(
     }
     let known: Vec<String> = ["current", "previous", "pending"]
         .into_iter()
-        .map(|of| run.annotation(of, KEY_ID))
+        .map(|of| id_of(run, issuer, of))
         .filter_map(Result::transpose)
         .collect::<Result<_, _>>()?;
     let ours = format!("{}-", prefix_of(run, prefix));
     let stray = keys.iter().filter(|key| key.name.starts_with(&ours) && !known.contains(&key.id)).count();
     if stray > 0 {
-        let message = format!("{stray} key(s) named {ours}… are not in the vault: earlier runs have lost them, or other hosts have them");
+        let message = format!(
+            "{stray} key(s) named {ours}… are not in the vault: earlier runs have lost them, or other hosts have them"
+        );
         plan.warning(codes[1], message, "look who uses them, and delete those that nobody does");
     }
     if run.current()?.is_some() {
-        match run.annotation("current", KEY_ID)? {
+        match id_of(run, issuer, "current")? {
             None => {
-                let message = "which key of the service the current version is nobody has noted, so it could not be deleted";
-                plan.problem(codes[2], message, "import it again with `--fact key-id=ID`");
+                let message =
+                    "which key of the service the current version is nobody has noted, so it could not be deleted";
+                plan.problem(
+                    codes[2],
+                    message,
+                    "`key-id` in the configuration; or `--fact key-id=ID` when it is imported",
+                );
             }
             Some(id) if !keys.iter().any(|key| key.id == id) => {
                 let message = format!("the service has no key {id}, which the current version is said to be");
@@ -151,6 +164,32 @@ pub fn examine(
         }
     }
     Ok(())
+}
+
+/// Whether the subject is the key that this run has had made.
+///
+/// # Errors
+/// The journal or the vault cannot be read.
+pub fn is_made_here(run: &Run) -> Result<bool, Error> {
+    let made = runtime::get_state(MADE)?;
+    Ok(made.is_some() && run.annotation("subject", KEY_ID)?.map(String::into_bytes) == made)
+}
+
+/// Which key of the service a version is: what was noted with it, or else what the configuration says of the imported one.
+///
+/// # Errors
+/// The vault cannot be read.
+pub fn id_of(run: &Run, issuer: &impl Issuer, of: &str) -> Result<Option<String>, Error> {
+    let version = match of {
+        "current" => run.current()?,
+        "previous" => run.previous()?,
+        "pending" => run.pending()?,
+        _ => Some(run.subject()?),
+    };
+    if version.is_none() {
+        return Ok(None);
+    }
+    Ok(run.annotation(of, KEY_ID)?.or_else(|| issuer.imported().map(str::to_owned)))
 }
 
 /// The name that every key of this rotation begins with.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use keywheel_sdk::error::error;
 use keywheel_sdk::http::{Api, Reply, segment};
-use keywheel_sdk::keys::{self, Issuer, KEY_ID, Listed};
+use keywheel_sdk::keys::{self, Issuer, Listed};
 use keywheel_sdk::{Error, ErrorKind, Outcome, Plan, Plugin, Run, Secret, Verdict, runtime};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -32,6 +32,7 @@ struct Config {
     marker: Option<String>,
     scopes: Option<Vec<String>>,
     subuser: Option<String>,
+    key_id: Option<String>,
 }
 
 impl Config {
@@ -72,8 +73,9 @@ impl<'a> Account<'a> {
         if let Some(scopes) = &self.config.scopes {
             return Ok(scopes.iter().cloned().collect());
         }
-        let Some(id) = self.run.annotation("current", KEY_ID)? else {
-            let message = "there is no current key whose scopes could be copied: name them in the configuration (`scopes`)";
+        let Some(id) = keys::id_of(self.run, self, "current")? else {
+            let message =
+                "there is no current key whose scopes could be copied: name them in the configuration (`scopes`)";
             return Err(error(ErrorKind::Invalid, "sendgrid.scopes", message));
         };
         let reply = self.get(&format!("{KEYS}/{}", segment(&id)), "reading the current key")?;
@@ -107,7 +109,11 @@ impl Issuer for Account<'_> {
         request.send()?.accepted("making a key")
     }
 
-    fn id_of(&self, reply: &Reply) -> Result<String, Error> {
+    fn imported(&self) -> Option<&str> {
+        self.config.key_id.as_deref()
+    }
+
+    fn id_in(&self, reply: &Reply) -> Result<String, Error> {
         let id = reply.text("/api_key_id").filter(|id| !id.is_empty());
         id.ok_or_else(|| garbled("the answer to a new key: it has no api_key_id"))
     }
@@ -156,7 +162,7 @@ impl Plugin for SendGrid {
     fn test(run: &Run, config: &Config) -> Result<Verdict, Error> {
         let reply = config.api().request("GET", SCOPES)?.bearer(&run.subject()?)?.send()?;
         Ok(match reply.status() {
-            200 => has_all(&scopes_of(&reply.document()), run, config)?,
+            200 => has_all(run, &scopes_of(&reply.document()))?,
             401 => Verdict::Rejected,
             403 => Verdict::Limited("SendGrid knows the key, and does not let it ask for its scopes (403)".to_owned()),
             429 | 500..=599 => return Err(reply.problem("asking with the key")),
@@ -173,15 +179,13 @@ impl Plugin for SendGrid {
     }
 }
 
-/// Whether a key that was let in may do what it has to: the new one what was asked for, or what the configuration says.
-fn has_all(has: &BTreeSet<String>, run: &Run, config: &Config) -> Result<Verdict, Error> {
-    let subject = run.subject()?.id();
-    if run.pending()?.is_none_or(|pending| pending.id() != subject) {
+/// Whether a key that was let in may do what it has to: one that this run has made what was asked for it.
+fn has_all(run: &Run, has: &BTreeSet<String>) -> Result<Verdict, Error> {
+    if !keys::is_made_here(run)? {
         return Ok(Verdict::Accepted);
     }
     let noted = runtime::get_state(WANTED)?.and_then(|kept| serde_json::from_slice::<Vec<String>>(&kept).ok());
-    let wanted = config.scopes.clone().or(noted).unwrap_or_default();
-    Ok(match wanted.iter().find(|scope| !has.contains(*scope)) {
+    Ok(match noted.unwrap_or_default().iter().find(|scope| !has.contains(*scope)) {
         None => Verdict::Accepted,
         Some(missing) => Verdict::Limited(format!("the key lacks the scope {missing}")),
     })

@@ -32,10 +32,20 @@ impl Scene {
         let identity = authority.issue_local().unwrap();
         let (admin, old, signing) = (random_password(), random_password(), random_password());
         let replaces = more.contains("replaced");
-        let service =
-            Service::start(&identity.certificate_pem, &identity.key_pem, &admin, &old, replaces).unwrap();
+        let service = Service::start(
+            &identity.certificate_pem,
+            &identity.key_pem,
+            &admin,
+            &old,
+            replaces,
+        )
+        .unwrap();
         let is_signed = more.contains("signed");
-        let inputs = if is_signed { "admin = \"admin/key\", signing = \"admin/signing\"" } else { "admin = \"admin/key\"" };
+        let inputs = if is_signed {
+            "admin = \"admin/key\", signing = \"admin/signing\""
+        } else {
+            "admin = \"admin/key\""
+        };
         let host = Host::init();
         host.configure(&format!(
             r#"[trust.own]
@@ -95,7 +105,12 @@ verify-path = "v1/who"
 
     #[track_caller]
     fn left_no_trace(&self, value: &str) {
-        let secrets = [self.admin.clone(), self.signing.clone(), self.old.clone(), value.to_owned()];
+        let secrets = [
+            self.admin.clone(),
+            self.signing.clone(),
+            self.old.clone(),
+            value.to_owned(),
+        ];
         self.host.left_no_trace(&secrets, &[]);
     }
 }
@@ -107,13 +122,29 @@ fn a_service_that_keeps_the_old_key_is_told_when_it_ends() {
     assert!(plan.stdout.contains("POST /v1/keys/new"), "{plan:?}");
     assert!(scene.service.told().is_empty());
     let _ = scene.run(&["rotate", "app-key", "--wait", "0s"]).ends(0);
-    assert_eq!(scene.service.keys().len(), 2, "both are good until the grace is over");
+    assert_eq!(
+        scene.service.keys().len(),
+        2,
+        "both are good until the grace is over"
+    );
     let _ = scene.run(&RESUME).ends(0);
     let new = scene.is_rotated();
-    assert!(new.starts_with("shop_") && new.len() == "shop_".len() + 43, "{}", new.len());
+    assert!(
+        new.starts_with("shop_") && new.len() == "shop_".len() + 43,
+        "{}",
+        new.len()
+    );
     let told = scene.service.told();
-    assert_eq!(told.iter().map(|request| request.path.as_str()).collect::<Vec<_>>(), ["/v1/keys/new", "/v1/keys/old"]);
-    assert!(told.iter().all(|request| request.header("keywheel-signature").is_none()));
+    assert_eq!(
+        told.iter()
+            .map(|request| request.path.as_str())
+            .collect::<Vec<_>>(),
+        ["/v1/keys/new", "/v1/keys/old"]
+    );
+    assert!(
+        told.iter()
+            .all(|request| request.header("keywheel-signature").is_none())
+    );
 }
 
 #[test]
@@ -151,7 +182,10 @@ fn a_word_that_is_said_again_has_the_same_key() {
     let _ = scene.run(&ROTATE).ends(0);
     scene.is_rotated();
     let told = scene.service.told();
-    let keys: Vec<&str> = told[..2].iter().map(|request| request.header("idempotency-key").unwrap()).collect();
+    let keys: Vec<&str> = told[..2]
+        .iter()
+        .map(|request| request.header("idempotency-key").unwrap())
+        .collect();
     assert_eq!(keys[0], keys[1]);
     assert_eq!(told[0].body, told[1].body);
     assert_ne!(told[2].header("idempotency-key"), Some(keys[0]));
@@ -159,9 +193,16 @@ fn a_word_that_is_said_again_has_the_same_key() {
 
 #[test]
 fn a_crash_anywhere_ends_in_one_key() {
-    for place in ["pending-after", "intent-after", "conclude-before", "promote-after"] {
+    for place in [
+        "pending-after",
+        "intent-after",
+        "conclude-before",
+        "promote-after",
+    ] {
         let scene = Scene::new(KEPT);
-        let died = scene.host.finish(&mut scene.host.failing(&ROTATE, &format!("{place}=return")), "");
+        let died = scene
+            .host
+            .finish(&mut scene.host.failing(&ROTATE, &format!("{place}=return")), "");
         assert_eq!(died.code, -1, "{place}: {died:?}");
         assert!(scene.service.keys().contains(&scene.old), "{place}");
         let _ = scene.run(&RESUME).ends(0);
@@ -174,7 +215,9 @@ fn a_service_that_refuses_keeps_its_key() {
     for (more, document) in [(KEPT, "{\"accepted\":false}"), (REPLACED, "{\"accepted\":false}")] {
         let scene = Scene::new(more);
         for _ in 0..20 {
-            scene.service.fail(false, Reply::Answer(200, Vec::new(), document.to_owned()));
+            scene
+                .service
+                .fail(false, Reply::Answer(200, Vec::new(), document.to_owned()));
         }
         let failed = scene.run(&ROTATE);
         assert!(matches!(failed.code, 40 | 41), "{failed:?}");

@@ -73,7 +73,9 @@ impl<'a> Parts<'a> {
             Selector::Form(name) => {
                 let pairs = form_pairs(body)?;
                 let mut values = pairs.into_iter().filter(|(found, _)| found == name);
-                let (Some((_, value)), None) = (values.next(), values.next()) else { return None };
+                let (Some((_, value)), None) = (values.next(), values.next()) else {
+                    return None;
+                };
                 self.taken.push(0..body.len());
                 SecretBytes::new(value.into_bytes())
             }
@@ -111,7 +113,9 @@ impl<'a> Parts<'a> {
         if self.nodes.is_none() || fields.is_empty() {
             return Vec::new();
         }
-        let Ok(value) = serde_json::from_slice::<Value>(&self.left()) else { return Vec::new() };
+        let Ok(value) = serde_json::from_slice::<Value>(&self.left()) else {
+            return Vec::new();
+        };
         let fields: Vec<Vec<String>> = fields.iter().map(segments).collect();
         let fields: Vec<&[String]> = fields.iter().map(Vec::as_slice).collect();
         projected(&value, &fields).map_or_else(Vec::new, |shown| shown.to_string().into_bytes())
@@ -119,7 +123,8 @@ impl<'a> Parts<'a> {
 
     /// The headers of these names; `None`: all that may be shown.
     pub(super) fn headers(&self, names: Option<&[String]>) -> Vec<(String, String)> {
-        let shown = |name: &String| !NEVER.contains(&name.as_str()) && names.is_none_or(|names| names.contains(name));
+        let shown =
+            |name: &String| !NEVER.contains(&name.as_str()) && names.is_none_or(|names| names.contains(name));
         let headers = self.answer.headers.iter().filter(|(name, _)| shown(name));
         headers
             .map(|(name, value)| (name.clone(), String::from_utf8_lossy(value.expose()).into_owned()))
@@ -130,7 +135,9 @@ impl<'a> Parts<'a> {
 /// The names on the way, unescaped (RFC 6901).
 fn segments(pointer: &Pointer) -> Vec<String> {
     let parts = pointer.as_str().split('/').skip(1);
-    parts.map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
+    parts
+        .map(|part| part.replace("~1", "/").replace("~0", "~"))
+        .collect()
 }
 
 /// What of a value the fields name; `*` is each element of an array. Elements of which nothing is shown are left out.
@@ -146,7 +153,9 @@ fn projected(value: &Value, fields: &[&[String]]) -> Option<Value> {
         Value::Object(map) => {
             let shown = map.iter().filter_map(|(name, value)| {
                 let fields = inner(name);
-                let shown = (!fields.is_empty()).then(|| projected(value, &fields)).flatten()?;
+                let shown = (!fields.is_empty())
+                    .then(|| projected(value, &fields))
+                    .flatten()?;
                 Some((name.clone(), shown))
             });
             let shown: Map<String, Value> = shown.collect();
@@ -191,7 +200,12 @@ mod tests {
         let header = |name: &str, value: &str| (name.to_owned(), SecretBytes::copy_of(value.as_bytes()));
         Answer {
             status: 201,
-            headers: vec![header("x-key", "one"), header("x-two", "a"), header("x-two", "b"), header("etag", "e")],
+            headers: vec![
+                header("x-key", "one"),
+                header("x-two", "a"),
+                header("x-two", "b"),
+                header("etag", "e"),
+            ],
             body: SecretBytes::copy_of(body.as_bytes()),
         }
     }
@@ -205,7 +219,10 @@ mod tests {
     #[test]
     fn one_value_is_taken_and_no_doubtful_one() {
         let json = |pointer: &str| Selector::Json(pointer.to_owned());
-        assert_eq!(taken(r#"{"a":{"k":"x\"y"}}"#, json("/a/k")).as_deref(), Some("x\"y"));
+        assert_eq!(
+            taken(r#"{"a":{"k":"x\"y"}}"#, json("/a/k")).as_deref(),
+            Some("x\"y")
+        );
         for body in [
             r#"{"a":"k"}"#,
             r#"{"k":""}"#,
@@ -219,16 +236,24 @@ mod tests {
         ] {
             assert_eq!(taken(body, json("/k")), None, "{body}");
         }
-        assert_eq!(taken("", Selector::Header("x-key".into())).as_deref(), Some("one"));
+        assert_eq!(
+            taken("", Selector::Header("x-key".into())).as_deref(),
+            Some("one")
+        );
         assert_eq!(taken("", Selector::Header("x-two".into())), None);
-        assert_eq!(taken("a=1&k=x%20y", Selector::Form("k".into())).as_deref(), Some("x y"));
+        assert_eq!(
+            taken("a=1&k=x%20y", Selector::Form("k".into())).as_deref(),
+            Some("x y")
+        );
         assert_eq!(taken("k=1&k=2", Selector::Form("k".into())), None);
         assert_eq!(taken("all of it", Selector::Body).as_deref(), Some("all of it"));
     }
 
     #[test]
     fn only_what_is_named_is_shown() {
-        let answer = answer(r#"{"api_key":"SG.x","id":"1","scopes":["a","b"],"result":[{"id":1,"key":"x"},{"key":"y"}],"o":{"i":{"j":1}}}"#);
+        let answer = answer(
+            r#"{"api_key":"SG.x","id":"1","scopes":["a","b"],"result":[{"id":1,"key":"x"},{"key":"y"}],"o":{"i":{"j":1}}}"#,
+        );
         let mut parts = Parts::of(&answer);
         let shown = |parts: &Parts<'_>, fields: &[&str]| {
             let fields: Vec<Pointer> = fields.iter().map(|field| field.parse().unwrap()).collect();
@@ -249,6 +274,9 @@ mod tests {
         let answer = answer("");
         let parts = Parts::of(&answer);
         assert_eq!(parts.headers(None).len(), 3);
-        assert_eq!(parts.headers(Some(&["etag".to_owned(), "x-key".to_owned()])), [("x-key".into(), "one".into())]);
+        assert_eq!(
+            parts.headers(Some(&["etag".to_owned(), "x-key".to_owned()])),
+            [("x-key".into(), "one".into())]
+        );
     }
 }

@@ -140,12 +140,18 @@ fn place_of(placed: &Placed, state: &HostState) -> Result<((Position, Vec<Piece>
     let secret = |handle: &Handle| Piece::Secret(state.secret_use(handle));
     Ok(match placed {
         Placed::Bearer(token) => (
-            (Position::Authorization, vec![Piece::text("bearer "), secret(token)]),
+            (
+                Position::Authorization,
+                vec![Piece::text("bearer "), secret(token)],
+            ),
             token.clone(),
         ),
         Placed::Basic(user, password) => {
             let before = Piece::text(format!("basic {user}:"));
-            ((Position::Authorization, vec![before, secret(password)]), password.clone())
+            (
+                (Position::Authorization, vec![before, secret(password)]),
+                password.clone(),
+            )
         }
         Placed::Header(name, prefix, value) => {
             let position = match name.as_str() {
@@ -159,7 +165,10 @@ fn place_of(placed: &Placed, state: &HostState) -> Result<((Position, Vec<Piece>
             };
             ((position, pieces), value.clone())
         }
-        Placed::Query(name, value) => ((Position::Query(name.clone()), vec![secret(value)]), value.clone()),
+        Placed::Query(name, value) => (
+            (Position::Query(name.clone()), vec![secret(value)]),
+            value.clone(),
+        ),
         Placed::Signed(scheme, parameters, key) => {
             let scheme = Scheme::of(scheme, parameters)?;
             let used = SecretUse {
@@ -208,7 +217,12 @@ fn header_of(placed: &Placed) -> Result<Option<(String, SecretBytes)>, Error> {
 fn value_of(content: &[u8], media_type: &str) -> Result<Value, Error> {
     if media_type == "application/json" || media_type.ends_with("+json") {
         let whole = json::scan(content).and_then(|_| serde_json::from_slice(content).ok());
-        return whole.ok_or_else(|| Error::invalid("http.body", "the body is no JSON document, or a name stands in it twice"));
+        return whole.ok_or_else(|| {
+            Error::invalid(
+                "http.body",
+                "the body is no JSON document, or a name stands in it twice",
+            )
+        });
     }
     if media_type == "application/x-www-form-urlencoded" {
         let wrong = || Error::invalid("http.body", "the body is no form, or a name stands in it twice");
@@ -231,7 +245,11 @@ fn content_of(document: &Handle) -> Result<Content, Error> {
             "a body with secrets is a JSON document that was composed in this step (`application/json`), each secret in a string of its own with the encoding `json`",
         )
     };
-    let structure = document.labels().structure.as_ref().filter(|structure| structure.rest.is_none());
+    let structure = document
+        .labels()
+        .structure
+        .as_ref()
+        .filter(|structure| structure.rest.is_none());
     let structure = structure.ok_or_else(wrong)?;
     let text = document.value().expose();
     let nodes = json::scan(text).ok_or_else(wrong)?;

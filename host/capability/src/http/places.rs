@@ -59,12 +59,13 @@ pub(super) fn check_method(method: &str) -> Result<(), Error> {
 /// Whether a plugin may set a header of this name.
 pub(super) fn check_name_of_header(name: &str) -> Result<(), Error> {
     let small = name.to_ascii_lowercase();
-    let is_hosts =
-        HOSTS.contains(&small.as_str()) || PREFIXES.iter().any(|prefix| small.starts_with(prefix));
+    let is_hosts = HOSTS.contains(&small.as_str()) || PREFIXES.iter().any(|prefix| small.starts_with(prefix));
     if is_hosts {
         return Err(Error::invalid(
             "http.header",
-            format!("the header `{small}` is the host's: there is a function for it, or it is none for a plugin"),
+            format!(
+                "the header `{small}` is the host's: there is a function for it, or it is none for a plugin"
+            ),
         ));
     }
     Ok(())
@@ -79,7 +80,8 @@ pub(super) fn check_header(name: &str, value: &str) -> Result<(), Error> {
     if is_of_header(value.as_bytes()) {
         return Ok(());
     }
-    let message = format!("the value of the header `{name}` is printable ASCII, spaces and tabs, with no line break");
+    let message =
+        format!("the value of the header `{name}` is printable ASCII, spaces and tabs, with no line break");
     Err(Error::invalid("http.header", message))
 }
 
@@ -182,7 +184,14 @@ mod tests {
             assert!(check_header(name, "v").is_err(), "{name:?}");
         }
         assert!(check_header("X-Note", "a b\tc").is_ok());
-        for name in ["Host", "RANGE", "accept-encoding", "Proxy-Connection", "X-HTTP-Method-Override", "Authorization"] {
+        for name in [
+            "Host",
+            "RANGE",
+            "accept-encoding",
+            "Proxy-Connection",
+            "X-HTTP-Method-Override",
+            "Authorization",
+        ] {
             assert!(check_name_of_header(name).is_err(), "{name}");
         }
         assert!(check_name_of_header("On-Behalf-Of").is_ok());
@@ -191,7 +200,10 @@ mod tests {
     #[test]
     fn selectors_and_forms() {
         assert_eq!(check_selector("/a/b").unwrap(), Selector::Json("/a/b".into()));
-        assert_eq!(check_selector("header:X-Key").unwrap(), Selector::Header("x-key".into()));
+        assert_eq!(
+            check_selector("header:X-Key").unwrap(),
+            Selector::Header("x-key".into())
+        );
         for bad in ["", "/a/*", "header:", "form:", "xml:/a", "cookie:x"] {
             assert!(check_selector(bad).is_err(), "{bad}");
         }

@@ -35,7 +35,12 @@ impl HostState {
     }
 
     /// Keeps an answer for a repeated step. What was captured for this call alone is not kept.
-    pub(super) async fn keep_record(&mut self, label: &str, response: &Response, kept: &[String]) -> Result<(), Error> {
+    pub(super) async fn keep_record(
+        &mut self,
+        label: &str,
+        response: &Response,
+        kept: &[String],
+    ) -> Result<(), Error> {
         let record = Record {
             status: response.status,
             headers: response.headers.clone(),
@@ -51,9 +56,13 @@ impl HostState {
     pub(super) async fn recalled(&mut self, label: &str) -> Result<Option<Response>, Error> {
         self.permit_package(Capability::Http).await?;
         self.check_name(label, "a label")?;
-        let Some(text) = self.step.port.get_state(&key(label)).await? else { return Ok(None) };
+        let Some(text) = self.step.port.get_state(&key(label)).await? else {
+            return Ok(None);
+        };
         self.clear_bytes(&text, "an answer that was recorded")?;
-        let Ok(record) = serde_json::from_slice::<Record>(&text) else { return Ok(None) };
+        let Ok(record) = serde_json::from_slice::<Record>(&text) else {
+            return Ok(None);
+        };
         let mut captured = BTreeMap::new();
         for name in record.captured {
             let wanted = Wanted::Escrow(name.clone());

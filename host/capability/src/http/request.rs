@@ -102,7 +102,10 @@ impl HostState {
         let request = self.request_mut(request)?;
         room(request.captures.len())?;
         if request.captures.iter().any(|other| other.name == capture.name) {
-            return Err(Error::invalid("http.capture", "two captured values have one name"));
+            return Err(Error::invalid(
+                "http.capture",
+                "two captured values have one name",
+            ));
         }
         request.captures.push(capture);
         Ok(())
@@ -122,7 +125,8 @@ fn room(held: usize) -> Result<(), Error> {
     if held < MOST {
         return Ok(());
     }
-    let message = format!("a request has at most {MOST} headers, parameters, secrets and captured values, each");
+    let message =
+        format!("a request has at most {MOST} headers, parameters, secrets and captured values, each");
     Err(Error::limit("http.size", message))
 }
 

@@ -25,7 +25,10 @@ impl HostState {
         if let Some(wrong) = request.wrong.take() {
             return Err(wrong);
         }
-        self.clear_cells([request.method.as_bytes(), request.url.as_bytes()], "the address of a request")?;
+        self.clear_cells(
+            [request.method.as_bytes(), request.url.as_bytes()],
+            "the address of a request",
+        )?;
         let described = Described::of(&request, self)?;
         let peer = described.url.peer.clone();
         let mut permitted = self.permit_request(&request, &described).await?;
@@ -40,12 +43,23 @@ impl HostState {
             .timeout
             .map_or(self.deadline(), |timeout| self.deadline().within(timeout));
         let begun = self.begin(permitted, &peer).await?;
-        let sent = http::send(&destined.outbound, &destined.rules, wire, MAX_ANSWER_BYTES, deadline).await;
+        let sent = http::send(
+            &destined.outbound,
+            &destined.rules,
+            wire,
+            MAX_ANSWER_BYTES,
+            deadline,
+        )
+        .await;
         match sent {
             Ok(answer) => self.taken_apart(begun, &request, &answer).await,
             Err(error) => {
                 let before = error.is_before_login();
-                let login = if before { LoginResult::Unsent } else { LoginResult::Unknown };
+                let login = if before {
+                    LoginResult::Unsent
+                } else {
+                    LoginResult::Unknown
+                };
                 let ended = Ended {
                     effect: error.effect(),
                     login: Some(login),
@@ -68,14 +82,20 @@ impl HostState {
             self.permit(call, &described.handles, peer, false).await?
         };
         if request.reads && permitted.effect > ShapeEffect::Login {
-            let message = "`read-only` was said of a request that its shape, or the lack of one, lets change something";
+            let message =
+                "`read-only` was said of a request that its shape, or the lack of one, lets change something";
             return Err(Error::invalid("http.read-only", message));
         }
         Ok(permitted)
     }
 
     /// What was issued is kept, then how the call ended, then what the guest may see is scanned.
-    async fn taken_apart(&mut self, begun: Begun, request: &Request, answer: &Answer) -> Result<Response, Error> {
+    async fn taken_apart(
+        &mut self,
+        begun: Begun,
+        request: &Request,
+        answer: &Answer,
+    ) -> Result<Response, Error> {
         let ended = Ended {
             effect: answer.effect(),
             login: Some(login_result(answer.status)),
@@ -142,7 +162,8 @@ impl HostState {
         if let Some(known) = self.mask.live(&value) {
             return Ok(known);
         }
-        let labels = Labels::captured(&capture.media_type, Alphabet::of_foreign(value.expose())).for_use_only();
+        let labels =
+            Labels::captured(&capture.media_type, Alphabet::of_foreign(value.expose())).for_use_only();
         let handle = Handle::concealed(value, labels);
         let role = keywheel_manifest::SecretRole::Session(capture.name.clone());
         self.place(&handle, handle.id().to_owned(), [role], None);
@@ -174,7 +195,11 @@ impl HostState {
     }
 
     fn http_shape(&self, begun: &Begun) -> Option<HttpShape> {
-        let shape = begun.call().shape.as_deref().and_then(|id| self.step.manifest.shape(id));
+        let shape = begun
+            .call()
+            .shape
+            .as_deref()
+            .and_then(|id| self.step.manifest.shape(id));
         match shape.map(Shape::body) {
             Some(ShapeBody::Http(shape)) => Some((**shape).clone()),
             _ => None,
@@ -192,7 +217,13 @@ struct Taken {
 
 impl Taken {
     /// With what the guest may see: of an endpoint that took a secret the declared fields, of any other all.
-    fn into_response(self, state: &HostState, begun: &Begun, answer: &Answer, parts: &Parts<'_>) -> (Response, Vec<String>) {
+    fn into_response(
+        self,
+        state: &HostState,
+        begun: &Begun,
+        answer: &Answer,
+        parts: &Parts<'_>,
+    ) -> (Response, Vec<String>) {
         let shape = state.http_shape(begun).filter(|_| begun.call().carries_secret());
         let (headers, body) = match &shape {
             Some(shape) => (parts.headers(Some(shape.headers())), parts.shown(shape.show())),

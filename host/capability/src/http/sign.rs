@@ -40,15 +40,22 @@ pub(super) struct InHeader {
 impl Scheme {
     /// By the words of a plugin.
     pub(super) fn of(scheme: &str, parameters: &str) -> Result<Self, Error> {
-        let wrong = |what: &str| Error::invalid("http.sign", format!("the parameters of `{scheme}` are {what}"));
+        let wrong =
+            |what: &str| Error::invalid("http.sign", format!("the parameters of `{scheme}` are {what}"));
         match scheme {
             SIGV4 => {
                 let found: SigV4 = serde_json::from_str(parameters)
                     .map_err(|_| wrong("a JSON object with `region`, `service` and `key-id`"))?;
                 let plain = |text: &String| {
-                    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+                    !text.is_empty()
+                        && text
+                            .bytes()
+                            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
                 };
-                if [&found.region, &found.service, &found.key_id].into_iter().all(plain) {
+                if [&found.region, &found.service, &found.key_id]
+                    .into_iter()
+                    .all(plain)
+                {
                     Ok(Self::SigV4(found))
                 } else {
                     Err(wrong("letters, digits, `-`, `_` and `.`"))
@@ -98,19 +105,32 @@ pub(super) fn sign(
     match scheme {
         Scheme::Hmac(InHeader { header }) => {
             let value = timed_hmac(key.expose(), now, body);
-            request.headers.push((header.clone(), SecretBytes::new(value.into_bytes())));
+            request
+                .headers
+                .push((header.clone(), SecretBytes::new(value.into_bytes())));
         }
         Scheme::SigV4(parameters) => {
             let path = path_of(&request.target);
             let date = amz_date(now);
-            let mut signed = vec![("host".to_owned(), authority(request)), ("x-amz-date".to_owned(), date.clone())];
+            let mut signed = vec![
+                ("host".to_owned(), authority(request)),
+                ("x-amz-date".to_owned(), date.clone()),
+            ];
             let typed = request.headers.iter().find(|(name, _)| name == "content-type");
-            signed.extend(typed.map(|(name, value)| (name.clone(), String::from_utf8_lossy(value.expose()).into_owned())));
+            signed.extend(
+                typed.map(|(name, value)| {
+                    (name.clone(), String::from_utf8_lossy(value.expose()).into_owned())
+                }),
+            );
             signed.sort();
             let canonical = canonical(&request.method, path, query, &signed, body);
             let value = authorization(parameters, key.expose(), &date, &signed, &canonical);
-            request.headers.push(("x-amz-date".to_owned(), SecretBytes::new(date.into_bytes())));
-            request.headers.push(("authorization".to_owned(), SecretBytes::new(value.into_bytes())));
+            request
+                .headers
+                .push(("x-amz-date".to_owned(), SecretBytes::new(date.into_bytes())));
+            request
+                .headers
+                .push(("authorization".to_owned(), SecretBytes::new(value.into_bytes())));
         }
     }
 }
@@ -123,7 +143,9 @@ fn timed_hmac(key: &[u8], now: u64, body: &[u8]) -> String {
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     // HMAC takes keys of any length; were it not so, nothing would be signed.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return Zeroizing::default() };
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else {
+        return Zeroizing::default();
+    };
     for part in parts {
         mac.update(part);
     }
@@ -160,7 +182,11 @@ fn amz_date(now: u64) -> String {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     format!(
         "{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z",
@@ -184,11 +210,19 @@ fn canonical(
         String::from_utf8_lossy(&out).into_owned()
     };
     let segments: Vec<String> = path.split('/').map(coded).collect();
-    let mut pairs: Vec<(String, String)> =
-        query.iter().map(|(name, value)| (coded(name), coded(value))).collect();
+    let mut pairs: Vec<(String, String)> = query
+        .iter()
+        .map(|(name, value)| (coded(name), coded(value)))
+        .collect();
     pairs.sort();
-    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let headers: String = signed.iter().map(|(name, value)| format!("{name}:{}\n", value.trim())).collect();
+    let pairs: Vec<String> = pairs
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let headers: String = signed
+        .iter()
+        .map(|(name, value)| format!("{name}:{}\n", value.trim()))
+        .collect();
     format!(
         "{method}\n{}\n{}\n{headers}\n{}\n{}",
         segments.join("/"),

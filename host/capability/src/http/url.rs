@@ -29,14 +29,21 @@ impl Url {
         } else if let Some(rest) = text.strip_prefix("http://") {
             (Transport::Plaintext, 80, rest)
         } else {
-            return Err(wrong("begins with https:// (or http://, where the grant says plaintext)"));
+            return Err(wrong(
+                "begins with https:// (or http://, where the grant says plaintext)",
+            ));
         };
         let odd = |byte: u8| !byte.is_ascii_graphic() || b"\\\"<>^`{|}".contains(&byte);
         if rest.bytes().any(odd) {
-            return Err(wrong("is printable ASCII without \\ \" < > ^ ` { | }: write others as %XX"));
+            return Err(wrong(
+                "is printable ASCII without \\ \" < > ^ ` { | }: write others as %XX",
+            ));
         }
         for (mark, why) in [
-            ('@', "has no user and no `@`: credentials go in by `basic`, and in a path it is %40"),
+            (
+                '@',
+                "has no user and no `@`: credentials go in by `basic`, and in a path it is %40",
+            ),
             ('#', "has no fragment"),
             ('?', "has no query: its parameters go in by `query`"),
         ] {
@@ -78,7 +85,10 @@ fn split(authority: &str) -> Result<(&str, Option<u16>), Error> {
     };
     let number = |port: &str| {
         let good = port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0');
-        port.parse().ok().filter(|_| good).ok_or_else(|| wrong("has a port of 1 to 65535"))
+        port.parse()
+            .ok()
+            .filter(|_| good)
+            .ok_or_else(|| wrong("has a port of 1 to 65535"))
     };
     Ok((host, port.map(number).transpose()?))
 }
@@ -90,7 +100,9 @@ fn check_path(path: &str) -> Result<(), Error> {
         let byte = code.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match byte {
             Some(b'/' | b'\\' | b'%' | 0..=0x1f | 0x7f) => {
-                return Err(wrong("has a code for a slash, for `%` or for a control character"));
+                return Err(wrong(
+                    "has a code for a slash, for `%` or for a control character",
+                ));
             }
             Some(_) => {}
             None => return Err(wrong("has a `%` that is no code")),
@@ -113,7 +125,12 @@ mod tests {
     #[test]
     fn an_address_says_host_port_and_path() {
         for (text, host, port, path) in [
-            ("https://api.example.net/v3/keys", "api.example.net", 443, "/v3/keys"),
+            (
+                "https://api.example.net/v3/keys",
+                "api.example.net",
+                443,
+                "/v3/keys",
+            ),
             ("https://api.example.net", "api.example.net", 443, "/"),
             ("http://127.0.0.1:8080/a%20b", "127.0.0.1", 8080, "/a%20b"),
             ("https://[::1]:8443/", "::1", 8443, "/"),

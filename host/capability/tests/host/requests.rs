@@ -96,13 +96,20 @@ fn server(answer: &str) -> (u16, Receiver<String>) {
 }
 
 fn is_whole(text: &str) -> bool {
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
     body.len() >= length.map_or(0, |length| length.parse().unwrap())
 }
 
 fn json(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nRetry-After: 7\r\nX-More: m\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nRetry-After: 7\r\nX-More: m\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 struct Scene {
@@ -132,7 +139,9 @@ impl Scene {
 
     async fn request(&mut self, method: &str, path: &str) -> Resource<Request> {
         let url = format!("http://localhost:{}{path}", self.port);
-        HostRequest::new(&mut self.world.state, method.to_owned(), url).await.unwrap()
+        HostRequest::new(&mut self.world.state, method.to_owned(), url)
+            .await
+            .unwrap()
     }
 
     async fn admin(&mut self) -> Resource<Handle> {
@@ -142,7 +151,9 @@ impl Scene {
 
     async fn bearer(&mut self, request: &Resource<Request>) {
         let admin = self.admin().await;
-        HostRequest::bearer(&mut self.world.state, same(request), again(&admin)).await.unwrap();
+        HostRequest::bearer(&mut self.world.state, same(request), again(&admin))
+            .await
+            .unwrap();
     }
 
     /// The request that has a key made, with everything that it needs.
@@ -151,7 +162,9 @@ impl Scene {
         self.bearer(&request).await;
         let state = &mut self.world.state;
         let body = br#"{"name":"kw-1"}"#.to_vec();
-        HostRequest::body(state, same(&request), body, "application/json".to_owned()).await.unwrap();
+        HostRequest::body(state, same(&request), body, "application/json".to_owned())
+            .await
+            .unwrap();
         capture(state, &request).await.unwrap();
         request
     }
@@ -167,7 +180,9 @@ impl Scene {
 
     async fn captured(&mut self, response: &Resource<Response>) -> Option<Resource<Handle>> {
         let response = Resource::new_borrow(response.rep());
-        HostResponse::captured(&mut self.world.state, response, "key".to_owned()).await.unwrap()
+        HostResponse::captured(&mut self.world.state, response, "key".to_owned())
+            .await
+            .unwrap()
     }
 
     fn concluded(&self) -> (Effect, Option<String>) {
@@ -191,39 +206,72 @@ async fn capture(
 
 #[tokio::test]
 async fn what_the_target_issues_is_kept_and_the_guest_sees_the_declared_fields() {
-    let answer = json("201 Created", r#"{"key":"SG.issued-1","id":"k1","name":"kw-1","secret":"x"}"#);
+    let answer = json(
+        "201 Created",
+        r#"{"key":"SG.issued-1","id":"k1","name":"kw-1","secret":"x"}"#,
+    );
     let mut scene = Scene::open(StepName::Create, &answer);
     let request = scene.create().await;
     let state = &mut scene.world.state;
-    HostRequest::idempotency_key(state, same(&request), "op-1".to_owned()).await.unwrap();
+    HostRequest::idempotency_key(state, same(&request), "op-1".to_owned())
+        .await
+        .unwrap();
     let response = scene.send(request).await.unwrap();
     let asked = scene.asked.recv().unwrap();
-    assert!(asked.contains("authorization: Bearer planted-admin\r\n"), "{asked}");
-    assert!(asked.contains("idempotency-key: op-1\r\n") && asked.contains("content-type: application/json\r\n"));
+    assert!(
+        asked.contains("authorization: Bearer planted-admin\r\n"),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("idempotency-key: op-1\r\n") && asked.contains("content-type: application/json\r\n")
+    );
     assert_eq!(scene.body(&response).await, r#"{"id":"k1","name":"kw-1"}"#);
     let headers = |name: &str| (Resource::new_borrow(response.rep()), name.to_owned());
     for (name, shown) in [("Retry-After", &["7"][..]), ("x-more", &[])] {
         let (response, name) = headers(name);
-        assert_eq!(HostResponse::header(&mut scene.world.state, response, name).await.unwrap(), shown);
+        assert_eq!(
+            HostResponse::header(&mut scene.world.state, response, name)
+                .await
+                .unwrap(),
+            shown
+        );
     }
     let kept = scene.world.memory.get().escrow.clone();
     assert_eq!(kept, [("key".to_owned(), b"SG.issued-1".to_vec())]);
     assert_eq!(scene.concluded(), (Effect::Applied, None));
-    assert_eq!(scene.world.memory.get().intents[0].0.idempotency.as_deref(), Some("op-1"));
+    assert_eq!(
+        scene.world.memory.get().intents[0].0.idempotency.as_deref(),
+        Some("op-1")
+    );
     let issued = scene.captured(&response).await.unwrap();
     scene.world.set_pending(&issued).await.unwrap();
 }
 
 #[tokio::test]
 async fn an_answer_without_the_value_fails_and_its_body_is_kept() {
-    for body in [r#"{"id":"k1"}"#, r#"{"key":"a","key":"b"}"#, r#"{"key":7}"#, "<html>no</html>", r#"{"key":"SG."#] {
+    for body in [
+        r#"{"id":"k1"}"#,
+        r#"{"key":"a","key":"b"}"#,
+        r#"{"key":7}"#,
+        "<html>no</html>",
+        r#"{"key":"SG."#,
+    ] {
         let mut scene = Scene::open(StepName::Create, &json("201 Created", body));
         let request = scene.create().await;
         let failed = scene.send(request).await;
-        let Err(Error::Answer(error)) = failed else { panic!("{body}") };
-        assert_eq!((error.code.as_str(), error.effect), ("http.capture", Effect::Applied), "{body}");
+        let Err(Error::Answer(error)) = failed else {
+            panic!("{body}")
+        };
+        assert_eq!(
+            (error.code.as_str(), error.effect),
+            ("http.capture", Effect::Applied),
+            "{body}"
+        );
         assert!(!error.message.contains("SG."));
-        assert_eq!(scene.world.memory.get().escrow, [("http:body".to_owned(), body.into())]);
+        assert_eq!(
+            scene.world.memory.get().escrow,
+            [("http:body".to_owned(), body.into())]
+        );
     }
 }
 
@@ -251,7 +299,10 @@ async fn an_answer_is_an_answer_whatever_its_status_is() {
 #[tokio::test]
 async fn an_answer_that_holds_a_live_secret_is_withheld() {
     for said in [VALUE, "cGxhbnRlZC03ZjMtY3VycmVudA==", "\\u0070lanted-7f3-current"] {
-        let answer = json("201 Created", &format!(r#"{{"key":"SG.issued-1","id":"{said}"}}"#));
+        let answer = json(
+            "201 Created",
+            &format!(r#"{{"key":"SG.issued-1","id":"{said}"}}"#),
+        );
         let mut scene = Scene::open(StepName::Create, &answer);
         scene.world.current().await;
         let request = scene.create().await;
@@ -271,20 +322,57 @@ async fn an_answer_that_holds_a_live_secret_is_withheld() {
 async fn a_recorded_answer_is_found_by_the_next_try() {
     let answer = json("201 Created", r#"{"key":"SG.issued-1","id":"k1"}"#);
     let mut scene = Scene::open(StepName::Create, &answer);
-    assert!(scene.world.state.recall("made".to_owned()).await.unwrap().is_none());
+    assert!(
+        scene
+            .world
+            .state
+            .recall("made".to_owned())
+            .await
+            .unwrap()
+            .is_none()
+    );
     let request = scene.create().await;
     let state = &mut scene.world.state;
-    HostRequest::record_as(state, same(&request), "made".to_owned()).await.unwrap();
+    HostRequest::record_as(state, same(&request), "made".to_owned())
+        .await
+        .unwrap();
     scene.send(request).await.unwrap();
-    let kept = scene.world.memory.get().state.values().cloned().collect::<Vec<_>>().concat();
+    let kept = scene
+        .world
+        .memory
+        .get()
+        .state
+        .values()
+        .cloned()
+        .collect::<Vec<_>>()
+        .concat();
     assert!(!kept.is_empty() && !String::from_utf8(kept).unwrap().contains("SG.issued"));
-    let recalled = scene.world.state.recall("made".to_owned()).await.unwrap().unwrap();
+    let recalled = scene
+        .world
+        .state
+        .recall("made".to_owned())
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(scene.body(&recalled).await, r#"{"id":"k1"}"#);
     let issued = scene.captured(&recalled).await.unwrap();
     scene.world.set_pending(&issued).await.unwrap();
     // What was recorded is of no use without the value.
-    scene.world.memory.get().secrets.remove(&Wanted::Escrow("key".to_owned()));
-    assert!(scene.world.state.recall("made".to_owned()).await.unwrap().is_none());
+    scene
+        .world
+        .memory
+        .get()
+        .secrets
+        .remove(&Wanted::Escrow("key".to_owned()));
+    assert!(
+        scene
+            .world
+            .state
+            .recall("made".to_owned())
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -299,13 +387,22 @@ async fn a_login_says_what_the_status_says() {
     ] {
         let mut scene = Scene::open(StepName::Test, &json(status, r#"{"scopes":["a"]}"#));
         let labels = Labels::imported("text/plain", Alphabet::Text);
-        scene.world.memory.keep(Wanted::Role(Role::Subject), "ver-new", "SG.subject-1", labels);
+        scene
+            .world
+            .memory
+            .keep(Wanted::Role(Role::Subject), "ver-new", "SG.subject-1", labels);
         let run = scene.world.run();
         let subject = scene.world.state.subject(run).await.unwrap();
         let request = scene.request("GET", "/who").await;
-        HostRequest::bearer(&mut scene.world.state, same(&request), again(&subject)).await.unwrap();
+        HostRequest::bearer(&mut scene.world.state, same(&request), again(&subject))
+            .await
+            .unwrap();
         scene.send(request).await.unwrap();
-        assert_eq!(scene.world.state.into_report().subject_login(), Some(result), "{status}");
+        assert_eq!(
+            scene.world.state.into_report().subject_login(),
+            Some(result),
+            "{status}"
+        );
     }
 }
 
@@ -321,7 +418,9 @@ async fn a_secret_goes_where_it_is_declared_and_nowhere_else() {
     let request = scene.request("DELETE", "/keys/k1").await;
     let admin = scene.admin().await;
     let state = &mut scene.world.state;
-    HostRequest::secret_query(state, same(&request), "q".to_owned(), again(&admin)).await.unwrap();
+    HostRequest::secret_query(state, same(&request), "q".to_owned(), again(&admin))
+        .await
+        .unwrap();
     refused.push(code(scene.send(request).await));
     assert_eq!(refused, ["shape.none"; 4]);
     assert!(scene.world.memory.get().intents.is_empty());
@@ -340,7 +439,9 @@ async fn only_a_granted_host_is_asked_even_without_a_secret() {
         "http://169.254.169.254/latest/meta-data".to_owned(),
         "https://metadata.google.internal/".to_owned(),
     ] {
-        let request = HostRequest::new(&mut scene.world.state, "GET".to_owned(), url.clone()).await.unwrap();
+        let request = HostRequest::new(&mut scene.world.state, "GET".to_owned(), url.clone())
+            .await
+            .unwrap();
         assert_eq!(code(scene.send(request).await), "policy.denied", "{url}");
     }
     assert!(scene.asked.try_recv().is_err());
@@ -362,34 +463,70 @@ async fn plan_gets_and_changes_nothing() {
 async fn a_composed_body_and_a_signature_go_to_their_places() {
     let mut scene = Scene::open(StepName::Apply, &json("200 OK", "{}"));
     let current = scene.world.current().await;
-    let document = scene.world.compose("application/json", r#"{"note":"n","key":""#, &current, "json", "\"}").await.unwrap();
+    let document = scene
+        .world
+        .compose(
+            "application/json",
+            r#"{"note":"n","key":""#,
+            &current,
+            "json",
+            "\"}",
+        )
+        .await
+        .unwrap();
     let request = scene.request("POST", "/push").await;
     let admin = scene.admin().await;
     let state = &mut scene.world.state;
-    HostRequest::secret_body(state, same(&request), again(&document)).await.unwrap();
+    HostRequest::secret_body(state, same(&request), again(&document))
+        .await
+        .unwrap();
     let parameters = r#"{"header":"X-Signature"}"#.to_owned();
-    HostRequest::sign(state, same(&request), "hmac-sha256".to_owned(), parameters, again(&admin)).await.unwrap();
+    HostRequest::sign(
+        state,
+        same(&request),
+        "hmac-sha256".to_owned(),
+        parameters,
+        again(&admin),
+    )
+    .await
+    .unwrap();
     scene.send(request).await.unwrap();
     let asked = scene.asked.recv().unwrap();
-    assert!(asked.ends_with(&format!("\r\n\r\n{{\"note\":\"n\",\"key\":\"{VALUE}\"}}")), "{asked}");
+    assert!(
+        asked.ends_with(&format!("\r\n\r\n{{\"note\":\"n\",\"key\":\"{VALUE}\"}}")),
+        "{asked}"
+    );
     assert!(asked.contains("\r\nx-signature: t=1000,v1="), "{asked}");
     assert!(!asked.contains("planted-admin"));
 }
 
 #[tokio::test]
 async fn basic_and_a_parameter_are_written_as_they_have_to_be() {
-    let mut scene = Scene::open(StepName::Plan, &json("200 OK", r#"{"result":[{"id":"a","key":"x"}]}"#));
+    let mut scene = Scene::open(
+        StepName::Plan,
+        &json("200 OK", r#"{"result":[{"id":"a","key":"x"}]}"#),
+    );
     let request = scene.request("GET", "/keys").await;
     let admin = scene.admin().await;
     let state = &mut scene.world.state;
-    HostRequest::query(state, same(&request), "page".to_owned(), "a b&c".to_owned()).await.unwrap();
-    HostRequest::basic(state, same(&request), "app".to_owned(), again(&admin)).await.unwrap();
+    HostRequest::query(state, same(&request), "page".to_owned(), "a b&c".to_owned())
+        .await
+        .unwrap();
+    HostRequest::basic(state, same(&request), "app".to_owned(), again(&admin))
+        .await
+        .unwrap();
     let response = scene.send(request).await.unwrap();
     assert_eq!(scene.body(&response).await, r#"{"result":[{"id":"a"}]}"#);
     let asked = scene.asked.recv().unwrap();
-    assert!(asked.starts_with("GET /keys?page=a%20b%26c HTTP/1.1\r\n"), "{asked}");
+    assert!(
+        asked.starts_with("GET /keys?page=a%20b%26c HTTP/1.1\r\n"),
+        "{asked}"
+    );
     // app:planted-admin
-    assert!(asked.contains("authorization: Basic YXBwOnBsYW50ZWQtYWRtaW4=\r\n"), "{asked}");
+    assert!(
+        asked.contains("authorization: Basic YXBwOnBsYW50ZWQtYWRtaW4=\r\n"),
+        "{asked}"
+    );
 }
 
 /// Abuse case 6: nothing becomes a line of its own, and a key that no header carries is not sent.
@@ -398,14 +535,25 @@ async fn what_would_break_out_of_a_header_is_refused_with_its_own_error() {
     let mut scene = Scene::open(StepName::Create, "");
     let request = scene.request("GET", "/free").await;
     let state = &mut scene.world.state;
-    for (name, value) in [("x", "a\r\nb: c"), ("x:y", "a"), ("Host", "evil"), ("Range", "bytes=0-1"), ("x", "é")] {
+    for (name, value) in [
+        ("x", "a\r\nb: c"),
+        ("x:y", "a"),
+        ("Host", "evil"),
+        ("Range", "bytes=0-1"),
+        ("x", "é"),
+    ] {
         let set = HostRequest::header(state, same(&request), name.to_owned(), value.to_owned()).await;
         assert_eq!(code(set), "http.header", "{name} {value}");
     }
     let user = HostRequest::basic(state, same(&request), "a:b".to_owned(), Resource::new_borrow(0)).await;
     assert_eq!(code(user), "http.user");
     let labels = Labels::imported("text/plain", Alphabet::Text);
-    scene.world.memory.keep(Wanted::Input("admin".to_owned()), "ver-bad", "planted\r\nX-Admin: 1", labels);
+    scene.world.memory.keep(
+        Wanted::Input("admin".to_owned()),
+        "ver-bad",
+        "planted\r\nX-Admin: 1",
+        labels,
+    );
     let request = scene.create().await;
     let refused = scene.send(request).await;
     assert_eq!(code(refused), "http.secret");
@@ -416,13 +564,29 @@ async fn what_would_break_out_of_a_header_is_refused_with_its_own_error() {
 async fn what_is_not_built_says_so() {
     let mut scene = Scene::open(StepName::Create, "");
     let request = scene.create().await;
-    HostRequest::follow_redirects(&mut scene.world.state, same(&request), 3).await.unwrap();
+    HostRequest::follow_redirects(&mut scene.world.state, same(&request), 3)
+        .await
+        .unwrap();
     assert_eq!(code(scene.send(request).await), "host.not-offered");
     let request = scene.request("GET", "/free").await;
-    let selected = HostRequest::capture_session(&mut scene.world.state, same(&request), "t".to_owned(), "xml:/a".to_owned()).await;
+    let selected = HostRequest::capture_session(
+        &mut scene.world.state,
+        same(&request),
+        "t".to_owned(),
+        "xml:/a".to_owned(),
+    )
+    .await;
     assert_eq!(code(selected), "host.not-offered");
     let admin = scene.admin().await;
     let state = &mut scene.world.state;
-    HostRequest::sign(state, same(&request), "azure.shared-key".to_owned(), "{}".to_owned(), again(&admin)).await.unwrap();
+    HostRequest::sign(
+        state,
+        same(&request),
+        "azure.shared-key".to_owned(),
+        "{}".to_owned(),
+        again(&admin),
+    )
+    .await
+    .unwrap();
     assert_eq!(code(scene.send(request).await), "http.sign");
 }

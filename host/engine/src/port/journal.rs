@@ -19,7 +19,10 @@ const COMPARISON_WINDOW: Duration = Duration::from_hours(365 * 24);
 fn written_kind(intent: &Intent) -> String {
     let shape = intent.shape.iter().map(|shape| format!(":{shape}"));
     let key = intent.idempotency.iter().map(|key| format!("#{key}"));
-    std::iter::once(intent.kind.to_owned()).chain(shape).chain(key).collect()
+    std::iter::once(intent.kind.to_owned())
+        .chain(shape)
+        .chain(key)
+        .collect()
 }
 
 impl Port {

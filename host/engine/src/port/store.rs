@@ -54,8 +54,14 @@ impl Port {
 
     /// A captured value that is a version now needs no second place. Where it cannot be taken away it lies there, as it did.
     async fn leave_escrow(&self, handle: &str) {
-        let Some(key) = handle.strip_prefix(self.escrow_identity("").as_str()) else { return };
-        let removed = self.inner.vault.remove_escrow(&self.by, key, self.rider(None)).await;
+        let Some(key) = handle.strip_prefix(self.escrow_identity("").as_str()) else {
+            return;
+        };
+        let removed = self
+            .inner
+            .vault
+            .remove_escrow(&self.by, key, self.rider(None))
+            .await;
         if let Err(error) = removed {
             tracing::warn!(%error, "a value that is stored stays in escrow, too");
         }

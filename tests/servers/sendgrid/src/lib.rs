@@ -32,6 +32,8 @@ const OF_THE_ACCOUNT: &str = "2fa_required";
 /// What becomes of one request.
 #[derive(Clone, Debug)]
 pub enum Fault {
+    /// Nothing: the fault is for a later one.
+    None,
     /// This is answered, and nothing is done.
     Before(Reply),
     /// It is done, and this is answered.
@@ -87,8 +89,13 @@ impl SendGrid {
 
     /// A key that a person makes in the console.
     pub fn make(&self, name: &str, scopes: &[&str]) -> Key {
+        self.make_for(name, scopes, None)
+    }
+
+    /// The same for a subuser.
+    pub fn make_for(&self, name: &str, scopes: &[&str], subuser: Option<&str>) -> Key {
         let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
-        held(&self.state).make(name, scopes, None)
+        held(&self.state).make(name, scopes, subuser.map(str::to_owned))
     }
 
     /// A person deletes a key.
@@ -122,7 +129,10 @@ fn held(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 fn refused(status: u16, message: &str) -> Reply {
-    Reply::json(status, &json!({ "errors": [{ "field": null, "message": message }] }))
+    Reply::json(
+        status,
+        &json!({ "errors": [{ "field": null, "message": message }] }),
+    )
 }
 
 fn random(length: usize) -> String {
@@ -149,7 +159,7 @@ impl State {
                 }
                 nothing => nothing,
             },
-            None => self.route(request),
+            None | Some(Fault::None) => self.route(request),
         };
         let status = match &reply {
             Reply::Answer(status, ..) => status.to_string(),
@@ -160,7 +170,10 @@ impl State {
     }
 
     fn route(&mut self, request: &Request) -> Reply {
-        let Some(asking) = request.bearer().and_then(|value| self.keys.iter().find(|key| key.value == value)).cloned()
+        let Some(asking) = request
+            .bearer()
+            .and_then(|value| self.keys.iter().find(|key| key.value == value))
+            .cloned()
         else {
             return refused(401, "authorization required");
         };
@@ -170,14 +183,20 @@ impl State {
         let id = request.path.strip_prefix("/v3/api_keys/");
         match (request.method.as_str(), request.path.as_str(), id) {
             ("GET", "/v3/scopes", _) => {
-                let scopes: Vec<&str> = asking.scopes.iter().map(String::as_str).chain([OF_THE_ACCOUNT]).collect();
+                let scopes: Vec<&str> = asking
+                    .scopes
+                    .iter()
+                    .map(String::as_str)
+                    .chain([OF_THE_ACCOUNT])
+                    .collect();
                 Reply::json(200, &json!({ "scopes": scopes }))
             }
             ("GET", "/v3/api_keys", _) if !may("api_keys.read") => forbidden(),
             ("GET", "/v3/api_keys", _) => {
                 let of = self.keys.iter().filter(|key| key.subuser == subuser);
-                let listed: Vec<Value> =
-                    of.map(|key| json!({ "api_key_id": key.id, "name": key.name })).collect();
+                let listed: Vec<Value> = of
+                    .map(|key| json!({ "api_key_id": key.id, "name": key.name }))
+                    .collect();
                 Reply::json(200, &json!({ "result": listed }))
             }
             ("POST", "/v3/api_keys", _) if !may("api_keys.create") => forbidden(),
@@ -185,13 +204,22 @@ impl State {
             ("GET", _, Some(_)) if !may("api_keys.read") => forbidden(),
             ("DELETE", _, Some(_)) if !may("api_keys.delete") => forbidden(),
             (method, _, Some(id)) => {
-                let Some(at) = self.keys.iter().position(|key| key.id == id && key.subuser == subuser) else {
+                let Some(at) = self
+                    .keys
+                    .iter()
+                    .position(|key| key.id == id && key.subuser == subuser)
+                else {
                     return refused(404, "unable to find API Key");
                 };
                 match method {
                     "GET" => {
                         let key = &self.keys[at];
-                        let scopes: Vec<&str> = key.scopes.iter().map(String::as_str).chain([OF_THE_ACCOUNT]).collect();
+                        let scopes: Vec<&str> = key
+                            .scopes
+                            .iter()
+                            .map(String::as_str)
+                            .chain([OF_THE_ACCOUNT])
+                            .collect();
                         let shown = json!({ "api_key_id": key.id, "name": key.name, "scopes": scopes });
                         Reply::json(200, &json!({ "result": [shown] }))
                     }
@@ -207,18 +235,31 @@ impl State {
     }
 
     fn create(&mut self, request: &Request, asking: &Key, subuser: Option<String>) -> Reply {
-        let Some(document) = request.json() else { return refused(400, "not JSON") };
+        let Some(document) = request.json() else {
+            return refused(400, "not JSON");
+        };
         let known = ["name", "scopes"];
-        let is_clean = document.as_object().is_some_and(|fields| fields.keys().all(|key| known.contains(&key.as_str())));
-        let name = document["name"].as_str().filter(|name| (1..=100).contains(&name.len()));
-        let (true, Some(name)) = (is_clean, name) else { return refused(400, "missing required argument") };
+        let is_clean = document
+            .as_object()
+            .is_some_and(|fields| fields.keys().all(|key| known.contains(&key.as_str())));
+        let name = document["name"]
+            .as_str()
+            .filter(|name| (1..=100).contains(&name.len()));
+        let (true, Some(name)) = (is_clean, name) else {
+            return refused(400, "missing required argument");
+        };
         let scopes: Option<BTreeSet<String>> = match document.get("scopes") {
             None => Some(SCOPES.map(str::to_owned).into()),
-            Some(scopes) => scopes
-                .as_array()
-                .and_then(|scopes| scopes.iter().map(|scope| scope.as_str().map(str::to_owned)).collect()),
+            Some(scopes) => scopes.as_array().and_then(|scopes| {
+                scopes
+                    .iter()
+                    .map(|scope| scope.as_str().map(str::to_owned))
+                    .collect()
+            }),
         };
-        let Some(scopes) = scopes.filter(|scopes| scopes.iter().all(|scope| SCOPES.contains(&scope.as_str()))) else {
+        let Some(scopes) =
+            scopes.filter(|scopes| scopes.iter().all(|scope| SCOPES.contains(&scope.as_str())))
+        else {
             return refused(400, "invalid scope");
         };
         if !scopes.is_subset(&asking.scopes) || self.keys.len() >= MOST_KEYS {

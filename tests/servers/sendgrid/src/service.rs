@@ -101,7 +101,11 @@ impl State {
     fn follow(&mut self, request: &Request, is_new: bool) -> Reply {
         let document = request.json().unwrap_or_default();
         let fields = document.as_object().map_or(0, serde_json::Map::len);
-        let (Some(key), 1, Some(_)) = (document["api_key"].as_str(), fields, request.header("idempotency-key")) else {
+        let (Some(key), 1, Some(_)) = (
+            document["api_key"].as_str(),
+            fields,
+            request.header("idempotency-key"),
+        ) else {
             return Reply::status(400);
         };
         let replaces = is_new && self.replaces;

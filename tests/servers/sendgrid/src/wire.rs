@@ -109,7 +109,9 @@ impl Listening {
                 let (config, answer) = (Arc::clone(&config), Arc::clone(&answer));
                 std::thread::spawn(move || {
                     // Who goes away in the middle has nothing to be told.
-                    let _ = stream.map_err(Into::into).and_then(|stream| serve(stream, config, port, &*answer));
+                    let _ = stream
+                        .map_err(Into::into)
+                        .and_then(|stream| serve(stream, config, port, &*answer));
                 });
             }
         });
@@ -146,10 +148,18 @@ fn serve(
     let mut stream = BufReader::new(StreamOwned::new(ServerConnection::new(config)?, stream));
     let reply = match read(&mut stream, port) {
         Ok(request) => answer(&request),
-        Err(error) => Reply::json(400, &serde_json::json!({ "errors": [{ "message": error.to_string() }] })),
+        Err(error) => Reply::json(
+            400,
+            &serde_json::json!({ "errors": [{ "message": error.to_string() }] }),
+        ),
     };
-    let Reply::Answer(status, headers, body) = reply else { return Ok(()) };
-    let mut text = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+    let Reply::Answer(status, headers, body) = reply else {
+        return Ok(());
+    };
+    let mut text = format!(
+        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n",
+        body.len()
+    );
     if !body.is_empty() {
         text.push_str("Content-Type: application/json\r\n");
     }
@@ -166,7 +176,8 @@ fn serve(
 fn read(stream: &mut BufReader<StreamOwned<ServerConnection, TcpStream>>, port: u16) -> Result<Request> {
     let first = line(stream)?;
     let mut words = first.split(' ');
-    let (Some(method), Some(target), Some("HTTP/1.1"), None) = (words.next(), words.next(), words.next(), words.next())
+    let (Some(method), Some(target), Some("HTTP/1.1"), None) =
+        (words.next(), words.next(), words.next(), words.next())
     else {
         bail!("not a request line");
     };
@@ -203,5 +214,8 @@ fn read(stream: &mut BufReader<StreamOwned<ServerConnection, TcpStream>>, port: 
 fn line(stream: &mut BufReader<StreamOwned<ServerConnection, TcpStream>>) -> Result<String> {
     let mut line = String::new();
     stream.by_ref().take(16 << 10).read_line(&mut line)?;
-    Ok(line.strip_suffix("\r\n").context("a line without its end")?.to_owned())
+    Ok(line
+        .strip_suffix("\r\n")
+        .context("a line without its end")?
+        .to_owned())
 }
