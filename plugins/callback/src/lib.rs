@@ -6,9 +6,8 @@
 //! What the service is told has an `Idempotency-Key`, the same in each try, and a signature if the configuration names a header for it.
 
 use keywheel_sdk::bindings::keywheel::core::secrets::{Composer, generate_token};
-use keywheel_sdk::error::error;
 use keywheel_sdk::http::{Api, Reply};
-use keywheel_sdk::{Error, ErrorKind, Outcome, Plan, Plugin, Run, Secret, Verdict, Version};
+use keywheel_sdk::{Error, Outcome, Plan, Plugin, Run, Secret, Verdict, Version};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -61,11 +60,7 @@ impl Config {
     fn give(&self, run: &Run, key: &Secret, label: &str) -> Result<Outcome, Error> {
         let document = self.tell(run, &self.path, key, label)?.document();
         if document["accepted"].as_bool() == Some(false) {
-            return Err(error(
-                ErrorKind::Denied,
-                "callback.refused",
-                "the service says that it does not accept the key",
-            ));
+            return Ok(Outcome::Blocked("the service says that it does not accept the key".to_owned()));
         }
         if let Some(seconds) = document["old_valid_until"].as_u64() {
             run.set_valid_until("current", seconds.saturating_mul(1000))?;
