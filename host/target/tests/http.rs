@@ -321,7 +321,7 @@ async fn a_certificate_must_be_trusted_and_for_the_host_that_is_dialled() {
         match (done, expected) {
             (Ok(answer), None) => assert_eq!(answer.status, 204),
             (Err(error), Some(code)) => {
-                assert_eq!((error.code(), error.effect()), (code.into(), Effect::None))
+                assert_eq!((error.code(), error.effect()), (code.into(), Effect::None));
             }
             (done, expected) => panic!("{done:?}, not {expected:?}"),
         }

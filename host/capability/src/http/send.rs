@@ -1,5 +1,5 @@
 use keywheel_manifest::{Capability, HttpShape, Shape, ShapeBody, ShapeEffect};
-use keywheel_model::{ErrorKind, SecretBytes, StepError};
+use keywheel_model::{Effect, ErrorKind, SecretBytes, StepError};
 use keywheel_target::http::{self, Answer};
 
 use super::answer::{Parts, texts};
@@ -65,8 +65,13 @@ impl HostState {
                     login: Some(login),
                     code: Some(error.code().into_owned()),
                 };
+                let changes = begun.call().effect >= ShapeEffect::Create;
                 self.conclude(begun, ended).await?;
-                Err(self.cannot_open(&peer, error).await)
+                Err(match self.cannot_open(&peer, error).await {
+                    // What only looks leaves nothing in doubt.
+                    Error::Answer(error) if !changes => Error::Answer(error.with_effect(Effect::None)),
+                    failed => failed,
+                })
             }
         }
     }

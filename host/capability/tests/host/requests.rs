@@ -529,6 +529,28 @@ async fn basic_and_a_parameter_are_written_as_they_have_to_be() {
     );
 }
 
+/// What only looks leaves nothing in doubt, whether it was answered or not.
+#[tokio::test]
+async fn a_lost_answer_is_in_doubt_only_where_something_could_change() {
+    for (is_create, effect) in [(true, Effect::Maybe), (false, Effect::None)] {
+        let step = if is_create {
+            StepName::Create
+        } else {
+            StepName::Plan
+        };
+        let mut scene = Scene::open(step, "HTTP/1.1 201 Cre");
+        let request = if is_create {
+            scene.create().await
+        } else {
+            scene.request("GET", "/free").await
+        };
+        let Err(Error::Answer(error)) = scene.send(request).await else {
+            panic!("it was answered")
+        };
+        assert_eq!(error.effect, effect, "{error:?}");
+    }
+}
+
 /// Abuse case 6: nothing becomes a line of its own, and a key that no header carries is not sent.
 #[tokio::test]
 async fn what_would_break_out_of_a_header_is_refused_with_its_own_error() {

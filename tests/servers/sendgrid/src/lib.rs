@@ -157,7 +157,7 @@ impl State {
                     document["name"] = json!(request.header("authorization"));
                     Reply::Answer(status, headers, document.to_string())
                 }
-                nothing => nothing,
+                Reply::Nothing => Reply::Nothing,
             },
             None | Some(Fault::None) => self.route(request),
         };

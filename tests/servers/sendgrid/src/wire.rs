@@ -164,7 +164,7 @@ fn serve(
         text.push_str("Content-Type: application/json\r\n");
     }
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        text.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
     }
     let stream = stream.get_mut();
     stream.write_all(format!("{text}\r\n{body}").as_bytes())?;
