@@ -38,6 +38,8 @@ mod runtime;
 mod scene;
 #[path = "host/secrets.rs"]
 mod secrets;
+#[path = "host/service.rs"]
+mod service;
 #[path = "host/strings.rs"]
 mod strings;
 #[path = "host/vault.rs"]

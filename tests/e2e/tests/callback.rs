@@ -191,23 +191,28 @@ fn a_word_that_is_said_again_has_the_same_key() {
     assert_ne!(told[2].header("idempotency-key"), Some(keys[0]));
 }
 
+/// All at once: they wait for the most part.
 #[test]
 fn a_crash_anywhere_ends_in_one_key() {
-    for place in [
-        "pending-after",
-        "intent-after",
-        "conclude-before",
-        "promote-after",
-    ] {
-        let scene = Scene::new(KEPT);
-        let died = scene
-            .host
-            .finish(&mut scene.host.failing(&ROTATE, &format!("{place}=return")), "");
-        assert_eq!(died.code, -1, "{place}: {died:?}");
-        assert!(scene.service.keys().contains(&scene.old), "{place}");
-        let _ = scene.run(&RESUME).ends(0);
-        scene.is_rotated();
-    }
+    std::thread::scope(|scope| {
+        for place in [
+            "pending-after",
+            "intent-after",
+            "conclude-before",
+            "promote-after",
+        ] {
+            scope.spawn(move || {
+                let scene = Scene::new(KEPT);
+                let died = scene
+                    .host
+                    .finish(&mut scene.host.failing(&ROTATE, &format!("{place}=return")), "");
+                assert_eq!(died.code, -1, "{place}: {died:?}");
+                assert!(scene.service.keys().contains(&scene.old), "{place}");
+                let _ = scene.run(&RESUME).ends(0);
+                scene.is_rotated();
+            });
+        }
+    });
 }
 
 #[test]
