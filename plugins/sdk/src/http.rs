@@ -95,6 +95,7 @@ impl Call {
     }
 
     /// With an `Idempotency-Key`.
+    #[must_use]
     pub fn idempotent(self, key: &str) -> Self {
         self.0.idempotency_key(key);
         self

@@ -62,15 +62,14 @@ pub fn create(run: &Run, issuer: &impl Issuer, prefix: &str) -> Result<Outcome, 
     if run.pending()?.is_some() {
         return Ok(Outcome::Done);
     }
-    let reply = match recalled(KEY)? {
-        Some(reply) => reply,
-        None => {
-            let name = marker(run, prefix)?;
-            if run.interrupted() || run.attempt() > 1 {
-                delete_named(issuer, &name)?;
-            }
-            issuer.issue(&name)?
+    let reply = if let Some(reply) = recalled(KEY)? {
+        reply
+    } else {
+        let name = marker(run, prefix)?;
+        if run.interrupted() || run.attempt() > 1 {
+            delete_named(issuer, &name)?;
         }
+        issuer.issue(&name)?
     };
     let id = issuer.id_in(&reply)?;
     runtime::set_state(MADE, id.as_bytes())?;
