@@ -46,7 +46,7 @@ impl Scene {
         } else {
             "admin = \"admin/key\""
         };
-        let host = Host::init();
+        let host = Host::init_watched();
         host.configure(&format!(
             r#"[trust.own]
 pem = ["{}"]

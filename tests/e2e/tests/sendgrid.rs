@@ -45,7 +45,7 @@ impl Scene {
         let subuser = more.contains("subuser").then_some("eu-shop");
         let admin = server.make("console", &RIGHTS);
         let old = server.make_for("by hand", &["mail.send", "stats.read"], subuser);
-        let host = Host::init();
+        let host = Host::init_watched();
         host.configure(&rotation(&Rotation {
             name: "app-sendgrid",
             plugin: "sendgrid",

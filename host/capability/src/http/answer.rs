@@ -260,7 +260,7 @@ mod tests {
             String::from_utf8(parts.shown(&fields)).unwrap()
         };
         let fields = ["/id", "/scopes/*", "/result/*/id", "/o/i", "/none"];
-        let expected = r#"{"id":"1","o":{"i":{"j":1}},"result":[{"id":1}],"scopes":["a","b"]}"#;
+        let expected = r#"{"id":"1","scopes":["a","b"],"result":[{"id":1}],"o":{"i":{"j":1}}}"#;
         assert_eq!(shown(&parts, &fields), expected);
         assert_eq!(shown(&parts, &["/api_key"]), r#"{"api_key":"SG.x"}"#);
         parts.take(&Selector::Json("/api_key".into())).unwrap();

@@ -160,7 +160,6 @@ mod tests {
             "https://api.example.net/a b",
             "https://аpi.example.net/",
             "https://api.example.net./",
-            "https://API.example.net/",
             "https://2852039166/",
             "https://0251.0376.0251.0376/",
             "https://0xa9fea9fe/",

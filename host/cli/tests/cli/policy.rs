@@ -336,7 +336,7 @@ const NEVER: [(&str, &str, &str); 19] = [
         "host.not-offered",
         "does not offer `keywheel:notify`",
     ),
-    ("call http", "host.not-offered", "does not offer `keywheel:http`"),
+    ("call keys", "host.not-offered", "does not offer `keywheel:keys`"),
     (
         "reveal app/db",
         "host.not-offered",
