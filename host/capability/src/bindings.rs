@@ -22,6 +22,7 @@ wasmtime::component::bindgen!({
             include keywheel:vault/imports@0.1.0;
             include keywheel:sql/imports@0.1.0;
             include keywheel:net/imports@0.1.0;
+            include keywheel:http/imports@0.1.0;
             import keywheel:keys/identities@0.1.0;
             import keywheel:plugin/runs@0.1.0;
             export keywheel:plugin/configuration@0.1.0;
@@ -41,6 +42,8 @@ wasmtime::component::bindgen!({
         "keywheel:sql/sql.connector": crate::sql::Connector,
         "keywheel:sql/sql.connection": crate::sql::Connection,
         "keywheel:sql/sql.statement": crate::sql::Statement,
+        "keywheel:http/client.request": crate::http::Request,
+        "keywheel:http/client.response": crate::http::Response,
         "keywheel:net/tcp.channel": crate::net::Channel,
         "keywheel:net/tcp.tls-options": crate::net::TlsOptions,
         "keywheel:net/frames.frame": crate::net::Frame,

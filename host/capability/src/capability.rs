@@ -4,6 +4,7 @@ use wasmtime::component::{HasSelf, Linker};
 use wasmtime_wasi::WasiView;
 
 use crate::bindings::keywheel::{core, keys, plugin};
+use crate::http::Http;
 use crate::net::Net;
 use crate::sql::Sql;
 use crate::state::{HostState, HostView, StepContext};
@@ -39,6 +40,7 @@ pub trait Capability: Sized {
 pub struct Capabilities {
     sql: Sql,
     net: Net,
+    http: Http,
 }
 
 /// What the operator sets for each.
@@ -47,6 +49,8 @@ pub struct Settings {
     pub sql: <Sql as Capability>::Settings,
     /// Byte streams.
     pub net: <Net as Capability>::Settings,
+    /// Requests.
+    pub http: <Http as Capability>::Settings,
 }
 
 impl Capabilities {
@@ -58,6 +62,7 @@ impl Capabilities {
         Ok(Self {
             sql: Sql::configure(settings.sql)?,
             net: Net::configure(settings.net)?,
+            http: Http::configure(settings.http)?,
         })
     }
 
@@ -74,12 +79,17 @@ impl Capabilities {
         keys::identities::add_to_linker::<T, HasSelf<HostState>>(linker, T::host)?;
         vault::link(linker)?;
         Sql::link(linker)?;
-        Net::link(linker)
+        Net::link(linker)?;
+        Http::link(linker)
     }
 
     /// Everything that one call of a plugin may see and use.
     pub fn prepare(&self, step: StepContext) -> HostState {
-        let (sql, net) = (self.sql.prepare(&step), self.net.prepare(&step));
-        HostState::new(step, sql, net)
+        let (sql, net, http) = (
+            self.sql.prepare(&step),
+            self.net.prepare(&step),
+            self.http.prepare(&step),
+        );
+        HostState::new(step, sql, net, http)
     }
 }

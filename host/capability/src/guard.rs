@@ -56,6 +56,8 @@ pub struct Permitted {
     pub secrets: Vec<SecretUse>,
     /// For a statement: the session that it goes through, if a takeover could end it.
     pub session: Option<SessionFacts>,
+    /// For a request: the key that it is sent with.
+    pub idempotency: Option<String>,
     ids: Vec<String>,
     /// Whether its answer tells of the one secret in it.
     proof: bool,
@@ -223,6 +225,7 @@ impl HostState {
             reply: reply(shape, !secrets.is_empty()),
             secrets,
             session: None,
+            idempotency: None,
             ids: handles.iter().map(|handle| handle.id().to_owned()).collect(),
             proof,
         })
@@ -243,25 +246,27 @@ impl HostState {
             reply,
             secrets: Vec::new(),
             session: None,
+            idempotency: None,
             ids: Vec::new(),
             proof: false,
         })
     }
 
-    /// The same for SQL without a secret that the host runs in a read-only transaction: it changes nothing.
+    /// The same for what changes nothing: SQL without a secret that the host runs in a read-only transaction, a request without one that only gets.
     ///
     /// # Errors
     /// `denied`.
-    pub async fn permit_read_only(&mut self, peer: &Peer) -> Result<Permitted, Error> {
+    pub async fn permit_read_only(&mut self, kind: &'static str, peer: &Peer) -> Result<Permitted, Error> {
         self.permit_destination(peer).await?;
         let reply = Reply::All;
         Ok(Permitted {
-            kind: "sql",
+            kind,
             shape: None,
             effect: ShapeEffect::None,
             reply,
             secrets: Vec::new(),
             session: None,
+            idempotency: None,
             ids: Vec::new(),
             proof: false,
         })
@@ -362,6 +367,7 @@ impl HostState {
                 effect: permitted.effect,
                 secrets: permitted.ids.clone(),
                 session: permitted.session.clone(),
+                idempotency: permitted.idempotency.clone(),
             };
             intent = Some(self.step.port.intend(&entry).await?);
         }

@@ -11,7 +11,7 @@
 //! | [`guard`] | the one place where a call with a secret is let through or refused |
 //! | [`mask`] | nothing that a guest reads or writes holds a live secret |
 //! | [`report`] | what the host itself saw in a step |
-//! | [`secrets`], [`runtime`], [`runs`], [`vault`], [`identities`], [`sql`], [`net`] | the packages |
+//! | [`secrets`], [`runtime`], [`runs`], [`vault`], [`identities`], [`sql`], [`net`], [`http`] | the packages |
 //! | [`refuse`] | packages that are in `wit/` and not offered yet |
 
 #![forbid(unsafe_code)]
@@ -24,6 +24,7 @@ mod error;
 pub mod forms;
 pub mod guard;
 pub mod handle;
+pub mod http;
 pub mod identities;
 pub mod json;
 mod login;

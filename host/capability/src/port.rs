@@ -22,6 +22,8 @@ pub enum Wanted {
     Input(String),
     /// Kept by this run under a key.
     State(String),
+    /// Issued by the target to this run, by the name that it was captured under.
+    Escrow(String),
     /// Another secret of a vault, by full name; `None` is its current version.
     Vault {
         /// The name.
@@ -122,6 +124,8 @@ pub struct Intent {
     pub secrets: Vec<String>,
     /// The session that it goes through, if a takeover could end it.
     pub session: Option<SessionFacts>,
+    /// The key that a request says it is the same by (`Idempotency-Key`).
+    pub idempotency: Option<String>,
 }
 
 /// How such a call ended.

@@ -22,7 +22,7 @@ use crate::state::HostView;
 /// The track of versions that this host speaks.
 const TRACK: &str = "0.1.";
 
-const OFFERED: [&str; 10] = [
+const OFFERED: [&str; 11] = [
     "keywheel:core/types",
     "keywheel:core/secrets",
     "keywheel:core/runtime",
@@ -31,12 +31,12 @@ const OFFERED: [&str; 10] = [
     "keywheel:sql/sql",
     "keywheel:net/tcp",
     "keywheel:net/frames",
+    "keywheel:http/client",
     "keywheel:keys/identities",
     "keywheel:plugin/runs",
 ];
 
-const NOT_OFFERED: [(&str, Capability); 5] = [
-    ("keywheel:http/client", Capability::Http),
+const NOT_OFFERED: [(&str, Capability); 4] = [
     ("keywheel:keys/keys", Capability::Keys),
     ("keywheel:notify/notify", Capability::Notify),
     ("keywheel:challenge/challenge", Capability::Challenge),
@@ -44,11 +44,12 @@ const NOT_OFFERED: [(&str, Capability); 5] = [
 ];
 
 /// Capabilities that a manifest may list.
-pub const OFFERED_CAPABILITIES: [Capability; 4] = [
+pub const OFFERED_CAPABILITIES: [Capability; 5] = [
     Capability::Core,
     Capability::Vault,
     Capability::Sql,
     Capability::Net,
+    Capability::Http,
 ];
 
 /// Why a component cannot be loaded by this host.

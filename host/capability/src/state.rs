@@ -16,6 +16,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::capability::Capability;
 use crate::error::{Error, Stop};
 use crate::handle::Handle;
+use crate::http::Http;
 use crate::mask::{Mask, WITHHELD};
 use crate::net::Net;
 use crate::port::{AuditFact, Loaded, RunPort};
@@ -112,6 +113,7 @@ pub struct HostState {
     pub(crate) table: ResourceTable,
     pub(crate) sql: <Sql as Capability>::PerStep,
     pub(crate) net: <Net as Capability>::PerStep,
+    pub(crate) http: <Http as Capability>::PerStep,
     pub(crate) report: StepReport,
     pub(crate) mask: Mask,
     pub(crate) collected: Collected,
@@ -147,6 +149,7 @@ impl HostState {
         mut step: StepContext,
         sql: <Sql as Capability>::PerStep,
         net: <Net as Capability>::PerStep,
+        http: <Http as Capability>::PerStep,
     ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
@@ -157,6 +160,7 @@ impl HostState {
             table,
             sql,
             net,
+            http,
             report: StepReport::default(),
             mask,
             collected: Collected::default(),

@@ -28,6 +28,8 @@ mod login;
 mod memory;
 #[path = "host/refuse.rs"]
 mod refuse;
+#[path = "host/requests.rs"]
+mod requests;
 #[path = "host/runs.rs"]
 mod runs;
 #[path = "host/runtime.rs"]
@@ -36,6 +38,8 @@ mod runtime;
 mod scene;
 #[path = "host/secrets.rs"]
 mod secrets;
+#[path = "host/service.rs"]
+mod service;
 #[path = "host/strings.rs"]
 mod strings;
 #[path = "host/vault.rs"]

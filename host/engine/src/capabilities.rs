@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use keywheel_capability::capability::{Capabilities, Settings};
+use keywheel_capability::http::HttpSettings;
 use keywheel_capability::net::NetSettings;
 use keywheel_capability::sql::SqlSettings;
 use keywheel_config::Config;
@@ -24,7 +25,10 @@ pub(crate) fn configure(config: &Config, pool: Arc<Pool>) -> Result<Capabilities
             outbound: Arc::clone(&outbound),
             pool,
         },
-        net: NetSettings { outbound },
+        net: NetSettings {
+            outbound: Arc::clone(&outbound),
+        },
+        http: HttpSettings { outbound },
     };
     Capabilities::configure(settings).map_err(|error| Error::Capability(error.to_string()))
 }

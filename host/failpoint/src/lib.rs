@@ -32,6 +32,10 @@ pub enum Point {
     SharedBefore,
     /// It is committed; none of the runs knows.
     SharedAfter,
+    /// A target has issued a credential, and nothing of it is kept.
+    EscrowBefore,
+    /// It is in the run's escrow; the plugin has no handle of it.
+    EscrowAfter,
     /// Before a pending version is put into the vault.
     PendingBefore,
     /// It is durable; the plugin has no handle of it.
@@ -68,7 +72,7 @@ pub enum Point {
 
 impl Point {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 30] = [
         Self::BeginBefore,
         Self::BeginAfter,
         Self::SaveBefore,
@@ -81,6 +85,8 @@ impl Point {
         Self::ConcludeAfter,
         Self::SharedBefore,
         Self::SharedAfter,
+        Self::EscrowBefore,
+        Self::EscrowAfter,
         Self::PendingBefore,
         Self::PendingAfter,
         Self::PromoteBefore,
@@ -114,6 +120,8 @@ impl Point {
             Self::ConcludeAfter => "conclude-after",
             Self::SharedBefore => "shared-before",
             Self::SharedAfter => "shared-after",
+            Self::EscrowBefore => "escrow-before",
+            Self::EscrowAfter => "escrow-after",
             Self::PendingBefore => "pending-before",
             Self::PendingAfter => "pending-after",
             Self::PromoteBefore => "promote-before",

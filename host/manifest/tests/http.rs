@@ -39,6 +39,12 @@ secret = { authorization = "bearer {input:admin}" }
 effect = "delete"
 
 [[http]]
+id = "told"
+request = "POST https://{/api}/{/path}"
+secret = { authorization = "bearer {input:admin}" }
+effect = "set"
+
+[[http]]
 id = "signed"
 request = "PUT https://{/api}/signed"
 secret = { authorization = "bearer {input:admin}", "query:token" = "{current}" }
@@ -47,7 +53,7 @@ effect = "set"
 const SCHEMA: &str = r#"{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false}"#;
 
 fn configuration() -> Value {
-    json!({"api": "api.example.net", "name": "n", "kind": "app", "force": true})
+    json!({"api": "api.example.net", "name": "n", "kind": "app", "force": true, "path": "a/b/c"})
 }
 
 fn bearer() -> (Position, Vec<Piece>) {
@@ -137,6 +143,32 @@ fn every_other_url_is_refused() {
         "https://api.example.net/v3\\api_keys/k",
     ] {
         assert_eq!(matched(delete(url)), None, "{url}");
+    }
+}
+
+/// The operator wrote it: the last place of the configuration in a path may be several segments, exactly as they are written.
+#[test]
+fn a_path_of_the_configuration_may_have_several_segments() {
+    let told = |path: &str| {
+        let url = format!("https://api.example.net/{path}");
+        matched(Request {
+            method: "POST".into(),
+            query: Vec::new(),
+            ..delete(&url)
+        })
+    };
+    assert_eq!(told("a/b/c").as_deref(), Some("told"));
+    for other in [
+        "a",
+        "a/b",
+        "a/b/c/d",
+        "a/b/c/",
+        "/a/b/c",
+        "a/../a/b/c",
+        "a%2fb/c",
+        "",
+    ] {
+        assert_eq!(told(other), None, "{other}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Connections to targets: checked dialling, TLS, sessions of PostgreSQL, MySQL, MariaDB and SQL Server, byte channels, frames. Knows no plugin and no policy: what may be dialled is passed in.
+//! Connections to targets: checked dialling, TLS, sessions of PostgreSQL, MySQL, MariaDB and SQL Server, requests of HTTP, byte channels, frames. Knows no plugin and no policy: what may be dialled is passed in.
 //!
 //! | module | what |
 //! |---|---|
@@ -7,6 +7,7 @@
 //! | [`postgres`] | sessions, the pool of administrators' sessions |
 //! | [`mysql`] | sessions of MySQL and MariaDB |
 //! | [`mssql`] | sessions of SQL Server and Azure SQL |
+//! | [`http`] | one request of HTTP/1.1 and its answer |
 //! | [`statement`] | statements in pieces that the host quotes |
 //! | [`channel`], [`received`] | a bounded byte stream: TCP, TLS, STARTTLS; how much of what came may be shown |
 //! | [`frame`], [`resp`], [`ldap`] | whole messages with lengths written by the host; replies of RESP and LDAP |
@@ -21,6 +22,7 @@ mod deadline;
 pub mod dial;
 mod error;
 pub mod frame;
+pub mod http;
 pub mod ldap;
 pub mod mssql;
 pub mod mysql;

@@ -21,7 +21,7 @@ pub enum Fact {
     Step(StepName),
     /// Which try of it, from 0.
     Attempt(u32),
-    /// What kind of call of a target: `login`, `sql`, `frame`.
+    /// What kind of call of a target: `login`, `sql`, `frame`, `http`.
     Call(&'static str),
     /// The shape in the plugin's manifest that the call has.
     Shape(String),

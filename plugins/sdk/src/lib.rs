@@ -21,6 +21,8 @@
 pub mod account;
 pub mod bindings;
 pub mod error;
+pub mod http;
+pub mod keys;
 pub mod ldap;
 pub mod mssql;
 pub mod mysql;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use keywheel_capability::capability::{Capabilities, Settings};
+use keywheel_capability::http::HttpSettings;
 use keywheel_capability::net::NetSettings;
 use keywheel_capability::sql::SqlSettings;
 use keywheel_capability::{Cancel, StepContext};
@@ -125,13 +126,16 @@ impl Step {
             outbound: Arc::clone(&outbound),
             pool: Arc::new(Pool::new(PoolLimits::default())),
         };
-        let net = NetSettings { outbound };
+        let net = NetSettings {
+            outbound: Arc::clone(&outbound),
+        };
+        let http = HttpSettings { outbound };
         let config =
             json!({"mode": "role", "host": "db.internal", "port": 5432, "admin": "rotator", "role": "app"});
         Ok(Self {
             plugin,
             policy: Arc::new(policy),
-            capabilities: Capabilities::configure(Settings { sql, net })?,
+            capabilities: Capabilities::configure(Settings { sql, net, http })?,
             secret: "app/db".parse()?,
             config: Arc::new(config),
         })

@@ -107,7 +107,7 @@ impl HostState {
         let undeclared =
             secrets.is_empty() && matches!(self.step.manifest.find_shape(&call, &self.step.config), Ok(None));
         let mut permitted = if undeclared {
-            self.permit_read_only(&peer).await?
+            self.permit_read_only("sql", &peer).await?
         } else {
             self.permit(&call, &secrets, &peer, true).await?
         };

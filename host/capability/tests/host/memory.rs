@@ -88,7 +88,7 @@ impl RunPort for Memory {
                     Wanted::Role(role) => SecretRole::Run(*role),
                     Wanted::Input(name) => SecretRole::Input(name.clone()),
                     Wanted::State(key) => SecretRole::State(key.clone()),
-                    Wanted::Vault { .. } => continue,
+                    Wanted::Vault { .. } | Wanted::Escrow(_) => continue,
                 });
             }
         }
@@ -190,10 +190,17 @@ impl RunPort for Memory {
         Ok(identity)
     }
 
-    async fn escrow(&self, name: &str, value: &SecretBytes, _labels: &Labels) -> Result<String, StepError> {
+    async fn escrow(&self, name: &str, value: &SecretBytes, labels: &Labels) -> Result<String, StepError> {
         let mut inner = self.room()?;
         inner.escrow.push((name.to_owned(), value.expose().to_vec()));
-        Ok(format!("escrow-{}", inner.escrow.len()))
+        let identity = format!("escrow-{}", inner.escrow.len());
+        let kept = Kept {
+            identity: identity.clone(),
+            value: value.duplicate(),
+            labels: labels.clone(),
+        };
+        inner.secrets.insert(Wanted::Escrow(name.to_owned()), kept);
+        Ok(identity)
     }
 
     async fn intend(&self, intent: &Intent) -> Result<u64, StepError> {

@@ -79,7 +79,7 @@ fn a_component_that_imports_the_whole_world_links() {
 
 #[test]
 fn a_manifest_that_lists_what_is_not_offered_is_refused_by_name() {
-    for capability in ["http", "keys", "notify", "challenge"] {
+    for capability in ["keys", "notify", "challenge"] {
         let (_, _, linked) = link(&whole_world("rotator-plugin"), &with_capability(capability));
         let error = linked.unwrap_err();
         assert_eq!(error.code(), "plugin.capability");

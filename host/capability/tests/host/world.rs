@@ -9,6 +9,7 @@ use keywheel_capability::bindings::keywheel::plugin::runs::HostRun as _;
 use keywheel_capability::capability::{Capabilities, Settings};
 use keywheel_capability::guard::Peer;
 use keywheel_capability::handle::{Alphabet, Labels};
+use keywheel_capability::http::HttpSettings;
 use keywheel_capability::net::NetSettings;
 use keywheel_capability::port::Wanted;
 use keywheel_capability::runs::Run;
@@ -207,7 +208,10 @@ fn capabilities(trust: TrustStore) -> Capabilities {
     };
     Capabilities::configure(Settings {
         sql,
-        net: NetSettings { outbound },
+        net: NetSettings {
+            outbound: outbound.clone(),
+        },
+        http: HttpSettings { outbound },
     })
     .unwrap()
 }

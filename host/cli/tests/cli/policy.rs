@@ -185,7 +185,9 @@ fn a_table_with_an_unknown_key_or_no_table_at_all_is_refused() {
 fn every_row_of_the_shipped_tables_is_explained_by_what_decides_it() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut explained = 0;
-    for plugin in ["mariadb", "mssql", "mysql", "openldap", "postgres", "redis"] {
+    for plugin in [
+        "callback", "mariadb", "mssql", "mysql", "openldap", "postgres", "redis", "sendgrid",
+    ] {
         let text = std::fs::read_to_string(root.join(format!("policies/tests/{plugin}.toml"))).unwrap();
         let table: toml::Table = text.parse().unwrap();
         let place = with_rotation_of(&root, plugin, &table);
@@ -334,7 +336,7 @@ const NEVER: [(&str, &str, &str); 19] = [
         "host.not-offered",
         "does not offer `keywheel:notify`",
     ),
-    ("call http", "host.not-offered", "does not offer `keywheel:http`"),
+    ("call keys", "host.not-offered", "does not offer `keywheel:keys`"),
     (
         "reveal app/db",
         "host.not-offered",

@@ -15,6 +15,16 @@ use super::Port;
 const COMPARISONS: u32 = 16;
 const COMPARISON_WINDOW: Duration = Duration::from_hours(365 * 24);
 
+/// `sql:set`, `frame`, `http:create#KEY`: the kind, the shape, and the key by which the target knows a request again.
+fn written_kind(intent: &Intent) -> String {
+    let shape = intent.shape.iter().map(|shape| format!(":{shape}"));
+    let key = intent.idempotency.iter().map(|key| format!("#{key}"));
+    std::iter::once(intent.kind.to_owned())
+        .chain(shape)
+        .chain(key)
+        .collect()
+}
+
 impl Port {
     pub(super) async fn scratch(&self, key: &str) -> Result<Option<Vec<u8>>, StepError> {
         let (run, key) = (self.by.run.clone(), key.to_owned());
@@ -66,10 +76,7 @@ impl Port {
                 step,
                 attempt,
                 seq: u32::try_from(taken).unwrap_or(u32::MAX).saturating_add(1),
-                kind: match &intent.shape {
-                    Some(shape) => format!("{}:{shape}", intent.kind),
-                    None => intent.kind.to_owned(),
-                },
+                kind: written_kind(&intent),
                 destination: intent.destination,
                 secrets: intent.secrets,
                 session,

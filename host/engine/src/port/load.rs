@@ -41,6 +41,11 @@ impl Port {
                     .map_err(|error| vault_error(&error))?;
                 found.map(|found| self.loaded_state(key, found)).transpose()
             }
+            Wanted::Escrow(key) => {
+                let found = self.inner.vault.escrow(&self.by.run, key).await;
+                let found = found.map_err(|error| vault_error(&error))?;
+                found.map(|found| self.loaded_escrow(key, found)).transpose()
+            }
             Wanted::Vault { name, version } => self.load_other(name, version.as_deref(), Vec::new()).await,
         }
     }
@@ -170,6 +175,22 @@ impl Port {
             labels,
             stored: None,
         })
+    }
+
+    /// It has no part in the run until it is stored as one.
+    fn loaded_escrow(&self, key: &str, found: SecretValue) -> Result<Loaded, StepError> {
+        let labels = labels(&found.metadata, found.value.expose())?;
+        Ok(Loaded {
+            identity: self.escrow_identity(key),
+            roles: Vec::new(),
+            value: found.value,
+            labels,
+            stored: None,
+        })
+    }
+
+    pub(super) fn escrow_identity(&self, key: &str) -> String {
+        format!("{}#escrow/{key}", self.by.run)
     }
 
     pub(super) fn state_identity(&self, key: &str) -> String {

@@ -42,6 +42,7 @@ impl Port {
         let version = self.kept(put).await?;
         reach(Point::PendingAfter);
         self.told().pending = Some(version.clone());
+        self.leave_escrow(new.handle).await;
         let created_at = Some(self.inner.clock.now());
         Ok(StoredAt {
             name,
@@ -49,6 +50,21 @@ impl Port {
             created_at,
             expires_at: new.expires_at,
         })
+    }
+
+    /// A captured value that is a version now needs no second place. Where it cannot be taken away it lies there, as it did.
+    async fn leave_escrow(&self, handle: &str) {
+        let Some(key) = handle.strip_prefix(self.escrow_identity("").as_str()) else {
+            return;
+        };
+        let removed = self
+            .inner
+            .vault
+            .remove_escrow(&self.by, key, self.rider(None))
+            .await;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "a value that is stored stays in escrow, too");
+        }
     }
 
     pub(super) async fn store_output(&self, output: Output<'_>) -> Result<(), StepError> {
@@ -111,12 +127,14 @@ impl Port {
         let entry = self
             .entry("secret.escrow", &self.pinned.secret)
             .with(json!({"key": key}));
+        reach(Point::EscrowBefore);
         let put = self
             .inner
             .vault
             .put_escrow(&self.by, key, secret, self.rider(Some(entry)));
         self.kept(put).await?;
-        Ok(format!("{}#escrow/{key}", self.by.run))
+        reach(Point::EscrowAfter);
+        Ok(self.escrow_identity(key))
     }
 
     /// Another name of the vault: the value becomes current there at once, in the run's name.

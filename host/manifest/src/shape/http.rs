@@ -167,12 +167,23 @@ impl HttpShape {
                 "." | ".."
             )
         };
-        sent.len() == self.segments.len()
-            && !sent.iter().any(|segment| dots(segment))
-            && sent.iter().zip(&self.segments).all(|(sent, slots)| {
-                let empty_any = sent.is_empty() && slots.contains(&Slot::AnyText);
-                !empty_any && element_fits(slots, &[Piece::text(*sent)], configuration)
-            })
+        if sent.iter().any(|segment| dots(segment)) {
+            return false;
+        }
+        let fits = |(sent, slots): (&&str, &Vec<Slot>)| {
+            let empty_any = sent.is_empty() && slots.contains(&Slot::AnyText);
+            !empty_any && element_fits(slots, &[Piece::text(*sent)], configuration)
+        };
+        match self.segments.split_last() {
+            // The rest of a path that the operator wrote, however many segments it has.
+            Some((last, before)) if matches!(last.as_slice(), [Slot::Value(_)]) && !before.is_empty() => {
+                let rest = sent.get(before.len()..).unwrap_or_default().join("/");
+                sent.len() > before.len()
+                    && sent.iter().zip(before).all(fits)
+                    && element_fits(last, &[Piece::text(rest)], configuration)
+            }
+            _ => sent.len() == self.segments.len() && sent.iter().zip(&self.segments).all(fits),
+        }
     }
 
     fn query_fits(&self, sent: &[(String, String)], configuration: &Value) -> bool {

@@ -78,7 +78,7 @@ fn a_component_that_wants_another_world_is_refused() {
         "plugin.plaintext"
     );
     assert_eq!(
-        refused(&Guest::default().plugin(&manifest("web", "1.0.0", r#""core", "http""#, ""))),
+        refused(&Guest::default().plugin(&manifest("signer", "1.0.0", r#""core", "keys""#, ""))),
         "plugin.capability"
     );
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keywheel_capability::capability::{Capabilities, Settings};
 use keywheel_capability::handle::{Labels, StoredAt};
+use keywheel_capability::http::HttpSettings;
 use keywheel_capability::net::NetSettings;
 use keywheel_capability::port::{
     AuditFact, Conclusion, Intent, Loaded, NewVersion, Output, RunPort, VaultWrite, VersionFacts, Wanted,
@@ -158,7 +159,10 @@ pub fn state_with(plugin: &Plugin, step: StepName, within: Duration, watched: Ve
     };
     let capabilities = Capabilities::configure(Settings {
         sql,
-        net: NetSettings { outbound },
+        net: NetSettings {
+            outbound: outbound.clone(),
+        },
+        http: HttpSettings { outbound },
     })
     .unwrap();
     capabilities.prepare(StepContext {

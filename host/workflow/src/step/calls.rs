@@ -224,7 +224,7 @@ impl Work {
     /// Whether it is the target that does not allow something, such as a right that its administrator lacks: no grant changes that.
     pub(super) fn is_of_target(&self, error: &StepError) -> bool {
         let code = error.code.split('.').next().unwrap_or_default();
-        matches!(code, "sql" | "resp") || code == self.state.settings.plugin.as_str()
+        matches!(code, "sql" | "resp" | "http") || code == self.state.settings.plugin.as_str()
     }
 
     /// Each try would tell the plugin something about the secret: never again by itself (rule H4).

@@ -15,8 +15,9 @@ const ACTIONS: &str = "docs/reference/audit-actions.md";
 const KEYS: &str = "host/config/src/effective.rs";
 /// The names of what spans say, which a test holds against their own reference.
 const ATTRIBUTES: &str = "host/traces/src/fact.rs";
-/// Dotted like a code: derivations of secrets, and keys of the store's own.
-const OTHER_WORDS: [&str; 8] = [
+/// Dotted like a code: derivations of secrets, signatures, and keys of the store's own.
+const OTHER_WORDS: [&str; 9] = [
+    "aws.sigv4",
     "postgres.scram-sha-256",
     "redis.sha256",
     "mysql.native-password",

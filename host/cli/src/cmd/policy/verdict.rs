@@ -59,9 +59,10 @@ impl Asked<'_> {
     pub(crate) fn decide(&self, words: &Words) -> Option<Verdict> {
         let above = match words {
             Words::Call(capability) => self.package(*capability),
-            // Each of these two reaches a server.
+            // Each of these three reaches a server.
             Words::Connect { .. } => self
-                .package(Capability::Net)
+                .package(Capability::Http)
+                .and_then(|_| self.package(Capability::Net))
                 .and_then(|_| self.package(Capability::Sql)),
             Words::Use(name) if *name == self.rotation.secret => {
                 rule("vault.rotated").map(|rule| Verdict::never(rule.code, rule.says))
