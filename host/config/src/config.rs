@@ -14,6 +14,7 @@ use crate::document::{At, Document};
 use crate::each::{Listed, Table};
 use crate::form::Form;
 use crate::problem::{Place, Problem, Problems};
+use crate::sink::Notify;
 
 /// The typed configuration. Every path is absolute or relative to the folder of the configuration file, already joined.
 #[derive(Clone, Debug)]
@@ -262,35 +263,6 @@ impl fmt::Display for Traces {
             Host::Name(name) => write!(f, "{scheme}://{name}:{port}{path}"),
         }
     }
-}
-
-/// Somebody who is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notify {
-    /// Its name.
-    pub name: String,
-    /// How it is told.
-    pub kind: NotifyKind,
-    /// Whether it is told what needs a person.
-    pub attention: bool,
-    /// Whether it is told what happened to runs.
-    pub events: bool,
-}
-
-/// How somebody is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotifyKind {
-    /// By the host's own log.
-    Log,
-    /// By a program.
-    Command {
-        /// Its whole path.
-        program: PathBuf,
-        /// Its arguments.
-        arguments: Vec<String>,
-        /// How long it may take.
-        timeout: Duration,
-    },
 }
 
 /// A user of this machine who may read values by a program (`read-plaintext`).

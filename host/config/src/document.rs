@@ -406,9 +406,11 @@ impl Reader {
 
     fn look_for_secret(&mut self, text: &str, key: &str, pointer: &str, span: &Range<usize>) {
         let mut way = pointer.split('/').skip(1);
-        let is_name = way.next() == Some("rotation") && matches!(way.nth(1), Some("inputs" | "outputs"));
+        let part = way.next();
+        let is_name = part == Some("rotation") && matches!(way.nth(1), Some("inputs" | "outputs"));
+        let is_held = part == Some("notify") && matches!(key, "url" | "key");
         let what = leak::recognise(text);
-        if what.is_none() && (is_name || text.is_empty() || !leak::names_a_value(key)) {
+        if what.is_none() && (is_name || text.is_empty() || !(is_held || leak::names_a_value(key))) {
             return;
         }
         let what = what.unwrap_or("a secret's value");

@@ -7,10 +7,11 @@ use keywheel_manifest::Manifest;
 use keywheel_model::{PluginName, RotationName};
 
 use crate::against;
-use crate::config::{Config, NotifyKind, Rotation};
+use crate::config::{Config, Rotation};
 use crate::document::{At, join};
 use crate::problem::Problems;
 use crate::resolve::Draft;
+use crate::sink::NotifyKind;
 
 impl Draft {
     /// Looks at each file of the trust sets by `examine`, which says what is wrong with one and the way out: a fragment that goes on

@@ -1,11 +1,14 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::config::{Config, FirstRun, Gap, NotifyKind, ProofChoice, Rotation, Upgrades, Vault};
+use crate::config::{Config, FirstRun, Gap, ProofChoice, Rotation, Upgrades, Vault};
+use keywheel_model::SecretName;
+use keywheel_model::address::Host;
 use keywheel_schedule::{Blackout, CatchUp, Schedule, Trigger, Window};
 
 use crate::document::join;
 use crate::problem::Place;
+use crate::sink::{Email, NotifyKind, Route, Way, Wording};
 use crate::{show_duration, show_size};
 
 /// Where a value comes from.
@@ -192,28 +195,85 @@ impl Config {
                     value,
                 );
             };
-            match &sink.kind {
-                NotifyKind::Log => add("kind", json!("log")),
-                NotifyKind::Command {
-                    program,
-                    arguments,
-                    timeout,
-                } => {
-                    add("kind", json!("command"));
-                    let program = program.display().to_string();
-                    let words: Vec<_> = [program].into_iter().chain(arguments.clone()).collect();
-                    add("command", json!(words));
-                    add("timeout", json!(show_duration(*timeout)));
-                }
+            add("kind", json!(sink.kind.as_str()));
+            for (key, value) in of_kind(&sink.kind) {
+                add(key, value);
             }
-            let about = [(sink.attention, "attention"), (sink.events, "events")];
+            let about = [
+                (sink.attention, "attention"),
+                (sink.events, "events"),
+                (sink.started, "started"),
+            ];
             let about: Vec<&str> = about
                 .into_iter()
                 .filter_map(|(wanted, word)| wanted.then_some(word))
                 .collect();
             add("about", json!(about));
+            let Route { severities, kinds, labels } = &sink.route;
+            let Wording { title, text, link } = &sink.wording;
+            let written = [
+                ("severities", !severities.is_empty(), json!(severities)),
+                ("kinds", !kinds.is_empty(), json!(kinds)),
+                ("labels", !labels.is_empty(), json!(labels)),
+                ("title", title.is_some(), json!(title)),
+                ("text", text.is_some(), json!(text)),
+                ("link", link.is_some(), json!(link)),
+            ];
+            for (key, _, value) in written.into_iter().filter(|(_, is_there, _)| *is_there) {
+                add(key, value);
+            }
         }
     }
+}
+
+/// What a sink of this kind has of its own. Secrets are there by name.
+fn of_kind(kind: &NotifyKind) -> Vec<(&'static str, Value)> {
+    let kept = |name: &SecretName| json!({"secret": name.as_str()});
+    match kind {
+        NotifyKind::Log => Vec::new(),
+        NotifyKind::Command {
+            program,
+            arguments,
+            timeout,
+        } => {
+            let program = program.display().to_string();
+            let words: Vec<_> = [program].into_iter().chain(arguments.clone()).collect();
+            vec![
+                ("command", json!(words)),
+                ("timeout", json!(show_duration(*timeout))),
+            ]
+        }
+        NotifyKind::Channel { way, trust, timeout } => {
+            let mut of = match way {
+                Way::Slack { url } | Way::Teams { url } => vec![("url", kept(url))],
+                Way::PagerDuty { key, endpoint } => vec![("key", kept(key)), ("endpoint", json!(endpoint))],
+                Way::Webhook { url, key } => vec![("url", kept(url)), ("key", kept(key))],
+                Way::Email(email) => of_email(email),
+            };
+            of.push(("trust", json!(trust)));
+            of.push(("timeout", json!(show_duration(*timeout))));
+            of
+        }
+    }
+}
+
+fn of_email(email: &Email) -> Vec<(&'static str, Value)> {
+    let host = match &email.host {
+        Host::Address(address) => address.to_string(),
+        Host::Name(name) => name.clone(),
+    };
+    let tls = if email.implicit { "implicit" } else { "starttls" };
+    let mut of = vec![
+        ("server", json!(format!("{host}:{}", email.port))),
+        ("tls", json!(tls)),
+        ("from", json!(email.from)),
+        ("to", json!(email.to)),
+    ];
+    if let Some((user, password)) = &email.login {
+        of.push(("user", json!(user)));
+        of.push(("password", json!({"secret": password.as_str()})));
+    }
+    of
 }
 
 struct List<'a> {

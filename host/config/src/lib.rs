@@ -16,12 +16,12 @@ mod leak;
 mod problem;
 mod raw;
 mod resolve;
+mod sink;
 mod structure;
 mod units;
 
 pub use config::{
-    Approval, Config, Consumer, Deadlines, FirstRun, Gap, HOOK_NAMES, Hook, Limits, Linked, Notify,
-    NotifyKind, Pace, Plugins, ProbeBudget, ProofChoice, ReadGrant, Retention, Rotation, Traces, TrustSet,
+    Approval, Config, Consumer, Deadlines, FirstRun, Gap, HOOK_NAMES, Hook, Limits, Linked, Pace, Plugins, ProbeBudget, ProofChoice, ReadGrant, Retention, Rotation, Traces, TrustSet,
     Upgrades, Vault,
 };
 pub use draft::GrantSubject;
@@ -31,5 +31,6 @@ pub use form::{Form, FormFormat};
 pub use problem::{Place, Problem, Problems};
 pub use raw::schema;
 pub use resolve::{Draft, load, parse};
+pub use sink::{Email, NOTICE_NAMES, Notify, NotifyKind, Route, SEVERITIES, Way, Wording};
 pub use structure::nearest;
 pub use units::{UnitError, parse_duration, parse_size, show_duration, show_size};

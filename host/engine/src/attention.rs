@@ -1,6 +1,7 @@
 //! What `status` says of one thing.
 
 use keywheel_model::Timestamp;
+use keywheel_notify::Severity;
 use keywheel_workflow::RunWord;
 
 use crate::view::{Attention, RunView};
@@ -51,6 +52,47 @@ pub(crate) fn harm_of(entry: &Attention) -> (u8, Timestamp) {
         (1, at)
     } else {
         (2, at)
+    }
+}
+
+/// What does harm now, or is about to: somebody is woken up for it.
+const CRITICAL: [&str; 5] = [
+    "restore-interrupted",
+    "rotation-may-expire",
+    "secret-expires",
+    "state-unwritable",
+    "vault-sealed",
+];
+
+/// What has to be looked at some time, or is looked after by the host itself.
+const WARNINGS: [&str; 15] = [
+    "backup-late",
+    "clock-behind",
+    "clock-jumped",
+    "disk-low",
+    "notices-refused",
+    "run-awaits-approval",
+    "run-due",
+    "run-given-up",
+    "run-in-trouble",
+    "run-left",
+    "run-waits",
+    "run-waits-for-backup",
+    "schedule-braked",
+    "schedule-overdue",
+    "secret-untried",
+];
+
+/// How much an entry matters to whoever is told. What is in no list is something that is not done and has to be.
+pub(crate) fn severity_of(kind: &str) -> Severity {
+    if CRITICAL.contains(&kind) {
+        Severity::Critical
+    } else if WARNINGS.contains(&kind) {
+        Severity::Warning
+    } else if OF_NOTE.contains(&kind) {
+        Severity::Info
+    } else {
+        Severity::Error
     }
 }
 

@@ -59,7 +59,7 @@ impl Engine {
             }
         });
         found.extend(self.diagnose_approvers());
-        found.extend(self.diagnose_sinks());
+        found.extend(self.diagnose_sinks().await);
         Ok(found)
     }
 
@@ -77,19 +77,27 @@ impl Engine {
             .collect()
     }
 
-    /// The program of each sink that could not be started when there is something to tell.
-    fn diagnose_sinks(&self) -> Vec<Diagnosis> {
-        let sinks = self.inner.config.notify.iter();
-        let faults = sinks.filter_map(|sink| match &sink.kind {
-            NotifyKind::Command { program, .. } => Some((sink, program, examine_program(program).err()?)),
-            NotifyKind::Log => None,
-        });
-        faults
-            .map(|(sink, program, (what, advice))| {
+    /// Each sink that could not be told anything: its program cannot be started, a secret that it is reached by is not there.
+    async fn diagnose_sinks(&self) -> Vec<Diagnosis> {
+        let mut found = Vec::new();
+        for sink in &self.inner.config.notify {
+            if let NotifyKind::Command { program, .. } = &sink.kind
+                && let Err((what, advice)) = examine_program(program)
+            {
                 let detail = format!("{}: \"{}\" {what}", sink.name, program.display());
-                sick("notify", detail, Some(advice))
-            })
-            .collect()
+                found.push(sick("notify", detail, Some(advice)));
+            }
+            if self.inner.vault.is_sealed() {
+                continue;
+            }
+            let there = self.inner.versions_of(sink).await;
+            let missing = sink.secrets().into_iter().filter(|secret| there.iter().all(|(name, _)| name != *secret));
+            found.extend(missing.map(|secret| {
+                let detail = format!("{}: the secret \"{secret}\" has no current version", sink.name);
+                sick("notify", detail, Some(format!("keywheel secret import {secret}")))
+            }));
+        }
+        found
     }
 
     async fn diagnose_slots(&self, found: &mut Vec<Diagnosis>) -> Result<(), Error> {

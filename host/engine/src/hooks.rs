@@ -151,9 +151,10 @@ impl Performer {
             format!("; it said: {said}")
         };
         let (kind, code) = match error {
-            keywheel_notify::Error::Start { .. } => (ErrorKind::Other, "hook.start"),
             keywheel_notify::Error::Ended { .. } => (ErrorKind::Unavailable, "hook.ended"),
             keywheel_notify::Error::Late { .. } => (ErrorKind::Timeout, "hook.late"),
+            // A program has no other way to fail.
+            _ => (ErrorKind::Other, "hook.start"),
         };
         let message = format!("consumer {consumer}: {error}{cause}{said}");
         Err(StepError::new(kind, code, message))

@@ -17,6 +17,7 @@ use crate::linked::Apart;
 use crate::pinned::Pinned as PinnedRotation;
 use crate::removed::refused_by;
 use crate::restore::note_verified;
+use crate::teller::words::STARTED;
 use crate::untried::note_tried_by;
 
 /// How long a lease lives unless it is renewed. The holder renews it at a third of that.
@@ -39,6 +40,8 @@ pub(crate) struct Beginning {
     /// The group that it is linked in.
     pub(crate) group: Option<String>,
     pub(crate) ignores_offset: bool,
+    /// Somebody wants to be told that it begins.
+    pub(crate) is_told: bool,
 }
 
 /// A fact of the machine's, and how it stood when that was noted: the state that it is committed with may be a later one.
@@ -109,6 +112,12 @@ impl Journal {
             .by(&beginning.actor)
             .in_run(&new.id)
             .with(details);
+        let told = beginning.is_told.then(|| {
+            json!({
+                "rotation": new.rotation.as_str(), "secret": new.secret.as_str(), "run": new.id.as_str(),
+                "trigger": state.settings.trigger,
+            })
+        });
         reach(Point::BeginBefore);
         self.store
             .write(move |tx| {
@@ -132,6 +141,9 @@ impl Journal {
                 tx.record(&new.id, PinnedRotation::LABEL, &pinned)?;
                 tx.record(&new.id, REQUESTED_BY, beginning.actor.as_bytes())?;
                 tx.audit(&entry)?;
+                if let Some(told) = &told {
+                    tx.notify(STARTED, new.rotation.as_str(), told)?;
+                }
                 Ok(())
             })
             .await?;
@@ -371,6 +383,8 @@ fn record_note(
             "secret": state.settings.secret.as_str(),
             "run": state.run.as_str(),
             "what": action,
+            "outcome": outcome,
+            "safety": safety,
             "detail": note.detail,
         });
         tx.notify(action, state.settings.rotation.as_str(), &body)?;

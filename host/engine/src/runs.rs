@@ -324,6 +324,7 @@ impl Inner {
             apart: self.kept_apart(rotation, order.trigger),
             group: self.config.linked(&rotation.name).map(|group| group.name.clone()),
             ignores_offset: order.ignores_offset,
+            is_told: self.config.notify.iter().any(|sink| sink.started),
         };
         let saved = self.journal.begin(state, &pinned, beginning).await?;
         let performer = Performer {

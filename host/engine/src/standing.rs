@@ -9,6 +9,7 @@ use std::time::Duration;
 use keywheel_audit::Entry;
 use keywheel_config::show_duration;
 use keywheel_model::{RotationName, Timestamp};
+use keywheel_notify::Remedy;
 use keywheel_schedule::{Breaker, Zone};
 use serde_json::json;
 
@@ -37,6 +38,18 @@ struct Fault {
     code: String,
 }
 
+/// Notices that a sink has refused, and never will take.
+#[derive(Clone, Debug)]
+struct RefusedNotices {
+    since: Timestamp,
+    last: Timestamp,
+    count: u64,
+    why: String,
+}
+
+/// So long after the last one that stands in `status`.
+const REFUSED_FOR: Duration = Duration::from_hours(24);
+
 /// Shared by the engines of one host, whatever their configuration is.
 #[derive(Debug, Default)]
 pub(crate) struct Standing {
@@ -45,6 +58,8 @@ pub(crate) struct Standing {
     unheard: Mutex<Option<Fault>>,
     /// Sinks that have not taken the last notice they were given.
     sinks: Mutex<BTreeMap<String, Fault>>,
+    /// What sinks have refused for good.
+    refused_notices: Mutex<BTreeMap<String, RefusedNotices>>,
     breaker: Mutex<Breaker>,
     held: Mutex<Option<Held>>,
     /// How many rotations are due and wait for the brake.
@@ -185,8 +200,34 @@ impl Standing {
     pub(crate) fn delivered(&self, sink: &str, failed: Option<&keywheel_notify::Error>, now: Timestamp) {
         match failed {
             None => drop(self.sinks().remove(sink)),
+            Some(error) if error.remedy() == Remedy::Drop => {
+                // It takes others.
+                drop(self.sinks().remove(sink));
+                self.note_refused(sink, format!("{}: {}", error.code(), chain(error)), now);
+            }
             Some(error) => self.untaken(sink, format!("{}: {}", error.code(), chain(error)), now),
         }
+    }
+
+    fn refused_notices(&self) -> MutexGuard<'_, BTreeMap<String, RefusedNotices>> {
+        self.refused_notices
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_refused(&self, sink: &str, why: String, now: Timestamp) {
+        let mut all = self.refused_notices();
+        let refused = all.entry(sink.to_owned()).or_insert(RefusedNotices {
+            since: now,
+            last: now,
+            count: 0,
+            why: String::new(),
+        });
+        if now.saturating_since(refused.last) > REFUSED_FOR {
+            (refused.since, refused.count) = (now, 0);
+        }
+        (refused.last, refused.why) = (now, why);
+        refused.count += 1;
     }
 
     /// Since when a sink has taken nothing, and why.
@@ -211,6 +252,7 @@ impl Standing {
     /// Others than these are not told any more, and fail no more.
     pub(crate) fn keep_sinks(&self, is_one: impl Fn(&str) -> bool) {
         self.sinks().retain(|sink, _| is_one(sink));
+        self.refused_notices().retain(|sink, _| is_one(sink));
     }
 }
 
@@ -282,9 +324,29 @@ impl Engine {
         }
         for (sink, fault) in &*self.inner.standing.sinks() {
             let what = format!("it has taken no notice for {} ({})", ago(fault), fault.code);
-            let way_out = "the host's log says why; `[[notify]]` says what it is";
+            let way_out = format!(
+                "`keywheel notify test {sink}` tries it; `[[notify]]`, and the secrets that it names, say where it is"
+            );
             list.push(attention(
                 "notices-not-taken",
+                &format!("notify {sink}"),
+                &what,
+                &way_out,
+            ));
+        }
+        for (sink, refused) in &*self.inner.standing.refused_notices() {
+            if now.saturating_since(refused.last) > REFUSED_FOR {
+                continue;
+            }
+            let what = format!(
+                "it has refused {} for good since {}, the last for this ({}): it is not told them again",
+                refused.count,
+                Zone::UTC.show(refused.since),
+                refused.why
+            );
+            let way_out = "`keywheel notify list -o json` has the last ones, `keywheel audit search --action notice.drop` all";
+            list.push(attention(
+                "notices-refused",
                 &format!("notify {sink}"),
                 &what,
                 way_out,

@@ -1,17 +1,20 @@
 //! Who tells people: what needs one and what does no more is written to the outbox, and what stands there is handed to each sink until it takes it.
 
 mod courier;
+pub(crate) mod log;
+mod pace;
 mod past;
+mod reach;
 pub(crate) mod sinks;
+pub(crate) mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use keywheel_config::{Notify, NotifyKind};
+use keywheel_config::Notify;
 use keywheel_model::Timestamp;
-use keywheel_notify::{Command, Notice, Sink};
-use keywheel_store::{Notification, Topics, Transaction};
+use keywheel_store::{Topics, Transaction};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify as News, watch};
@@ -19,6 +22,7 @@ use tokio::sync::{Notify as News, watch};
 use crate::attention::{key_of, stands_until_decided};
 use crate::engine::Engine;
 use crate::teller::courier::{tell_all, told_key};
+use crate::teller::words::{ROTATION, labels_of};
 use crate::unwritable::UNWRITABLE;
 use crate::view::Attention;
 use crate::{Error, Stop};
@@ -44,7 +48,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// busy machine, where a look waits for a processor, more would put off what needs a person.
 const PAUSE_PER_LOOK: u32 = 9;
 
-/// A notice that a sink has not taken is handed to it again after this.
+/// One that has not taken a notice for so long takes nothing, until it has.
 const AGAIN: Duration = Duration::from_secs(30);
 
 /// After this nobody is told any more.
@@ -63,6 +67,12 @@ struct Open {
     /// What a person was asked to do. Versions before did not keep it.
     #[serde(default, rename = "way-out")]
     way_out: String,
+    /// All kinds that were told of it: whoever was told of one hears that it is over.
+    #[serde(default)]
+    kinds: BTreeSet<String>,
+    /// The labels of the rotation, by which it was told.
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
 }
 
 impl Open {
@@ -160,9 +170,11 @@ impl Looker {
                 Some(told) => before == Some(entry.kind) && told.is_another(entry),
             };
             if is_news {
-                let since = open.get(key).map_or(now, |told| told.since);
-                open.insert(key.clone(), raised(entry, since));
-                notices.push((RAISED, key.clone(), json!(entry)));
+                let raised = raised(engine, entry, open.get(key), now);
+                let mut body = json!(entry);
+                body["labels"] = json!(raised.labels);
+                open.insert(key.clone(), raised);
+                notices.push((RAISED, key.clone(), body));
             }
         }
         // A sealed vault tells nothing of its secrets: that is no reason to believe that all is well with them.
@@ -227,44 +239,26 @@ fn settle(tx: &Transaction<'_>, sinks: &[Notify], topics: Topics) -> Result<(), 
     tx.set_meta(&key, &through.to_string())
 }
 
-fn raised(entry: &Attention, since: Timestamp) -> Open {
+fn raised(engine: &Engine, entry: &Attention, told: Option<&Open>, now: Timestamp) -> Open {
+    let mut kinds = told.map(|told| told.kinds.clone()).unwrap_or_default();
+    kinds.insert(entry.kind.to_owned());
+    let rotation = entry.subject.strip_prefix(ROTATION);
     Open {
         subject: entry.subject.clone(),
         kind: entry.kind.to_owned(),
         what: entry.what.clone(),
-        since,
+        since: told.map_or(now, |told| told.since),
         way_out: entry.way_out.clone(),
+        kinds,
+        labels: rotation.map(|rotation| labels_of(&engine.inner, rotation)).unwrap_or_default(),
     }
 }
 
 /// Whether it is told what needs a person, or what has happened.
 fn wants(sink: &Notify, of_persons: bool) -> bool {
-    if of_persons { sink.attention } else { sink.events }
-}
-
-fn sink_of(sink: &Notify) -> Sink {
-    match &sink.kind {
-        NotifyKind::Log => Sink::Log,
-        NotifyKind::Command {
-            program,
-            arguments,
-            timeout,
-        } => Sink::Command(Command {
-            program: program.clone(),
-            arguments: arguments.clone(),
-            timeout: *timeout,
-        }),
-    }
-}
-
-fn notice_of(notification: &Notification) -> Notice {
-    Notice {
-        id: notification.id,
-        is_trouble: notification.topic == RAISED,
-        topic: notification.topic.clone(),
-        key: notification.key.clone(),
-        at: notification.created.as_unix_ms(),
-        // It was written as JSON.
-        body: serde_json::from_str(&notification.body).unwrap_or_default(),
+    if of_persons {
+        sink.attention
+    } else {
+        sink.events || sink.started
     }
 }

@@ -14,6 +14,7 @@ mod waits;
 use crate::backed_up;
 use crate::paused::Paused;
 
+pub use crate::teller::log::{Delivery, Outcome};
 pub use crate::teller::sinks::{FailingView, SinkView, TriedSink};
 pub use waits::{ApprovalView, ConsumerView};
 

@@ -55,8 +55,10 @@ mod tests {
             topic: "attention".to_owned(),
             key: "rotation app-db".to_owned(),
             is_trouble: true,
+            severity: crate::Severity::Error,
             at: 1_764_000_000_000,
             body,
+            words: crate::Words::default(),
         }
     }
 

@@ -3,16 +3,32 @@
 
 #![forbid(unsafe_code)]
 
+mod channel;
 mod command;
 mod error;
 mod hook;
+mod http;
+mod mail;
+mod pagerduty;
 mod program;
+mod shorten;
+mod slack;
+mod teams;
+pub mod template;
+mod webhook;
+mod words;
 
 use serde::Serialize;
 
+pub use channel::{Channel, RoutingKey, Way};
 pub use command::Command;
-pub use error::Error;
+pub use error::{Error, Remedy};
 pub use hook::{Answer, Hook};
+pub use http::Url;
+pub use mail::Mail;
+pub use pagerduty::ENDPOINT as PAGERDUTY;
+pub use webhook::SigningKey;
+pub use words::{Nature, Sender, Severity, Words};
 
 /// Something that somebody is to know. There is no value of a secret in it: it is made of names, codes and words of this host's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -26,19 +42,38 @@ pub struct Notice {
     pub key: String,
     /// Whether something is wrong; the others tell that it is not any more, or what has happened.
     pub is_trouble: bool,
+    /// How much it matters; of what is over, how much it did.
+    pub severity: Severity,
     /// When it was written, milliseconds of Unix time.
     pub at: u64,
     /// What there is to know; its members depend on the topic.
     pub body: serde_json::Value,
+    /// The same for people.
+    #[serde(skip)]
+    pub words: Words,
+}
+
+impl Notice {
+    /// What it is about.
+    fn subject(&self) -> &str {
+        self.body["subject"].as_str().unwrap_or(&self.key)
+    }
+
+    /// What is the matter with it, in a word that stays.
+    fn kind(&self) -> &str {
+        self.body["kind"].as_str().unwrap_or(&self.topic)
+    }
 }
 
 /// Where notices go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Sink {
     /// The host's own log.
     Log,
     /// A program that gets each on its standard input.
     Command(Command),
+    /// Somebody who is reached over the network.
+    Channel(Channel),
 }
 
 impl Sink {
@@ -57,6 +92,7 @@ impl Sink {
                 Ok(())
             }
             Self::Command(command) => command.run(notice).await,
+            Self::Channel(channel) => channel.deliver(notice).await,
         }
     }
 }

@@ -83,7 +83,14 @@ async fn test(arguments: Test, context: &Context) -> Result<ExitCode, Failure> {
 }
 
 fn table(sinks: &[SinkView], style: Style) -> String {
-    let mut table = Table::new(["SINK", "KIND", "ABOUT", "WAITING", "TAKES NOTHING SINCE"]);
+    let mut table = Table::new([
+        "SINK",
+        "KIND",
+        "ABOUT",
+        "WAITING",
+        "TAKEN LAST",
+        "TAKES NOTHING SINCE",
+    ]);
     for sink in sinks {
         let failing = sink.failing.as_ref();
         let failing = failing.map(|failing| format!("{}: {}", time::show(failing.since), failing.why));
@@ -92,6 +99,7 @@ fn table(sinks: &[SinkView], style: Style) -> String {
             sink.kind.to_owned(),
             sink.about.join(", "),
             sink.waiting.to_string(),
+            time::show_or_dash(sink.taken_at()),
             failing.unwrap_or_else(|| "-".to_owned()),
         ]);
     }

@@ -3,10 +3,13 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use keywheel_model::Timestamp;
 use keywheel_notify::Notice;
+use keywheel_store::Notification;
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::{LOOK_EVERY, RAISED, RESOLVED, sink_of, wants};
+use super::reach::sender;
+use super::words::{is_for, notice_of, worded};
+use super::{LOOK_EVERY, RAISED, RESOLVED, wants};
 use crate::attention::key_of;
 use crate::engine::Engine;
 use crate::inspect::chain;
@@ -68,23 +71,29 @@ impl Past {
 
 impl Raised {
     fn notice(&self, topic: &str, id: u64) -> Notice {
-        Notice {
+        notice_of(&Notification {
             id,
-            is_trouble: topic == RAISED,
             topic: topic.to_owned(),
             key: key_of(&self.entry.subject, self.entry.kind),
-            at: id,
-            body: json!(self.entry),
-        }
+            body: json!(self.entry).to_string(),
+            created: Timestamp::from_unix_ms(id),
+        })
     }
 }
 
 /// To those that want it, of those that are asked for, side by side; who has taken it.
 async fn hand_over(engine: &Engine, notice: &Notice, is_asked: impl Fn(&str) -> bool) -> Vec<String> {
     let asked = engine.inner.config.notify.iter();
-    let asked = asked.filter(|sink| wants(sink, true) && is_asked(&sink.name));
+    let asked = asked.filter(|sink| {
+        wants(sink, true) && is_for(sink, notice, &engine.inner) && is_asked(&sink.name)
+    });
     let told = asked.map(|sink| async move {
-        match sink_of(sink).deliver(notice).await {
+        let notice = worded(notice.clone(), &sink.wording, &sender(&engine.inner).name);
+        let ended = match engine.inner.reach(sink).await {
+            Ok(reached) => reached.sink.deliver(&notice).await,
+            Err(error) => Err(error),
+        };
+        match ended {
             Ok(()) => Some(sink.name.clone()),
             Err(error) => {
                 tracing::warn!(sink = %sink.name, code = error.code(), error = %chain(&error), "a notice was not taken");

@@ -1,13 +1,16 @@
 //! The sinks as people look at them, and a notice to try one with.
 
-use keywheel_config::{Notify, NotifyKind};
+use keywheel_config::Notify;
 use keywheel_model::Timestamp;
-use keywheel_notify::Notice;
+use keywheel_store::Notification;
 use serde::Serialize;
 use serde_json::json;
 
 use super::courier::told_key;
-use super::{EVENTS, OF_PERSONS, sink_of, wants};
+use super::log::{self, Delivery, Outcome};
+use super::reach::sender;
+use super::words::{TEST, notice_of, worded};
+use super::{EVENTS, OF_PERSONS, wants};
 use crate::Error;
 use crate::actor::actor;
 use crate::engine::Engine;
@@ -16,23 +19,30 @@ use crate::inspect::chain;
 /// So many that wait are counted; more are so many.
 const COUNTED_MAX: u32 = 10_000;
 
-/// What a notice is of that only tries a sink.
-const TEST: &str = "test";
-
 /// Somebody who is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct SinkView {
     /// Its name.
     pub name: String,
-    /// `log` or `command`.
+    /// `log`, `command`, `slack`, `teams`, `pagerduty`, `webhook` or `email`.
     pub kind: &'static str,
-    /// What it is told: `attention`, `events`.
+    /// What it is told: `attention`, `events`, `started`.
     pub about: Vec<&'static str>,
     /// How many notices wait for it, ten thousand at most.
     pub waiting: usize,
     /// Since when it has taken none, and why, as far as the running host knows.
     pub failing: Option<FailingView>,
+    /// What was handed to it lately, the newest last.
+    pub deliveries: Vec<Delivery>,
+}
+
+impl SinkView {
+    /// When it has taken a notice the last time, as far as that is kept.
+    pub fn taken_at(&self) -> Option<Timestamp> {
+        let mut newest = self.deliveries.iter().rev();
+        newest.find(|one| one.outcome == Outcome::Taken).map(|one| one.at)
+    }
 }
 
 /// A sink that takes nothing.
@@ -65,19 +75,27 @@ impl Engine {
         for sink in &self.inner.config.notify {
             views.push(SinkView {
                 name: sink.name.clone(),
-                kind: match sink.kind {
-                    NotifyKind::Log => "log",
-                    NotifyKind::Command { .. } => "command",
-                },
-                about: [("attention", sink.attention), ("events", sink.events)]
-                    .into_iter()
-                    .filter_map(|(about, is_told)| is_told.then_some(about))
-                    .collect(),
+                kind: sink.kind.as_str(),
+                about: [
+                    ("attention", sink.attention),
+                    ("events", sink.events),
+                    ("started", sink.started),
+                ]
+                .into_iter()
+                .filter_map(|(about, is_told)| is_told.then_some(about))
+                .collect(),
                 waiting: self.waiting_for(sink).await?,
                 failing: self.inner.standing.sink_fault(&sink.name),
+                deliveries: self.deliveries_to(&sink.name).await?,
             });
         }
         Ok(views)
+    }
+
+    async fn deliveries_to(&self, sink: &str) -> Result<Vec<Delivery>, Error> {
+        let key = log::key_of(sink);
+        let kept = self.inner.store.read(move |reader| Ok::<_, Error>(reader.meta(&key)?));
+        Ok(log::read(kept.await?.as_deref()))
     }
 
     async fn waiting_for(&self, sink: &Notify) -> Result<usize, Error> {
@@ -105,15 +123,22 @@ impl Engine {
         let Some(sink) = self.inner.config.notify.iter().find(|sink| sink.name == name) else {
             return Ok(None);
         };
-        let notice = Notice {
+        let notice = notice_of(&Notification {
             id: 0,
             topic: TEST.to_owned(),
             key: format!("notify {name}"),
-            is_trouble: false,
-            at: self.inner.clock.now().as_unix_ms(),
-            body: json!({"what": "a test of this sink: nothing is the matter", "by": actor()}),
+            body: json!({"what": "a test of this sink: nothing is the matter", "by": actor()}).to_string(),
+            created: self.inner.clock.now(),
+        });
+        let notice = worded(notice, &sink.wording, &sender(&self.inner).name);
+        let ended = match self.inner.reach(sink).await {
+            Ok(reached) => reached.sink.deliver(&notice).await,
+            Err(error) => Err(error),
         };
-        let ended = sink_of(sink).deliver(&notice).await;
+        if ended.is_ok() {
+            // Whoever waits until it is mended goes on.
+            self.inner.standing.delivered(name, None, self.inner.clock.now());
+        }
         let outcome = if ended.is_ok() { "ok" } else { "failed" };
         let code = ended.as_ref().err().map(keywheel_notify::Error::code);
         self.inner
