@@ -112,7 +112,10 @@ impl Channel {
                     .await?
                     .judged()
             }
-            Way::Mail(mail) => mail.send(notice, &self.sender, self.timeout).await,
+            Way::Mail(mail) => {
+                let trust = (&*self.trust, self.trusted.as_deref());
+                mail.send(notice, &self.sender, trust, self.timeout).await
+            }
         }
     }
 

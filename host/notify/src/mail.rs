@@ -1,24 +1,25 @@
 //! Mail: a message of plain text, handed to one mail server over TLS.
 
+mod stream;
+
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use keywheel_model::SecretBytes;
 use keywheel_model::address::Host;
 use keywheel_target::Deadline;
 use keywheel_target::dial::{Allow, Dialer, Transport};
+use keywheel_target::tls::{TlsOptions, TrustStore, handshake};
 use lettre::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::Mailbox;
 use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{
-    AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters, TlsParametersBuilder,
-};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
 use lettre::transport::smtp::extension::ClientId;
 use sha2::{Digest as _, Sha256};
 
+use crate::mail::stream::{Spoken, ask_for_tls};
 use crate::shorten::{one_line, plain, shortened};
 use crate::words::{self, Nature, Sender};
 use crate::{Error, Notice};
@@ -38,8 +39,6 @@ pub struct Mail {
     pub port: u16,
     /// Whether TLS begins with the connection; otherwise by STARTTLS, and nothing is sent without.
     pub implicit: bool,
-    /// Certificates in PEM that its own must be signed by; none: the operating system's.
-    pub roots: Option<Vec<Vec<u8>>>,
     /// The user and the password; none: it asks for none.
     pub login: Option<(String, SecretBytes)>,
     /// Whom it is from.
@@ -55,24 +54,54 @@ impl fmt::Debug for Mail {
 }
 
 impl Mail {
-    pub(crate) async fn send(&self, notice: &Notice, sender: &Sender, timeout: Duration) -> Result<(), Error> {
+    pub(crate) async fn send(
+        &self,
+        notice: &Notice,
+        sender: &Sender,
+        (trust, trusted): (&TrustStore, Option<&str>),
+        timeout: Duration,
+    ) -> Result<(), Error> {
         let message = self.message(notice, sender)?;
-        let handed = tokio::time::timeout(timeout, self.hand_over(&message, sender, timeout));
-        handed.await.unwrap_or(Err(Error::Silent { timeout }))
+        let hand_over = async {
+            let hello = sender.host();
+            let stream = self.stream((trust, trusted), hello, Deadline::after(timeout)).await?;
+            self.hand_over(&message, stream, hello).await
+        };
+        let handed = tokio::time::timeout(timeout, hand_over).await;
+        handed.unwrap_or(Err(Error::Silent { timeout }))
     }
 
-    async fn hand_over(&self, message: &Message, sender: &Sender, timeout: Duration) -> Result<(), Error> {
-        let (name, address) = self.address(timeout).await?;
-        let tls = self.tls(&name).map_err(mail)?;
-        let hello = ClientId::Domain(sender.host().to_owned());
-        let at_once = self.implicit.then(|| tls.clone());
-        let mut connection = AsyncSmtpConnection::connect_tokio1(address, Some(timeout), &hello, at_once, None)
-            .await
-            .map_err(mail)?;
+    /// A stream that nobody reads but the server, which is the one that is meant.
+    async fn stream(
+        &self,
+        (trust, trusted): (&TrustStore, Option<&str>),
+        hello: &str,
+        deadline: Deadline,
+    ) -> Result<Box<dyn AsyncTokioStream>, Error> {
+        let reach = |error| Error::Reach(Box::new(error));
+        let name = match &self.host {
+            Host::Address(address) => address.to_string(),
+            Host::Name(name) => name.clone(),
+        };
+        let rules = [Allow::host(&self.host, self.port, Transport::Tls)];
+        let dialler = Dialer::system();
+        let dialled = dialler.dial(&rules, &name, self.port, deadline).await.map_err(reach)?;
+        let mut stream = dialled.stream;
         if !self.implicit {
-            // It is an error where the server does not offer it.
-            connection.starttls(tls, &hello).await.map_err(mail)?;
+            ask_for_tls(&mut stream, hello).await?;
         }
+        let options = TlsOptions {
+            trust: trusted.map(str::to_owned),
+            ..TlsOptions::for_name(&name)
+        };
+        let stream = handshake(stream, &options, trust, deadline).await.map_err(reach)?;
+        Ok(Box::new(Spoken::new(stream, dialled.address, !self.implicit)))
+    }
+
+    async fn hand_over(&self, message: &Message, stream: Box<dyn AsyncTokioStream>, hello: &str) -> Result<(), Error> {
+        let hello = ClientId::Domain(hello.to_owned());
+        let connection = AsyncSmtpConnection::connect_with_transport(stream, &hello).await;
+        let mut connection = connection.map_err(mail)?;
         if let Some((user, password)) = &self.login {
             let password = String::from_utf8_lossy(password.expose().trim_ascii()).into_owned();
             let login = Credentials::new(user.clone(), password);
@@ -84,33 +113,6 @@ impl Mail {
         // It has taken it, however it says good-bye.
         let _ = connection.quit().await;
         Ok(())
-    }
-
-    /// The name that its certificate is for, and the first address that may be dialled.
-    async fn address(&self, timeout: Duration) -> Result<(String, SocketAddr), Error> {
-        let name = match &self.host {
-            Host::Address(address) => address.to_string(),
-            Host::Name(name) => name.clone(),
-        };
-        let rule = Allow::host(&self.host, self.port, Transport::Tls);
-        let deadline = Deadline::after(timeout);
-        let addresses = Dialer::system().addresses(&[rule], &name, self.port, deadline).await;
-        let addresses = addresses.map_err(|error| Error::Reach(Box::new(error)))?;
-        let first = addresses.first().copied().ok_or_else(|| Error::Mail {
-            what: "its name has no address".to_owned(),
-        })?;
-        Ok((name, first))
-    }
-
-    fn tls(&self, name: &str) -> Result<TlsParameters, smtp::Error> {
-        let mut builder: TlsParametersBuilder = TlsParameters::builder(name.to_owned());
-        if let Some(roots) = &self.roots {
-            builder = builder.certificate_store(CertificateStore::None);
-            for pem in roots {
-                builder = builder.add_root_certificate(Certificate::from_pem(pem)?);
-            }
-        }
-        builder.build_rustls()
     }
 
     /// All that is told of one thing is one thread; the same notice is the same message.
@@ -153,8 +155,7 @@ fn subject(notice: &Notice) -> String {
     let words = &notice.words;
     let mark = match words.nature {
         Nature::Raised => format!("[{}] ", notice.severity.as_str()),
-        Nature::Resolved => "[resolved] ".to_owned(),
-        Nature::Happened => String::new(),
+        Nature::Resolved | Nature::Happened => String::new(),
     };
     one_line(&format!("{mark}{}", words.title), SUBJECT, plain)
 }

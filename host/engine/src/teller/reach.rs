@@ -13,7 +13,6 @@ use keywheel_vault::{Head, Vault as _};
 
 use crate::capabilities;
 use crate::engine::Inner;
-use crate::trust;
 
 /// Where the kernel says how this machine is called.
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
@@ -89,7 +88,7 @@ impl Inner {
                 url: held.url(url).await?,
                 keys: held.signing_keys(key).await?,
             },
-            Configured::Email(email) => Way::Mail(Box::new(self.mail(held, email, trust).await?)),
+            Configured::Email(email) => Way::Mail(Box::new(held.mail(email).await?)),
         };
         Ok(Channel {
             way,
@@ -98,34 +97,6 @@ impl Inner {
             trusted: trust.map(str::to_owned),
             timeout,
         })
-    }
-
-    async fn mail(&self, held: &mut Held<'_>, email: &Email, trust: Option<&str>) -> Result<Mail, Error> {
-        let login = match &email.login {
-            Some((user, password)) => Some((user.clone(), held.current(password).await?)),
-            None => None,
-        };
-        Ok(Mail {
-            host: email.host.clone(),
-            port: email.port,
-            implicit: email.implicit,
-            roots: trust.map(|trust| self.pem_of(trust)).transpose()?,
-            login,
-            from: email.from.clone(),
-            to: email.to.clone(),
-        })
-    }
-
-    /// The files of a trust set.
-    fn pem_of(&self, trust: &str) -> Result<Vec<Vec<u8>>, Error> {
-        let set = self.config.trust.get(trust);
-        let files = set.iter().flat_map(|set| &set.pem);
-        let read = files.map(|file| {
-            trust::read(file).map_err(|error| Error::Mail {
-                what: format!("trust set \"{trust}\": \"{}\" cannot be read: {error}", file.display()),
-            })
-        });
-        read.collect()
     }
 
     /// The versions of a sink's secrets that are there now.
@@ -159,6 +130,21 @@ struct Held<'i> {
 }
 
 impl Held<'_> {
+    async fn mail(&mut self, email: &Email) -> Result<Mail, Error> {
+        let login = match &email.login {
+            Some((user, password)) => Some((user.clone(), self.current(password).await?)),
+            None => None,
+        };
+        Ok(Mail {
+            host: email.host.clone(),
+            port: email.port,
+            implicit: email.implicit,
+            login,
+            from: email.from.clone(),
+            to: email.to.clone(),
+        })
+    }
+
     async fn url(&mut self, secret: &SecretName) -> Result<Url, Error> {
         let value = self.current(secret).await?;
         fits(secret, Url::parse(&value))

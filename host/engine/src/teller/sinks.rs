@@ -123,26 +123,33 @@ impl Engine {
         let Some(sink) = self.inner.config.notify.iter().find(|sink| sink.name == name) else {
             return Ok(None);
         };
+        let now = self.inner.clock.now();
         let notice = notice_of(&Notification {
-            id: 0,
+            // Another one each time: a receiver would take it for a repetition.
+            id: now.as_unix_ms(),
             topic: TEST.to_owned(),
             key: format!("notify {name}"),
             body: json!({"what": "a test of this sink: nothing is the matter", "by": actor()}).to_string(),
-            created: self.inner.clock.now(),
+            created: now,
         });
         let notice = worded(notice, &sink.wording, &sender(&self.inner).name);
+        let mut used = Vec::new();
         let ended = match self.inner.reach(sink).await {
-            Ok(reached) => reached.sink.deliver(&notice).await,
+            Ok(reached) => {
+                let versions = reached.versions.iter();
+                used.extend(versions.map(|(secret, version)| format!("{secret}@{version}")));
+                reached.sink.deliver(&notice).await
+            }
             Err(error) => Err(error),
         };
         if ended.is_ok() {
             // Whoever waits until it is mended goes on.
-            self.inner.standing.delivered(name, None, self.inner.clock.now());
+            self.inner.standing.delivered(name, None, now);
         }
         let outcome = if ended.is_ok() { "ok" } else { "failed" };
         let code = ended.as_ref().err().map(keywheel_notify::Error::code);
         self.inner
-            .audit_as("notify.test", name, outcome, json!({"code": code}))
+            .audit_as("notify.test", name, outcome, json!({"code": code, "secrets": used}))
             .await?;
         Ok(Some(TriedSink {
             name: name.to_owned(),

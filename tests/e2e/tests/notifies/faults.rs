@@ -63,7 +63,7 @@ fn one_that_is_gone_is_left_alone_until_it_is_mended_and_another_is_told() {
         "[[notify]]\nname = \"pager\"\nkind = \"command\"\ncommand = [\"/bin/sh\", \"-c\", \"cat >> {}\"]\n\n",
         told.display()
     );
-    let lines = receiver.sink("slack", EVENTS) + &receiver.sink("teams", EVENTS) + &receiver.sink("webhook", EVENTS);
+    let lines = receiver.sink("slack", EVENTS) + &receiver.sink("teams", EVENTS) + &receiver.sink("webhook", "about = [\"events\"]");
     configure_first(&host, &(receiver.trust() + &lines + &pager));
     receiver.is_known_to(&host);
     // The owner of a flow has left; a webhook was taken away; somebody sends to somewhere else; one message is refused.

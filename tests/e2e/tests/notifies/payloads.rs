@@ -50,7 +50,7 @@ fn steady(host: &Host, bodies: Vec<Value>) -> String {
     let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let database = rusqlite::Connection::open(host.file("state/keywheel.db")).unwrap();
     let store: String = database
-        .query_row("SELECT value FROM meta WHERE key = 'store-id'", [], |row| row.get(0))
+        .query_row("SELECT value FROM meta WHERE key = 'store'", [], |row| row.get(0))
         .unwrap();
     text.replace(&format!("keywheel@{}", machine.trim()), "keywheel@HOST")
         .replace(&store, "STORE")
