@@ -209,7 +209,11 @@ impl Config {
                 .filter_map(|(wanted, word)| wanted.then_some(word))
                 .collect();
             add("about", json!(about));
-            let Route { severities, kinds, labels } = &sink.route;
+            let Route {
+                severities,
+                kinds,
+                labels,
+            } = &sink.route;
             let Wording { title, text, link } = &sink.wording;
             let written = [
                 ("severities", !severities.is_empty(), json!(severities)),

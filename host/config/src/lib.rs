@@ -21,8 +21,8 @@ mod structure;
 mod units;
 
 pub use config::{
-    Approval, Config, Consumer, Deadlines, FirstRun, Gap, HOOK_NAMES, Hook, Limits, Linked, Pace, Plugins, ProbeBudget, ProofChoice, ReadGrant, Retention, Rotation, Traces, TrustSet,
-    Upgrades, Vault,
+    Approval, Config, Consumer, Deadlines, FirstRun, Gap, HOOK_NAMES, Hook, Limits, Linked, Pace, Plugins,
+    ProbeBudget, ProofChoice, ReadGrant, Retention, Rotation, Traces, TrustSet, Upgrades, Vault,
 };
 pub use draft::GrantSubject;
 pub use each::{CheckedRow, Listed, Row, Table};

@@ -48,7 +48,8 @@ pub struct Wording {
 
 /// What the texts of a [`Wording`] may name.
 pub const NOTICE_NAMES: [&str; 12] = [
-    "title", "text", "severity", "kind", "topic", "subject", "key", "rotation", "secret", "run", "notice", "host",
+    "title", "text", "severity", "kind", "topic", "subject", "key", "rotation", "secret", "run", "notice",
+    "host",
 ];
 
 /// The words for how much a notice matters, the least first.

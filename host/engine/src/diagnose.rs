@@ -91,7 +91,10 @@ impl Engine {
                 continue;
             }
             let there = self.inner.versions_of(sink).await;
-            let missing = sink.secrets().into_iter().filter(|secret| there.iter().all(|(name, _)| name != *secret));
+            let missing = sink
+                .secrets()
+                .into_iter()
+                .filter(|secret| there.iter().all(|(name, _)| name != *secret));
             found.extend(missing.map(|secret| {
                 let detail = format!("{}: the secret \"{secret}\" has no current version", sink.name);
                 sick("notify", detail, Some(format!("keywheel secret import {secret}")))

@@ -250,7 +250,9 @@ fn raised(engine: &Engine, entry: &Attention, told: Option<&Open>, now: Timestam
         since: told.map_or(now, |told| told.since),
         way_out: entry.way_out.clone(),
         kinds,
-        labels: rotation.map(|rotation| labels_of(&engine.inner, rotation)).unwrap_or_default(),
+        labels: rotation
+            .map(|rotation| labels_of(&engine.inner, rotation))
+            .unwrap_or_default(),
     }
 }
 

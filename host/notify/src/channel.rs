@@ -132,6 +132,7 @@ impl Channel {
             headers,
             body,
         };
-        post.send(&self.trust, self.trusted.as_deref(), self.timeout).await
+        post.send(&self.trust, self.trusted.as_deref(), self.timeout)
+            .await
     }
 }

@@ -60,9 +60,15 @@ impl Url {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok().filter(|port| *port > 0)),
             _ => (authority, Some(HTTPS)),
         };
-        let host = host.parse().map_err(|_| "is a URL whose host cannot be dialled")?;
+        let host = host
+            .parse()
+            .map_err(|_| "is a URL whose host cannot be dialled")?;
         let port = port.ok_or("is a URL whose port is none")?;
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let path = if path.starts_with('/') {
+            path.to_owned()
+        } else {
+            format!("/{path}")
+        };
         Ok(Self {
             host,
             port,
@@ -152,13 +158,20 @@ impl Post<'_> {
         let (name, url) = (self.url.name(), self.url);
         let rules = [Allow::host(&url.host, url.port, Transport::Tls)];
         let dialler = Dialer::system();
-        let dialled = dialler.dial(&rules, &name, url.port, deadline).await.map_err(reach)?;
+        let dialled = dialler
+            .dial(&rules, &name, url.port, deadline)
+            .await
+            .map_err(reach)?;
         let options = TlsOptions {
             trust: trusted.map(str::to_owned),
             ..TlsOptions::for_name(&name)
         };
-        let stream = handshake(dialled.stream, &options, trust, deadline).await.map_err(reach)?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(Error::Http)?;
+        let stream = handshake(dialled.stream, &options, trust, deadline)
+            .await
+            .map_err(reach)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(Error::Http)?;
         // Whatever ends this ends the connection.
         let mut driving = JoinSet::new();
         driving.spawn(connection);
@@ -186,7 +199,10 @@ impl Post<'_> {
         }
         let agent = concat!("keywheel/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, header::HeaderValue::from_static(agent));
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(self.content_type));
+        headers.insert(
+            header::CONTENT_TYPE,
+            header::HeaderValue::from_static(self.content_type),
+        );
         for (name, value) in self.headers {
             if let Ok(value) = value.parse() {
                 headers.insert(name, value);

@@ -11,8 +11,8 @@ use keywheel_target::Deadline;
 use keywheel_target::dial::{Allow, Dialer, Transport};
 use keywheel_target::tls::{TlsOptions, TrustStore, handshake};
 use lettre::Message;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::Mailbox;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream};
@@ -49,7 +49,10 @@ pub struct Mail {
 
 impl fmt::Debug for Mail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mail").field("host", &self.host).field("port", &self.port).finish_non_exhaustive()
+        f.debug_struct("Mail")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
     }
 }
 
@@ -64,7 +67,9 @@ impl Mail {
         let message = self.message(notice, sender)?;
         let hand_over = async {
             let hello = sender.host();
-            let stream = self.stream((trust, trusted), hello, Deadline::after(timeout)).await?;
+            let stream = self
+                .stream((trust, trusted), hello, Deadline::after(timeout))
+                .await?;
             self.hand_over(&message, stream, hello).await
         };
         let handed = tokio::time::timeout(timeout, hand_over).await;
@@ -85,7 +90,10 @@ impl Mail {
         };
         let rules = [Allow::host(&self.host, self.port, Transport::Tls)];
         let dialler = Dialer::system();
-        let dialled = dialler.dial(&rules, &name, self.port, deadline).await.map_err(reach)?;
+        let dialled = dialler
+            .dial(&rules, &name, self.port, deadline)
+            .await
+            .map_err(reach)?;
         let mut stream = dialled.stream;
         if !self.implicit {
             ask_for_tls(&mut stream, hello).await?;
@@ -94,11 +102,18 @@ impl Mail {
             trust: trusted.map(str::to_owned),
             ..TlsOptions::for_name(&name)
         };
-        let stream = handshake(stream, &options, trust, deadline).await.map_err(reach)?;
+        let stream = handshake(stream, &options, trust, deadline)
+            .await
+            .map_err(reach)?;
         Ok(Box::new(Spoken::new(stream, dialled.address, !self.implicit)))
     }
 
-    async fn hand_over(&self, message: &Message, stream: Box<dyn AsyncTokioStream>, hello: &str) -> Result<(), Error> {
+    async fn hand_over(
+        &self,
+        message: &Message,
+        stream: Box<dyn AsyncTokioStream>,
+        hello: &str,
+    ) -> Result<(), Error> {
         let hello = ClientId::Domain(hello.to_owned());
         let connection = AsyncSmtpConnection::connect_with_transport(stream, &hello).await;
         let mut connection = connection.map_err(mail)?;
@@ -117,7 +132,10 @@ impl Mail {
 
     /// All that is told of one thing is one thread; the same notice is the same message.
     fn message(&self, notice: &Notice, sender: &Sender) -> Result<Message, Error> {
-        let domain = self.from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+        let domain = self
+            .from
+            .rsplit_once('@')
+            .map_or("localhost", |(_, domain)| domain);
         let domain = domain.trim_end_matches('>');
         let thread = Sha256::digest(format!("{}/{}", sender.store, notice.key).as_bytes());
         let thread: String = thread.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -126,7 +144,10 @@ impl Mail {
             .from(mailbox(&self.from)?)
             .subject(subject(notice))
             .date(SystemTime::UNIX_EPOCH + Duration::from_millis(notice.at))
-            .message_id(Some(format!("<{}-{}.keywheel@{domain}>", sender.store, notice.id)))
+            .message_id(Some(format!(
+                "<{}-{}.keywheel@{domain}>",
+                sender.store, notice.id
+            )))
             .references(thread.clone())
             .in_reply_to(thread)
             .header(ContentType::TEXT_PLAIN);

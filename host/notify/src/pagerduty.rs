@@ -29,12 +29,17 @@ pub(crate) fn fits(key: &SecretBytes) -> bool {
 }
 
 /// Where an event goes, and what it is. The key stands in the bytes alone, in no other form.
-pub(crate) fn event(notice: &Notice, sender: &Sender, key: &SecretBytes) -> (&'static str, Zeroizing<Vec<u8>>) {
+pub(crate) fn event(
+    notice: &Notice,
+    sender: &Sender,
+    key: &SecretBytes,
+) -> (&'static str, Zeroizing<Vec<u8>>) {
     let (path, event) = match notice.words.nature {
         Nature::Raised => (ALERTS, trigger(notice, sender)),
-        Nature::Resolved => {
-            (ALERTS, json!({"dedup_key": dedup_key(notice, sender), "event_action": "resolve"}))
-        }
+        Nature::Resolved => (
+            ALERTS,
+            json!({"dedup_key": dedup_key(notice, sender), "event_action": "resolve"}),
+        ),
         Nature::Happened => (CHANGES, change(notice, sender)),
     };
     let event = event.to_string();
@@ -83,7 +88,10 @@ fn trigger(notice: &Notice, sender: &Sender) -> Value {
 
 fn change(notice: &Notice, sender: &Sender) -> Value {
     let words = &notice.words;
-    let links = words.link.iter().map(|link| json!({"href": link, "text": "more"}));
+    let links = words
+        .link
+        .iter()
+        .map(|link| json!({"href": link, "text": "more"}));
     json!({
         "payload": {
             "summary": one_line(&words.title, SUMMARY, plain),
@@ -116,6 +124,9 @@ fn dedup_key(notice: &Notice, sender: &Sender) -> String {
     if key.len() <= KEY_BYTES {
         return key;
     }
-    let hash: String = Sha256::digest(key.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash: String = Sha256::digest(key.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     format!("keywheel/{hash}")
 }

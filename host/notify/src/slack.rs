@@ -87,7 +87,11 @@ fn field(name: &str, value: &str) -> Value {
 
 /// A text of nothing is refused.
 fn filled(text: &str) -> String {
-    if text.trim().is_empty() { "-".to_owned() } else { text.to_owned() }
+    if text.trim().is_empty() {
+        "-".to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 fn mark(notice: &Notice) -> &'static str {

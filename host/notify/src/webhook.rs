@@ -8,8 +8,8 @@ use serde_json::json;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::words::{self, Sender};
 use crate::Notice;
+use crate::words::{self, Sender};
 
 /// The type of the body.
 pub(crate) const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
@@ -37,7 +37,11 @@ impl SigningKey {
     pub fn parse(value: &SecretBytes) -> Result<Self, &'static str> {
         let value = value.expose().trim_ascii();
         let key = match value.strip_prefix(BASE64_KEY) {
-            Some(text) => Zeroizing::new(STANDARD.decode(text).map_err(|_| "is not base64 behind `whsec_`")?),
+            Some(text) => Zeroizing::new(
+                STANDARD
+                    .decode(text)
+                    .map_err(|_| "is not base64 behind `whsec_`")?,
+            ),
             None => Zeroizing::new(value.to_vec()),
         };
         if key.len() < KEY_BYTES {
@@ -69,7 +73,12 @@ pub(crate) fn event(notice: &Notice, sender: &Sender) -> Vec<u8> {
 }
 
 /// The headers that say who has sent the body, and when: a signature of each key.
-pub(crate) fn headers(id: &str, seconds: u64, body: &[u8], keys: &[SigningKey]) -> Vec<(&'static str, String)> {
+pub(crate) fn headers(
+    id: &str,
+    seconds: u64,
+    body: &[u8],
+    keys: &[SigningKey],
+) -> Vec<(&'static str, String)> {
     let signatures: Vec<String> = keys.iter().map(|key| signature(id, seconds, body, key)).collect();
     vec![
         ("webhook-id", id.to_owned()),
@@ -93,7 +102,8 @@ mod tests {
     /// The example of the specification's own libraries.
     #[test]
     fn the_signature_is_that_of_standard_webhooks() {
-        let key = SigningKey::parse(&SecretBytes::copy_of(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
+        let key =
+            SigningKey::parse(&SecretBytes::copy_of(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")).unwrap();
         let body = br#"{"test": 2432232314}"#;
         assert_eq!(
             signature("msg_p5jXN8AQM9LWM0D4loKWxJek", 1_614_265_330, body, &key),

@@ -59,7 +59,7 @@ impl Resolver {
         use Kind::{Command, Email, PagerDuty, Slack, Teams, Webhook};
         const CHANNELS: [Kind; 5] = [Slack, Teams, PagerDuty, Webhook, Email];
         let others = [&CHANNELS[..], &[Command]].concat();
-        let keys: [(&str, bool, &[Kind]); 13] = [
+        let keys: [(&str, bool, &[Kind]); 15] = [
             ("command", !sink.command.is_empty(), &[Command]),
             ("timeout", sink.timeout.is_some(), &others),
             ("url", sink.url.is_some(), &[Slack, Teams, Webhook]),
@@ -73,8 +73,13 @@ impl Resolver {
             ("trust", sink.trust.is_some(), &CHANNELS),
             ("title", sink.title.is_some(), &CHANNELS),
             ("text", sink.text.is_some(), &CHANNELS),
+            ("link", sink.link.is_some(), &CHANNELS),
+            ("to", !sink.to.is_empty(), &[Email]),
         ];
-        for (key, _, of) in keys.into_iter().filter(|(_, is_there, of)| *is_there && !of.contains(&sink.kind)) {
+        for (key, _, of) in keys
+            .into_iter()
+            .filter(|(_, is_there, of)| *is_there && !of.contains(&sink.kind))
+        {
             let of: Vec<String> = of.iter().map(|kind| format!("\"{}\"", word(*kind))).collect();
             self.report(
                 At::Value(&format!("{pointer}/{key}")),
@@ -95,8 +100,12 @@ impl Resolver {
         let way = match sink.kind {
             Kind::Log => return NotifyKind::Log,
             Kind::Command => return self.command(pointer, sink, timeout),
-            Kind::Slack => self.kept(pointer, "url", sink.url.as_ref()).map(|url| Way::Slack { url }),
-            Kind::Teams => self.kept(pointer, "url", sink.url.as_ref()).map(|url| Way::Teams { url }),
+            Kind::Slack => self
+                .kept(pointer, "url", sink.url.as_ref())
+                .map(|url| Way::Slack { url }),
+            Kind::Teams => self
+                .kept(pointer, "url", sink.url.as_ref())
+                .map(|url| Way::Teams { url }),
             Kind::PagerDuty => {
                 let endpoint = self.endpoint(pointer, sink.endpoint.as_deref());
                 let key = self.kept(pointer, "key", sink.key.as_ref());
@@ -143,7 +152,11 @@ impl Resolver {
     /// A secret that it cannot be without.
     fn kept(&mut self, pointer: &str, key: &str, kept: Option<&Kept>) -> Option<SecretName> {
         let Some(kept) = kept else {
-            self.missing(pointer, key, &format!("like {key} = {{ secret = \"notify/{key}\" }}, the name of a secret in the vault"));
+            self.missing(
+                pointer,
+                key,
+                &format!("like {key} = {{ secret = \"notify/{key}\" }}, the name of a secret in the vault"),
+            );
             return None;
         };
         // A name that is none was reported with the structure.
@@ -152,7 +165,12 @@ impl Resolver {
 
     fn missing(&mut self, pointer: &str, key: &str, hint: &str) {
         let message = format!("this kind of sink needs `{key}`");
-        self.report(At::Key(pointer), "config.missing-key", message, Some(hint.to_owned()));
+        self.report(
+            At::Key(pointer),
+            "config.missing-key",
+            message,
+            Some(hint.to_owned()),
+        );
     }
 
     fn known_trust(&mut self, pointer: &str, trust: Option<&str>) {
@@ -188,7 +206,11 @@ impl Resolver {
     fn email(&mut self, pointer: &str, sink: &Raw) -> Option<Email> {
         let server = self.server(pointer, sink.server.as_deref());
         let login = match (&sink.user, &sink.password) {
-            (Some(user), Some(password)) => password.secret.parse().ok().map(|password| (user.clone(), password)),
+            (Some(user), Some(password)) => password
+                .secret
+                .parse()
+                .ok()
+                .map(|password| (user.clone(), password)),
             (None, None) => None,
             _ => {
                 let message = "`user` and `password` are there together, or neither is".to_owned();
@@ -204,12 +226,21 @@ impl Resolver {
             self.missing(pointer, "to", "like to = [\"ops@example.com\"]");
         }
         let written = from.iter().map(|from| ("from".to_owned(), from));
-        let addressed = sink.to.iter().enumerate().map(|(at, to)| (format!("to/{at}"), to));
+        let addressed = sink
+            .to
+            .iter()
+            .enumerate()
+            .map(|(at, to)| (format!("to/{at}"), to));
         for (key, address) in written.chain(addressed) {
             if !is_address(address) {
                 let message = "it is no address of mail".to_owned();
                 let hint = "like \"ops@example.com\", or \"Operations <ops@example.com>\"".to_owned();
-                self.report(At::Value(&format!("{pointer}/{key}")), "config.value", message, Some(hint));
+                self.report(
+                    At::Value(&format!("{pointer}/{key}")),
+                    "config.value",
+                    message,
+                    Some(hint),
+                );
             }
         }
         let (host, port) = server?;
@@ -235,14 +266,21 @@ impl Resolver {
         });
         if parsed.is_none() {
             let message = "it is no host with a port".to_owned();
-            self.report(At::Value(&format!("{pointer}/server")), "config.value", message, Some(LIKE.to_owned()));
+            self.report(
+                At::Value(&format!("{pointer}/server")),
+                "config.value",
+                message,
+                Some(LIKE.to_owned()),
+            );
         }
         parsed
     }
 
     fn wording(&mut self, pointer: &str, sink: &Raw) -> Wording {
         for (key, text) in [("title", &sink.title), ("text", &sink.text), ("link", &sink.link)] {
-            let Some(unknown) = text.as_deref().and_then(unknown_name) else { continue };
+            let Some(unknown) = text.as_deref().and_then(unknown_name) else {
+                continue;
+            };
             let names = NOTICE_NAMES.map(|name| format!("{{{name}}}")).join(", ");
             self.report(
                 At::Value(&format!("{pointer}/{key}")),
@@ -255,7 +293,12 @@ impl Resolver {
             && !(link.starts_with("https://") || link.starts_with("http://"))
         {
             let message = "it begins with neither https:// nor http://".to_owned();
-            self.report(At::Value(&format!("{pointer}/link")), "config.value", message, None);
+            self.report(
+                At::Value(&format!("{pointer}/link")),
+                "config.value",
+                message,
+                None,
+            );
         }
         Wording {
             title: sink.title.clone(),
@@ -274,7 +317,9 @@ fn unknown_name(text: &str) -> Option<&str> {
 
 /// Whether it has the form of one; what is within is the mail server's business.
 fn is_address(text: &str) -> bool {
-    let bare = text.rsplit_once('<').map_or(text, |(_, rest)| rest.trim_end_matches('>'));
+    let bare = text
+        .rsplit_once('<')
+        .map_or(text, |(_, rest)| rest.trim_end_matches('>'));
     let parts = bare.rsplit_once('@');
     text.len() <= ADDRESS_BYTES
         && !text.chars().any(char::is_control)

@@ -140,20 +140,24 @@ impl Courier {
     /// Hands over what there is, one after the other.
     async fn tell(&mut self, engine: &Engine) -> Result<Told, Error> {
         while let Some((topics, waiting)) = self.next(engine).await? {
-            let oldest = waiting.first().map_or_else(|| engine.inner.clock.now(), |one| one.created);
+            let oldest = waiting
+                .first()
+                .map_or_else(|| engine.inner.clock.now(), |one| one.created);
             if engine.inner.clock.now().saturating_since(oldest) > STALE {
                 self.drop_stale(engine, topics).await?;
                 continue;
             }
             let parcel = self.parcel(engine, &waiting);
             let Some(notice) = parcel.notice else {
-                self.keep(engine, topics, parcel.through, Vec::new(), None).await?;
+                self.keep(engine, topics, parcel.through, Vec::new(), None)
+                    .await?;
                 continue;
             };
             let Err(error) = self.hand_over(engine, &notice).await? else {
                 self.pace.is_taken();
                 let log = self.logged(engine, &notice, Ok(()));
-                self.keep(engine, topics, parcel.through, Vec::new(), Some(log)).await?;
+                self.keep(engine, topics, parcel.through, Vec::new(), Some(log))
+                    .await?;
                 continue;
             };
             match error.remedy() {
@@ -163,7 +167,8 @@ impl Courier {
                         "from": parcel.through, "through": parcel.through, "notices": parcel.notices, "code": error.code(),
                     }));
                     let log = self.logged(engine, &notice, Err((error.code(), Outcome::Dropped)));
-                    self.keep(engine, topics, parcel.through, vec![entry], Some(log)).await?;
+                    self.keep(engine, topics, parcel.through, vec![entry], Some(log))
+                        .await?;
                 }
                 remedy => {
                     self.note(engine, &notice, error.code()).await;

@@ -84,9 +84,8 @@ impl Raised {
 /// To those that want it, of those that are asked for, side by side; who has taken it.
 async fn hand_over(engine: &Engine, notice: &Notice, is_asked: impl Fn(&str) -> bool) -> Vec<String> {
     let asked = engine.inner.config.notify.iter();
-    let asked = asked.filter(|sink| {
-        wants(sink, true) && is_for(sink, notice, &engine.inner) && is_asked(&sink.name)
-    });
+    let asked =
+        asked.filter(|sink| wants(sink, true) && is_for(sink, notice, &engine.inner) && is_asked(&sink.name));
     let told = asked.map(|sink| async move {
         let notice = worded(notice.clone(), &sink.wording, &sender(&engine.inner).name);
         let ended = match engine.inner.reach(sink).await {

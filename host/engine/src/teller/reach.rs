@@ -82,7 +82,10 @@ impl Inner {
             },
             Configured::PagerDuty { key, endpoint } => Way::PagerDuty {
                 url: endpoint_of(endpoint.as_deref(), key)?,
-                key: held.current(key).await.and_then(|value| fits(key, RoutingKey::parse(value)))?,
+                key: held
+                    .current(key)
+                    .await
+                    .and_then(|value| fits(key, RoutingKey::parse(value)))?,
             },
             Configured::Webhook { url, key } => Way::Webhook {
                 url: held.url(url).await?,

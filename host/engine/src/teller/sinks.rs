@@ -94,7 +94,10 @@ impl Engine {
 
     async fn deliveries_to(&self, sink: &str) -> Result<Vec<Delivery>, Error> {
         let key = log::key_of(sink);
-        let kept = self.inner.store.read(move |reader| Ok::<_, Error>(reader.meta(&key)?));
+        let kept = self
+            .inner
+            .store
+            .read(move |reader| Ok::<_, Error>(reader.meta(&key)?));
         Ok(log::read(kept.await?.as_deref()))
     }
 
@@ -149,7 +152,12 @@ impl Engine {
         let outcome = if ended.is_ok() { "ok" } else { "failed" };
         let code = ended.as_ref().err().map(keywheel_notify::Error::code);
         self.inner
-            .audit_as("notify.test", name, outcome, json!({"code": code, "secrets": used}))
+            .audit_as(
+                "notify.test",
+                name,
+                outcome,
+                json!({"code": code, "secrets": used}),
+            )
             .await?;
         Ok(Some(TriedSink {
             name: name.to_owned(),

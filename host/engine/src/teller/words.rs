@@ -43,7 +43,11 @@ pub(super) fn notice_of(notification: &Notification) -> Notice {
 /// How much it matters; of what is over, how much the worst of it did.
 fn severity(notice: &Notice) -> Severity {
     match notice.topic.as_str() {
-        RAISED | RESOLVED => kinds(notice).into_iter().map(severity_of).max().unwrap_or_default(),
+        RAISED | RESOLVED => kinds(notice)
+            .into_iter()
+            .map(severity_of)
+            .max()
+            .unwrap_or_default(),
         "run.park" => Severity::Error,
         "run.end" if text(&notice.body, "outcome") == Some("failed") => Severity::Error,
         "run.end" | "secret.repair" => Severity::Warning,
@@ -105,7 +109,9 @@ fn has_labels(notice: &Notice, wanted: &BTreeMap<String, String>, inner: &Inner)
 pub(super) fn labels_of(inner: &Inner, rotation: &str) -> BTreeMap<String, String> {
     let rotation = rotation.parse::<RotationName>().ok();
     let rotation = rotation.and_then(|name| inner.config.rotation(&name));
-    rotation.map(|rotation| rotation.labels.clone()).unwrap_or_default()
+    rotation
+        .map(|rotation| rotation.labels.clone())
+        .unwrap_or_default()
 }
 
 fn rotation(notice: &Notice) -> Option<&str> {
@@ -182,10 +188,17 @@ fn facts(notice: &Notice) -> Vec<(String, String)> {
         let at = body[member].as_u64().map(Timestamp::from_unix_ms);
         at.map(|at| Zone::UTC.show(at))
     };
-    let said = |member: &str| text(body, member).map(str::to_owned).filter(|text| !text.is_empty());
+    let said = |member: &str| {
+        text(body, member)
+            .map(str::to_owned)
+            .filter(|text| !text.is_empty())
+    };
     let rotation = rotation(notice).map(str::to_owned);
     let facts = [
-        ("Severity", Some(notice.severity.as_str().to_owned()).filter(|_| notice.is_trouble)),
+        (
+            "Severity",
+            Some(notice.severity.as_str().to_owned()).filter(|_| notice.is_trouble),
+        ),
         ("Rotation", rotation.filter(|_| notice.topic != TEST)),
         ("Secret", said("secret")),
         ("Version", said("version")),
@@ -263,16 +276,30 @@ pub(super) fn digest(notices: &[Notice]) -> Option<Notice> {
         topic: "digest".to_owned(),
         key: "digest".to_owned(),
         is_trouble,
-        severity: stands.iter().map(|notice| notice.severity).max().unwrap_or_default(),
+        severity: stands
+            .iter()
+            .map(|notice| notice.severity)
+            .max()
+            .unwrap_or_default(),
         at: last.at,
         body: serde_json::json!({"from": first.id, "through": last.id, "notices": notices.len()}),
         words: Words {
-            nature: if is_trouble { Nature::Raised } else { Nature::Happened },
+            nature: if is_trouble {
+                Nature::Raised
+            } else {
+                Nature::Happened
+            },
             title: format!("{} notices that could not be told before", notices.len()),
             text,
             facts: vec![
-                ("From".to_owned(), Zone::UTC.show(Timestamp::from_unix_ms(first.at))),
-                ("Through".to_owned(), Zone::UTC.show(Timestamp::from_unix_ms(last.at))),
+                (
+                    "From".to_owned(),
+                    Zone::UTC.show(Timestamp::from_unix_ms(first.at)),
+                ),
+                (
+                    "Through".to_owned(),
+                    Zone::UTC.show(Timestamp::from_unix_ms(last.at)),
+                ),
                 ("What to do".to_owned(), "keywheel status".to_owned()),
             ],
             link: None,
@@ -319,7 +346,10 @@ mod tests {
              rotation app-db: run-parked app-db   7 host1 {other}"
         );
         assert_eq!(notice.words.text, "it is so");
-        assert_eq!(notice.words.link.unwrap(), "https://wiki/rotation%20app-db?run-parked");
+        assert_eq!(
+            notice.words.link.unwrap(),
+            "https://wiki/rotation%20app-db?run-parked"
+        );
     }
 
     #[test]
@@ -338,18 +368,38 @@ mod tests {
             raised(1, "rotation a", "run-waits"),
             raised(2, "vault", "vault-sealed"),
             raised(3, "rotation b", "run-failed"),
-            written(4, RESOLVED, "rotation b: run-failed", json!({"kind": "run-failed", "subject": "rotation b"})),
+            written(
+                4,
+                RESOLVED,
+                "rotation b: run-failed",
+                json!({"kind": "run-failed", "subject": "rotation b"}),
+            ),
         ];
         for id in 5..40 {
-            notices.push(written(id, "secret.rotated", &format!("r{id}"), json!({"secret": "x"})));
+            notices.push(written(
+                id,
+                "secret.rotated",
+                &format!("r{id}"),
+                json!({"secret": "x"}),
+            ));
         }
         let digest = digest(&notices).unwrap();
         let lines: Vec<&str> = digest.words.text.lines().collect();
-        assert_eq!(lines[0], "3 × attention, 1 × attention-resolved, 35 × secret.rotated");
+        assert_eq!(
+            lines[0],
+            "3 × attention, 1 × attention-resolved, 35 × secret.rotated"
+        );
         assert_eq!(lines[1], "• vault: vault sealed");
         assert_eq!(lines[2], "• rotation a: run waits");
         assert_eq!(lines[21], "and 17 more");
-        assert!(!digest.words.text.contains("rotation b:"), "{}", digest.words.text);
-        assert_eq!((digest.severity, digest.id, digest.is_trouble), (Severity::Critical, 39, true));
+        assert!(
+            !digest.words.text.contains("rotation b:"),
+            "{}",
+            digest.words.text
+        );
+        assert_eq!(
+            (digest.severity, digest.id, digest.is_trouble),
+            (Severity::Critical, 39, true)
+        );
     }
 }

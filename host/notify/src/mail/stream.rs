@@ -23,7 +23,10 @@ pub(super) async fn ask_for_tls(stream: &mut TcpStream, hello: &str) -> Result<(
     reply(stream, 220).await?;
     say(stream, &format!("EHLO {hello}\r\n")).await?;
     let offered = reply(stream, 250).await?;
-    let offers = |line: &str| line.get(4..).is_some_and(|word| word.trim().eq_ignore_ascii_case("STARTTLS"));
+    let offers = |line: &str| {
+        line.get(4..)
+            .is_some_and(|word| word.trim().eq_ignore_ascii_case("STARTTLS"))
+    };
     if !offered.lines().any(offers) {
         return Err(mail("it does not offer STARTTLS, and nothing is sent without"));
     }
@@ -116,7 +119,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Spoken<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Spoken<S> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, from)
     }
 

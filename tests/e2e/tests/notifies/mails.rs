@@ -18,18 +18,32 @@ fn email(mailbox: &Mailbox) -> String {
 
 #[test]
 fn mail_goes_by_starttls_with_a_login_and_is_one_thread() {
-    let Some(mailbox) = Mailbox::start("starttls") else { return };
+    let Some(mailbox) = Mailbox::start("starttls") else {
+        return;
+    };
     let host = Host::init();
     configure_first(&host, &email(&mailbox));
     let _ = host.import("notify/mail", "planted-a-wrong-password").ends(0);
-    let tried = host.run(&["notify", "test", "mail", "-o", "json"], "").ends(10).json();
-    assert_eq!(tried[0]["failed"], "notify.gone: it takes no notice at all (535)", "{tried:#}");
+    let tried = host
+        .run(&["notify", "test", "mail", "-o", "json"], "")
+        .ends(10)
+        .json();
+    assert_eq!(
+        tried[0]["failed"], "notify.gone: it takes no notice at all (535)",
+        "{tried:#}"
+    );
     let _ = host.import("notify/mail", &mailbox.password).ends(0);
     let body = json!({
         "kind": "run-failed", "subject": "rotation app-db", "what": "it failed: größer\r\nBcc: evil@kw.example", "way-out": "look", "labels": {},
     });
     let key = "rotation app-db: run-failed";
-    write(&host, &[("attention", key, body.clone()), ("attention-resolved", key, body)]);
+    write(
+        &host,
+        &[
+            ("attention", key, body.clone()),
+            ("attention-resolved", key, body),
+        ],
+    );
     let serving = Serving::start(&host);
     until("both came", || mailbox.mails().len() == 2);
     let mails = mailbox.mails();
@@ -41,11 +55,23 @@ fn mail_goes_by_starttls_with_a_login_and_is_one_thread() {
         assert_eq!(mail["headers"]["References"], mails[0]["headers"]["References"]);
         assert!(mail["headers"]["Bcc"].is_null(), "{mail:#}");
     }
-    assert_eq!(mails[0]["headers"]["Subject"], "[error] [prod] rotation app-db: run failed");
-    assert_eq!(mails[1]["headers"]["Subject"], "[prod] Over: rotation app-db: run failed");
-    assert_ne!(mails[0]["headers"]["Message-ID"], mails[1]["headers"]["Message-ID"]);
+    assert_eq!(
+        mails[0]["headers"]["Subject"],
+        "[error] [prod] rotation app-db: run failed"
+    );
+    assert_eq!(
+        mails[1]["headers"]["Subject"],
+        "[prod] Over: rotation app-db: run failed"
+    );
+    assert_ne!(
+        mails[0]["headers"]["Message-ID"],
+        mails[1]["headers"]["Message-ID"]
+    );
     let text = mails[0]["body"].as_str().unwrap();
-    assert!(text.contains("größer") && text.contains("What to do: look"), "{text}");
+    assert!(
+        text.contains("größer") && text.contains("What to do: look"),
+        "{text}"
+    );
     let ended = serving.ends();
     let secrets = [mailbox.password.clone(), "planted-a-wrong-password".to_owned()];
     host.left_no_trace(&secrets, &[("the log", &ended.stderr)]);
@@ -54,13 +80,24 @@ fn mail_goes_by_starttls_with_a_login_and_is_one_thread() {
 /// Nothing is sent over a connection that others can read.
 #[test]
 fn no_mail_goes_without_tls() {
-    let Some(mailbox) = Mailbox::start("plain") else { return };
+    let Some(mailbox) = Mailbox::start("plain") else {
+        return;
+    };
     let host = Host::init();
     configure_first(&host, &email(&mailbox));
     let _ = host.import("notify/mail", &mailbox.password).ends(0);
-    let tried = host.run(&["notify", "test", "mail", "-o", "json"], "").ends(10).json();
+    let tried = host
+        .run(&["notify", "test", "mail", "-o", "json"], "")
+        .ends(10)
+        .json();
     let failed = tried[0]["failed"].as_str().unwrap();
-    assert!(failed.starts_with("notify.unreachable: ") && failed.contains("STARTTLS"), "{failed}");
+    assert!(
+        failed.starts_with("notify.unreachable: ") && failed.contains("STARTTLS"),
+        "{failed}"
+    );
     assert_eq!(mailbox.mails().len(), 0);
-    assert!(sink(&host, "mail")["failing"].is_null(), "a try is no failure of the sink's");
+    assert!(
+        sink(&host, "mail")["failing"].is_null(),
+        "a try is no failure of the sink's"
+    );
 }

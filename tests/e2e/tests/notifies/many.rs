@@ -21,7 +21,9 @@ fn ten_thousand_notices_and_a_dead_sink_keep_no_rotation_and_come_in_few_message
     let host = Host::init();
     host.configure(&redis_user(&server, "1s"));
     let about = "about = [\"attention\", \"events\"]";
-    let lines = receiver.trust() + &receiver.sink("slack", about) + &receiver.sink("pagerduty", "about = [\"attention\"]");
+    let lines = receiver.trust()
+        + &receiver.sink("slack", about)
+        + &receiver.sink("pagerduty", "about = [\"attention\"]");
     configure_first(&host, &lines);
     host.add_plugin("redis", &[server.port()]);
     let _ = host.import("admin/redis", server.admin_password()).ends(0);
@@ -49,7 +51,10 @@ fn ten_thousand_notices_and_a_dead_sink_keep_no_rotation_and_come_in_few_message
     assert!(told.len() < 30, "{} messages", told.len());
     let digests = told.iter().filter_map(|request| {
         let header = request["body"]["blocks"][0]["text"]["text"].as_str()?;
-        header.strip_suffix(" notices that could not be told before")?.parse::<u64>().ok()
+        header
+            .strip_suffix(" notices that could not be told before")?
+            .parse::<u64>()
+            .ok()
     });
     assert!(digests.sum::<u64>() >= 10_000);
     let _ = serving.ends();
@@ -58,7 +63,10 @@ fn ten_thousand_notices_and_a_dead_sink_keep_no_rotation_and_come_in_few_message
 /// The most memory that a process has had.
 fn peak_mib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
     let kib = line.trim().trim_end_matches(" kB").trim();
     kib.parse::<u64>().unwrap() / 1024
 }

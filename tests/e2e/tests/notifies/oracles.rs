@@ -28,13 +28,20 @@ pub(crate) fn cards_are_cards(messages: &[Value]) {
     stdin.write_all(cards.concat().as_bytes()).unwrap();
     drop(stdin);
     let ended = node.wait_with_output().unwrap();
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(
+        ended.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
 }
 
 /// Slack's types take each message.
 pub(crate) fn blocks_are_blocks(messages: &[Value]) {
     let Some(folder) = libraries() else { return };
-    let place = tempfile::Builder::new().prefix("messages-").tempdir_in(&folder).unwrap();
+    let place = tempfile::Builder::new()
+        .prefix("messages-")
+        .tempdir_in(&folder)
+        .unwrap();
     let messages = serde_json::to_string(messages).unwrap();
     let text = format!(
         "import type {{ KnownBlock }} from \"@slack/types\";\nconst messages: {{ text: string; blocks: KnownBlock[] }}[] = {messages};\n\
@@ -47,5 +54,9 @@ pub(crate) fn blocks_are_blocks(messages: &[Value]) {
         .current_dir(place.path())
         .output()
         .unwrap();
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+    assert!(
+        ended.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ended.stdout)
+    );
 }

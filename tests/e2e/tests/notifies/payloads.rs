@@ -10,7 +10,8 @@ use crate::oracles::{blocks_are_blocks, cards_are_cards};
 use crate::receiver::Receiver;
 use crate::served::{AT, Serving, configure_first, sink, write};
 
-const ABOUT: &str = "about = [\"attention\", \"events\", \"started\"]\nlink = \"https://wiki.example/{kind}?of={subject}\"";
+const ABOUT: &str =
+    "about = [\"attention\", \"events\", \"started\"]\nlink = \"https://wiki.example/{kind}?of={subject}\"";
 
 /// One of each kind. The second has what would be markup, a link, or too much.
 fn notices() -> Vec<(&'static str, &'static str, Value)> {
@@ -18,7 +19,10 @@ fn notices() -> Vec<(&'static str, &'static str, Value)> {
         "kind": "run-failed", "subject": "rotation app-db", "what": "its last run 01J failed: sql.denied: permission denied",
         "way-out": "GRANT app TO rotator WITH ADMIN OPTION; then keywheel rotate app-db", "harm-at": AT, "labels": {"team": "shop"},
     });
-    let long = format!("<!channel> [click](https://evil.example) \"a\\b\" & \u{1b}[31m{}", "ä&𝄞\n".repeat(9000));
+    let long = format!(
+        "<!channel> [click](https://evil.example) \"a\\b\" & \u{1b}[31m{}",
+        "ä&𝄞\n".repeat(9000)
+    );
     let expires = json!({
         "kind": "secret-expires", "subject": "secret app/<api>", "what": long, "way-out": "rotate it", "harm-at": AT, "labels": {},
     });
@@ -36,8 +40,16 @@ fn notices() -> Vec<(&'static str, &'static str, Value)> {
         ("attention", "rotation app-db: run-failed", failed),
         ("attention", "secret app/<api>: secret-expires", expires),
         ("attention-resolved", "rotation app-db: run-failed", over),
-        ("run.begin", "app-db", json!({"rotation": "app-db", "secret": "app/db", "run": "01J", "trigger": "schedule"})),
-        ("secret.rotated", "app-db", json!({"secret": "app/db", "version": "01V", "consumers": ["shop"]})),
+        (
+            "run.begin",
+            "app-db",
+            json!({"rotation": "app-db", "secret": "app/db", "run": "01J", "trigger": "schedule"}),
+        ),
+        (
+            "secret.rotated",
+            "app-db",
+            json!({"secret": "app/db", "version": "01V", "consumers": ["shop"]}),
+        ),
         ("run.end", "app-db", of_run("run.end", "failed")),
         ("run.park", "app-db", of_run("run.park", "waiting")),
         ("secret.repair", "app-db", of_run("secret.repair", "ok")),
@@ -46,7 +58,14 @@ fn notices() -> Vec<(&'static str, &'static str, Value)> {
 
 /// Without what is another one in every run.
 fn steady(host: &Host, bodies: Vec<Value>) -> String {
-    let text = serde_json::to_string_pretty(&bodies).unwrap() + "\n";
+    let mut text = serde_json::to_string_pretty(&bodies).unwrap() + "\n";
+    // That the long one is no longer than it may be, the receiver has seen to.
+    for once in ["ä&𝄞\\n", "ä&amp;𝄞\\n", "ä&𝄞 ", "ä&amp;𝄞 "] {
+        let twice = once.repeat(2);
+        while text.contains(&twice) {
+            text = text.replace(&twice, once);
+        }
+    }
     let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let database = rusqlite::Connection::open(host.file("state/keywheel.db")).unwrap();
     let store: String = database
@@ -67,8 +86,14 @@ fn compare(name: &str, text: &str) {
 }
 
 fn bodies(requests: Vec<Value>) -> Vec<Value> {
-    assert!(requests.iter().all(|request| request["refused"].is_null()), "{requests:#?}");
-    requests.into_iter().map(|request| request["body"].clone()).collect()
+    assert!(
+        requests.iter().all(|request| request["refused"].is_null()),
+        "{requests:#?}"
+    );
+    requests
+        .into_iter()
+        .map(|request| request["body"].clone())
+        .collect()
 }
 
 #[test]
@@ -93,7 +118,8 @@ fn each_channel_is_told_in_its_own_words_and_its_own_limits() {
     write(&host, &notices());
     let serving = Serving::start(&host);
     until("all is told", || {
-        let told = ["slack", "teams", "webhook", "alert", "change"].map(|place| receiver.requests(place).len());
+        let told =
+            ["slack", "teams", "webhook", "alert", "change"].map(|place| receiver.requests(place).len());
         told == [8, 8, 8, 3, 5]
     });
     until("and noted", || sink(&host, "slack")["waiting"] == 0);
@@ -107,7 +133,11 @@ fn each_channel_is_told_in_its_own_words_and_its_own_limits() {
     assert_eq!(told("team"), [1, 3], "what is of rotations with that label");
     let listed = sink(&host, "pagerduty");
     let last = &listed["deliveries"].as_array().unwrap().last().unwrap();
-    assert_eq!((&last["topic"], &last["outcome"]), (&json!("secret.repair"), &json!("taken")), "{listed:#}");
+    assert_eq!(
+        (&last["topic"], &last["outcome"]),
+        (&json!("secret.repair"), &json!("taken")),
+        "{listed:#}"
+    );
     // Whoever is tried is told, past all else.
     let _ = host.run(&["notify", "test"], "").ends(0);
     assert_eq!(bodies(receiver.requests("change")).len(), 6);
@@ -134,7 +164,9 @@ fn told_by(routed: &Path) -> impl Fn(&str) -> Vec<u64> {
     let routed = routed.display().to_string();
     move |name| {
         let text = fs::read_to_string(format!("{routed}.{name}")).unwrap_or_default();
-        let notices = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let notices = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
         let notices = notices.filter(|notice| notice["topic"] != "test");
         let mut ids: Vec<u64> = notices.map(|notice| notice["id"].as_u64().unwrap()).collect();
         // What needs a person goes first.

@@ -62,7 +62,9 @@ impl Receiver {
         ] {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let secrets = tokens.into_iter().chain([routing_key.clone(), signing_key.clone()]);
+        let secrets = tokens
+            .into_iter()
+            .chain([routing_key.clone(), signing_key.clone()]);
         Self {
             secrets: secrets.collect(),
             authority,
@@ -87,12 +89,17 @@ impl Receiver {
             .spawn()
             .unwrap();
         self.child = Some(child);
-        until("it listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok());
+        until("it listens", || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok()
+        });
     }
 
     /// What goes wrong from now on at each place: `{"slack": "429"}`.
     pub(crate) fn goes_wrong(&self, modes: &Value) {
-        let (new, file) = (self.folder.path().join("mode.new"), self.folder.path().join("mode.json"));
+        let (new, file) = (
+            self.folder.path().join("mode.new"),
+            self.folder.path().join("mode.json"),
+        );
         fs::write(&new, modes.to_string()).unwrap();
         fs::rename(new, file).unwrap();
     }
@@ -125,7 +132,9 @@ impl Receiver {
                 "key = {{ secret = \"notify/pagerduty\" }}\nendpoint = \"https://localhost:{}\"",
                 self.port
             ),
-            "webhook" => "url = { secret = \"notify/webhook\" }\nkey = { secret = \"notify/signing\" }".to_owned(),
+            "webhook" => {
+                "url = { secret = \"notify/webhook\" }\nkey = { secret = \"notify/signing\" }".to_owned()
+            }
             _ => format!("url = {{ secret = \"notify/{kind}\" }}"),
         };
         format!("[[notify]]\nname = \"{kind}\"\nkind = \"{kind}\"\ntrust = \"own\"\n{own}\n{lines}\n\n")
@@ -133,7 +142,11 @@ impl Receiver {
 
     /// Where a place is, as a vendor gives it away.
     pub(crate) fn url(&self, place: &str) -> String {
-        format!("https://localhost:{}{}", self.port, self.paths[place].as_str().unwrap())
+        format!(
+            "https://localhost:{}{}",
+            self.port,
+            self.paths[place].as_str().unwrap()
+        )
     }
 
     /// Gives a host the secrets of all sinks.
@@ -200,7 +213,9 @@ impl Mailbox {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        until("it listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+        until("it listens", || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        });
         Some(Self {
             authority,
             folder,
@@ -212,7 +227,10 @@ impl Mailbox {
 
     /// The trust set `mail`.
     pub(crate) fn trust(&self) -> String {
-        format!("[trust.mail]\npem = [\"{}\"]\n\n", self.authority.file().display())
+        format!(
+            "[trust.mail]\npem = [\"{}\"]\n\n",
+            self.authority.file().display()
+        )
     }
 
     pub(crate) fn mails(&self) -> Vec<Value> {
@@ -256,6 +274,10 @@ fn had<T, E: std::fmt::Debug>(what: &str, made: Result<T, E>) -> Option<T> {
 
 fn run(command: &mut Command) -> anyhow::Result<()> {
     let ended = command.stdin(Stdio::null()).output()?;
-    anyhow::ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    anyhow::ensure!(
+        ended.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
     Ok(())
 }

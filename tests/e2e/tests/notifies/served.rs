@@ -19,7 +19,9 @@ pub(crate) struct Serving<'h> {
 impl<'h> Serving<'h> {
     pub(crate) fn start(host: &'h Host) -> Self {
         let started = Some(host.start(&mut host.command(&["serve"])));
-        until("it listens", || UnixStream::connect(host.file("state/socket")).is_ok());
+        until("it listens", || {
+            UnixStream::connect(host.file("state/socket")).is_ok()
+        });
         Self { host, started }
     }
 
