@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
-use keywheel_model::SecretBytes;
+use keywheel_model::{SecretBytes, Timestamp};
 use keywheel_target::tls::TrustStore;
 
 use crate::http::{Post, Url};
@@ -30,6 +30,8 @@ pub struct Channel {
     pub trusted: Option<String>,
     /// After this it has not taken it.
     pub timeout: Duration,
+    /// When it is reached.
+    pub now: Timestamp,
 }
 
 /// How somebody is reached.
@@ -106,8 +108,8 @@ impl Channel {
                 let body = webhook::event(notice, &self.sender);
                 let id = webhook::id_of(notice, &self.sender);
                 // Of this delivery, not of the notice: a receiver takes no old ones.
-                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let headers = webhook::headers(&id, now.as_secs(), &body, keys);
+                let seconds = self.now.as_unix_ms() / 1000;
+                let headers = webhook::headers(&id, seconds, &body, keys);
                 self.post(url, webhook::CONTENT_TYPE, headers, body.into())
                     .await?
                     .judged()
@@ -131,6 +133,7 @@ impl Channel {
             content_type,
             headers,
             body,
+            now: self.now,
         };
         post.send(&self.trust, self.trusted.as_deref(), self.timeout)
             .await

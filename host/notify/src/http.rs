@@ -1,15 +1,15 @@
 //! One request to a checked address, by TLS, within a deadline; what comes back is bounded, and nothing is followed.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper::{HeaderMap, Request, header};
 use hyper_util::rt::TokioIo;
-use keywheel_model::SecretBytes;
 use keywheel_model::address::Host;
+use keywheel_model::{SecretBytes, Timestamp};
 use keywheel_target::Deadline;
 use keywheel_target::dial::{Allow, Dialer, Transport};
 use keywheel_target::tls::{TlsOptions, TrustStore, handshake};
@@ -107,6 +107,8 @@ pub(crate) struct Post<'p> {
     pub(crate) content_type: &'static str,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
+    /// When.
+    pub(crate) now: Timestamp,
 }
 
 /// What came back.
@@ -175,9 +177,10 @@ impl Post<'_> {
         // Whatever ends this ends the connection.
         let mut driving = JoinSet::new();
         driving.spawn(connection);
+        let now = self.now;
         let answer = sender.send_request(self.written()).await.map_err(Error::Http)?;
         let status = answer.status().as_u16();
-        let retry_after = retry_after(answer.headers());
+        let retry_after = retry_after(answer.headers(), now);
         let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
         // What it says about it is of use, and no more: the status is the answer.
         let body = body.map(|body| body.to_bytes().to_vec()).unwrap_or_default();
@@ -213,14 +216,14 @@ impl Post<'_> {
 }
 
 /// In seconds, or as a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
     }
     let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    let now = jiff::Timestamp::try_from(SystemTime::now()).ok()?;
-    Duration::try_from(at.duration_since(now)).ok()
+    let at = u64::try_from(at.as_millisecond()).ok()?;
+    at.checked_sub(now.as_unix_ms()).map(Duration::from_millis)
 }
 
 #[cfg(test)]
@@ -267,16 +270,19 @@ mod tests {
 
     #[test]
     fn when_to_come_again_is_in_seconds_or_a_date() {
+        // 9 September 2001.
+        let now = Timestamp::from_unix_ms(1_000_000_000_000);
         let after = |text: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::RETRY_AFTER, text.parse().unwrap());
-            retry_after(&headers)
+            retry_after(&headers, now)
         };
         assert_eq!(after("7"), Some(Duration::from_secs(7)));
-        assert!(after("Wed, 21 Oct 2065 07:28:00 GMT").unwrap() > Duration::from_hours(24));
-        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), None);
+        let minute = after("Sun, 09 Sep 2001 01:47:40 GMT");
+        assert_eq!(minute, Some(Duration::from_mins(1)));
+        assert_eq!(after("Sun, 09 Sep 2001 01:46:39 GMT"), None);
         assert_eq!(after("soon"), None);
-        assert_eq!(retry_after(&HeaderMap::new()), None);
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 
     #[test]

@@ -183,20 +183,23 @@ fn subject(notice: &Notice) -> String {
 
 fn body(notice: &Notice, sender: &Sender) -> String {
     let words = &notice.words;
-    let mut body = format!("{}\n\n{}\n\n", words.title, shortened(&words.text, TEXT, plain));
-    for (name, value) in &words.facts {
-        body.push_str(&format!("{name}: {}\n", shortened(value, FACT, plain)));
-    }
-    if let Some(link) = &words.link {
-        body.push_str(&format!("\n{link}\n"));
-    }
-    body.push_str(&format!(
-        "\n-- \n{}, {}, notice {}\n",
+    let facts = words.facts.iter();
+    let facts: String = facts
+        .map(|(name, value)| format!("{name}: {}\n", shortened(value, FACT, plain)))
+        .collect();
+    let link = words
+        .link
+        .as_ref()
+        .map(|link| format!("\n{link}\n"))
+        .unwrap_or_default();
+    format!(
+        "{}\n\n{}\n\n{facts}{link}\n-- \n{}, {}, notice {}\n",
+        words.title,
+        shortened(&words.text, TEXT, plain),
         sender.name,
         words::time(notice.at),
         notice.id
-    ));
-    body
+    )
 }
 
 /// What the server says in words may repeat what it was sent: its code is all that is told.

@@ -1,6 +1,7 @@
 //! Texts with places for the facts of a notice: `{subject}`. There is nothing in them that is run.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// The text with each `{name}` that `value` knows replaced; what it gives is not looked through again.
 pub fn filled<'v>(template: &str, value: impl Fn(&str) -> Option<Cow<'v, str>>) -> String {
@@ -10,15 +11,12 @@ pub fn filled<'v>(template: &str, value: impl Fn(&str) -> Option<Cow<'v, str>>) 
         text.push_str(&rest[..open]);
         rest = &rest[open..];
         let name = rest.find('}').map(|close| &rest[1..close]);
-        match name.and_then(|name| Some((name, value(name)?))) {
-            Some((name, value)) => {
-                text.push_str(&value);
-                rest = &rest[name.len() + 2..];
-            }
-            None => {
-                text.push('{');
-                rest = &rest[1..];
-            }
+        if let Some((name, value)) = name.and_then(|name| Some((name, value(name)?))) {
+            text.push_str(&value);
+            rest = &rest[name.len() + 2..];
+        } else {
+            text.push('{');
+            rest = &rest[1..];
         }
     }
     text.push_str(rest);
@@ -32,7 +30,7 @@ pub fn for_url(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             written.push(byte.into());
         } else {
-            written.push_str(&format!("%{byte:02X}"));
+            let _ = write!(written, "%{byte:02X}");
         }
     }
     written

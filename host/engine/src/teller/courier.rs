@@ -99,6 +99,8 @@ enum Told {
 struct Parcel {
     /// Nothing, where the sink is told none of it.
     notice: Option<Notice>,
+    /// The first of them.
+    from: u64,
     /// The last one that is done with then.
     through: u64,
     /// How many they are.
@@ -164,7 +166,7 @@ impl Courier {
                 Remedy::Drop => {
                     self.pace.is_taken();
                     let entry = Entry::of_host("notice.drop", &self.sink.name, "failed").with(json!({
-                        "from": parcel.through, "through": parcel.through, "notices": parcel.notices, "code": error.code(),
+                        "from": parcel.from, "through": parcel.through, "notices": parcel.notices, "code": error.code(),
                     }));
                     let log = self.logged(engine, &notice, Err((error.code(), Outcome::Dropped)));
                     self.keep(engine, topics, parcel.through, vec![entry], Some(log))
@@ -243,6 +245,7 @@ impl Courier {
                 let told = digest(&wanted).map(|notice| worded(notice, &self.sink.wording, &host));
                 return Parcel {
                     notice: told,
+                    from: wanted.first().map_or(through, |first| first.id),
                     through,
                     notices: wanted.len(),
                 };
@@ -253,6 +256,7 @@ impl Courier {
         }
         let first = wanted.pop();
         Parcel {
+            from: first.as_ref().map_or(through, |first| first.id),
             through: first.as_ref().map_or(through, |first| first.id),
             notice: first.map(|notice| worded(notice, &self.sink.wording, &host)),
             notices: 1,

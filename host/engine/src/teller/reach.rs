@@ -99,6 +99,7 @@ impl Inner {
             trust: Arc::new(capabilities::roots(&self.config)),
             trusted: trust.map(str::to_owned),
             timeout,
+            now: self.clock.now(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use keywheel_config::{Notify, Wording};
 use keywheel_model::{RotationName, Timestamp};
@@ -268,7 +269,7 @@ pub(super) fn digest(notices: &[Notice]) -> Option<Notice> {
         text.push_str(&notice.words.title);
     }
     if stands.len() > LINES {
-        text.push_str(&format!("\nand {} more", stands.len() - LINES));
+        let _ = write!(text, "\nand {} more", stands.len() - LINES);
     }
     let is_trouble = stands.iter().any(|notice| notice.is_trouble);
     Some(Notice {
