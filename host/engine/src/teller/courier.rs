@@ -157,7 +157,7 @@ impl Courier {
             };
             let Err(error) = self.hand_over(engine, &notice).await? else {
                 self.pace.is_taken();
-                let log = self.logged(engine, &notice, Ok(()));
+                let log = Logged::of(engine, &notice, Ok(()));
                 self.keep(engine, topics, parcel.through, Vec::new(), Some(log))
                     .await?;
                 continue;
@@ -168,7 +168,7 @@ impl Courier {
                     let entry = Entry::of_host("notice.drop", &self.sink.name, "failed").with(json!({
                         "from": parcel.from, "through": parcel.through, "notices": parcel.notices, "code": error.code(),
                     }));
-                    let log = self.logged(engine, &notice, Err((error.code(), Outcome::Dropped)));
+                    let log = Logged::of(engine, &notice, Err((error.code(), Outcome::Dropped)));
                     self.keep(engine, topics, parcel.through, vec![entry], Some(log))
                         .await?;
                 }
@@ -362,18 +362,9 @@ impl Courier {
         self.keep(engine, topics, *last, vec![entry], None).await
     }
 
-    /// What is kept of a delivery, beside how far the sink is told.
-    fn logged(&self, engine: &Engine, notice: &Notice, ended: Result<(), (&str, Outcome)>) -> Logged {
-        Logged {
-            notice: notice.clone(),
-            at: engine.inner.clock.now(),
-            ended: ended.map_err(|(code, outcome)| (code.to_owned(), outcome)),
-        }
-    }
-
     /// That it was not taken. Where not even that can be kept, the log has it.
     async fn note(&self, engine: &Engine, notice: &Notice, code: &str) {
-        let logged = self.logged(engine, notice, Err((code, Outcome::Failed)));
+        let logged = Logged::of(engine, notice, Err((code, Outcome::Failed)));
         let name = self.sink.name.clone();
         let kept = engine.inner.store.write(move |tx| logged.keep(tx, &name)).await;
         if let Err(error) = kept {
@@ -417,6 +408,14 @@ struct Logged {
 }
 
 impl Logged {
+    fn of(engine: &Engine, notice: &Notice, ended: Result<(), (&str, Outcome)>) -> Self {
+        Self {
+            notice: notice.clone(),
+            at: engine.inner.clock.now(),
+            ended: ended.map_err(|(code, outcome)| (code.to_owned(), outcome)),
+        }
+    }
+
     fn keep(&self, tx: &keywheel_store::Transaction<'_>, sink: &str) -> Result<(), keywheel_store::Error> {
         let key = log::key_of(sink);
         let ended = match &self.ended {

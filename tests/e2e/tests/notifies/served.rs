@@ -66,6 +66,6 @@ pub(crate) fn configure_first(host: &Host, lines: &str) {
 /// What `notify list` has of a sink.
 pub(crate) fn sink(host: &Host, name: &str) -> Value {
     let listed = host.run(&["notify", "list", "-o", "json"], "").json();
-    let sinks = listed.as_array().unwrap().iter();
-    sinks.cloned().find(|sink| sink["name"] == name).unwrap()
+    let mut sinks = listed.as_array().unwrap().iter();
+    sinks.find(|sink| sink["name"] == name).cloned().unwrap()
 }
