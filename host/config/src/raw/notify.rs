@@ -24,7 +24,7 @@ pub(crate) struct Notify {
     /// For `pagerduty`: the integration's key. For `webhook`: what bodies are signed with, `whsec_` and base64, or 16 bytes at least as they are. Both by
     /// the name of the secret: `{ secret = "notify/key" }`.
     pub(crate) key: Option<Kept>,
-    /// For `pagerduty`: where events go, like "https://events.eu.pagerduty.com". Default: `https://events.pagerduty.com`.
+    /// For `pagerduty`: where events go, like `https://events.eu.pagerduty.com`. Default: `https://events.pagerduty.com`.
     pub(crate) endpoint: Option<String>,
     /// For `email`: the mail server with its port, like "mail.internal:587".
     pub(crate) server: Option<String>,
@@ -63,7 +63,7 @@ pub(crate) struct Notify {
     /// The text of a message, in the same way. Default: as it is.
     #[schemars(length(min = 1, max = 4000))]
     pub(crate) text: Option<String>,
-    /// Where more stands, in the same way: "https://wiki.example.com/keywheel/{kind}". Default: nothing.
+    /// Where more stands, in the same way: `https://wiki.example.com/keywheel/{kind}`. Default: nothing.
     #[schemars(length(min = 1, max = 1000))]
     pub(crate) link: Option<String>,
 }
