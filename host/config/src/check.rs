@@ -52,7 +52,7 @@ pub(crate) fn graces(document: &Document, rotation: &Rotation) -> Vec<Problem> {
                 At::Value(&format!("{base}{at}")),
                 "config.one-rotation-per-secret",
                 format!("the secret `{secret}` is an input of this rotation, which would write over it"),
-                "name another secret".to_owned(),
+                Some("name another secret".to_owned()),
             ));
         }
     }
