@@ -51,8 +51,6 @@ impl Engine {
         });
         let of_value = inner.warnings_of_value(rotation).await?;
         let untried = inner.proves_first(rotation).await?;
-        let sets_first = rotation.first == keywheel_config::FirstRun::Set
-            && inner.vault.live(&rotation.secret, &[]).await?.current().is_none();
         let unverified = self.verifies_first(rotation).await?;
         if let Err(in_use) = inner.check_accounts(rotation, plugin.manifest()).await {
             problems.push(worded(
@@ -108,7 +106,7 @@ impl Engine {
             revoke_after_ms: u64::try_from(settings.longest_staleness().as_millis())
                 .unwrap_or(u64::MAX)
                 .saturating_add(settings.grace_ms),
-            sets_first,
+            sets_first: inner.sets_first(rotation).await?,
         })
     }
 

@@ -81,6 +81,12 @@ impl Inner {
         }))
     }
 
+    /// Whether a run would set a credential over one that the vault never had.
+    pub(crate) async fn sets_first(&self, rotation: &Rotation) -> Result<bool, Error> {
+        let head = self.vault.live(&rotation.secret, &[]).await?;
+        Ok(rotation.first == FirstRun::Set && head.current().is_none())
+    }
+
     /// What `first = "set"` costs: the credential in use is in no vault.
     async fn set_over(&self, rotation: &Rotation) -> Result<Option<String>, Error> {
         let plugin = self.plugin(&rotation.plugin)?;

@@ -53,8 +53,7 @@ impl Plugin for Redis {
     type Config = Config;
 
     fn check(config: &Config) -> Vec<(String, String)> {
-        let problem = || ("/admin".to_owned(), "must be another user than the one that is rotated".to_owned());
-        (config.user == config.admin).then(problem).into_iter().chain(config.written.problems(1)).collect()
+        config.written.problems_of(&config.user, &config.admin)
     }
 
     fn plan(run: &Run, config: &Config) -> Result<Plan, Error> {
@@ -153,15 +152,4 @@ fn ask(run: &Run, config: &Config, node: &Node, subject: &Secret) -> Result<Verd
         Err(problem) if problem.is_missing() || problem.is_refusal() => return Err(problem),
         Err(problem) => Verdict::Unknown(format!("the user {name} could not be looked at: {}", problem.message)),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_administrator_does_not_rotate_itself() {
-        let text = r#"{"nodes":[],"user":"app","admin":"app"}"#;
-        assert_eq!(Redis::check(&serde_json::from_str(text).unwrap())[0].0, "/admin");
-    }
 }

@@ -1,9 +1,8 @@
 //! What stands in the way, seen from the administrator's session on each node.
 
-use keywheel_sdk::error::ErrorExt;
-use keywheel_sdk::nodes::Node;
+use keywheel_sdk::nodes::{Node, look_each};
 use keywheel_sdk::resp::Reply;
-use keywheel_sdk::{Error, ErrorKind, Plan, Run};
+use keywheel_sdk::{Error, Plan, Run};
 
 use crate::{Config, node::Admin};
 
@@ -16,15 +15,9 @@ pub(crate) fn look(run: &Run, config: &Config) -> Result<Plan, Error> {
     if config.transport.as_deref() == Some("plaintext") {
         plan.warning("redis.plaintext", "connections are without TLS", "give the servers certificates");
     }
-    for node in &config.nodes {
-        let looked = Admin::connect(run, config, node).and_then(|admin| examine(&mut plan, config, node, &admin));
-        match looked {
-            Err(problem) if problem.kind == ErrorKind::Denied && problem.code != "admin.refused" => {
-                plan.problem("redis.rights", format!("{node}: {}", problem.message), all_rights(config));
-            }
-            looked => looked.map_err(|problem| problem.at(&node.to_string()))?,
-        }
-    }
+    look_each(&mut plan, &config.nodes, ("redis.rights", &all_rights(config)), |plan, node| {
+        examine(plan, config, node, &Admin::connect(run, config, node)?)
+    })?;
     Ok(plan)
 }
 
@@ -54,13 +47,20 @@ fn all_rights(config: &Config) -> String {
 }
 
 fn rights(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> Result<(), Error> {
-    let dry = admin.0.words(&["ACL", "DRYRUN", &config.admin, "ACL", "SETUSER", &config.user])?;
-    if dry.error_word().is_some() {
-        let message = format!("{node}: whether {} may change users could not be asked", config.admin);
-        plan.warning("redis.rights-unknown", message, "servers from 7.0 on can be asked (ACL DRYRUN)");
-    } else if dry.text() != "OK" {
-        let hint = format!("ACL SETUSER {} +acl", config.admin);
-        plan.problem("redis.rights", format!("{node}: {} may not change users", config.admin), hint);
+    let mut needed = vec![vec!["ACL", "SETUSER", &config.user]];
+    if config.persist.is_none() && !admin.has_acl_file()? {
+        needed.push(vec!["CONFIG", "REWRITE"]);
+    }
+    for words in needed {
+        let dry = admin.0.words(&[&["ACL", "DRYRUN", &config.admin], &words[..]].concat())?;
+        if dry.error_word().is_some() {
+            let message = format!("{node}: whether {} may change users could not be asked", config.admin);
+            plan.warning("redis.rights-unknown", message, "servers from 7.0 on can be asked (ACL DRYRUN)");
+            break;
+        } else if dry.text() != "OK" {
+            let message = format!("{node}: {} may not {}", config.admin, words.join(" "));
+            plan.problem("redis.rights", message, all_rights(config));
+        }
     }
     Ok(())
 }
@@ -72,13 +72,7 @@ fn durability(plan: &mut Plan, config: &Config, node: &Node, admin: &Admin) -> R
     let message = format!("{node}: a restart brings the old passwords back");
     match config.persist.as_deref() {
         Some("none") => plan.warning("redis.not-durable", message, "configure `aclfile`"),
-        _ if !admin.0.ask(&["INFO", "server"])?.info("config_file").is_empty() => {
-            let dry = admin.0.words(&["ACL", "DRYRUN", &config.admin, "CONFIG", "REWRITE"])?;
-            if dry.error_word().is_none() && dry.text() != "OK" {
-                let message = format!("{node}: {} may not have its users written (CONFIG REWRITE)", config.admin);
-                plan.problem("redis.rights", message, all_rights(config));
-            }
-        }
+        _ if !admin.0.ask(&["INFO", "server"])?.info("config_file").is_empty() => {}
         _ => plan.problem("redis.not-durable", message, "configure `aclfile` or, in words, `persist = \"none\"`"),
     }
     Ok(())

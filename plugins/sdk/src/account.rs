@@ -84,6 +84,12 @@ pub struct Written {
 }
 
 impl Written {
+    /// As [`Written::problems`] of one account, which its administrator is not.
+    pub fn problems_of(&self, user: &str, admin: &str) -> Vec<(String, String)> {
+        let problem = || ("/admin".to_owned(), "must be another user than the one that is rotated".to_owned());
+        (user == admin).then(problem).into_iter().chain(self.problems(1)).collect()
+    }
+
     /// What a schema cannot say, for [`crate::Plugin::check`]: the place, and what is wrong there. `accounts`: how many take turns.
     pub fn problems(&self, accounts: usize) -> Vec<(String, String)> {
         let Some(template) = &self.template else { return Vec::new() };

@@ -30,8 +30,7 @@ pub struct Config {
 impl Config {
     /// What a schema cannot say.
     pub fn problems(&self) -> Vec<(String, String)> {
-        let problem = || ("/admin".to_owned(), "must be another user than the one that is rotated".to_owned());
-        (self.user == self.admin).then(problem).into_iter().chain(self.written.problems(1)).collect()
+        self.written.problems_of(&self.user, &self.admin)
     }
 
     /// Whose passwords the versions are.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::error::{ErrorExt, error};
-use crate::{Error, ErrorKind, Verdict};
+use crate::{Error, ErrorKind, Plan, Verdict};
 
 /// One server, as a configuration lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -40,6 +40,27 @@ pub fn change_each(nodes: &[Node], change: impl Fn(&Node) -> Result<(), Error>) 
             let problem = problem.at(&node.to_string());
             if changed > 0 { problem.after_an_effect() } else { problem }
         })?;
+    }
+    Ok(())
+}
+
+/// Looks at each node for `plan`. Where the administrator may not look, the plan says so under this code and with this hint.
+///
+/// # Errors
+/// What else keeps a node from being looked at, with its name.
+pub fn look_each(
+    plan: &mut Plan,
+    nodes: &[Node],
+    (code, hint): (&'static str, &str),
+    look: impl Fn(&mut Plan, &Node) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for node in nodes {
+        match look(plan, node) {
+            Err(problem) if problem.kind == ErrorKind::Denied => {
+                plan.problem(code, format!("{node}: {}", problem.message), hint);
+            }
+            looked => looked.map_err(|problem| problem.at(&node.to_string()))?,
+        }
     }
     Ok(())
 }
