@@ -69,7 +69,13 @@ impl Plugin for MsSql {
             // The server says this of an account that is missing, too.
             Some(LOGIN_FAILED) => {
                 let admin = config.administrator(run);
-                refused_because(admin.and_then(|admin| plan::why_shut_out(&admin, config, config.own(name))))?
+                let why = admin.and_then(|admin| plan::why_shut_out(&admin, config, config.own(name)));
+                let is_made = config.mode == Mode::Alternating && accounts.name(run, Version::Current)? != name;
+                match why {
+                    // It is made when its turn comes: until then it takes no password.
+                    Err(problem) if is_made && problem.is_missing() => Verdict::Rejected,
+                    why => refused_because(why)?,
+                }
             }
             Some(916 | 4060 | 4064) => Verdict::Limited(said()),
             // By Windows alone; disabled; locked; expired; must change; not from here, not at this server (Azure).

@@ -211,6 +211,21 @@ fn what_is_granted_later_goes_to_the_other_login_or_is_said_before_a_run_begins(
     );
 }
 
+/// A login that is not there yet takes no password: it is made, and not missed.
+#[test]
+fn a_run_that_died_before_the_second_login_was_made_goes_on() {
+    let server = server(Policy::default());
+    let (host, old) = host(&server, "1s");
+    let died = host.finish(&mut host.failing(&ROTATE, "intent-after=return"), "");
+    assert_eq!((died.code, died.signal), (-1, Some(9)), "{died:?}");
+    assert!(server.password_of("", "app_b").is_none() && server.accepts("", "app_a", &old));
+    let _ = host
+        .run(&["run", "resume", "app-mssql", "--wait", "end"], "")
+        .ends(0);
+    let (user, new) = parts(&host.read("app/mssql", None));
+    assert!(user == "app_b" && server.accepts("", "app_b", &new));
+}
+
 #[test]
 fn a_run_that_died_is_taken_back_and_neither_login_takes_what_was_never_promoted() {
     let server = server(Policy {
