@@ -46,7 +46,8 @@ pub(crate) fn uniqueness(config: &Config) -> Vec<Problem> {
 pub(crate) fn graces(document: &Document, rotation: &Rotation) -> Vec<Problem> {
     let base = format!("/rotation/{}", rotation.index);
     let mut problems = Vec::new();
-    for (at, secret) in rotation.written() {
+    // Of the rotated secret itself it is said by what it means for the plugin.
+    for (at, secret) in rotation.written().skip(1) {
         if rotation.inputs.values().any(|input| input == secret) {
             problems.push(document.problem(
                 At::Value(&format!("{base}{at}")),

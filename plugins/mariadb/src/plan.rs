@@ -1,9 +1,12 @@
 //! What stands in the way, seen from the administrator's session.
 
+use keywheel_sdk::error::ErrorExt;
 use keywheel_sdk::mysql::Config;
 use keywheel_sdk::sql::{Piece, Session, Table};
-use keywheel_sdk::{Error, ErrorKind, Plan, Run};
+use keywheel_sdk::{Error, Plan, Run};
 
+/// `SELECT command denied`.
+const SELECT_DENIED: u16 = 1142;
 const SERVER: &str = "SELECT @@read_only AS read_only, @@max_password_errors AS errors, \
     @@strict_password_validation AS strict, \
     (SELECT count(*) FROM information_schema.plugins WHERE plugin_type = 'PASSWORD VALIDATION' AND plugin_status = 'ACTIVE') \
@@ -52,7 +55,7 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
     }
     examine_server(&mut plan, config, &admin.query(&[Piece::Text(SERVER)])?);
     let found = match accounts(admin, name) {
-        Err(problem) if problem.kind == ErrorKind::Denied => {
+        Err(problem) if problem.server_error() == Some(SELECT_DENIED) => {
             let hint = format!("GRANT SELECT ON mysql.global_priv TO {}", config.admin);
             plan.problem("mariadb.rights", format!("{} may not read mysql.global_priv", config.admin), hint);
             return Ok(plan);

@@ -1,9 +1,12 @@
 //! What stands in the way, seen from the administrator's session.
 
+use keywheel_sdk::error::ErrorExt;
 use keywheel_sdk::mysql::Config;
 use keywheel_sdk::sql::{Piece, Session, Table};
-use keywheel_sdk::{Error, ErrorKind, Plan, Run};
+use keywheel_sdk::{Error, Plan, Run};
 
+/// `SELECT command denied`.
+const SELECT_DENIED: u16 = 1142;
 const SERVER: &str = "SELECT @@read_only OR @@super_read_only AS read_only, @@password_history AS history, \
     @@password_reuse_interval AS days, \
     (SELECT count(*) FROM information_schema.user_privileges WHERE privilege_type = 'CREATE USER' AND grantee = \
@@ -41,7 +44,7 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
     }
     let server = admin.query(&[Piece::Text(SERVER)])?;
     let found = match accounts(admin, name) {
-        Err(problem) if problem.kind == ErrorKind::Denied => {
+        Err(problem) if problem.server_error() == Some(SELECT_DENIED) => {
             let hint = format!("GRANT SELECT ON mysql.user TO {}", config.admin);
             plan.problem("mysql.rights", format!("{} may not read mysql.user", config.admin), hint);
             return Ok(plan);

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::error::{ErrorExt, error};
+use crate::resp;
 use crate::{Error, ErrorKind, Plan, Verdict};
 
 /// One server, as a configuration lists it.
@@ -44,7 +45,7 @@ pub fn change_each(nodes: &[Node], change: impl Fn(&Node) -> Result<(), Error>) 
     Ok(())
 }
 
-/// Looks at each node for `plan`. Where the administrator may not look, the plan says so under this code and with this hint.
+/// Looks at each node for `plan`. Where the server does not let the administrator look, the plan says so under this code and with this hint.
 ///
 /// # Errors
 /// What else keeps a node from being looked at, with its name.
@@ -56,7 +57,8 @@ pub fn look_each(
 ) -> Result<(), Error> {
     for node in nodes {
         match look(plan, node) {
-            Err(problem) if problem.kind == ErrorKind::Denied => {
+            // What the host denies is another matter.
+            Err(problem) if problem.kind == ErrorKind::Denied && problem.code == resp::REFUSED => {
                 plan.problem(code, format!("{node}: {}", problem.message), hint);
             }
             looked => looked.map_err(|problem| problem.at(&node.to_string()))?,

@@ -88,10 +88,13 @@ impl Session {
     }
 }
 
+/// The code of [`refused`].
+pub const REFUSED: &str = "resp.refused";
+
 /// What an error of the server is to a step.
 pub fn refused(word: &str) -> Error {
     let kind = if word == "NOPERM" { ErrorKind::Denied } else { ErrorKind::Other };
-    error(kind, "resp.refused", format!("the server answered {word}"))
+    error(kind, REFUSED, format!("the server answered {word}"))
 }
 
 /// An answer.
