@@ -68,11 +68,10 @@ impl Plugin for MsSql {
             Some(LOGIN_FAILED) if config.mode == Mode::Own => Verdict::Rejected,
             // The server says this of an account that is missing, too.
             Some(LOGIN_FAILED) => {
-                let admin = config.administrator(run);
-                let why = admin.and_then(|admin| plan::why_shut_out(&admin, config, config.own(name)));
+                let why = |admin| plan::why_shut_out(&admin, config, config.own(name));
+                // Until its turn comes the other one takes no password.
                 let is_made = config.mode == Mode::Alternating && accounts.name(run, Version::Current)? != name;
-                match why {
-                    // It is made when its turn comes: until then it takes no password.
+                match config.administrator(run).and_then(why) {
                     Err(problem) if is_made && problem.is_missing() => Verdict::Rejected,
                     why => refused_because(why)?,
                 }
