@@ -336,8 +336,8 @@ impl Performer {
     }
 }
 
-/// Whether the target has only one credential that works until then, and would have one that nobody may prove. What an earlier try may have put there is not left
-/// alone, nor is current kept from being put back.
+/// Whether the call would be the first to put the run's value on the target, whose proof by a login has to follow: a target with room for one credential would refuse
+/// its readers until then. What an earlier try may have put there is not left alone, nor is current kept from being put back.
 fn is_first_change(call: &Call, state: &State) -> bool {
     state.phase == Phase::Apply && !call.interrupted && state.settings.can_ask()
 }

@@ -184,6 +184,13 @@ impl Driver<'_> {
                 );
             }
         }
+        // What could not be proved is not put on the target; what may be there already is another matter.
+        let begins = call.step == StepName::Apply
+            && !call.interrupted
+            && world.workers[worker].state.phase == keywheel_workflow::Phase::Apply;
+        if begins && let Some(until) = self.spent_until(world) {
+            return Ok(Report::OverBudget { until });
+        }
         self.sent(world, call);
         let run = world.workers[worker].run;
         Ok(Report::Step(
@@ -209,17 +216,21 @@ impl Driver<'_> {
         }
     }
 
+    /// `Some`: the account's budget of failed logins is used up until then.
+    fn spent_until(&self, world: &mut World) -> Option<Timestamp> {
+        if world.failed_logins.1 <= world.now {
+            world.failed_logins.0 = 0;
+        }
+        let is_spent = world.failed_logins.0 >= span::LOCKOUT_BUDGET && !self.wrong.has(Fault::NoBudget);
+        is_spent.then(|| Timestamp::from_unix_ms(world.failed_logins.1))
+    }
+
     fn login(&self, world: &mut World, worker: usize, call: &Call) -> Report {
         let Some(cred) = call.subject.as_ref().map(cred_of) else {
             return Report::Verdict(Err(failure(Reach::None)));
         };
-        if world.failed_logins.1 <= world.now {
-            world.failed_logins.0 = 0;
-        }
-        if world.failed_logins.0 >= span::LOCKOUT_BUDGET && !self.wrong.has(Fault::NoBudget) {
-            return Report::OverBudget {
-                until: Timestamp::from_unix_ms(world.failed_logins.1),
-            };
+        if let Some(until) = self.spent_until(world) {
+            return Report::OverBudget { until };
         }
         let shown = world.target.shows(cred, world.now);
         let saw = &mut world.workers[worker].saw;
