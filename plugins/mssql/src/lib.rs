@@ -70,7 +70,7 @@ impl Plugin for MsSql {
             Some(LOGIN_FAILED) => {
                 let why = |admin| plan::why_shut_out(&admin, config, config.own(name));
                 // Until its turn comes the other one takes no password.
-                let is_made = config.mode == Mode::Alternating && accounts.name(run, Version::Current)? != name;
+                let is_made = config.is_pair() && accounts.name_if_any(run, Version::Current)? != Some(name);
                 match config.administrator(run).and_then(why) {
                     Err(problem) if is_made && problem.is_missing() => Verdict::Rejected,
                     why => refused_because(why)?,

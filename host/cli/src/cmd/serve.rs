@@ -21,7 +21,7 @@ use tokio::time::MissedTickBehavior;
 use crate::cmd::serve::commands::Commands;
 use crate::cmd::serve::files::{Change, Watch};
 use crate::cmd::serve::health::Health;
-use crate::cmd::{Context, host, ours};
+use crate::cmd::{Context, host};
 use crate::errors::{Failure, counted};
 use crate::exit_code::ExitCode;
 
@@ -57,7 +57,7 @@ const DRAIN_SLACK: Duration = Duration::from_secs(5);
 pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<ExitCode, Failure> {
     // From the beginning: without a handler the signal would end a host that is still opening its state.
     let hang_up = Signals::listen_to(SignalKind::hangup())?;
-    let engine = open(context).await?;
+    let (watch, engine) = open(context).await?;
     let listener = Listener::bind(&engine.config().socket)?;
     let http = match engine.config().http {
         Some(address) => Some(Http::bind(address).await?),
@@ -89,13 +89,14 @@ pub(crate) async fn run(_arguments: &Arguments, context: &Context) -> Result<Exi
         stopper,
         lost: 0,
     };
-    service.run(listener, signals).await
+    service.run(listener, signals, watch).await
 }
 
 /// With the vault as it is: one without a key file is unsealed by `keywheel vault unseal` while the host runs.
-async fn open(context: &Context) -> Result<Engine, Failure> {
+async fn open(context: &Context) -> Result<(Watch, Engine), Failure> {
     let patient_until = Instant::now() + COMMANDS_END_WITHIN;
-    let config = host::checked_apart(ours::draft(context)?, context)?;
+    let (watch, draft) = files::draft(context)?;
+    let config = host::checked_apart(draft, context)?;
     loop {
         match Engine::open(config.clone(), Arc::new(SystemClock)).await {
             // A command that was begun before. A host would listen.
@@ -103,7 +104,7 @@ async fn open(context: &Context) -> Result<Engine, Failure> {
                 if error.code() == "store.in-use"
                     && Instant::now() < patient_until
                     && UnixStream::connect(&config.socket).is_err() => {}
-            opened => return Ok(opened?),
+            opened => return Ok((watch, opened?)),
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }
@@ -152,15 +153,20 @@ struct Service<'c> {
 
 /// The files that are read again.
 struct Reading<'c> {
-    /// As they were before.
-    watch: Option<Watch>,
-    work: Pin<Box<dyn Future<Output = Result<Engine, Failure>> + Send + 'c>>,
+    /// As they were before, where what they say now is not taken.
+    before: Watch,
+    work: Pin<Box<dyn Future<Output = Result<(Watch, Engine), Failure>> + Send + 'c>>,
     /// Somebody has asked for it once more.
     again: bool,
 }
 
 impl<'c> Service<'c> {
-    async fn run(mut self, mut listener: Listener, mut signals: Signals) -> Result<ExitCode, Failure> {
+    async fn run(
+        mut self,
+        mut listener: Listener,
+        mut signals: Signals,
+        mut watch: Watch,
+    ) -> Result<ExitCode, Failure> {
         let every = self.notify.watchdog_every();
         let mut alive = tokio::time::interval(every.unwrap_or(Duration::from_hours(1)));
         self.admit(&listener);
@@ -168,7 +174,6 @@ impl<'c> Service<'c> {
         self.context.output.say(&self.words());
         self.warn_of_removed().await;
         let engine = self.engine.subscribe();
-        let mut watch = self.watch();
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut reading: Option<Reading<'_>> = None;
@@ -179,19 +184,17 @@ impl<'c> Service<'c> {
                 }
                 _ = signals.hang_up.recv() => match &mut reading {
                     Some(reading) => reading.again = true,
-                    None => reading = Some(self.read_again()),
+                    None => reading = Some(self.read_again(&watch)),
                 },
-                read = done(&mut reading) => {
-                    let before = reading.take();
-                    let again = before.as_ref().is_some_and(|reading| reading.again);
-                    watch = self.take(read, before.and_then(|reading| reading.watch), &listener).await;
-                    reading = again.then(|| self.read_again());
+                (read, before, again) = done(&mut reading) => {
+                    watch = self.take(read, &listener).await.unwrap_or(before);
+                    reading = again.then(|| self.read_again(&watch));
                 }
                 _ = look.tick() => {
                     self.tell_lost();
                     self.keep_heard(&mut listener);
                     if reading.is_none() && self.have_changed(&mut watch) {
-                        reading = Some(self.read_again());
+                        reading = Some(self.read_again(&watch));
                     }
                 }
                 _ = alive.tick() => if every.is_some() && self.health.alive().is_ok() { self.notify.alive() },
@@ -265,17 +268,12 @@ impl<'c> Service<'c> {
         }
     }
 
-    /// The files as they are now, where they are to be watched.
-    fn watch(&self) -> Option<Watch> {
-        let engine = self.engine.borrow();
-        let config = engine.config();
-        let file = &self.context.global.config;
-        config.watch.then(|| block_in_place(|| Watch::new(file, config)))
-    }
-
     /// Whether the files are to be read again.
-    fn have_changed(&self, watch: &mut Option<Watch>) -> bool {
-        let change = watch.as_mut().and_then(|watch| block_in_place(|| watch.change()));
+    fn have_changed(&self, watch: &mut Watch) -> bool {
+        if !self.engine.borrow().config().watch {
+            return false;
+        }
+        let change = block_in_place(|| watch.change());
         if let Some(Change::InUnrest(file)) = &change {
             let file = file.display();
             let words = format!("\"{file}\" changes again and again: what is there now is read");
@@ -285,51 +283,44 @@ impl<'c> Service<'c> {
     }
 
     /// Begins to read the files again. Very many rows take their time to be checked: commands, signals and the watchdog do not wait for that.
-    fn read_again(&self) -> Reading<'c> {
+    fn read_again(&self, watch: &Watch) -> Reading<'c> {
         self.notify.reloading();
         let (context, engine) = (self.context, self.engine.borrow().clone());
         let work = async move {
-            let mut draft = ours::draft(context)?;
+            let (watch, mut draft) = files::draft(context)?;
             draft.examine_schedules(SystemClock.now());
             let config = host::checked(draft, context)?;
-            Ok::<_, Failure>(engine.with_config(config).await?)
+            Ok::<_, Failure>((watch, engine.with_config(config).await?))
         };
         Reading {
-            watch: self.watch(),
+            before: block_in_place(|| watch.renewed()),
             work: Box::pin(work),
             again: false,
         }
     }
 
-    /// What cannot be taken leaves everything as it was, and is told. What was read is what is not to be told again.
-    async fn take(
-        &self,
-        read: Result<Engine, Failure>,
-        before: Option<Watch>,
-        listener: &Listener,
-    ) -> Option<Watch> {
+    /// What cannot be taken leaves everything as it was, and is told. Returned is what is watched from now on, where that is something else.
+    async fn take(&self, read: Result<(Watch, Engine), Failure>, listener: &Listener) -> Option<Watch> {
         let output = &self.context.output;
-        match read {
-            Ok(engine) => {
+        let watch = match read {
+            Ok((watch, engine)) => {
                 engine.configuration_taken();
                 self.engine.send_replace(engine);
                 self.admit(listener);
                 output.say(&format!("read the configuration again; {}", self.words()));
                 self.warn_of_removed().await;
+                Some(watch)
             }
             Err(failure) => {
                 let engine = self.engine.borrow().clone();
                 engine.configuration_refused(failure.code());
                 output.fail(&failure);
                 output.warn("the configuration was not taken: the host goes on with the one that it has");
+                None
             }
-        }
+        };
         self.notify.ready(&self.words());
-        // Another configuration may name other files, or none to be watched.
-        match (before, self.watch()) {
-            (Some(before), Some(now)) if before.is_of_the_same(&now) => Some(before),
-            (_, now) => now,
-        }
+        watch
     }
 
     /// Rule P12: it is taken all the same, for whatever else it says must not wait for one run.
@@ -387,10 +378,15 @@ impl<'c> Service<'c> {
     }
 }
 
-/// What was read again, once it is.
-async fn done(reading: &mut Option<Reading<'_>>) -> Result<Engine, Failure> {
-    match reading {
-        Some(reading) => reading.work.as_mut().await,
+/// What was read again, once it is; the files as they were before, and whether somebody has asked for it once more.
+async fn done(reading: &mut Option<Reading<'_>>) -> (Result<(Watch, Engine), Failure>, Watch, bool) {
+    let Some(under_way) = reading else {
+        return std::future::pending().await;
+    };
+    let read = under_way.work.as_mut().await;
+    // It is there: its work has just ended.
+    match reading.take() {
+        Some(Reading { before, again, .. }) => (read, before, again),
         None => std::future::pending().await,
     }
 }

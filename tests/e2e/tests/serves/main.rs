@@ -209,16 +209,22 @@ fn there_is_one_host_and_what_a_dead_one_left_is_replaced() {
 
 /// Somebody who looks at the state for a moment keeps no service from starting.
 #[test]
-fn a_host_that_starts_waits_for_a_command_to_end() {
+fn a_host_that_starts_waits_for_a_command_to_end_and_takes_what_is_changed_meanwhile() {
     let scene = Scene::new("24h");
     let rotate = ["rotate", "app-redis", "--wait", "end"];
     let mut command = scene.host.start(&mut scene.host.command(&rotate));
     assert!(command.wait_for("waits until"), "{}", command.stderr());
     let starting = scene.host.start(&mut scene.host.command(&["serve"]));
+    // It has read its configuration by then, most likely.
     thread::sleep(Duration::from_secs(1));
+    scene.configure_first("[[notify]]\nname = \"late\"\nkind = \"log\"\n");
     signal(&command, Signal::INT);
     let _ = scene.host.wait(command).ends(124);
     until("it listens", || UnixStream::connect(scene.socket()).is_ok());
+    until("it has read what was changed", || {
+        let sinks = scene.run(&["notify", "list", "-o", "json"]).ends(0).json();
+        sinks[0]["name"] == "late"
+    });
     signal(&starting, Signal::TERM);
     let _ = scene.host.wait(starting).ends(0);
 }

@@ -6,7 +6,10 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use keywheel_config::Config;
+use keywheel_config::Draft;
+
+use crate::cmd::{Context, ours};
+use crate::errors::Failure;
 
 /// What makes a file another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,9 @@ type Seen = Vec<(PathBuf, Option<Stamp>)>;
 /// More files of a folder are not looked at: neither are they by whoever reads it.
 const FILES_MAX: usize = 1_000;
 
+/// A configuration that names other files each time that it is read is not read more often than this.
+const READ_AGAIN_MAX: u32 = 5;
+
 /// At so many looks in a row something was written; then it is not waited any longer for the end of that.
 const UNREST_LOOKS_MAX: u32 = 15;
 
@@ -61,12 +67,7 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Of the files as they are now. May block.
-    pub(super) fn new(file: &Path, config: &Config) -> Self {
-        let trusted = config.trust.values().flat_map(|set| &set.pem);
-        let named = [&config.policies_dir, &config.plugins.lock, &config.plugins.dir];
-        let mut files: Vec<PathBuf> = named.into_iter().chain(trusted).cloned().collect();
-        files.extend(config.tables().iter().map(|table| table.path.clone()));
-        files.push(file.to_owned());
+    fn new(files: Vec<PathBuf>) -> Self {
         let taken = look(&files);
         Self {
             files,
@@ -76,9 +77,9 @@ impl Watch {
         }
     }
 
-    /// Whether the same files are watched, whatever is in them.
-    pub(super) fn is_of_the_same(&self, other: &Self) -> bool {
-        self.files == other.files
+    /// The same files as they are now. May block.
+    pub(super) fn renewed(&self) -> Self {
+        Self::new(self.files.clone())
     }
 
     /// Whether they are others than were read, and the same as when they were looked at before: whoever wrote them is done. One that is written all the time
@@ -100,6 +101,33 @@ impl Watch {
         self.last = now;
         change
     }
+}
+
+/// The configuration, and its files as they were before they were read: what is changed meanwhile is a change that is still to be taken. May block.
+///
+/// # Errors
+/// As [`ours::draft`].
+pub(super) fn draft(context: &Context) -> Result<(Watch, Draft), Failure> {
+    let mut watch = Watch::new(vec![context.global.config.clone()]);
+    let mut read = 0;
+    loop {
+        let draft = ours::draft(context)?;
+        let files = files_of(&context.global.config, &draft);
+        read += 1;
+        // Files that it has not named before are looked at before they count, which is now.
+        if watch.files == files || read > READ_AGAIN_MAX {
+            return Ok((watch, draft));
+        }
+        watch = Watch::new(files);
+    }
+}
+
+/// All that is read, in the order in which it is named.
+fn files_of(file: &Path, draft: &Draft) -> Vec<PathBuf> {
+    let named = draft.stands_on().into_iter().map(Path::to_owned);
+    named
+        .chain([draft.plugins().dir.clone(), file.to_owned()])
+        .collect()
 }
 
 /// A file that is another one at the second of two looks, or is at one of them only.
@@ -147,14 +175,7 @@ mod tests {
     use super::*;
 
     fn watch(folder: &Path) -> Watch {
-        let files = vec![folder.join("keywheel.toml"), folder.join("plugins")];
-        let taken = look(&files);
-        Watch {
-            files,
-            last: taken.clone(),
-            taken,
-            unrest: 0,
-        }
+        Watch::new(vec![folder.join("keywheel.toml"), folder.join("plugins")])
     }
 
     fn folder() -> tempfile::TempDir {
