@@ -90,7 +90,7 @@ pub(crate) enum Command {
     /// Make a new host: folders, a configuration to start from, the vault and its keys
     Init(cmd::init::Arguments),
     /// Print what needs attention, sorted by the time to harm
-    Status,
+    Status(cmd::status::Arguments),
     /// Print what a rotation would do, step by step, and what would stop it; nothing is written
     Plan(cmd::plan::Arguments),
     /// Rotate credentials

@@ -107,7 +107,7 @@ impl Context {
 pub(crate) async fn run(command: Command, context: &Context) -> Result<ExitCode, Failure> {
     match command {
         Command::Init(arguments) => init::run(&arguments, context).await,
-        Command::Status => status::run(context).await,
+        Command::Status(arguments) => status::run(&arguments, context).await,
         Command::Plan(arguments) => plan::run(&arguments, context).await,
         Command::Rotate(arguments) => rotate::run(&arguments, context).await,
         Command::Run(verb) => run::run(verb, context).await,

@@ -12,6 +12,7 @@ use keywheel_schedule::{Blackout, Expression, Retry, Schedule, Trigger};
 
 use crate::document::{At, Document};
 use crate::each::{Listed, Table};
+use crate::expiry::ExpiryLadder;
 use crate::form::Form;
 use crate::problem::{Place, Problem, Problems};
 use crate::sink::Notify;
@@ -41,6 +42,8 @@ pub struct Config {
     pub traces: Option<Traces>,
     /// How long what is old is kept.
     pub retention: Retention,
+    /// When people are told that something stops to be valid.
+    pub expiry: ExpiryLadder,
     /// How often a backup is made at least, where backups are made.
     pub backup_every: Option<Duration>,
     /// Where plugins come from.

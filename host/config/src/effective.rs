@@ -169,6 +169,9 @@ impl Config {
             "/retention/versions",
             json!(kept.versions.map(show_duration)),
         );
+        list.add("expiry.percent", "/expiry/percent", json!(self.expiry.percent));
+        let left: Vec<String> = self.expiry.left.iter().copied().map(show_duration).collect();
+        list.add("expiry.left", "/expiry/left", json!(left));
         let pace = &self.pace;
         list.add("schedule.at_once", "/schedule/at_once", json!(pace.at_once));
         list.add(

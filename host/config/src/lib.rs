@@ -10,6 +10,7 @@ mod document;
 mod draft;
 mod each;
 mod effective;
+mod expiry;
 mod form;
 mod format;
 mod leak;
@@ -27,6 +28,7 @@ pub use config::{
 pub use draft::GrantSubject;
 pub use each::{CheckedRow, Listed, Row, Table};
 pub use effective::{Entry, Origin};
+pub use expiry::ExpiryLadder;
 pub use form::{Form, FormFormat};
 pub use problem::{Place, Problem, Problems};
 pub use raw::schema;

@@ -29,6 +29,8 @@ pub(crate) struct File {
     pub(crate) traces: Option<Traces>,
     /// How long what is old is kept.
     pub(crate) retention: Retention,
+    /// When people are told that something stops to be valid.
+    pub(crate) expiry: Expiry,
     /// That backups are made. Without it nothing waits for one.
     pub(crate) backup: Option<Backup>,
     /// Where plugins come from.
@@ -116,6 +118,18 @@ pub(crate) struct Retention {
     /// target reaches back: what a target is set back to can only be found while it is kept. Default: for ever.
     #[schemars(extend("format" = "keywheel-duration"))]
     pub(crate) versions: Option<String>,
+}
+
+/// When people are told that something in use stops to be valid: again at each of these, the nearest to the end last.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Expiry {
+    /// So many hundredths of its whole life are left. Default: [33, 10].
+    #[schemars(inner(range(min = 1, max = 99)))]
+    pub(crate) percent: Option<Vec<u8>>,
+    /// So much is left, like "14d". What is longer than half of its life is not for that one. Default: ["30d", "14d", "7d", "3d", "1d"].
+    #[schemars(extend("items" = { "type": "string", "format": "keywheel-duration" }))]
+    pub(crate) left: Option<Vec<String>>,
 }
 
 /// That backups are made, by a timer that runs `keywheel vault backup`.

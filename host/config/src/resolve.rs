@@ -1,6 +1,7 @@
 //! From the raw file to the typed configuration: names, units, paths, and what must be unique.
 
 mod consumers;
+mod expiry;
 mod forms;
 mod linked;
 mod notify;
@@ -227,6 +228,7 @@ impl Resolver {
             state_dir,
             vault: self.vault(&vault),
             retention: self.retention(),
+            expiry: self.expiry(),
             backup_every: self.backup_every(),
             plugins: Plugins {
                 signatures_required: self.signatures_required(&plugins),

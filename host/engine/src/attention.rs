@@ -56,16 +56,17 @@ pub(crate) fn harm_of(entry: &Attention) -> (u8, Timestamp) {
 }
 
 /// What does harm now, or is about to: somebody is woken up for it.
-const CRITICAL: [&str; 5] = [
+const CRITICAL: [&str; 6] = [
     "restore-interrupted",
     "rotation-may-expire",
+    "secret-expired",
     "secret-expires",
     "state-unwritable",
     "vault-sealed",
 ];
 
 /// What has to be looked at some time, or is looked after by the host itself.
-const WARNINGS: [&str; 15] = [
+const WARNINGS: [&str; 16] = [
     "backup-late",
     "clock-behind",
     "clock-jumped",
@@ -80,6 +81,7 @@ const WARNINGS: [&str; 15] = [
     "run-waits-for-backup",
     "schedule-braked",
     "schedule-overdue",
+    "secret-expiring",
     "secret-untried",
 ];
 
@@ -100,10 +102,17 @@ pub(crate) fn severity_of(kind: &str) -> Severity {
 pub(crate) fn key_of(subject: &str, kind: &str) -> String {
     let kind = if OF_OPEN_RUNS.contains(&kind) {
         "run-open"
+    } else if is_of_expiry(kind) {
+        "secret-expires"
     } else {
         kind
     };
     format!("{subject}: {kind}")
+}
+
+/// Whether it is told again at each rung: as its words change, and it is still one and the same trouble.
+pub(crate) fn is_of_expiry(kind: &str) -> bool {
+    matches!(kind, "secret-expires" | "secret-expiring" | "secret-expired")
 }
 
 /// That a run waits for somebody to approve it.
@@ -258,6 +267,18 @@ pub(crate) fn attention(kind: &'static str, subject: &str, what: &str, way_out: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_a_secret_is_one_trouble_from_its_first_rung_to_its_last() {
+        let keys =
+            ["secret-expiring", "secret-expires", "secret-expired"].map(|kind| key_of("secret a", kind));
+        assert!(
+            keys.iter().all(|key| key == "secret a: secret-expires"),
+            "{keys:?}"
+        );
+        assert_eq!(severity_of("secret-expiring"), Severity::Warning);
+        assert_eq!(severity_of("secret-expired"), Severity::Critical);
+    }
 
     #[test]
     fn a_list_begins_with_what_stops_everything_and_ends_with_notes() {

@@ -22,7 +22,7 @@ use crate::words::KEY_FILE_IS_GONE;
 pub(crate) const UNROTATABLE: &str = "adopted; it cannot be rotated yet";
 
 impl Engine {
-    /// What needs attention, sorted by the time to harm; what has no such time comes first. While the vault is sealed nothing is said of secrets.
+    /// What needs attention, sorted by the time to harm; what has no such time comes first. While the vault is sealed nothing is said of secrets but when they expire.
     ///
     /// # Errors
     /// The store; a state that cannot be read.
@@ -61,6 +61,7 @@ impl Engine {
         if !self.inner.vault.is_sealed() {
             self.attention_of_secrets(&rotations, &mut list).await;
         }
+        self.attention_of_expiries(&mut list).await?;
         list.sort_by_key(harm_of);
         Ok(list)
     }
@@ -253,7 +254,7 @@ impl Engine {
                 "it has no current version: the credential in use is not imported",
                 &format!("keywheel secret import {}", rotation.secret),
             )),
-            Some(current) => {
+            Some(_) => {
                 if self.is_to_be_verified(&rotation.secret).await? {
                     list.push(attention(
                         "secret-restored",
@@ -277,16 +278,6 @@ impl Engine {
                         &untried.in_short(),
                         &format!("keywheel target test {}", rotation.name),
                     ));
-                }
-                if let Some(expires) = current.metadata.expires
-                    && self.next_due(rotation).await?.is_none_or(|due| due >= expires)
-                {
-                    let what = "its current version expires";
-                    let way_out = format!("keywheel rotate {}", rotation.name);
-                    list.push(Attention {
-                        harm_at: Some(expires),
-                        ..attention("secret-expires", &subject, what, &way_out)
-                    });
                 }
             }
         }

@@ -381,7 +381,11 @@ fn fate_of_old(step: StepName, settings: &Settings) -> &'static str {
 }
 
 fn host_words(step: StepName, settings: &Settings) -> String {
-    let longest = keywheel_config::show_duration(settings.longest_staleness());
+    let (longest, nobody) = (
+        settings.longest_staleness(),
+        settings.longest_staleness().is_zero(),
+    );
+    let longest = keywheel_config::show_duration(longest);
     match step {
         StepName::Plan => "look at the target; nothing is written",
         StepName::Create if settings.class.target_issues() => {
@@ -394,6 +398,7 @@ fn host_words(step: StepName, settings: &Settings) -> String {
         StepName::Apply => "make the target accept it",
         StepName::Test => "log in with it",
         StepName::Promote => "pending becomes current in the vault: consumers can read it from here on",
+        StepName::Propagate if nobody => "no consumer is configured, so none is waited for",
         StepName::Propagate if settings.overwrites() => {
             return format!(
                 "wait {longest} for the consumers: until one has read the new one, it is refused"

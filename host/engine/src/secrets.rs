@@ -6,7 +6,7 @@ use keywheel_audit::Entry;
 use keywheel_capability::handle::{Alphabet, Labels};
 use keywheel_capability::mask::holds_weak;
 use keywheel_failpoint::{Point, reach};
-use keywheel_model::{RunId, SecretBytes, SecretName, StepError, Trigger, Verdict, VersionId};
+use keywheel_model::{RunId, SecretBytes, SecretName, StepError, Timestamp, Trigger, Verdict, VersionId};
 use keywheel_store::{LeaseKey, LeaseRequest};
 use keywheel_vault::{Author, Origin, Pending, Promotion, Rider, SecretValue, Vault as _, VersionInfo};
 use keywheel_workflow::Event;
@@ -32,12 +32,28 @@ pub struct Import {
     pub value: SecretBytes,
     /// Facts that go with it and are no secret.
     pub annotations: BTreeMap<String, String>,
+    /// When it stops to be valid, where that is known.
+    pub expires: Option<Timestamp>,
 }
 
 impl Import {
     /// Whether the value, or the password in it, is one that cannot be watched for in what a plugin reads.
     pub fn is_weak(&self) -> bool {
         holds_weak(self.value.expose())
+    }
+
+    /// Whether the value looks like more than a password: a URL with a user, a list of keywords, a JSON document.
+    pub fn is_composed(&self) -> bool {
+        let value = self.value.expose();
+        let has = |word: &str| {
+            value
+                .windows(word.len())
+                .any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        (has("://") && has("@"))
+            || has("password=")
+            || has("pwd=")
+            || value.trim_ascii_start().starts_with(b"{")
     }
 }
 
@@ -309,7 +325,7 @@ fn imported(import: &Import) -> Result<(SecretValue, Labels), Error> {
         serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(import.value.expose()).is_ok();
     let media_type = if json { "application/json" } else { "text/plain" };
     let labels = Labels::imported(media_type, Alphabet::of_foreign(import.value.expose()));
-    let mut kept = metadata(&labels, None).map_err(|_| Error::Value {
+    let mut kept = metadata(&labels, import.expires).map_err(|_| Error::Value {
         what: "its labels cannot be kept",
     })?;
     kept.labels.origin = Origin::Imported;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{Notify as News, watch};
 
-use crate::attention::{key_of, stands_until_decided};
+use crate::attention::{is_of_expiry, key_of, stands_until_decided};
 use crate::engine::Engine;
 use crate::teller::courier::{tell_all, told_key};
 use crate::teller::words::{ROTATION, labels_of};
@@ -78,6 +78,9 @@ struct Open {
 impl Open {
     /// Whether something else needs a person now, of a thing of which one was told: a decision, or one on another run or another plan.
     fn is_another(&self, entry: &Attention) -> bool {
+        if is_of_expiry(entry.kind) {
+            return self.what != entry.what;
+        }
         let asks_anew = self.way_out != entry.way_out && !self.way_out.is_empty();
         stands_until_decided(entry.kind) && (self.kind != entry.kind || asks_anew)
     }
@@ -262,5 +265,32 @@ fn wants(sink: &Notify, of_persons: bool) -> bool {
         sink.attention
     } else {
         sink.events || sink.started
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attention::attention;
+
+    #[test]
+    fn each_rung_is_told_and_the_same_one_is_not_told_again() {
+        let at = |kind, what| attention(kind, "secret a", what, "renew it");
+        let told = |kind: &str, what: &str| Open {
+            subject: "secret a".to_owned(),
+            kind: kind.to_owned(),
+            what: what.to_owned(),
+            since: Timestamp::from_unix_ms(1),
+            way_out: "renew it".to_owned(),
+            kinds: BTreeSet::new(),
+            labels: BTreeMap::new(),
+        };
+        let of_30 = told("secret-expiring", "in less than 30d");
+        assert!(!of_30.is_another(&at("secret-expiring", "in less than 30d")));
+        assert!(of_30.is_another(&at("secret-expiring", "in less than 14d")));
+        assert!(of_30.is_another(&at("secret-expired", "has expired")));
+        // What is no ladder is told once, however its words change.
+        let late = told("backup-late", "the newest is of today");
+        assert!(!late.is_another(&at("backup-late", "the newest is of yesterday")));
     }
 }

@@ -189,6 +189,12 @@ pub fn way_past(code: &str, message: &str, rotation: Option<&Rotation>) -> Optio
         }
         "28000" => "let the administrator log in from this machine (PostgreSQL: pg_hba.conf, LOGIN)",
         "3d000" => "correct `database` in the rotation's configuration: the server has none of that name",
+        "net.other-server" => {
+            "correct `host` and `port` in the rotation's configuration, or use the plugin of the server that is there"
+        }
+        "net.forbidden-address" if message.contains(keywheel_target::dial::LOOPBACK) => {
+            "write `localhost`, or the address itself, as `host` in the rotation's configuration and in the grant"
+        }
         "net.unresolved" => "correct `host`, or mend DNS",
         "net.timeout" if message.contains(keywheel_target::tls::SHAKING_HANDS) => {
             "does the server speak TLS on this port, from the first byte? Switch it on there, or allow plaintext in words, in the rotation's configuration and in the grant; else see that the server answers at all"

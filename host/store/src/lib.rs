@@ -12,6 +12,7 @@
 
 mod backup;
 mod error;
+mod expiry;
 mod files;
 mod glance;
 mod intent;
@@ -36,6 +37,7 @@ mod version;
 mod writer;
 
 pub use error::Error;
+pub use expiry::InUse;
 pub use files::{DATABASE, Held, epoch_of};
 pub use intent::{Intent, IntentOutcome, IntentRow};
 pub use lease::{Lease, LeaseKey, LeaseRequest};

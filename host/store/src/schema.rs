@@ -7,20 +7,21 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::Error;
 
 /// The newest format of the database that this build knows; `user_version` of the file.
-pub const FORMAT: u32 = 6;
+pub const FORMAT: u32 = 7;
 
 const _: () = assert!(FORMAT as usize == MIGRATIONS.len());
 
 /// "KWHL": marks the file as ours for everybody who looks at it.
 pub(crate) const APPLICATION_ID: u32 = 0x4b57_484c;
 
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema/0001.sql"),
     include_str!("schema/0002.sql"),
     include_str!("schema/0003.sql"),
     include_str!("schema/0004.sql"),
     include_str!("schema/0005.sql"),
     include_str!("schema/0006.sql"),
+    include_str!("schema/0007.sql"),
 ];
 
 /// Brings the file to the newest format, each migration in a transaction of its own together with its number.

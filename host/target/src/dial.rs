@@ -21,7 +21,8 @@ pub use keywheel_model::address::{Class, Host, classify};
 use crate::{Deadline, Error};
 
 pub(crate) const PRIVATE: &str = "a private address that no rule names";
-pub(crate) const LOOPBACK: &str = "the loopback address, where no name but `localhost` leads";
+/// Why a name does not lead to this machine.
+pub const LOOPBACK: &str = "the loopback address, where no name but `localhost` leads";
 
 /// Most addresses of one name that are looked at.
 const ADDRESSES: usize = 16;

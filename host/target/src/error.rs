@@ -108,6 +108,16 @@ pub enum Error {
         /// The name that was wanted.
         name: String,
     },
+    /// Something else listens there.
+    #[error("{name} is no {wanted} server: it {does}")]
+    OtherServer {
+        /// The name that was dialled.
+        name: String,
+        /// What it should have been.
+        wanted: &'static str,
+        /// What shows it.
+        does: &'static str,
+    },
     /// Any other failure of a handshake.
     #[error("the TLS handshake with {name} failed")]
     Tls {
@@ -259,6 +269,7 @@ impl Error {
             | Self::TlsName { .. }
             | Self::TlsUntrusted { .. }
             | Self::TlsMissing { .. }
+            | Self::OtherServer { .. }
             | Self::Clock
             | Self::Tls { .. }
             | Self::UnsafeStream { .. }
@@ -310,6 +321,7 @@ impl Error {
             Self::TlsName { .. }
             | Self::TlsUntrusted { .. }
             | Self::TlsMissing { .. }
+            | Self::OtherServer { .. }
             | Self::Clock
             | Self::NotAsked { .. }
             | Self::OtherAccount { .. }
@@ -335,6 +347,7 @@ impl Error {
             Self::TlsName { .. } => "tls.name",
             Self::TlsUntrusted { .. } => "tls.untrusted",
             Self::TlsMissing { .. } => "tls.missing",
+            Self::OtherServer { .. } => "net.other-server",
             Self::Clock => "tls.clock",
             Self::Tls { .. } => "tls.handshake",
             Self::UnsafeStream { .. } => "net.unsafe-stream",
@@ -375,6 +388,7 @@ impl Error {
             Self::TlsName { .. } => "use the name that is in the certificate, or give the server one for this name".to_owned(),
             Self::TlsUntrusted { .. } => "name the authority that issued it in a trust set: docs/operators.md, Certificates".to_owned(),
             Self::TlsMissing { .. } => "switch TLS on in the server, or allow plaintext for it in words".to_owned(),
+            Self::OtherServer { .. } => "correct `host` and `port`, or use the plugin of the server that is there".to_owned(),
             Self::Clock => "set the clock of this machine, and keep it set (NTP)".to_owned(),
             Self::OtherAccount { user, .. } => format!(
                 "start the server with its grant tables (no skip-grant-tables), and give {user} no proxy"

@@ -18,6 +18,7 @@ const SERVER: &str = "SELECT @@read_only AS read_only, @@max_password_errors AS 
 const ACCOUNTS: &str = "SELECT host, coalesce(json_value(priv, '$.account_locked'), '0') IN ('1', 'true') AS locked, \
     coalesce(json_value(priv, '$.plugin'), '') IN ('', 'mysql_native_password') \
     AND coalesce(json_extract(priv, '$.auth_or[*].plugin'), '') NOT REGEXP 'ed25519|parsec|pam|unix_socket|gssapi|old' AS native, \
+    coalesce(json_value(priv, '$.password_last_changed') = 0, 0) AS expired, \
     (SELECT greatest(count(DISTINCT coalesce(way.hash, json_value(priv, '$.authentication_string'))), 1) \
     FROM json_table(priv, '$.auth_or[*]' COLUMNS (hash varchar(255) PATH '$.authentication_string')) AS way) AS held, \
     (substring_index(user(), '@', -1) LIKE host OR host LIKE '%/%') AS near FROM mysql.global_priv WHERE user = ";
@@ -62,6 +63,7 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
         }
         found => found?,
     };
+    plan.of_form(run, &config.accounts())?;
     let known = 1 + i64::from(run.previous()?.is_some());
     for from in &config.from {
         let whole = config.whole(from);
@@ -115,6 +117,10 @@ fn examine(plan: &mut Plan, whole: &str, account: &Table, known: i64) {
         let message = format!("{whole} logs in by another plugin than mysql_native_password");
         let hint = "rotations are of mysql_native_password alone: give the user that, or rotate another";
         plan.problem("mariadb.method", message, hint);
+    }
+    if account.flag("expired") {
+        let message = format!("the password of {whole} has expired: a rotation gives it a new time");
+        plan.warning("mariadb.expired", message, "nothing, or ALTER USER … PASSWORD EXPIRE again afterwards");
     }
     if account.number("held") > known {
         let held = account.number("held");

@@ -39,7 +39,7 @@ impl Plugin for MsSql {
 
     fn plan(run: &Run, config: &Config) -> Result<Plan, Error> {
         match config.mode {
-            Mode::Own => Ok(own::look(config)),
+            Mode::Own => own::look(run, config),
             _ => plan::look(&config.administrator(run)?, run, config),
         }
     }

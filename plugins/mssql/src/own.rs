@@ -45,8 +45,9 @@ pub(crate) fn change(run: &Run, config: &Config, from: Version, to: Version) -> 
 }
 
 /// Nobody but the account itself looks, so nothing of it can be found that it does not find by logging in.
-pub(crate) fn look(config: &Config) -> Plan {
+pub(crate) fn look(run: &Run, config: &Config) -> Result<Plan, Error> {
     let mut plan = Plan::default();
+    plan.of_form(run, &config.accounts())?;
     let name = &config.names()[0];
     plan.step("create", format!("a random password for {name}"));
     plan.step("apply", format!("{}{name} WITH PASSWORD = N'…' OLD_PASSWORD = N'…', as {name}", Kind::Login.alter()));
@@ -57,5 +58,5 @@ pub(crate) fn look(config: &Config) -> Plan {
         "{name} changes its own password: if it is locked, disabled or expired, or somebody else changes its password, no rotation can go on"
     );
     plan.warning("mssql.alone", message, hint);
-    plan
+    Ok(plan)
 }

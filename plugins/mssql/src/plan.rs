@@ -70,6 +70,7 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
     let database = database(admin, config)?;
     let kind = kind_in(&database);
     let accounts = config.accounts();
+    plan.of_form(run, &accounts)?;
     let current = accounts.name_if_any(run, Version::Current)?;
     let login = accounts.next(current);
     let next = config.own(login);
@@ -118,6 +119,7 @@ fn plan_missing(plan: &mut Plan, config: &Config, kind: Kind, name: &str, databa
 pub(crate) fn rights(kind: Kind, config: &Config) -> String {
     let admin = config.admin.split('@').next().unwrap_or_default();
     match kind {
+        Kind::Login if config.is_azure() => format!("in master: ALTER ROLE loginmanager ADD MEMBER [{admin}]"),
         Kind::Login => format!("GRANT ALTER ANY LOGIN TO [{admin}]"),
         Kind::User => format!("in {}: GRANT ALTER ANY USER TO [{admin}]", config.database()),
     }

@@ -62,6 +62,7 @@ pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, 
         plan.warning("mysql.plaintext", message, "give the server a certificate");
     }
     examine_server(&mut plan, config, &server);
+    plan.of_form(run, &config.accounts())?;
     let in_grace = run.previous()?.is_some();
     for from in &config.from {
         let whole = config.whole(from);

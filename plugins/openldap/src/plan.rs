@@ -13,6 +13,7 @@ const ACTIVE_DIRECTORY: &str = "1.2.840.113556.1.4.800";
 
 pub(crate) fn look(run: &Run, config: &Config) -> Result<Plan, Error> {
     let mut plan = Plan::default();
+    plan.of_form(run, &config.accounts())?;
     describe(&mut plan, config);
     let admin = Admin::connect(run, config)?;
     let server = admin.server()?;

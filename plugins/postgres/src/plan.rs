@@ -41,6 +41,7 @@ pub(crate) fn why_locked(admin: &Session, name: &str) -> Result<Option<String>, 
 
 pub(crate) fn look(admin: &Session, run: &Run, config: &Config) -> Result<Plan, Error> {
     let mut plan = Plan::default();
+    plan.of_form(run, &config.accounts())?;
     describe(&mut plan, config, config.accounts().name_if_any(run, Version::Current)?);
     let server = admin.query(&[Piece::Text(SERVER)])?;
     if server.flag("standby") {
@@ -115,8 +116,11 @@ fn examine(plan: &mut Plan, config: &Config, server: &Table, name: &str, role: &
         let hint = "give the application a role without SUPERUSER and rotate that";
         plan.problem("postgres.superuser", format!("the role {name} is a superuser"), hint);
     } else if !server.flag("super") && !server.flag("createrole") {
-        let hint = format!("ALTER ROLE {admin} CREATEROLE");
-        plan.problem("postgres.createrole", format!("{} may not alter other roles", config.admin), hint);
+        // Once is enough, of whichever of the roles.
+        if config.accounts().names().first().is_some_and(|first| first == name) {
+            let hint = format!("ALTER ROLE {admin} CREATEROLE");
+            plan.problem("postgres.createrole", format!("{} may not alter other roles", config.admin), hint);
+        }
     } else if !server.flag("super") && server.number("version") >= 160_000 && !role.flag("administered") {
         let hint = format!("GRANT {quoted} TO {admin} WITH ADMIN OPTION");
         plan.problem("postgres.admin-option", format!("{} has no ADMIN OPTION on {name}", config.admin), hint);

@@ -8,6 +8,7 @@ use crate::{Config, node::Admin};
 
 pub(crate) fn look(run: &Run, config: &Config) -> Result<Plan, Error> {
     let (mut plan, user) = (Plan::default(), &config.user);
+    plan.of_form(run, &config.accounts())?;
     plan.step("create", format!("a random password for {user}"));
     plan.step("apply", format!("ACL SETUSER {user} #<sha256 of the new password> on {} node(s)", config.nodes.len()));
     plan.step("test", format!("AUTH {user} on every node"));

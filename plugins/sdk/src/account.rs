@@ -1,7 +1,7 @@
 //! The accounts that a rotation changes: one, or two that take turns, and the versions that are their passwords.
 
 use crate::bindings::keywheel::core::secrets::{Composer, PasswordPolicy, generate_password};
-use crate::error::error;
+use crate::error::{ErrorExt as _, error};
 use crate::{Error, ErrorKind, Outcome, Run, Secret};
 
 use serde::Deserialize;
@@ -316,12 +316,15 @@ impl<'a> Accounts<'a> {
         }
     }
 
-    /// The same, if there is such a version.
+    /// The same, if there is such a version. One from before the form was changed is none, where a newer one is in use.
     ///
     /// # Errors
     /// It has no password where its form has one; the vault cannot be read.
     pub fn password_if_any(&self, run: &Run, version: Version) -> Result<Option<Secret>, Error> {
-        version.find(run)?.map(|whole| self.password_in(whole)).transpose()
+        match version.find(run)?.map(|whole| self.password_in(whole)).transpose() {
+            Err(problem) if version == Version::Previous && problem.is_of_value() => Ok(None),
+            found => found,
+        }
     }
 
     /// Whether a password is the very one that clients use now: a version may point at the material of an older one. To make the target
@@ -358,7 +361,7 @@ impl<'a> Accounts<'a> {
 
     /// Says what a value of these accounts looks like: whoever has imported a bare password cannot know it.
     fn of_form(&self, mut problem: Error) -> Error {
-        if matches!(problem.kind, ErrorKind::Invalid | ErrorKind::NotFound) {
+        if problem.is_of_value() {
             problem.message = format!("{}; {}", problem.message, self.form());
         }
         problem

@@ -7,6 +7,9 @@ pub fn error(kind: ErrorKind, code: &str, message: impl Into<String>) -> Error {
     Error { kind, effect: Effect::None, code: code.to_owned(), message: message.into(), retry_after: None }
 }
 
+/// The code of [`admin_refused`]; the host knows it.
+const ADMIN_REFUSED: &str = "admin.refused";
+
 /// The code of [`missing`]; the host knows it.
 const MISSING: &str = "account.missing";
 
@@ -23,7 +26,7 @@ pub fn not_asked(message: impl Into<String>) -> Error {
 
 /// The target refuses the administrator's login: another try would be refused too. The host tells people which input to look at.
 pub fn admin_refused() -> Error {
-    error(ErrorKind::Unauthenticated, "admin.refused", "the administrator's login was refused")
+    error(ErrorKind::Unauthenticated, ADMIN_REFUSED, "the administrator's login was refused")
 }
 
 /// What `test` says of a refused login, once the administrator has looked why no password at all would be taken; `None`: this one is wrong.
@@ -49,8 +52,14 @@ pub trait ErrorExt {
     /// Whether it is [`missing`].
     fn is_missing(&self) -> bool;
 
+    /// Whether it is [`admin_refused`].
+    fn is_admin_refused(&self) -> bool;
+
     /// Whether it says that the login or the right to do this was refused, so that another try would be refused too.
     fn is_refusal(&self) -> bool;
+
+    /// Whether it says that a value is not what is read there, or lacks a part of it.
+    fn is_of_value(&self) -> bool;
 
     /// The same error of a step that has changed the target before. Not knowing stays worse than knowing.
     #[must_use]
@@ -77,8 +86,16 @@ impl ErrorExt for Error {
         self.code == MISSING
     }
 
+    fn is_admin_refused(&self) -> bool {
+        self.code == ADMIN_REFUSED
+    }
+
     fn is_refusal(&self) -> bool {
         matches!(self.kind, ErrorKind::Unauthenticated | ErrorKind::Denied)
+    }
+
+    fn is_of_value(&self) -> bool {
+        matches!(self.kind, ErrorKind::Invalid | ErrorKind::NotFound)
     }
 
     fn after_an_effect(mut self) -> Self {

@@ -32,6 +32,7 @@ pub struct Config {
     #[serde(default)]
     pub mode: Mode,
     database: Option<String>,
+    service: Option<String>,
     /// The login that rotates; empty where there is none.
     #[serde(default)]
     pub admin: String,
@@ -118,6 +119,11 @@ impl Config {
     /// The account as the server calls it, of a name of [`Config::accounts`].
     pub fn own<'a>(&'a self, name: &'a str) -> &'a str {
         if self.is_pair() { name } else { &self.user }
+    }
+
+    /// Whether it is Azure SQL, which has other rights.
+    pub fn is_azure(&self) -> bool {
+        self.service.as_deref() == Some("azure")
     }
 
     /// The database to log in to; empty: the login's own.

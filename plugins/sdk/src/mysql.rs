@@ -57,7 +57,13 @@ impl Config {
     /// # Errors
     /// Its login is refused; the host's word.
     pub fn administrator(&self, run: &Run) -> Result<Session, Error> {
-        Session::of_administrator(self.connector(&self.admin), run, ACCESS_DENIED)
+        Session::of_administrator(self.connector(&self.admin), run, ACCESS_DENIED).map_err(|mut problem| {
+            if problem.is_admin_refused() {
+                let shadow = "an anonymous user (''@'…') that is nearer to this host than the administrator's account would take its logins, too";
+                problem.message = format!("{}; {shadow}", problem.message);
+            }
+            problem
+        })
     }
 
     /// The step `test`: a login of its own. `why_shut_out`: why no password of the user could be taken, if so.

@@ -2,6 +2,9 @@
 
 use serde::Serialize;
 
+use crate::error::ErrorExt as _;
+use crate::{Accounts, Error, Run, Version};
+
 /// What a run would do, and what would stop it.
 #[derive(Debug, Default, Serialize)]
 pub struct Plan {
@@ -45,6 +48,26 @@ impl Plan {
     /// Is shown, and stops nothing.
     pub fn warning(&mut self, code: &'static str, message: impl Into<String>, hint: impl Into<String>) {
         self.warnings.push(Note::new(code, message, hint));
+    }
+
+    /// Says that a version is not of the form that the configuration names: it was of another one before.
+    ///
+    /// # Errors
+    /// The vault cannot be read.
+    pub fn of_form(&mut self, run: &Run, accounts: &Accounts<'_>) -> Result<(), Error> {
+        if let Err(problem) = accounts.password_if_any(run, Version::Current) {
+            if !problem.is_of_value() {
+                return Err(problem);
+            }
+            let hint = "name the `format` that it has; or take the rotation out of the configuration, import it in the other form, and put the rotation back";
+            self.problem("version.form", format!("the current version: {}", problem.message), hint);
+        }
+        let before = Version::Previous;
+        if before.find(run)?.is_some() && accounts.password_if_any(run, before)?.is_none() {
+            let message = "the version before the current one is of another form: its password is not kept";
+            self.warning("version.form-before", message, "have its clients changed first");
+        }
+        Ok(())
     }
 
     /// Says what becomes of an account whose password the vault never had ([`crate::Accounts::stranger`]): a warning, and a problem while

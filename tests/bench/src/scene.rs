@@ -167,6 +167,7 @@ impl Host {
             name: "admin/db".parse()?,
             value: SecretBytes::copy_of(place.admin_password.as_bytes()),
             annotations: BTreeMap::new(),
+            expires: None,
         };
         engine.import(administrator, order(Wait::ToTheEnd, stop)).await?;
         Ok(Self {

@@ -145,6 +145,7 @@ fn import(name: &str, value: &str) -> Import {
         name: name.parse().unwrap(),
         value: SecretBytes::copy_of(value.as_bytes()),
         annotations: BTreeMap::new(),
+        expires: None,
     }
 }
 

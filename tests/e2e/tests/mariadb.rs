@@ -169,6 +169,8 @@ fn what_stands_in_the_way_of_a_rotation_is_said_before_it_begins() {
         "mariadb.accounts",
         "'app'@'10.%'",
     ]);
+    by_hand(&server, "ALTER USER app@'%' PASSWORD EXPIRE");
+    plan(&["mariadb.expired", "mariadb.user-locked"]);
     by_hand(
         &server,
         "ALTER USER app@'%' ACCOUNT UNLOCK; DROP USER app@'10.%'; INSTALL SONAME 'auth_ed25519'; \
@@ -213,6 +215,41 @@ fn what_stands_in_the_way_of_a_rotation_is_said_before_it_begins() {
         "UNINSTALL SONAME 'simple_password_check'; SET GLOBAL read_only = 1",
     );
     plan(&["mariadb.read-only"]);
+}
+
+/// Whoever goes from a bare password to a connection string takes the rotation out, imports it, and puts it back.
+#[test]
+fn a_changed_form_is_said_before_a_run_and_versions_of_the_old_one_are_in_nobodys_way() {
+    let server = server();
+    let (host, _) = host(&server, "1s");
+    let old = random_password();
+    by_hand(&server, &format!("CREATE USER app@'%' IDENTIFIED BY '{old}'"));
+    let _ = host.import("app/maria", &old).ends(0);
+    let rotate = ["rotate", "app-maria", "--wait", "end"];
+    let _ = host.run(&rotate, "").ends(0);
+    let (file, password) = (host.file("keywheel.toml"), host.read("app/maria", None));
+    let bare = std::fs::read_to_string(&file).unwrap();
+    let whole = format!("{bare}format = \"connection-string\"\n");
+    std::fs::write(&file, &whole).unwrap();
+    let output = host.run(&["plan", "app-maria"], "").ends(24);
+    assert!(output.stdout.contains("version.form"), "{output:?}");
+    let _ = host.run(&rotate, "").ends(24);
+    assert!(accepts(&server, &password));
+    let (without, _) = bare.split_once("[[rotation]]").unwrap();
+    std::fs::write(&file, without).unwrap();
+    let url = |password: &str| format!("mysql://app:{password}@localhost/shop");
+    let _ = host.import("app/maria", &url(&password)).ends(0);
+    std::fs::write(&file, &whole).unwrap();
+    let output = host.run(&["plan", "app-maria"], "").ends(10);
+    assert!(
+        format!("{output:?}").contains("version.form-before"),
+        "{output:?}"
+    );
+    let _ = host.run(&rotate, "").ends(0);
+    let new = host.read("app/maria", None);
+    let new = new.strip_prefix("mysql://app:").unwrap();
+    let (new, _) = new.split_once('@').unwrap();
+    assert!(new != password && accepts(&server, new) && !accepts(&server, &password));
 }
 
 #[test]

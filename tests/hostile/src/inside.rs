@@ -38,6 +38,7 @@ pub(crate) fn import(host: &Host, secrets: &[(String, &str)]) {
                 name: name.parse().unwrap(),
                 value: SecretBytes::copy_of(value.as_bytes()),
                 annotations: std::collections::BTreeMap::new(),
+                expires: None,
             };
             let (_stopper, stop) = Stop::pair();
             let order = Order {

@@ -64,10 +64,14 @@ impl HostState {
     fn format_of(&self, whole: &Handle, format: &str) -> Result<Format, Error> {
         let known = named(format)?;
         let labels = whole.labels();
-        if Format::of(labels) == Some(known) || known.may_be(labels) && self.is_rotated(whole) {
+        // A generated password reads as nothing, whatever a configuration takes it for since.
+        let is_bare = labels.structure.is_none() && matches!(find(labels, known, ""), Found::Mixed);
+        let is_rotated = known.may_be(labels) && self.is_rotated(whole);
+        if Format::of(labels) == Some(known) || is_rotated && !is_bare {
             return Ok(known);
         }
         let what = match known {
+            _ if is_rotated => "generated whole, and no document",
             Format::Json => "no JSON document by its media type",
             Format::ConnectionString => "no connection string by its media type, and not the rotated one",
         };

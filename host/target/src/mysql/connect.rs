@@ -1,5 +1,6 @@
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use keywheel_model::Effect;
 use tokio::net::TcpStream;
@@ -17,6 +18,9 @@ use crate::tls::{TlsOptions, handshake};
 use crate::{Deadline, Error, Outbound};
 
 const LOGGING_IN: &str = "logging in";
+
+/// A server speaks first; one that looks up names by a resolver that is gone takes its time.
+const GREETS_WITHIN: Duration = Duration::from_secs(30);
 
 /// A server may ask for one method after the other: MariaDB for each alternative of an account.
 const QUESTIONS: usize = 16;
@@ -62,7 +66,13 @@ async fn enter(
 ) -> Result<(Packets<Wire>, Dialect), Error> {
     let failed = |trouble: Trouble| trouble.typed(LOGGING_IN, false, Effect::None);
     let mut packets = Packets::new(stream);
-    let greeting = next(&mut packets).await.map_err(failed)?;
+    let greeting = tokio::time::timeout(GREETS_WITHIN, next(&mut packets)).await;
+    let greeting = greeting.map_err(|_| Error::OtherServer {
+        name: options.host.clone(),
+        wanted: "MySQL or MariaDB",
+        does: "waits for its client to speak first",
+    })?;
+    let greeting = greeting.map_err(failed)?;
     let greeting = Greeting::read(&greeting).ok_or_else(|| failed(garbled().into()))?;
     let is_tls = tls.is_some();
     if let Some(tls) = &tls {

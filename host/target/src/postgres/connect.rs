@@ -17,6 +17,9 @@ use crate::{Deadline, Error, Outbound};
 /// How long a request to cancel, or a goodbye, may take after the deadline.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// One that speaks before its client does so by then.
+const SPEAKS_WITHIN: Duration = Duration::from_secs(2);
+
 /// A logged-in connection, before its settings are pinned.
 pub(super) struct Connected {
     pub(super) client: Client,
@@ -53,13 +56,22 @@ pub(super) async fn connect(
     };
     let stream = Metered::new(stream, allowance);
     let asked = Asked::default();
-    let (client, alive) = deadline
-        .run(
-            "logging in",
-            keywheel_model::Effect::None,
-            log_in(stream, options, tls.clone(), &asked),
-        )
-        .await??;
+    let logging_in = deadline.run(
+        "logging in",
+        keywheel_model::Effect::None,
+        log_in(stream, options, tls.clone(), &asked),
+    );
+    let (client, alive) = match logging_in.await? {
+        // Whatever it said first was taken for its answer.
+        Err(Error::TlsMissing { name }) if place.speaks_first(SPEAKS_WITHIN).await => {
+            return Err(Error::OtherServer {
+                name,
+                wanted: "PostgreSQL",
+                does: "speaks before its client does, as MySQL and MariaDB do",
+            });
+        }
+        entered => entered?,
+    };
     let cancel = Cancel {
         token: client.cancel_token(),
         place,

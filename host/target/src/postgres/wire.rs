@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use keywheel_model::SocketFolder;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::ConnectOptions;
@@ -61,6 +62,12 @@ impl Place {
                 Wire::Unix(UnixStream::connect(folder.of_postgres(*port)).await?)
             }
         })
+    }
+
+    /// Whether the server says something to who says nothing.
+    pub(super) async fn speaks_first(&self, within: Duration) -> bool {
+        let spoken = async { self.connect().await?.read_u8().await };
+        matches!(tokio::time::timeout(within, spoken).await, Ok(Ok(_)))
     }
 
     /// Whether `rules` would have opened it for `host`.

@@ -6,6 +6,8 @@ use keywheel_target::postgres::{Access, Security, Session};
 use keywheel_target::tls::{TlsOptions, TrustStore, Verify};
 use keywheel_target::{Deadline, Error, Outbound, scram};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::{admin, deadline, open, options, outbound, rules, secret, set_password, text};
 
 #[tokio::test]
@@ -105,6 +107,30 @@ async fn plaintext_needs_a_rule_that_says_so_and_a_server_without_tls_is_told() 
             .await
             .is_ok()
     );
+}
+
+/// `FTP`, `SMTP`, MySQL: what speaks first is no PostgreSQL, and no server to switch TLS on in.
+#[tokio::test]
+async fn a_server_of_another_kind_is_not_told_to_switch_tls_on() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let speaking = tokio::spawn(async move {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            stream.write_all(b"220 hello\r\n").await.unwrap();
+            // Until the client has gone.
+            let _ = stream.read_to_end(&mut Vec::new()).await;
+        }
+    });
+    let outbound = Outbound::new(keywheel_target::dial::Dialer::system(), TrustStore::new());
+    let mut there = options(port, "app", "x");
+    there.security = Security::Tls(TlsOptions::for_name("localhost"));
+    let error = Session::open(&outbound, &rules(port), &there, deadline())
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "net.other-server", "{error:?}");
+    assert!(error.is_before_login() && error.hint().is_some());
+    speaking.await.unwrap();
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use crate::{copy, golden, is_read_whole};
 
 const FIRST_FORMAT: &str = include_str!("../../../../host/store/src/schema/0001.sql");
 /// Of this version.
-pub(crate) const NEWEST: u32 = 6;
+pub(crate) const NEWEST: u32 = 7;
 
 /// Where the test build dies in a migration.
 pub(crate) const PLACES: [&str; 2] = ["migrate-before", "migrate-after"];
@@ -44,7 +44,7 @@ fn defined(database: &Connection) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What undoes `0003.sql`, `0005.sql` and `0006.sql`.
+/// What undoes `0003.sql` and `0005.sql` to `0007.sql`.
 fn retention() -> String {
     let altered = [
         "audit_no_delete",
@@ -65,6 +65,7 @@ fn retention() -> String {
         "version_same_value",
         "run_open_of_rotation",
         "run_open_of_secret",
+        "version_expiry",
     ];
     triggers.concat() + &added.map(|index| format!("DROP INDEX {index};")).concat()
 }
@@ -243,7 +244,9 @@ fn a_migration_that_is_killed_loses_nothing_and_is_made_by_the_next_command() {
         ("migrate-before=3*off->return", 4),
         ("migrate-after=3*off->return", 5),
         ("migrate-before=4*off->return", 5),
-        ("migrate-after=4*off->return", NEWEST),
+        ("migrate-after=4*off->return", 6),
+        ("migrate-before=5*off->return", 6),
+        ("migrate-after=5*off->return", NEWEST),
     ] {
         let host = old.host.copy();
         assert_eq!(format_of(&host), 1);

@@ -7,7 +7,7 @@ use clap::Args;
 use keywheel_config::{Config, Rotation};
 use keywheel_engine::view::RunView;
 use keywheel_engine::{Import, Imported};
-use keywheel_model::{RotationName, SecretName, StepError, Trigger, Verdict, VersionId};
+use keywheel_model::{RotationName, SecretName, StepError, Timestamp, Trigger, Verdict, VersionId};
 use serde::Serialize;
 
 use crate::cmd::run::{Waiting, exit_of, order, refused, show, steer};
@@ -17,6 +17,7 @@ use crate::errors::engine::of_step_code;
 use crate::exit_code::ExitCode;
 use crate::progress::Progress;
 use crate::secret_input::Source;
+use crate::time;
 
 /// Imports.
 #[derive(Debug, Args)]
@@ -29,6 +30,9 @@ pub(crate) struct Arguments {
     /// A fact that goes with it and is no secret, as the plugin names it: user=app_a
     #[arg(long = "fact", value_name = "KEY=VALUE", value_parser = parse_fact)]
     facts: Vec<(String, String)>,
+    /// When it stops to be valid, where that is known: people are told before. 2027-01-31, or 2027-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    expires: Option<Timestamp>,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -72,6 +76,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
         name: arguments.name.clone(),
         value,
         annotations,
+        expires: arguments.expires,
     };
     if import.is_weak() {
         context.output.warn(&format!(
@@ -79,6 +84,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
             arguments.name
         ));
     }
+    let is_composed = import.is_composed();
     for words in engine.copies_in(&import) {
         context.output.warn(&words);
     }
@@ -112,9 +118,24 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
             done.run = Some((*view).clone());
             context.output.data(&done, |style| show::summary(&view, style))?;
             steer::say_next(&view, left, context);
+            let as_bare = |rotation: &Rotation| rotation.secret == arguments.name && is_bare(rotation);
+            if is_composed
+                && exit_of(&view, left) != ExitCode::Ok
+                && engine.config().samples().any(|one| as_bare(&one))
+            {
+                context.output.warn(
+                    "the value looks like a connection string or a document, and was taken for the password itself: if it is one, `format` in the rotation's `config` has to say so",
+                );
+            }
             Ok(exit_of(&view, left))
         }
     }
+}
+
+/// Whether nothing says that its secret has parts.
+fn is_bare(rotation: &Rotation) -> bool {
+    let said = |name: &str| rotation.config.get(name).is_some();
+    !said("format") && !said("users") && !said("roles")
 }
 
 fn input_of(config: &Config, name: &SecretName) -> Vec<RotationName> {
