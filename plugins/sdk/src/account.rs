@@ -242,8 +242,7 @@ impl<'a> Accounts<'a> {
         }
     }
 
-    /// The account whose turn it is, if the vault never had its password: of two, the one that is not the imported one, or that the
-    /// configuration named only now. Nobody can give back what it has.
+    /// The account whose turn it is, if the vault never had its password, which nobody can give back: of two, the one that was not imported.
     ///
     /// # Errors
     /// As [`Accounts::name_if_any`].
@@ -291,15 +290,22 @@ impl<'a> Accounts<'a> {
     /// # Errors
     /// There is no such version, or it has no password where its form has one; the vault cannot be read.
     pub fn password(&self, run: &Run, version: Version) -> Result<Secret, Error> {
-        self.password_in(version.get(run)?)
+        self.password_in(run, version, version.get(run)?)
     }
 
-    fn password_in(&self, whole: Secret) -> Result<Secret, Error> {
-        self.check_user(&whole)?;
-        match self.form.parts() {
-            Some(parts) => whole.part(parts.format, parts.password).map_err(|problem| self.of_form(problem)),
-            None => Ok(whole),
+    fn password_in(&self, run: &Run, version: Version, whole: Secret) -> Result<Secret, Error> {
+        match self.part_of(&whole) {
+            // From before the form was changed: it was a password alone.
+            Err(problem) if problem.is_of_value() && is_old(run, version, &whole)? => Ok(whole),
+            found => found.map(|part| part.unwrap_or(whole)),
         }
+    }
+
+    /// The password by the form; none where that has no parts.
+    fn part_of(&self, whole: &Secret) -> Result<Option<Secret>, Error> {
+        let Some(parts) = self.form.parts() else { return Ok(None) };
+        self.check_user(whole)?;
+        whole.part(parts.format, parts.password).map(Some).map_err(|problem| self.of_form(problem))
     }
 
     /// A string of another user than the one that is configured: clients would go on as that one, with a password that is not its own.
@@ -316,19 +322,19 @@ impl<'a> Accounts<'a> {
         }
     }
 
-    /// The same, if there is such a version. One from before the form was changed is none, where a newer one is in use.
+    /// The same, if there is such a version. A previous one from before the form was changed is none: its consumers were waited for.
     ///
     /// # Errors
     /// It has no password where its form has one; the vault cannot be read.
     pub fn password_if_any(&self, run: &Run, version: Version) -> Result<Option<Secret>, Error> {
-        match version.find(run)?.map(|whole| self.password_in(whole)).transpose() {
+        let Some(whole) = version.find(run)? else { return Ok(None) };
+        match self.part_of(&whole) {
             Err(problem) if version == Version::Previous && problem.is_of_value() => Ok(None),
-            found => found,
+            _ => self.password_in(run, version, whole).map(Some),
         }
     }
 
-    /// Whether a password is the very one that clients use now: a version may point at the material of an older one. To make the target
-    /// refuse it would lock them out.
+    /// Whether a password is the very one that clients use now, by an older version: to make the target refuse it would lock them out.
     ///
     /// # Errors
     /// As [`Accounts::password`]; the versions were compared too often.
@@ -336,8 +342,7 @@ impl<'a> Accounts<'a> {
         self.password_if_any(run, Version::Current)?.map_or(Ok(false), |current| password.matches(&current))
     }
 
-    /// The account that `revoke` has to shut, where an account holds one password: none if a newer version has it, and so has overwritten the
-    /// subject's password. The host proves that.
+    /// The account that `revoke` has to shut, where an account holds one password: none if a newer version has overwritten it, as the host proves.
     ///
     /// # Errors
     /// As [`Accounts::name`].
@@ -377,6 +382,15 @@ impl<'a> Accounts<'a> {
             _ => format!("the value is to be a JSON document like {{\"username\": {names}, \"password\": \"…\"}}"),
         }
     }
+}
+
+/// Whether it is neither in use nor to be that.
+fn is_old(run: &Run, version: Version, whole: &Secret) -> Result<bool, Error> {
+    if matches!(version, Version::Current | Version::Pending) {
+        return Ok(false);
+    }
+    let newer = [run.current()?, run.pending()?];
+    Ok(newer.iter().flatten().all(|newer| newer.version() != whole.version()))
 }
 
 /// A fresh password of letters, digits, `-` and `_`: safe in every connection string, URL and shell.

@@ -62,11 +62,6 @@ impl Plan {
             let hint = "name the `format` that it has; or take the rotation out of the configuration, import it in the other form, and put the rotation back";
             self.problem("version.form", format!("the current version: {}", problem.message), hint);
         }
-        let before = Version::Previous;
-        if before.find(run)?.is_some() && accounts.password_if_any(run, before)?.is_none() {
-            let message = "the version before the current one is of another form: its password is not kept";
-            self.warning("version.form-before", message, "have its clients changed first");
-        }
         Ok(())
     }
 
