@@ -8,9 +8,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use keywheel_api::{Reply, Service};
 use keywheel_e2e::{Host, Output};
 use keywheel_kit::{Authority, random_password};
-use keywheel_sendgrid::{Reply, Service};
 
 const ROTATE: [&str; 4] = ["rotate", "app-key", "--wait", "end"];
 const RESUME: [&str; 5] = ["run", "resume", "app-key", "--wait", "end"];

@@ -6,9 +6,9 @@
     reason = "a test says what went wrong by panicking, and its helpers are its own"
 )]
 
+use keywheel_api::{Fault, Key, Reply, SendGrid, Server};
 use keywheel_e2e::{Host, Output, Rotation, rotation};
 use keywheel_kit::Authority;
-use keywheel_sendgrid::{Fault, Key, Reply, SendGrid};
 use serde_json::json;
 
 const ROTATE: [&str; 4] = ["rotate", "app-sendgrid", "--wait", "end"];
@@ -24,7 +24,7 @@ const RIGHTS: [&str; 5] = [
 const MARKER: &str = "keywheel-app-sendgrid-";
 
 struct Scene {
-    server: SendGrid,
+    server: Server,
     host: Host,
     admin: Key,
     old: Key,
@@ -41,7 +41,7 @@ impl Scene {
     fn imported(more: &str, with_id: bool) -> Self {
         let authority = Authority::new().unwrap();
         let identity = authority.issue_local().unwrap();
-        let server = SendGrid::start(&identity.certificate_pem, &identity.key_pem).unwrap();
+        let server = Server::start(&identity.certificate_pem, &identity.key_pem, SendGrid).unwrap();
         let subuser = more.contains("subuser").then_some("eu-shop");
         let admin = server.make("console", &RIGHTS);
         let old = server.make_for("by hand", &["mail.send", "stats.read"], subuser);
@@ -267,7 +267,7 @@ fn an_answer_that_is_lost_late_or_bad_ends_in_one_key() {
 #[test]
 fn an_answer_that_says_what_was_asked_is_withheld_and_the_run_waits_for_a_person() {
     let scene = Scene::new("");
-    scene.server.fail(CREATE, Fault::Echo);
+    scene.server.fail(CREATE, Fault::Echo("/name"));
     let stopped = scene.run(&ROTATE).ends(41);
     assert!(
         !stopped.stdout.contains("SG.") && !stopped.stderr.contains("SG."),
@@ -346,6 +346,6 @@ fn a_key_that_was_imported_without_its_id_is_not_rotated_blindly() {
 fn a_key_of_a_subuser_is_asked_for_on_its_behalf() {
     let scene = Scene::new("subuser = \"eu-shop\"");
     let _ = scene.run(&ROTATE).ends(0);
-    assert_eq!(scene.keys()[0].subuser.as_deref(), Some("eu-shop"));
+    assert_eq!(scene.keys()[0].of.as_deref(), Some("eu-shop"));
     scene.is_rotated();
 }

@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -15,6 +17,8 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const BODY_BYTES: usize = 1 << 20;
+/// Between two pieces of a slow answer.
+const DRIP: Duration = Duration::from_millis(2);
 
 /// What was asked.
 #[derive(Clone, Debug)]
@@ -23,6 +27,8 @@ pub struct Request {
     pub method: String,
     /// Without the query.
     pub path: String,
+    /// The parameters of the query, decoded.
+    pub query: Vec<(String, String)>,
     /// Names in small letters.
     pub headers: Vec<(String, String)>,
     /// The body.
@@ -44,6 +50,30 @@ impl Request {
         self.header("authorization")?.strip_prefix("Bearer ")
     }
 
+    /// User and password after `Basic`.
+    pub fn basic(&self) -> Option<(String, String)> {
+        let coded = self.header("authorization")?.strip_prefix("Basic ")?;
+        let pair = String::from_utf8(STANDARD.decode(coded).ok()?).ok()?;
+        let (user, password) = pair.split_once(':')?;
+        Some((user.to_owned(), password.to_owned()))
+    }
+
+    /// The one value of a parameter of the query.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        let mut values = self.query.iter().filter(|(found, _)| found == name);
+        match (values.next(), values.next()) {
+            (Some((_, value)), None) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The fields of the body, where it is said to be a form and is.
+    pub fn form(&self) -> Option<Vec<(String, String)>> {
+        let is_form = self.header("content-type") == Some("application/x-www-form-urlencoded");
+        let text = std::str::from_utf8(&self.body).ok().filter(|_| is_form)?;
+        pairs(text)
+    }
+
     /// The body, where it is said to be JSON and is.
     pub fn json(&self) -> Option<Value> {
         let is_json = self.header("content-type") == Some("application/json");
@@ -56,6 +86,8 @@ impl Request {
 pub enum Reply {
     /// A status, further headers, a body.
     Answer(u16, Vec<(String, String)>, String),
+    /// The same, a few bytes at a time with a pause after each piece.
+    Slow(u16, String),
     /// The connection is closed without a word.
     Nothing,
 }
@@ -153,8 +185,10 @@ fn serve(
             &serde_json::json!({ "errors": [{ "message": error.to_string() }] }),
         ),
     };
-    let Reply::Answer(status, headers, body) = reply else {
-        return Ok(());
+    let (status, headers, body, slow) = match reply {
+        Reply::Answer(status, headers, body) => (status, headers, body, false),
+        Reply::Slow(status, body) => (status, Vec::new(), body, true),
+        Reply::Nothing => return Ok(()),
     };
     let mut text = format!(
         "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n",
@@ -167,7 +201,14 @@ fn serve(
         text.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
     }
     let stream = stream.get_mut();
-    stream.write_all(format!("{text}\r\n{body}").as_bytes())?;
+    let text = format!("{text}\r\n{body}");
+    for piece in text.as_bytes().chunks(if slow { 8 } else { text.len() }) {
+        stream.write_all(piece)?;
+        if slow {
+            stream.flush()?;
+            std::thread::sleep(DRIP);
+        }
+    }
     stream.conn.send_close_notify();
     stream.flush()?;
     Ok(())
@@ -190,9 +231,11 @@ fn read(stream: &mut BufReader<StreamOwned<ServerConnection, TcpStream>>, port: 
         let (name, value) = line.split_once(": ").context("not a header")?;
         headers.push((name.to_ascii_lowercase(), value.to_owned()));
     }
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let mut request = Request {
         method: method.to_owned(),
-        path: target.split('?').next().unwrap_or_default().to_owned(),
+        path: path.to_owned(),
+        query: pairs(query).context("not a query")?,
         headers,
         body: Vec::new(),
     };
@@ -209,6 +252,27 @@ fn read(stream: &mut BufReader<StreamOwned<ServerConnection, TcpStream>>, port: 
     request.body = vec![0; length];
     stream.read_exact(&mut request.body)?;
     Ok(request)
+}
+
+/// Names and values with `=` and `&` between them, decoded.
+fn pairs(text: &str) -> Option<Vec<(String, String)>> {
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            Some((decoded(name)?, decoded(value)?))
+        })
+        .collect()
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.replace('+', " ").into_bytes();
+    for part in parts {
+        bytes.push(u8::from_str_radix(part.get(..2)?, 16).ok()?);
+        bytes.extend(part[2..].replace('+', " ").into_bytes());
+    }
+    String::from_utf8(bytes).ok()
 }
 
 fn line(stream: &mut BufReader<StreamOwned<ServerConnection, TcpStream>>) -> Result<String> {
