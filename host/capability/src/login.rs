@@ -1,6 +1,8 @@
 //! What a login proves about the credential in it (rule H7).
 
-use keywheel_manifest::{Call, FrameToken, Framing, Piece, SecretRole, SecretUse, ShapeEffect};
+use keywheel_manifest::{
+    Call, FrameToken, Framing, Piece, Position, Request, SecretRole, SecretUse, ShapeEffect,
+};
 use keywheel_model::Role;
 
 use crate::document::Format;
@@ -62,8 +64,20 @@ fn user_of(call: &Call) -> Option<Vec<u8>> {
                 _ => None,
             }
         }
-        Call::Statement { .. } | Call::Request(_) => None,
+        Call::Request(request) => basic_user(request),
+        Call::Statement { .. } => None,
     }
+}
+
+/// The user of `Authorization: Basic`.
+fn basic_user(request: &Request) -> Option<Vec<u8>> {
+    let mut places = request.secrets.iter();
+    let (_, pieces) = places.find(|(position, _)| *position == Position::Authorization)?;
+    let [Piece::Text(before), Piece::Secret(_)] = pieces.as_slice() else {
+        return None;
+    };
+    let user = before.strip_prefix(b"basic ")?.strip_suffix(b":")?;
+    Some(user.to_owned())
 }
 
 /// Whether an LDAP message is a simple bind as somebody (RFC 4511 4.2). To nobody, and to nothing but a bind, a directory says yes

@@ -394,6 +394,11 @@ fn slots_fit(slots: &[Slot], text: &[u8], pieces: &[Piece], configuration: &Valu
         (Slot::Secret(pattern), [Piece::Secret(used), pieces @ ..]) => {
             text.is_empty() && pattern.fits(used) && slots_fit(slots, &[], pieces, configuration)
         }
+        // A user name: what stands before the `:`.
+        (Slot::AnyText, _) => text
+            .iter()
+            .position(|byte| *byte == b':')
+            .is_some_and(|at| at > 0 && slots_fit(slots, &text[at..], pieces, configuration)),
         _ => false,
     }
 }

@@ -291,3 +291,66 @@ fn each_declared_place_holds_its_secret_once() {
     assert_eq!(matched(signed(vec![bearer(), token(Role::Pending)])), None);
     assert_eq!(matched(signed(vec![bearer()])), None);
 }
+
+fn with_login(secret: &str, rejects: &str) -> Result<Manifest, keywheel_manifest::Error> {
+    let login = format!(
+        "\n[[http]]\nid = \"login\"\nrequest = \"GET https://{{/api}}/who\"\nsecret = {{ authorization = \"{secret}\" }}\nrejects = {rejects}\neffect = \"login\"\n"
+    );
+    Manifest::from_toml(&format!("{MANIFEST}{login}"), SCHEMA)
+}
+
+/// A user that only the plugin knows: nothing of what stands beside it becomes a part of it.
+#[test]
+fn a_user_of_basic_authentication_may_be_any() {
+    let manifest = with_login("basic {text}:{subject/password}", "[403]").unwrap();
+    let login = |before: &str| {
+        let password = SecretUse {
+            part: Some("/password".parse().unwrap()),
+            ..SecretUse::of(SecretRole::Run(Role::Subject))
+        };
+        let call = Call::Request(Request {
+            method: "GET".to_owned(),
+            url: "https://api.example.net/who".to_owned(),
+            query: Vec::new(),
+            secrets: vec![(
+                Position::Authorization,
+                vec![Piece::text(before), Piece::Secret(password)],
+            )],
+            body: None,
+            capture: Vec::new(),
+        });
+        let shape = manifest.find_shape(&call, &configuration()).ok().flatten()?;
+        Some(shape.id().to_owned())
+    };
+    assert_eq!(login("basic SK1:").as_deref(), Some("login"));
+    for before in [
+        "basic :",
+        "basic SK1",
+        "basic SK1:x",
+        "basic a:b:",
+        "bearer SK1:",
+        "SK1:",
+    ] {
+        assert_eq!(login(before), None, "{before}");
+    }
+    for bad in [
+        "bearer {text}:{subject}",
+        "basic x{text}:{subject}",
+        "basic {text}{subject}",
+        "basic {text}:{subject}:{subject}",
+    ] {
+        assert!(with_login(bad, "[]").is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_service_that_says_no_in_another_way_has_it_declared() {
+    let manifest = with_login("bearer {subject}", "[403, 404]").unwrap();
+    let ShapeBody::Http(http) = manifest.shape("login").unwrap().body() else {
+        panic!("not http")
+    };
+    assert_eq!(http.rejects(), [403, 404]);
+    for bad in ["[200]", "[429]", "[500]", "[\"403\"]", "403", "[70000]"] {
+        assert!(with_login("bearer {subject}", bad).is_err(), "{bad}");
+    }
+}

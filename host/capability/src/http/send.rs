@@ -108,6 +108,14 @@ impl HostState {
         };
         let mut parts = Parts::of(answer);
         let taken = self.take(request, answer, &mut parts).await;
+        // A service that has another word than 401 for a credential that it does not know.
+        let rejects = self
+            .http_shape(&begun)
+            .is_some_and(|shape| shape.rejects().contains(&answer.status));
+        let ended = Ended {
+            login: rejects.then_some(LoginResult::Rejected).or(ended.login),
+            ..ended
+        };
         let (response, kept) = match taken {
             Ok(taken) => taken.into_response(self, &begun, answer, &parts),
             Err(error) => {

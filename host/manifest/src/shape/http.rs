@@ -32,6 +32,7 @@ pub struct HttpShape {
     pub(crate) query: Vec<(String, Vec<Slot>)>,
     pub(crate) secrets: Vec<(Position, Vec<Slot>)>,
     pub(crate) body: Vec<(Pointer, DeclaredValue)>,
+    pub(crate) rejects: Vec<u16>,
     pub(crate) capture: Vec<String>,
     pub(crate) show: Vec<Pointer>,
     pub(crate) headers: Vec<String>,
@@ -45,6 +46,11 @@ pub(crate) enum DeclaredValue {
 }
 
 impl HttpShape {
+    /// The statuses, beside 401, by which the service says that it does not know the credential.
+    pub fn rejects(&self) -> &[u16] {
+        &self.rejects
+    }
+
     /// What of the answer comes back beside the status: pointers into its JSON body.
     pub fn show(&self) -> &[Pointer] {
         &self.show
@@ -74,6 +80,7 @@ impl HttpShape {
             .collect();
         let secrets = read_secrets(fields, problems);
         let body = read_body(fields, problems);
+        let rejects = read_rejects(fields, problems);
         let path = fields.path("request");
         let request = fields.required_text("request", problems)?;
         let Some((method, scheme, rest)) = split_request(request) else {
@@ -125,6 +132,7 @@ impl HttpShape {
             query,
             secrets,
             body,
+            rejects,
             capture,
             show,
             headers,
@@ -286,7 +294,9 @@ fn read_secrets(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(Positi
             .is_some_and(|slots| slots.iter().any(|slot| matches!(slot, Slot::Secret(_))));
         match (position, slots) {
             (Some(position), Some(slots)) if secret => {
-                check_element(&slots, &path, problems);
+                if position != Position::Authorization || !is_basic_of_any(&slots) {
+                    check_element(&slots, &path, problems);
+                }
                 secrets.push((position, slots));
             }
             (None, _) => problems.add(path, "expected `authorization`, `header:<name>` (none that servers echo), `query:<name>` or `body:<pointer>`"),
@@ -294,6 +304,29 @@ fn read_secrets(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<(Positi
         }
     }
     secrets
+}
+
+/// `basic {text}:{…}`: no user name has a `:` (RFC 7617), so that the text cannot swallow what stands beside it.
+fn is_basic_of_any(slots: &[Slot]) -> bool {
+    matches!(slots, [Slot::Text(scheme), Slot::AnyText, Slot::Text(colon), Slot::Secret(_)] if scheme == "basic " && colon == ":")
+}
+
+fn read_rejects(fields: &mut Fields<'_>, problems: &mut Problems) -> Vec<u16> {
+    let path = fields.path("rejects");
+    let status = |value: &Value| value.as_u64().and_then(|status| u16::try_from(status).ok());
+    let list = fields.list("rejects", problems);
+    let found: Vec<u16> = list
+        .iter()
+        .filter_map(status)
+        .filter(|status| [400, 403, 404].contains(status))
+        .collect();
+    if found.len() < list.len() {
+        problems.add(
+            path,
+            "expected statuses that some services have in place of 401: 400, 403 or 404",
+        );
+    }
+    found
 }
 
 fn is_echoed(name: &str) -> bool {
