@@ -8,7 +8,9 @@ use crate::{Error, ErrorKind, Secret};
 
 /// The longest pause that a service may ask for: whoever asks for more is asked again after it.
 const LONGEST_PAUSE_MS: u64 = 60 * 60 * 1000;
+const FORBIDDEN: u16 = 403;
 const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A service: where it is, and what every request to it has.
 #[derive(Clone, Debug)]
@@ -58,6 +60,15 @@ impl Call {
         Ok(self)
     }
 
+    /// With `Authorization: Basic`.
+    ///
+    /// # Errors
+    /// Of the host.
+    pub fn basic(self, user: &str, password: &Secret) -> Result<Self, Error> {
+        self.0.basic(user, password)?;
+        Ok(self)
+    }
+
     /// With a parameter of the query.
     ///
     /// # Errors
@@ -76,12 +87,32 @@ impl Call {
         Ok(self)
     }
 
+    /// With a form as the body.
+    ///
+    /// # Errors
+    /// Of the host.
+    pub fn form(self, fields: &[(&str, &str)]) -> Result<Self, Error> {
+        let pairs: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{}={}", segment(name), segment(value))).collect();
+        self.0.body(pairs.join("&").as_bytes(), FORM)?;
+        Ok(self)
+    }
+
     /// With a document as the body that was composed with secrets in it.
     ///
     /// # Errors
     /// Of the host.
     pub fn secret_json(self, document: &Secret) -> Result<Self, Error> {
         self.0.secret_body(document)?;
+        Ok(self)
+    }
+
+    /// With a header that is the secret and nothing else.
+    ///
+    /// # Errors
+    /// Of the host.
+    pub fn secret_header(self, name: &str, value: &Secret) -> Result<Self, Error> {
+        self.0.secret_header(name, "", value)?;
         Ok(self)
     }
 
@@ -174,7 +205,7 @@ impl Reply {
         let failed = |kind: ErrorKind, words: &str| error(kind, &format!("http.{status}"), message(words));
         match status {
             401 => admin_refused(),
-            403 => failed(ErrorKind::Denied, ", which it says to a key that it knows and that lacks a right"),
+            FORBIDDEN => failed(ErrorKind::Denied, ", which it says to a key that it knows and that lacks a right"),
             404 | 410 => failed(ErrorKind::NotFound, ""),
             409 => failed(ErrorKind::Conflict, ""),
             408 | 425 | 429 | 500..=599 => {
@@ -193,6 +224,11 @@ impl Reply {
     pub fn accepted(self, what: &str) -> Result<Self, Error> {
         if self.is_success() { Ok(self) } else { Err(self.problem(what)) }
     }
+}
+
+/// Whether an error is a service's word that it knows who asks, who lacks a right ([`Reply::problem`]).
+pub fn is_forbidden(problem: &Error) -> bool {
+    problem.kind == ErrorKind::Denied && problem.code == format!("http.{FORBIDDEN}")
 }
 
 fn pause_ms(text: &str) -> Option<u32> {

@@ -4,7 +4,7 @@
 //! it is deleted by the next try, or by the rollback. No other key is ever deleted but the one that a version says is its own.
 
 use crate::http::{Reply, recalled};
-use crate::{Error, Outcome, Plan, Run, runtime};
+use crate::{Error, ErrorKind, Outcome, Plan, Run, Secret, runtime};
 
 /// The annotation by which a version knows its key on the service.
 pub const KEY_ID: &str = "key-id";
@@ -12,6 +12,7 @@ pub const KEY_ID: &str = "key-id";
 pub const KEY: &str = "key";
 const MARKER: &str = "marker";
 const MADE: &str = "made";
+const EXPIRES: &str = "expires";
 /// Of an idempotency key: 64 bits tell the runs of one rotation apart.
 const MARKER_DIGITS: usize = 16;
 
@@ -47,6 +48,22 @@ pub trait Issuer {
     /// The identifier of the key that a person imported, where the configuration has it: no version says so of it.
     fn imported(&self) -> Option<&str>;
 
+    /// The identifier that a version has in itself.
+    ///
+    /// # Errors
+    /// It is not of the form that has one.
+    fn id_inside(&self, _version: &Secret) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
+    /// What clients get of a new key: the captured value, where the service has nothing beside it that they need.
+    ///
+    /// # Errors
+    /// Of the host.
+    fn version(&self, _run: &Run, _id: &str, reply: &Reply) -> Result<Secret, Error> {
+        reply.captured(KEY)
+    }
+
     /// Deletes a key. One that is gone is no error.
     ///
     /// # Errors
@@ -69,13 +86,36 @@ pub fn create(run: &Run, issuer: &impl Issuer, prefix: &str) -> Result<Outcome, 
         if run.interrupted() || run.attempt() > 1 {
             delete_named(issuer, &name)?;
         }
-        issuer.issue(&name)?
+        issue(issuer, &name)?
     };
     let id = issuer.id_in(&reply)?;
     runtime::set_state(MADE, id.as_bytes())?;
     run.annotate(KEY_ID, &id)?;
-    run.set_pending(&reply.captured(KEY)?)?;
+    if let Some(at) = noted(EXPIRES)?.and_then(|at| at.parse().ok()) {
+        run.set_expiry(at)?;
+    }
+    run.set_pending(&issuer.version(run, &id, &reply)?)?;
     Ok(Outcome::Done)
+}
+
+/// Where names are unique, one of ours that is taken is a key whose answer was lost without anybody knowing: a proxy has asked twice.
+fn issue(issuer: &impl Issuer, name: &str) -> Result<Reply, Error> {
+    match issuer.issue(name) {
+        Err(taken) if taken.kind == ErrorKind::Conflict => {
+            delete_named(issuer, name)?;
+            issuer.issue(name)
+        }
+        answer => answer,
+    }
+}
+
+/// Notes when the key that is about to be asked for ends by itself, in milliseconds since the epoch: the version says so then. To be called by
+/// [`Issuer::issue`].
+///
+/// # Errors
+/// The journal cannot be written.
+pub fn ends_at(at: u64) -> Result<(), Error> {
+    runtime::set_state(EXPIRES, at.to_string().as_bytes())
 }
 
 /// Deletes the key of the subject.
@@ -105,7 +145,7 @@ pub fn rollback(run: &Run, issuer: &impl Issuer) -> Result<Outcome, Error> {
         Some(id) if current.as_ref() == Some(&id) => {}
         Some(id) => issuer.delete(&id)?,
         None => {
-            if let Some(name) = noted_marker()? {
+            if let Some(name) = noted(MARKER)? {
                 delete_named(issuer, &name)?;
             }
         }
@@ -185,10 +225,11 @@ pub fn id_of(run: &Run, issuer: &impl Issuer, of: &str) -> Result<Option<String>
         "pending" => run.pending()?,
         _ => Some(run.subject()?),
     };
-    if version.is_none() {
-        return Ok(None);
+    let Some(version) = version else { return Ok(None) };
+    match run.annotation(of, KEY_ID)? {
+        Some(id) => Ok(Some(id)),
+        None => Ok(issuer.id_inside(&version)?.or_else(|| issuer.imported().map(str::to_owned))),
     }
-    Ok(run.annotation(of, KEY_ID)?.or_else(|| issuer.imported().map(str::to_owned)))
 }
 
 /// The name that every key of this rotation begins with.
@@ -198,7 +239,7 @@ pub fn prefix_of(run: &Run, prefix: &str) -> String {
 
 /// The name of this run's key, the same in each of its tries; in the journal before a key can have it.
 fn marker(run: &Run, prefix: &str) -> Result<String, Error> {
-    if let Some(name) = noted_marker()? {
+    if let Some(name) = noted(MARKER)? {
         return Ok(name);
     }
     let key = run.idempotency_key(KEY);
@@ -207,8 +248,8 @@ fn marker(run: &Run, prefix: &str) -> Result<String, Error> {
     Ok(name)
 }
 
-fn noted_marker() -> Result<Option<String>, Error> {
-    Ok(runtime::get_state(MARKER)?.and_then(|name| String::from_utf8(name).ok()))
+fn noted(key: &str) -> Result<Option<String>, Error> {
+    Ok(runtime::get_state(key)?.and_then(|text| String::from_utf8(text).ok()))
 }
 
 fn delete_named(issuer: &impl Issuer, name: &str) -> Result<(), Error> {

@@ -20,8 +20,10 @@
 
 pub mod account;
 pub mod bindings;
+pub mod dates;
 pub mod error;
 pub mod http;
+pub mod issuing;
 pub mod keys;
 pub mod ldap;
 pub mod mssql;

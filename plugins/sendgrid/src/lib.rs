@@ -3,20 +3,22 @@
 //! SendGrid shows a key once and has no way to say that a request is the same as an earlier one (slot class D): see [`keywheel_sdk::keys`]. A key that
 //! is known and lacks a right is answered with 403, one that is not known with 401; the two are never taken for each other.
 
-mod plan;
-
 use std::collections::BTreeSet;
 
 use keywheel_sdk::error::error;
 use keywheel_sdk::http::{Api, Reply, segment};
+use keywheel_sdk::issuing::{self, Common, Issuing, Service, Words};
 use keywheel_sdk::keys::{self, Issuer, Listed};
-use keywheel_sdk::{Error, ErrorKind, Outcome, Plan, Plugin, Run, Secret, Verdict, runtime};
+use keywheel_sdk::{Error, ErrorKind, Plan, Run, Secret, Verdict, runtime};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-const TIMEOUT_MS: u32 = 15_000;
 const KEYS: &str = "/v3/api_keys";
 const SCOPES: &str = "/v3/scopes";
+const ANSWER: &str = "sendgrid.answer";
+/// As many as SendGrid keeps for an account.
+const MOST_KEYS: usize = 100;
+const NEEDED: [&str; 3] = ["api_keys.create", "api_keys.delete", "api_keys.read"];
 /// What the new key was asked to have, for the proof: too long for an annotation.
 const WANTED: &str = "scopes";
 /// What SendGrid lists among a key's scopes, and gives to none that asks for it.
@@ -26,24 +28,16 @@ const OF_THE_ACCOUNT: [&str; 3] = ["2fa_required", "sender_verification_eligible
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Config {
-    host: String,
-    port: u16,
-    trust: Option<String>,
-    marker: Option<String>,
+    #[serde(flatten)]
+    common: Common,
     scopes: Option<Vec<String>>,
     subuser: Option<String>,
-    key_id: Option<String>,
 }
 
 impl Config {
     fn api(&self) -> Api<'_> {
         let subuser = self.subuser.iter().map(|name| ("on-behalf-of", name.as_str()));
-        let (host, trust) = (self.host.as_str(), self.trust.as_deref());
-        Api { host, port: self.port, trust, timeout_ms: TIMEOUT_MS, headers: subuser.collect() }
-    }
-
-    fn marker(&self) -> &str {
-        self.marker.as_deref().unwrap_or("keywheel")
+        Api { headers: subuser.collect(), ..self.common.api() }
     }
 }
 
@@ -54,11 +48,7 @@ struct Account<'a> {
     run: &'a Run,
 }
 
-impl<'a> Account<'a> {
-    fn open(run: &'a Run, config: &'a Config) -> Result<Self, Error> {
-        Ok(Self { config, admin: run.input("admin")?, run })
-    }
-
+impl Account<'_> {
     fn get(&self, path: &str, what: &str) -> Result<Reply, Error> {
         self.config.api().request("GET", path)?.bearer(&self.admin)?.send()?.accepted(what)
     }
@@ -94,10 +84,9 @@ impl<'a> Account<'a> {
 
 impl Issuer for Account<'_> {
     fn list(&self) -> Result<Vec<Listed>, Error> {
-        let document = self.get(KEYS, "listing the keys")?.document();
-        let keys = document["result"].as_array().ok_or_else(|| garbled("the list of keys"))?;
-        let text = |key: &Value, field: &str| key[field].as_str().unwrap_or_default().to_owned();
-        Ok(keys.iter().map(|key| Listed { id: text(key, "api_key_id"), name: text(key, "name") }).collect())
+        // All of them: there are no pages.
+        let get = |_| self.config.api().request("GET", KEYS)?.bearer(&self.admin)?.send();
+        Ok(issuing::listed(&issuing::pages(ANSWER, usize::MAX, "/result", get)?, "/api_key_id", "/name"))
     }
 
     fn issue(&self, name: &str) -> Result<Reply, Error> {
@@ -110,18 +99,16 @@ impl Issuer for Account<'_> {
     }
 
     fn imported(&self) -> Option<&str> {
-        self.config.key_id.as_deref()
+        self.config.common.key_id.as_deref()
     }
 
     fn id_in(&self, reply: &Reply) -> Result<String, Error> {
-        let id = reply.text("/api_key_id").filter(|id| !id.is_empty());
-        id.ok_or_else(|| garbled("the answer to a new key: it has no api_key_id"))
+        issuing::id_at(reply, "/api_key_id", ANSWER)
     }
 
     fn delete(&self, id: &str) -> Result<(), Error> {
         let path = format!("{KEYS}/{}", segment(id));
-        let reply = self.config.api().request("DELETE", &path)?.bearer(&self.admin)?.send()?;
-        if reply.status() == 404 { Ok(()) } else { reply.accepted("deleting a key").map(drop) }
+        issuing::deleted(self.config.api().request("DELETE", &path)?.bearer(&self.admin)?.send()?)
     }
 }
 
@@ -130,15 +117,30 @@ fn scopes_of(document: &Value) -> BTreeSet<String> {
     scopes.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn garbled(what: &str) -> Error {
-    error(ErrorKind::Other, "sendgrid.answer", format!("{what} is not what SendGrid documents"))
-}
-
 enum SendGrid {}
-keywheel_sdk::export!(SendGrid);
+type Exported = Issuing<SendGrid>;
+keywheel_sdk::export!(Exported);
 
-impl Plugin for SendGrid {
+impl Service for SendGrid {
     type Config = Config;
+    type Account<'a> = Account<'a>;
+
+    const WORDS: Words = Words {
+        create: "POST /v3/api_keys",
+        test: "GET /v3/scopes",
+        delete: "DELETE /v3/api_keys/…",
+        codes: ["sendgrid.stray", "sendgrid.key-id"],
+        rights: "sendgrid.rights",
+        needs: "give it api_keys.create, api_keys.read and api_keys.delete",
+    };
+
+    fn open<'a>(run: &'a Run, config: &'a Config) -> Result<Account<'a>, Error> {
+        Ok(Account { config, admin: run.input("admin")?, run })
+    }
+
+    fn common(config: &Config) -> &Common {
+        &config.common
+    }
 
     fn check(config: &Config) -> Vec<(String, String)> {
         let bare = config.scopes.as_ref().is_some_and(Vec::is_empty);
@@ -146,36 +148,38 @@ impl Plugin for SendGrid {
         bare.then(|| ("/scopes".to_owned(), message.to_owned())).into_iter().collect()
     }
 
-    fn plan(run: &Run, config: &Config) -> Result<Plan, Error> {
-        plan::look(run, config)
+    fn most(_config: &Config) -> Option<(usize, &'static str)> {
+        Some((MOST_KEYS, "sendgrid.limit"))
     }
 
-    fn create(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        keys::create(run, &Account::open(run, config)?, config.marker())
-    }
-
-    /// A key is good from the moment that it is made.
-    fn apply(_run: &Run, _config: &Config) -> Result<Outcome, Error> {
-        Ok(Outcome::Done)
+    fn look(plan: &mut Plan, _run: &Run, account: &Account<'_>, _config: &Config) -> Result<(), Error> {
+        let own = account.own_scopes()?;
+        for needed in NEEDED.into_iter().filter(|needed| !own.contains(*needed)) {
+            let message = format!("the administrator's key lacks the scope {needed}");
+            plan.problem("sendgrid.rights", message, Self::WORDS.needs);
+        }
+        match account.wanted() {
+            Ok(wanted) => reach(plan, &own, &wanted),
+            Err(problem) => plan.problem("sendgrid.scopes", problem.message, "name the scopes in the configuration"),
+        }
+        Ok(())
     }
 
     fn test(run: &Run, config: &Config) -> Result<Verdict, Error> {
         let reply = config.api().request("GET", SCOPES)?.bearer(&run.subject()?)?.send()?;
-        Ok(match reply.status() {
-            200 => has_all(run, &scopes_of(&reply.document()))?,
-            401 => Verdict::Rejected,
-            403 => Verdict::Limited("SendGrid knows the key, and does not let it ask for its scopes (403)".to_owned()),
-            429 | 500..=599 => return Err(reply.problem("asking with the key")),
-            status => Verdict::Unknown(format!("SendGrid answered {status}")),
-        })
+        match issuing::verdict(&reply)? {
+            Verdict::Accepted => has_all(run, &scopes_of(&reply.document())),
+            verdict => Ok(verdict),
+        }
     }
+}
 
-    fn revoke(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        keys::revoke(run, &Account::open(run, config)?)
-    }
-
-    fn rollback(run: &Run, config: &Config) -> Result<Outcome, Error> {
-        keys::rollback(run, &Account::open(run, config)?)
+/// A key gives no right that it lacks itself.
+fn reach(plan: &mut Plan, own: &BTreeSet<String>, wanted: &BTreeSet<String>) {
+    let beyond: Vec<&str> = wanted.difference(own).map(String::as_str).collect();
+    if let Some(first) = beyond.first() {
+        let message = format!("the administrator's key lacks {} of the new key's scopes ({first}, …)", beyond.len());
+        plan.warning("sendgrid.reach", message, "give it those too, or name fewer in `scopes`");
     }
 }
 
@@ -193,13 +197,15 @@ fn has_all(run: &Run, has: &BTreeSet<String>) -> Result<Verdict, Error> {
 
 #[cfg(test)]
 mod tests {
+    use keywheel_sdk::Plugin as _;
+
     use super::*;
 
     #[test]
     fn a_key_without_scopes_is_not_asked_for() {
         let config = |scopes: &str| serde_json::from_str(&format!(r#"{{"host":"h","port":443{scopes}}}"#)).unwrap();
-        assert_eq!(SendGrid::check(&config(r#","scopes":[]"#))[0].0, "/scopes");
-        assert!(SendGrid::check(&config("")).is_empty());
-        assert!(SendGrid::check(&config(r#","scopes":["mail.send"]"#)).is_empty());
+        assert_eq!(Exported::check(&config(r#","scopes":[]"#))[0].0, "/scopes");
+        assert!(Exported::check(&config("")).is_empty());
+        assert!(Exported::check(&config(r#","scopes":["mail.send"]"#)).is_empty());
     }
 }
