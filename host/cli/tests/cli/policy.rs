@@ -186,7 +186,19 @@ fn every_row_of_the_shipped_tables_is_explained_by_what_decides_it() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut explained = 0;
     for plugin in [
-        "callback", "mariadb", "mssql", "mysql", "openldap", "postgres", "redis", "sendgrid",
+        "callback",
+        "cloudflare",
+        "datadog",
+        "gitlab",
+        "grafana",
+        "mariadb",
+        "mssql",
+        "mysql",
+        "openldap",
+        "postgres",
+        "redis",
+        "sendgrid",
+        "twilio",
     ] {
         let text = std::fs::read_to_string(root.join(format!("policies/tests/{plugin}.toml"))).unwrap();
         let table: toml::Table = text.parse().unwrap();
