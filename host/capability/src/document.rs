@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::encoding;
 use crate::error::Error;
 use crate::handle::{Labels, Origin};
+use crate::http::KEY_ID;
 use crate::json;
 
 /// By this media type a connection string is known in which a plugin replaced a part. One that was imported is text: that it is a connection
@@ -120,7 +121,9 @@ impl Format {
     /// The user that a document names; a connection string may leave it empty, and then it names none.
     pub(crate) fn user_of(self, document: &[u8]) -> Option<SecretBytes> {
         match self {
-            Self::Json => self.value_at(document, "/username").ok(),
+            Self::Json => ["/username", KEY_ID]
+                .iter()
+                .find_map(|place| self.value_at(document, place).ok()),
             Self::ConnectionString => {
                 let user = self.value_at(document, "/user").ok()?;
                 (!user.expose().is_empty()).then_some(user)

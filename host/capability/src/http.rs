@@ -13,6 +13,7 @@ mod response;
 mod send;
 mod sign;
 mod url;
+mod xml;
 
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::bindings::keywheel::http::client;
 use crate::capability::Capability;
 use crate::state::{HostState, HostView, StepContext};
+
+pub(crate) use sign::{KEY_ID, SIGV4};
 
 pub use request::Request;
 pub use response::Response;

@@ -7,6 +7,7 @@ use keywheel_model::Role;
 
 use crate::document::Format;
 use crate::error::Error;
+use crate::http::SIGV4;
 use crate::port::Wanted;
 use crate::state::HostState;
 
@@ -27,6 +28,8 @@ impl HostState {
         }
         let subject = SecretRole::Run(Role::Subject);
         match secrets {
+            // The document that the secret is has said who signs.
+            [used] if is_signature_by_document(used) => Ok(effect == ShapeEffect::Login),
             [used] if effect == ShapeEffect::Login && used.roles.contains(&subject) => {
                 self.is_subjects_user(user_of(call), used.part.is_some()).await
             }
@@ -78,6 +81,10 @@ fn basic_user(request: &Request) -> Option<Vec<u8>> {
     };
     let user = before.strip_prefix(b"basic ")?.strip_suffix(b":")?;
     Some(user.to_owned())
+}
+
+fn is_signature_by_document(used: &SecretUse) -> bool {
+    used.form.as_deref() == Some(SIGV4) && used.part.is_none()
 }
 
 /// Whether an LDAP message is a simple bind as somebody (RFC 4511 4.2). To nobody, and to nothing but a bind, a directory says yes

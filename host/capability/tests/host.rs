@@ -42,6 +42,8 @@ mod secrets;
 mod service;
 #[path = "host/strings.rs"]
 mod strings;
+#[path = "host/told.rs"]
+mod told;
 #[path = "host/vault.rs"]
 mod vault;
 #[path = "host/world.rs"]

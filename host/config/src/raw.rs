@@ -255,7 +255,7 @@ pub(crate) struct Rotation {
     #[serde(default)]
     pub(crate) config: serde_json::Map<String, Value>,
     /// Parts of the secret that are no secret, as JSON pointers into its document: the plugin may read these as text, and only
-    /// these. Default: `["/username"]`.
+    /// these. Default: `["/username", "/access_key_id"]`.
     pub(crate) public: Option<Vec<Pointer>>,
     /// What it belongs to, for commands that take many rotations (`rotate -l server=db1`): names with a text of at most 63 characters.
     #[serde(default)]

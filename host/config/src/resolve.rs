@@ -10,7 +10,7 @@ pub(crate) mod schedule;
 mod serve;
 mod traces;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -36,6 +36,8 @@ use forms::secrets;
 
 /// A larger file is not read.
 const FILE_BYTES_MAX: u64 = 8 << 20;
+/// What says which account a secret is of: a user name, the id of a key of AWS.
+const PUBLIC: [&str; 2] = ["/username", "/access_key_id"];
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(raw::schema);
 
@@ -394,7 +396,7 @@ impl Resolver {
             config: Value::Object(raw.config),
             public: match raw.public {
                 Some(parts) => parts.into_iter().map(|part| part.0).collect(),
-                None => BTreeSet::from(["/username".to_owned()]),
+                None => PUBLIC.map(str::to_owned).into(),
             },
             labels: raw
                 .labels

@@ -35,7 +35,10 @@ fn what_is_left_out_has_the_safe_default() {
         (rotation.deadlines.step, rotation.probes.logins),
         (Duration::from_mins(1), None)
     );
-    assert_eq!(rotation.public, ["/username".to_owned()].into());
+    assert_eq!(
+        rotation.public,
+        ["/access_key_id".to_owned(), "/username".to_owned()].into()
+    );
 }
 
 #[test]

@@ -29,5 +29,6 @@ pub use pointer::{Pointer, expand};
 pub use refusal::{Reason, Refusal};
 pub use section::{MAX_COMPONENT_BYTES, MAX_MANIFEST_BYTES, SECTION, pack, read, read_again};
 pub use shape::{
-    Digest, FrameShape, Framing, HttpShape, LoginShape, Reply, Shape, ShapeBody, ShapeEffect, SqlShape,
+    Digest, FrameShape, Framing, HttpShape, LoginShape, Meaning, Reply, Shape, ShapeBody, ShapeEffect,
+    SqlShape, Told,
 };

@@ -18,7 +18,7 @@ use crate::reader::{Fields, Problems};
 use crate::template::{Pattern, Slot};
 
 pub use frame::{FrameShape, Framing};
-pub use http::HttpShape;
+pub use http::{HttpShape, Meaning, Told};
 pub use login::LoginShape;
 pub use sql::SqlShape;
 

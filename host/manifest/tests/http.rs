@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic")]
 
-use keywheel_manifest::{Call, Manifest, Piece, Position, Request, SecretRole, SecretUse, ShapeBody};
+use keywheel_manifest::{
+    Call, Manifest, Meaning, Piece, Position, Request, SecretRole, SecretUse, ShapeBody,
+};
 use keywheel_model::Role;
 use serde_json::{Value, json};
 
@@ -352,5 +354,36 @@ fn a_service_that_says_no_in_another_way_has_it_declared() {
     assert_eq!(http.rejects(), [403, 404]);
     for bad in ["[200]", "[429]", "[500]", "[\"403\"]", "403", "[70000]"] {
         assert!(with_login("bearer {subject}", bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn what_an_answer_says_beside_its_status_is_declared() {
+    let with = |told: &str| {
+        let text = MANIFEST.replacen(
+            "effect = \"create\"",
+            &format!("effect = \"create\"\ntold = [{told}]"),
+            1,
+        );
+        Manifest::from_toml(&text, SCHEMA)
+    };
+    let manifest = with("{ status = 401, at = \"/reason\", is = \"no\", means = \"accepted\" }").unwrap();
+    let ShapeBody::Http(http) = manifest.shape("create").unwrap().body() else {
+        panic!("not http")
+    };
+    let [told] = http.told() else { panic!("not one") };
+    assert_eq!(
+        (told.status, told.at.as_str(), told.means),
+        (401, "/reason", Meaning::Accepted)
+    );
+    for bad in [
+        "{ status = 99, at = \"/a\", is = \"b\", means = \"accepted\" }",
+        "{ status = 401, at = \"/a/*\", is = \"b\", means = \"accepted\" }",
+        "{ status = 401, at = \"header:a\", is = \"b\", means = \"accepted\" }",
+        "{ status = 401, at = \"/a\", is = \"b\", means = \"good\" }",
+        "{ status = 401, at = \"/a\", means = \"accepted\" }",
+        "{ status = 401, at = \"/a\", is = \"b\", means = \"accepted\", more = 1 }",
+    ] {
+        assert!(with(bad).is_err(), "{bad}");
     }
 }

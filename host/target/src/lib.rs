@@ -28,6 +28,7 @@ pub mod mssql;
 pub mod mysql;
 mod outbound;
 pub mod postgres;
+pub mod rabbitmq;
 pub mod received;
 pub mod resp;
 pub mod scram;

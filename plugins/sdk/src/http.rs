@@ -142,6 +142,15 @@ impl Call {
         Ok(self)
     }
 
+    /// Takes a text out of the answer that is of use for this call alone, or is not to be seen: it is not kept.
+    ///
+    /// # Errors
+    /// Of the host.
+    pub fn hides(self, name: &str, selector: &str) -> Result<Self, Error> {
+        self.0.capture_session(name, selector)?;
+        Ok(self)
+    }
+
     /// Sends it.
     ///
     /// # Errors

@@ -27,6 +27,8 @@ pub enum Server {
     OpenLdap,
     /// PgBouncer. Never installed on the system, where it would be started: unpacked beside it.
     PgBouncer,
+    /// RabbitMQ, with Erlang. Unpacked for the same reason.
+    RabbitMq,
 }
 
 /// Where a server's programs are.
@@ -51,6 +53,7 @@ impl Server {
             Self::MySql => &["mysqld"],
             Self::OpenLdap => &["ldapmodify", "ldapsearch", "ldapwhoami", "slapadd", "slapd"],
             Self::PgBouncer => &["pgbouncer"],
+            Self::RabbitMq => &["epmd", "erl", "rabbitmq-server"],
         }
     }
 
@@ -62,6 +65,7 @@ impl Server {
             Self::MySql => &["mysql-server-core"],
             Self::OpenLdap => &["slapd", "ldap-utils"],
             Self::PgBouncer => &["pgbouncer"],
+            Self::RabbitMq => &["rabbitmq-server"],
         }
     }
 
@@ -73,6 +77,7 @@ impl Server {
             Self::MySql => "MySQL",
             Self::OpenLdap => "OpenLDAP",
             Self::PgBouncer => "PgBouncer",
+            Self::RabbitMq => "RabbitMQ",
         }
     }
 
@@ -113,7 +118,7 @@ impl Server {
                 loader: None,
             });
         }
-        if is_root() && self != Self::PgBouncer {
+        if is_root() && !matches!(self, Self::PgBouncer | Self::RabbitMq) {
             apt(&["-qq", "update"], &[])?;
             apt(&["-qq", "-y", "install"], self.packages())?;
             return match self.find(&system_folders()) {
@@ -158,6 +163,9 @@ impl Server {
         let root = cache.join("root");
         if !root.join("complete").is_file() {
             unpack(&cache, self.packages())?;
+            if self == Self::RabbitMq {
+                move_erlang(&root)?;
+            }
             fs::write(root.join("complete"), "")?;
         }
         let folder = self
@@ -174,6 +182,14 @@ impl Server {
             loader: None,
         })
     }
+}
+
+/// Erlang's own script says where it was meant to be.
+fn move_erlang(root: &Path) -> Result<()> {
+    let script = root.join("usr/lib/erlang/bin/erl");
+    let there = format!("ROOTDIR={}", root.join("usr/lib/erlang").display());
+    let text = fs::read_to_string(&script)?.replace("ROOTDIR=/usr/lib/erlang", &there);
+    Ok(fs::write(script, text)?)
 }
 
 impl Installed {
@@ -354,7 +370,7 @@ fn download(cache: &Path, packages: &[&str]) -> Result<Vec<PathBuf>> {
         wanted.extend(
             depends
                 .filter(|name| {
-                    ["postgresql", "redis", "mariadb"]
+                    ["postgresql", "redis", "mariadb", "erlang"]
                         .iter()
                         .any(|own| name.starts_with(own))
                 })

@@ -7,7 +7,8 @@ use keywheel_model::SecretBytes;
 use keywheel_target::http::Answer;
 use serde_json::{Map, Value};
 
-use super::places::{Selector, form_pairs};
+use super::places::{Selector, check_selector, form_pairs};
+use super::xml::Xml;
 use crate::json;
 
 /// Stands where a captured value stood.
@@ -36,15 +37,20 @@ pub(super) struct Parts<'a> {
     answer: &'a Answer,
     /// The values of the body, where it is a document in which no name stands twice.
     nodes: Option<Vec<json::Node>>,
+    /// The elements of the body, where it is XML.
+    xml: Option<Xml<'a>>,
     /// What was taken out of the body.
     taken: Vec<Range<usize>>,
 }
 
 impl<'a> Parts<'a> {
     pub(super) fn of(answer: &'a Answer) -> Self {
+        let body = answer.body.expose();
+        let is_xml = body.trim_ascii_start().starts_with(b"<");
         Self {
             answer,
-            nodes: json::scan(answer.body.expose()),
+            nodes: json::scan(body),
+            xml: is_xml.then(|| Xml::read(body)).flatten(),
             taken: Vec::new(),
         }
     }
@@ -70,6 +76,11 @@ impl<'a> Parts<'a> {
                 self.taken.push(node.span.clone());
                 json::unescaped(&body[node.span.clone()])?
             }
+            Selector::Xml(path) => {
+                let value = self.xml.as_mut()?.take(path)?;
+                self.taken.push(0..body.len());
+                value
+            }
             Selector::Form(name) => {
                 let pairs = form_pairs(body)?;
                 let mut values = pairs.into_iter().filter(|(found, _)| found == name);
@@ -81,6 +92,24 @@ impl<'a> Parts<'a> {
             }
         };
         (!value.expose().is_empty()).then_some(value)
+    }
+
+    /// Whether this text stands at a place of the body, which is named as a selector names it.
+    pub(super) fn says(&self, at: &str, text: &str) -> bool {
+        let body = self.answer.body.expose();
+        match check_selector(at) {
+            Ok(Selector::Json(pointer)) => {
+                let mut found = self.nodes.iter().flatten();
+                let node = found.find(|node| node.string && node.pointer == pointer);
+                let value = node.and_then(|node| json::unescaped(&body[node.span.clone()]));
+                value.is_some_and(|value| value.expose() == text.as_bytes())
+            }
+            Ok(Selector::Xml(path)) => self
+                .xml
+                .as_ref()
+                .is_some_and(|xml| xml.text_at(&path) == Some(text)),
+            _ => false,
+        }
     }
 
     /// The body without what was taken out of it. Where that cannot be cut out cleanly, nothing is left.
@@ -108,17 +137,19 @@ impl<'a> Parts<'a> {
         self.left()
     }
 
-    /// These fields of the body alone, as a document; nothing of what is no document.
+    /// These fields of the body alone, as a JSON document, of XML too; nothing of what is neither.
     pub(super) fn shown(&self, fields: &[Pointer]) -> Vec<u8> {
-        if self.nodes.is_none() || fields.is_empty() {
-            return Vec::new();
-        }
-        let Ok(value) = serde_json::from_slice::<Value>(&self.left()) else {
-            return Vec::new();
-        };
         let fields: Vec<Vec<String>> = fields.iter().map(segments).collect();
         let fields: Vec<&[String]> = fields.iter().map(Vec::as_slice).collect();
-        projected(&value, &fields).map_or_else(Vec::new, |shown| shown.to_string().into_bytes())
+        let shown = match (&self.nodes, &self.xml) {
+            _ if fields.is_empty() => None,
+            (Some(_), _) => serde_json::from_slice::<Value>(&self.left())
+                .ok()
+                .and_then(|value| projected(&value, &fields)),
+            (None, Some(xml)) => xml.shown(&fields, CAPTURED),
+            (None, None) => None,
+        };
+        shown.map_or_else(Vec::new, |shown| shown.to_string().into_bytes())
     }
 
     /// The headers of these names; `None`: all that may be shown.

@@ -108,7 +108,7 @@ impl Described {
         for placed in &request.secrets {
             if let Placed::Signed(scheme, parameters, key) = placed {
                 let scheme = Scheme::of(scheme, parameters)?;
-                sign::sign(&scheme, key.value(), &request.query, &mut wire, now);
+                sign::sign(&scheme, key.value(), &request.query, &mut wire, now)?;
             }
         }
         Ok(wire)

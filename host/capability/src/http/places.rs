@@ -95,6 +95,8 @@ pub(super) fn is_of_header(value: &[u8]) -> bool {
 pub(super) enum Selector {
     /// A string of a JSON document.
     Json(String),
+    /// The text of an element of an XML document: the names on the way to it.
+    Xml(Vec<String>),
     /// A header, in small letters.
     Header(String),
     /// A field of a form.
@@ -105,9 +107,6 @@ pub(super) enum Selector {
 
 /// By the words of a plugin.
 pub(super) fn check_selector(text: &str) -> Result<Selector, Error> {
-    if text.starts_with("xml:") {
-        return Err(Error::not_offered("the selector `xml:`"));
-    }
     let found = match text.split_once(':') {
         _ if text == "body" => Some(Selector::Body),
         _ if text.starts_with('/') => {
@@ -115,14 +114,22 @@ pub(super) fn check_selector(text: &str) -> Result<Selector, Error> {
             let one = pointer.filter(|pointer| !pointer.as_str().split('/').any(|part| part == "*"));
             one.map(|pointer| Selector::Json(pointer.as_str().to_owned()))
         }
+        Some(("xml", path)) => xml_path(path).map(Selector::Xml),
         Some(("header", name)) if is_token(name) => Some(Selector::Header(name.to_ascii_lowercase())),
         Some(("form", name)) if !name.is_empty() => Some(Selector::Form(name.to_owned())),
         _ => None,
     };
     found.ok_or_else(|| {
-        let message = "a selector is a JSON pointer without `*`, `header:<name>`, `form:<name>` or `body`";
+        let message = "a selector is a JSON pointer without `*`, `xml:/<element>/…`, `header:<name>`, `form:<name>` or `body`";
         Error::invalid("http.capture", message)
     })
+}
+
+/// The names of elements behind slashes.
+fn xml_path(path: &str) -> Option<Vec<String>> {
+    let names: Vec<String> = path.strip_prefix('/')?.split('/').map(str::to_owned).collect();
+    let good = |name: &String| !name.is_empty() && name != "*" && !name.contains(char::is_whitespace);
+    names.iter().all(good).then_some(names)
 }
 
 /// Percent-encodes everything but RFC 3986's unreserved characters.
@@ -204,7 +211,22 @@ mod tests {
             check_selector("header:X-Key").unwrap(),
             Selector::Header("x-key".into())
         );
-        for bad in ["", "/a/*", "header:", "form:", "xml:/a", "cookie:x"] {
+        assert_eq!(
+            check_selector("xml:/A/B").unwrap(),
+            Selector::Xml(vec!["A".into(), "B".into()])
+        );
+        for bad in [
+            "",
+            "/a/*",
+            "header:",
+            "form:",
+            "xml:",
+            "xml:a",
+            "xml:/",
+            "xml:/a/*",
+            "xml:/a//b",
+            "cookie:x",
+        ] {
             assert!(check_selector(bad).is_err(), "{bad}");
         }
         let pairs = form_pairs(b"a=1+2&b=%26%3D").unwrap();

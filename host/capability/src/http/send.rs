@@ -1,4 +1,4 @@
-use keywheel_manifest::{Capability, HttpShape, Shape, ShapeBody, ShapeEffect};
+use keywheel_manifest::{Capability, HttpShape, Meaning, Shape, ShapeBody, ShapeEffect};
 use keywheel_model::{Effect, ErrorKind, SecretBytes, StepError};
 use keywheel_target::http::{self, Answer};
 
@@ -101,12 +101,13 @@ impl HostState {
         request: &Request,
         answer: &Answer,
     ) -> Result<Response, Error> {
+        let mut parts = Parts::of(answer);
+        let shape = self.http_shape(&begun);
         let ended = Ended {
             effect: answer.effect(),
-            login: Some(login_result(answer.status)),
+            login: Some(login_result(answer.status, &parts, shape.as_ref())),
             code: (answer.status >= 300).then(|| format!("http.{}", answer.status)),
         };
-        let mut parts = Parts::of(answer);
         let taken = self.take(request, answer, &mut parts).await;
         // A service that has another word than 401 for a credential that it does not know.
         let rejects = self
@@ -265,8 +266,18 @@ fn in_effect(error: Error, answer: &Answer) -> Error {
     }
 }
 
-/// What a status says of the credential in the request: 403 is an answer to one that is known (RFC 9110 15.5.4), 401 is none.
-fn login_result(status: u16) -> LoginResult {
+/// What an answer says of the credential in the request: what its shape declares of its words, or else its status alone. 403 is an answer to one that is
+/// known (RFC 9110 15.5.4), 401 is none.
+fn login_result(status: u16, parts: &Parts<'_>, shape: Option<&HttpShape>) -> LoginResult {
+    let mut told = shape.map_or(&[][..], HttpShape::told).iter();
+    if let Some(told) = told.find(|told| told.status == status && parts.says(&told.at, &told.is)) {
+        return match told.means {
+            Meaning::Accepted => LoginResult::Accepted,
+            Meaning::Rejected => LoginResult::Rejected,
+            Meaning::Limited => LoginResult::Limited,
+            Meaning::Account => LoginResult::Account,
+        };
+    }
     match status {
         200..=299 => LoginResult::Accepted,
         401 => LoginResult::Rejected,

@@ -10,9 +10,14 @@ use zeroize::Zeroizing;
 
 use super::places::{check_header, check_name_of_header, percent};
 use crate::error::Error;
+use crate::json;
 
-const SIGV4: &str = "aws.sigv4";
+/// The scheme, as a shape writes it behind `as`.
+pub(crate) const SIGV4: &str = "aws.sigv4";
 const HMAC: &str = "hmac-sha256";
+/// Where a key of AWS has its id and its secret, as its own tools print them and its SDKs call them.
+pub(crate) const KEY_ID: &str = "/access_key_id";
+const SECRET_KEY: &str = "/secret_access_key";
 
 /// How a request is signed.
 #[derive(Debug)]
@@ -21,13 +26,13 @@ pub(super) enum Scheme {
     Hmac(InHeader),
 }
 
-/// `{"region": …, "service": …, "key-id": …}`
+/// `{"region": …, "service": …, "key-id": …}`. Without a key id the secret is a document that has it ([`KEY_ID`], [`SECRET_KEY`]).
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct SigV4 {
     region: String,
     service: String,
-    key_id: String,
+    key_id: Option<String>,
 }
 
 /// `{"header": …}`
@@ -45,17 +50,9 @@ impl Scheme {
         match scheme {
             SIGV4 => {
                 let found: SigV4 = serde_json::from_str(parameters)
-                    .map_err(|_| wrong("a JSON object with `region`, `service` and `key-id`"))?;
-                let plain = |text: &String| {
-                    !text.is_empty()
-                        && text
-                            .bytes()
-                            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-                };
-                if [&found.region, &found.service, &found.key_id]
-                    .into_iter()
-                    .all(plain)
-                {
+                    .map_err(|_| wrong("a JSON object with `region`, `service` and, where the secret is no document that has it, `key-id`"))?;
+                let texts = [Some(&found.region), Some(&found.service), found.key_id.as_ref()];
+                if texts.into_iter().flatten().all(|text| is_plain(text)) {
                     Ok(Self::SigV4(found))
                 } else {
                     Err(wrong("letters, digits, `-`, `_` and `.`"))
@@ -93,14 +90,43 @@ impl Scheme {
     }
 }
 
+fn is_plain(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !text.is_empty() && text.bytes().all(plain)
+}
+
+/// Id and secret of a key: as the plugin says, or out of the document that the secret is. A document is never the key itself: what is signed so would be
+/// refused, and say nothing of the key in it.
+fn key_of(parameters: &SigV4, secret: &SecretBytes) -> Result<(String, SecretBytes), Error> {
+    let part = |pointer| json::string_at(secret.expose(), pointer);
+    let wrong = |message: &str| Error::invalid("http.sign", message);
+    match (&parameters.key_id, part(KEY_ID), part(SECRET_KEY)) {
+        (Some(id), None, _) => Ok((id.clone(), secret.duplicate())),
+        (Some(_), Some(_), _) => Err(wrong(
+            "the secret is a document with a key id of its own: leave `key-id` out",
+        )),
+        (None, Some(id), Some(key)) => {
+            let id = std::str::from_utf8(id.expose()).ok().filter(|id| is_plain(id));
+            let id = id.ok_or_else(|| wrong("the `access_key_id` in the secret is no key id"))?;
+            Ok((id.to_owned(), key))
+        }
+        _ => Err(wrong(
+            "the secret is to be a JSON document like {\"access_key_id\": \"…\", \"secret_access_key\": \"…\"}",
+        )),
+    }
+}
+
 /// Adds the headers of a signature. `now`: seconds since the epoch.
+///
+/// # Errors
+/// `http.sign`: the secret is not what the scheme signs by.
 pub(super) fn sign(
     scheme: &Scheme,
     key: &SecretBytes,
     query: &[(String, String)],
     request: &mut Request,
     now: u64,
-) {
+) -> Result<(), Error> {
     let body = request.body.as_ref().map_or(&[][..], SecretBytes::expose);
     match scheme {
         Scheme::Hmac(InHeader { header }) => {
@@ -110,6 +136,7 @@ pub(super) fn sign(
                 .push((header.clone(), SecretBytes::new(value.into_bytes())));
         }
         Scheme::SigV4(parameters) => {
+            let (id, key) = key_of(parameters, key)?;
             let path = path_of(&request.target);
             let date = amz_date(now);
             let mut signed = vec![
@@ -124,7 +151,7 @@ pub(super) fn sign(
             );
             signed.sort();
             let canonical = canonical(&request.method, path, query, &signed, body);
-            let value = authorization(parameters, key.expose(), &date, &signed, &canonical);
+            let value = authorization(parameters, (&id, key.expose()), &date, &signed, &canonical);
             request
                 .headers
                 .push(("x-amz-date".to_owned(), SecretBytes::new(date.into_bytes())));
@@ -133,6 +160,7 @@ pub(super) fn sign(
                 .push(("authorization".to_owned(), SecretBytes::new(value.into_bytes())));
         }
     }
+    Ok(())
 }
 
 /// `t=<seconds>,v1=<hex>` of HMAC-SHA256 over `<seconds>.<body>`: the receiver can refuse what is old.
@@ -237,18 +265,15 @@ fn names(signed: &[(String, String)]) -> String {
     names.join(";")
 }
 
+/// `key`: its id, and the secret.
 fn authorization(
     parameters: &SigV4,
-    key: &[u8],
+    (key_id, key): (&str, &[u8]),
     date: &str,
     signed: &[(String, String)],
     canonical: &str,
 ) -> String {
-    let SigV4 {
-        region,
-        service,
-        key_id,
-    } = parameters;
+    let SigV4 { region, service, .. } = parameters;
     let day = &date[..8];
     let scope = format!("{day}/{region}/{service}/aws4_request");
     let text = format!(
@@ -285,10 +310,10 @@ mod tests {
         let parameters = SigV4 {
             region: "us-east-1".to_owned(),
             service: service.to_owned(),
-            key_id: "AKIDEXAMPLE".to_owned(),
+            key_id: None,
         };
         let canonical = canonical("GET", "/", query, signed, b"");
-        let value = authorization(&parameters, KEY, DATE, signed, &canonical);
+        let value = authorization(&parameters, ("AKIDEXAMPLE", KEY), DATE, signed, &canonical);
         value.rsplit_once('=').unwrap().1.to_owned()
     }
 
@@ -339,6 +364,31 @@ mod tests {
             (4_107_542_399, "21000228T235959Z"),
         ] {
             assert_eq!(amz_date(seconds), date);
+        }
+    }
+
+    #[test]
+    fn a_key_says_its_own_id_and_no_document_is_taken_for_a_key() {
+        let of = |id: Option<&str>, secret: &str| {
+            let parameters = SigV4 {
+                region: "r".to_owned(),
+                service: "s".to_owned(),
+                key_id: id.map(str::to_owned),
+            };
+            let found = key_of(&parameters, &SecretBytes::copy_of(secret.as_bytes())).ok();
+            found.map(|(id, key)| (id, String::from_utf8(key.expose().to_vec()).unwrap()))
+        };
+        let document = r#"{"access_key_id":"AKIA1","secret_access_key":"a\/b"}"#;
+        let pair = |id: &str, key: &str| Some((id.to_owned(), key.to_owned()));
+        assert_eq!(of(None, document), pair("AKIA1", "a/b"));
+        assert_eq!(of(Some("AKIA2"), "a/b"), pair("AKIA2", "a/b"));
+        assert_eq!(of(Some("AKIA2"), document), None);
+        for bad in [
+            "a/b",
+            r#"{"access_key_id":"AKIA1"}"#,
+            r#"{"access_key_id":"A/1","secret_access_key":"b"}"#,
+        ] {
+            assert_eq!(of(None, bad), None, "{bad}");
         }
     }
 

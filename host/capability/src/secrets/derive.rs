@@ -1,6 +1,6 @@
 use hmac::{Hmac, KeyInit, Mac};
 use keywheel_model::{ErrorKind, SecretBytes};
-use keywheel_target::{ldap, mysql, scram};
+use keywheel_target::{ldap, mysql, rabbitmq, scram};
 use serde::Deserialize;
 use sha2::Sha256;
 
@@ -63,6 +63,7 @@ impl HostState {
             | "mysql.caching-sha2"
             | "ldap.ssha"
             | "ldap.ssha512"
+            | "rabbitmq.sha256"
                 if !is_empty(parameters) =>
             {
                 return Err(Error::invalid(
@@ -89,9 +90,13 @@ impl HostState {
                 };
                 (hash, Alphabet::of(&format!("{BASE64}{{}}")))
             }
+            "rabbitmq.sha256" => (
+                rabbitmq::salted_sha256(base.value(), self.salt(algorithm, base)?),
+                Alphabet::of(BASE64),
+            ),
             other => {
                 let message = format!(
-                    "`{}` is not offered by this host; there are postgres.scram-sha-256, redis.sha256, mysql.native-password, mysql.caching-sha2, ldap.ssha, ldap.ssha512",
+                    "`{}` is not offered by this host; there are postgres.scram-sha-256, redis.sha256, mysql.native-password, mysql.caching-sha2, ldap.ssha, ldap.ssha512, rabbitmq.sha256",
                     other.escape_debug()
                 );
                 return Err(Error::invalid("secret.derive", message));

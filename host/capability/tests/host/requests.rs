@@ -399,14 +399,6 @@ async fn what_is_not_built_says_so() {
         .unwrap();
     assert_eq!(code(scene.send(request).await), "host.not-offered");
     let request = scene.request("GET", "/free").await;
-    let selected = HostRequest::capture_session(
-        &mut scene.world.state,
-        same(&request),
-        "t".to_owned(),
-        "xml:/a".to_owned(),
-    )
-    .await;
-    assert_eq!(code(selected), "host.not-offered");
     let admin = scene.admin().await;
     let state = &mut scene.world.state;
     HostRequest::sign(

@@ -58,6 +58,30 @@ secret = { authorization = "bearer {subject}" }
 show = ["/scopes"]
 effect = "login"
 
+# Whose words say more than its status.
+[[http]]
+id = "whoami"
+request = "GET http://{/host}:{/port}/whoami"
+secret = { authorization = "basic {/user}:{subject}" }
+told = [{ status = 401, at = "/reason", is = "no right", means = "accepted" }]
+show = ["/reason"]
+effect = "login"
+
+[[http]]
+id = "whoami-document"
+request = "GET http://{/host}:{/port}/whoami"
+secret = { authorization = "basic {/user}:{subject/password}" }
+effect = "login"
+
+[[http]]
+id = "caller"
+request = "POST http://{/host}:{/port}/"
+secret = { authorization = "{subject as aws.sigv4}" }
+told = [{ status = 403, at = "xml:/Error/Code", is = "Unknown", means = "rejected" }]
+capture = ["xml:/New/Secret"]
+show = ["/Error/Code", "/New/Id", "/New/Secret"]
+effect = "login"
+
 [[http]]
 id = "delete"
 request = "DELETE http://{/host}:{/port}/keys/{text}"

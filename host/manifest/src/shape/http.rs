@@ -1,3 +1,5 @@
+mod told;
+
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -7,6 +9,8 @@ use crate::call::{Piece, Position, Request};
 use crate::pointer::Pointer;
 use crate::reader::{Fields, Problems, join};
 use crate::template::Slot;
+
+pub use told::{Meaning, Told};
 
 /// Header names that servers are known to send back; no secret goes there.
 const ECHOED: [&str; 9] = [
@@ -36,6 +40,7 @@ pub struct HttpShape {
     pub(crate) capture: Vec<String>,
     pub(crate) show: Vec<Pointer>,
     pub(crate) headers: Vec<String>,
+    told: Vec<Told>,
 }
 
 /// A declared value of a body.
@@ -61,6 +66,11 @@ impl HttpShape {
         &self.headers
     }
 
+    /// What answers say of the credential in a login, where their status alone does not.
+    pub fn told(&self) -> &[Told] {
+        &self.told
+    }
+
     /// What may be captured.
     pub fn capture(&self) -> &[String] {
         &self.capture
@@ -78,6 +88,7 @@ impl HttpShape {
             .into_iter()
             .map(str::to_ascii_lowercase)
             .collect();
+        let told = told::read_told(fields, problems);
         let secrets = read_secrets(fields, problems);
         let body = read_body(fields, problems);
         let rejects = read_rejects(fields, problems);
@@ -136,6 +147,7 @@ impl HttpShape {
             capture,
             show,
             headers,
+            told,
         })
     }
 

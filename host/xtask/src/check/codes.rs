@@ -16,13 +16,14 @@ const KEYS: &str = "host/config/src/effective.rs";
 /// The names of what spans say, which a test holds against their own reference.
 const ATTRIBUTES: &str = "host/traces/src/fact.rs";
 /// Dotted like a code: derivations of secrets, signatures, and keys of the store's own.
-const OTHER_WORDS: [&str; 9] = [
+const OTHER_WORDS: [&str; 10] = [
     "aws.sigv4",
     "postgres.scram-sha-256",
     "redis.sha256",
     "mysql.native-password",
     "ldap.ssha",
     "ldap.ssha512",
+    "rabbitmq.sha256",
     "mysql.caching-sha2",
     "audit.key",
     "vault.key",

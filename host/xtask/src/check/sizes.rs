@@ -8,8 +8,11 @@ const MOST_LINES: usize = 500;
 /// Of all sources of one plugin.
 const MOST_LINES_OF_PLUGIN: usize = 299;
 /// Those that have more to look at before they change anything: a directory's password policies, hashes and rights; of SQL Server the rights of two logins
-/// that have to be the same, and the rules of Windows; of PostgreSQL replicas, and all that two roles have to have in common.
-const LARGER: [(&str, usize); 3] = [
+/// that have to be the same, and the rules of Windows; of PostgreSQL replicas, and all that two roles have to have in common; of RabbitMQ the same of two
+/// users; of IAM whose the other key of a user is, since keys have no names.
+const LARGER: [(&str, usize); 5] = [
+    ("plugins/aws-iam", 530),
+    ("plugins/rabbitmq", 420),
     ("plugins/openldap", 550),
     ("plugins/mssql", 670),
     ("plugins/postgres", 700),
