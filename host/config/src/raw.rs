@@ -127,7 +127,7 @@ pub(crate) struct Expiry {
     /// So many hundredths of its whole life are left. Default: [33, 10].
     #[schemars(inner(range(min = 1, max = 99)))]
     pub(crate) percent: Option<Vec<u8>>,
-    /// So much is left, like "14d". What is longer than half of its life is not for that one. Default: ["30d", "14d", "7d", "3d", "1d"].
+    /// So much is left, like "14d". What is longer than half of its life is not for that one. Default: `["30d", "14d", "7d", "3d", "1d"]`.
     #[schemars(extend("items" = { "type": "string", "format": "keywheel-duration" }))]
     pub(crate) left: Option<Vec<String>>,
 }

@@ -53,10 +53,9 @@ pub(crate) fn look(run: &Run, config: &Config) -> Result<Plan, Error> {
     plan.step("apply", format!("{}{name} WITH PASSWORD = N'…' OLD_PASSWORD = N'…', as {name}", Kind::Login.alter()));
     plan.step("test", format!("log in as {}", config.accounts().names()[0]));
     plan::of_transport(&mut plan, config);
-    let hint = "mode = \"account\" with an administrator finds and mends that";
     let message = format!(
         "{name} changes its own password: if it is locked, disabled or expired, or somebody else changes its password, no rotation can go on"
     );
-    plan.warning("mssql.alone", message, hint);
+    plan.warning("mssql.alone", message, "mode = \"account\" with an administrator finds and mends that");
     Ok(plan)
 }

@@ -142,11 +142,8 @@ fn examine(plan: &mut Plan, config: &Config, kind: Kind, name: &str, found: &Tab
     }
     if found.flag("locked") {
         let message = format!("{name} is locked after wrong passwords: a new one does not unlock it");
-        plan.problem(
-            "mssql.locked",
-            message,
-            format!("find out who tries, then ALTER LOGIN [{name}] WITH PASSWORD = N'…' UNLOCK"),
-        );
+        let hint = format!("find out who tries, then ALTER LOGIN [{name}] WITH PASSWORD = N'…' UNLOCK");
+        plan.problem("mssql.locked", message, hint);
     }
     if found.flag("expired") || found.flag("must_change") {
         let message = format!(

@@ -151,11 +151,14 @@ struct Service<'c> {
     lost: usize,
 }
 
+/// What was read, and the files as they were before.
+type Read = Result<(Watch, Engine), Failure>;
+
 /// The files that are read again.
 struct Reading<'c> {
     /// As they were before, where what they say now is not taken.
     before: Watch,
-    work: Pin<Box<dyn Future<Output = Result<(Watch, Engine), Failure>> + Send + 'c>>,
+    work: Pin<Box<dyn Future<Output = Read> + Send + 'c>>,
     /// Somebody has asked for it once more.
     again: bool,
 }
@@ -300,7 +303,7 @@ impl<'c> Service<'c> {
     }
 
     /// What cannot be taken leaves everything as it was, and is told. Returned is what is watched from now on, where that is something else.
-    async fn take(&self, read: Result<(Watch, Engine), Failure>, listener: &Listener) -> Option<Watch> {
+    async fn take(&self, read: Read, listener: &Listener) -> Option<Watch> {
         let output = &self.context.output;
         let watch = match read {
             Ok((watch, engine)) => {
@@ -379,7 +382,7 @@ impl<'c> Service<'c> {
 }
 
 /// What was read again, once it is; the files as they were before, and whether somebody has asked for it once more.
-async fn done(reading: &mut Option<Reading<'_>>) -> (Result<(Watch, Engine), Failure>, Watch, bool) {
+async fn done(reading: &mut Option<Reading<'_>>) -> (Read, Watch, bool) {
     let Some(under_way) = reading else {
         return std::future::pending().await;
     };

@@ -73,7 +73,7 @@ fn text_of_expiry(list: &ExpiryView, within: Duration, style: Style) -> String {
         let secret = if one.is_renewed_in_time() {
             one.secret.to_string()
         } else {
-            style.attention(one.secret.as_str()).to_string()
+            style.attention(one.secret.as_str())
         };
         text.line(format_args!("{secret}: expires {expires}; {renewed}"));
     }

@@ -121,7 +121,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context) -> Result<Exit
             let as_bare = |rotation: &Rotation| rotation.secret == arguments.name && is_bare(rotation);
             if is_composed
                 && exit_of(&view, left) != ExitCode::Ok
-                && engine.config().samples().any(|one| as_bare(&one))
+                && engine.config().samples().any(|one| as_bare(one))
             {
                 context.output.warn(
                     "the value looks like a connection string or a document, and was taken for the password itself: if it is one, `format` in the rotation's `config` has to say so",
