@@ -116,8 +116,9 @@ impl Engine {
         for one in found {
             let Some(expires) = one.expires else { continue };
             let rung = config.expiry.rung(one.created, expires, now);
-            // Of a rotation's own it is told as soon as its schedule does not fit.
-            if rung.is_some() || in_file.contains(&one.secret) {
+            // Of a rotation's own it is told as soon as its schedule does not fit; a sealed vault's are renewed once it is open.
+            let is_told_at_once = in_file.contains(&one.secret) && !self.inner.vault.is_sealed();
+            if rung.is_some() || is_told_at_once {
                 list.extend(self.attention_of_end(&one.secret, expires, rung, now).await?);
             }
         }

@@ -77,11 +77,10 @@ impl<'a> Iam<'a> {
             .collect()
     }
 
-    /// Has a key made: its secret is captured under this name, and the answer kept.
+    /// Asks for a key: its secret is captured under this name, and the answer kept. What the answer says is still to be looked at.
     pub(crate) fn create(&self, name: &str) -> Result<Reply, Error> {
         let request = self.ask("CreateAccessKey", &[("UserName", &self.config.user)])?;
-        let reply = request.captures(name, &format!("xml:{CREATE}/SecretAccessKey"))?.send()?;
-        accepted(reply, "making a key")
+        request.captures(name, &format!("xml:{CREATE}/SecretAccessKey"))?.send()
     }
 
     /// When a key was used last, and for what; none if it never was.
@@ -121,7 +120,7 @@ pub(crate) fn is_of_the_clock(reply: &Reply) -> bool {
     ["Signature expired", "Signature not yet current"].iter().any(|start| message.starts_with(start))
 }
 
-fn accepted(reply: Reply, what: &str) -> Result<Reply, Error> {
+pub(crate) fn accepted(reply: Reply, what: &str) -> Result<Reply, Error> {
     if reply.is_success() { Ok(reply) } else { Err(problem(&reply, what)) }
 }
 

@@ -11,13 +11,8 @@ use crate::{Config, id_of};
 pub(crate) const MOST_KEYS: usize = 2;
 /// The keys that the user had before this run asked for its own.
 const BEFORE: &str = "before";
-
-/// What became of a key whose answer was lost.
-enum Lost {
-    Deleted,
-    /// Somebody has its secret, so it is none of ours.
-    Used(String),
-}
+/// That it has asked for one, and was not told that there is none.
+const ASKED: &str = "asked";
 
 pub(crate) fn create(run: &Run, config: &Config) -> Result<Outcome, Error> {
     if run.pending()?.is_some() {
@@ -39,77 +34,62 @@ pub(crate) fn create(run: &Run, config: &Config) -> Result<Outcome, Error> {
 /// Never a request that would be a third key.
 fn issue(run: &Run, iam: &Iam<'_>) -> Result<Result<Reply, Outcome>, Error> {
     let mut keys = iam.list()?;
-    match noted()? {
-        None => {
-            let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
-            runtime::set_state(BEFORE, ids.join(" ").as_bytes())?;
-        }
-        Some(before) => {
-            for key in lost(run, &keys, &before)? {
-                match delete_lost(iam, &key)? {
-                    Lost::Deleted => keys.retain(|other| other.id != key.id),
-                    Lost::Used(when) => return Ok(Err(in_use(&key, &when))),
-                }
-            }
-        }
+    for key in lost(run, iam, &keys)? {
+        iam.delete(&key.id)?;
+        keys.retain(|other| other.id != key.id);
     }
-    if keys.len() >= MOST_KEYS {
-        let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
+    let ids: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
+    if ids.len() >= MOST_KEYS {
+        let current = id_of(run, Version::Current)?.unwrap_or_default();
         return Ok(Err(Outcome::Blocked(format!(
-            "the user has two keys ({}), and IAM makes no more: delete the one that nobody uses, and go on",
+            "the user has two keys ({}), and IAM makes no more: delete the one that nobody uses, which is not the current one ({current}), and go on",
             ids.join(", ")
         ))));
     }
-    iam.create(keys::KEY).map(Ok)
+    runtime::set_state(BEFORE, ids.join(" ").as_bytes())?;
+    runtime::set_state(ASKED, b"1")?;
+    let reply = iam.create(keys::KEY)?;
+    if (400..500).contains(&reply.status()) {
+        // Nothing was made, so no key of later is this run's.
+        runtime::set_state(ASKED, b"")?;
+    }
+    iam::accepted(reply, "making a key").map(Ok)
 }
 
 /// Deletes what this run had made, whether its answer came or not.
 pub(crate) fn rollback(run: &Run, config: &Config) -> Result<Outcome, Error> {
     let current = id_of(run, Version::Current)?;
-    match (id_of(run, Version::Pending)?, noted()?) {
-        (Some(id), _) if current.as_ref() == Some(&id) => {}
-        (Some(id), _) => Iam::open(run, config)?.delete(&id)?,
-        (None, Some(before)) => {
+    match id_of(run, Version::Pending)? {
+        Some(id) if current.as_ref() == Some(&id) => {}
+        Some(id) => Iam::open(run, config)?.delete(&id)?,
+        None if is_asked()? => {
             let iam = Iam::open(run, config)?;
-            for key in lost(run, &iam.list()?, &before)? {
-                if let Lost::Used(when) = delete_lost(&iam, &key)? {
-                    return Ok(in_use(&key, &when));
-                }
-            }
+            lost(run, &iam, &iam.list()?)?.iter().try_for_each(|key| iam.delete(&key.id))?;
         }
-        (None, None) => {}
+        None => {}
     }
     Ok(Outcome::Done)
 }
 
-fn noted() -> Result<Option<Vec<String>>, Error> {
-    let ids = runtime::get_state(BEFORE)?.and_then(|ids| String::from_utf8(ids).ok());
-    Ok(ids.map(|ids| ids.split_whitespace().map(str::to_owned).collect()))
+fn is_asked() -> Result<bool, Error> {
+    Ok(runtime::get_state(ASKED)?.is_some_and(|asked| !asked.is_empty()))
 }
 
-/// Keys that were not there when this run began to ask, and that no version is.
-fn lost(run: &Run, keys: &[Key], before: &[String]) -> Result<Vec<Key>, Error> {
+/// Keys that came since this run asked for one of its own, that no version is, and that nobody has used: of a lost answer nobody has the secret.
+fn lost(run: &Run, iam: &Iam<'_>, keys: &[Key]) -> Result<Vec<Key>, Error> {
+    let before = runtime::get_state(BEFORE)?.and_then(|ids| String::from_utf8(ids).ok());
+    let (Some(before), true) = (before, is_asked()?) else { return Ok(Vec::new()) };
     let versions = [Version::Current, Version::Previous, Version::Pending];
-    let known: Vec<String> =
+    let mut known: Vec<String> =
         versions.into_iter().filter_map(|version| id_of(run, version).transpose()).collect::<Result<_, _>>()?;
-    let is_lost = |key: &&Key| !before.contains(&key.id) && !known.contains(&key.id);
-    Ok(keys.iter().filter(is_lost).cloned().collect())
-}
-
-/// The secret of a lost key is nobody's, so it was never used.
-fn delete_lost(iam: &Iam<'_>, key: &Key) -> Result<Lost, Error> {
-    if let Some(when) = iam.last_used(&key.id)? {
-        return Ok(Lost::Used(when));
+    known.extend(before.split_whitespace().map(str::to_owned));
+    let mut lost = Vec::new();
+    for key in keys.iter().filter(|key| !known.contains(&key.id)) {
+        if iam.last_used(&key.id)?.is_none() {
+            lost.push(key.clone());
+        }
     }
-    iam.delete(&key.id)?;
-    Ok(Lost::Deleted)
-}
-
-fn in_use(key: &Key, when: &str) -> Outcome {
-    Outcome::Blocked(format!(
-        "the key {} was made while this run asked for its own, and somebody uses it ({when}): look whose it is, delete it or its other one, and go on",
-        key.id
-    ))
+    Ok(lost)
 }
 
 /// What applications read.

@@ -103,7 +103,12 @@ impl Account<'_> {
         }
         let mut wanted = json!({ "scopes": scopes });
         let level = self.config.access_level.map_or(current["access_level"].clone(), |level| json!(level));
-        if self.config.has_level() && level.is_u64() {
+        if self.config.has_level() {
+            // Without it GitLab makes a Maintainer.
+            if !level.is_u64() {
+                let message = "there is no current token whose role could be copied: name it in the configuration (`access-level`)";
+                return Err(error(ErrorKind::Invalid, "gitlab.scopes", message));
+            }
             wanted["access_level"] = level;
         }
         Ok(wanted)

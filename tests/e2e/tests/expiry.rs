@@ -104,6 +104,26 @@ fn what_expires_is_listed_by_its_end_and_what_nobody_looks_after_by_its_age_also
     assert!(told("vendor/gone").is_empty());
 }
 
+/// Its rotation goes on once it is open: a year before its end nobody has to be woken up for it.
+#[test]
+fn a_sealed_vault_is_no_reason_to_tell_of_an_end_that_is_far_away() {
+    let host = Host::init();
+    import(&host, "vendor/far", &["--expires", &in_days(400)]);
+    host.configure(
+        "[[rotation]]\nname = \"far\"\nplugin = \"redis\"\nsecret = \"vendor/far\"\ngrace = \"1s\"\ninputs = { admin = \"admin/redis\" }\n\n\
+         [rotation.config]\nnodes = [{ host = \"localhost\", port = 6379 }]\nadmin = \"rotator\"\nuser = \"app\"\n",
+    );
+    host.add_plugin("redis", &[6379]);
+    let is_told = || {
+        let told = kinds_of(&host, "vendor/far");
+        told.iter().any(|(kind, _)| kind == "secret-expires")
+    };
+    // Nothing is due by itself, which is told at once of what has an end.
+    assert!(is_told());
+    fs::rename(host.file("vault.key"), host.outside("kept.key")).unwrap();
+    assert!(!is_told());
+}
+
 #[test]
 fn whoever_is_told_hears_of_it_once_at_a_rung_and_that_a_new_version_ended_it() {
     let host = Host::init();

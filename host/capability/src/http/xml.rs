@@ -7,6 +7,10 @@ use serde_json::{Map, Value};
 /// Elements and texts of a document, at most.
 const MAX_NODES: u32 = 16 * 1024;
 
+/// Signs of equality, of which each attribute has one, and declarations of namespaces: what a reader does with these grows faster than they do.
+const MAX_EQUAL_SIGNS: usize = 4 * 1024;
+const MAX_NAMESPACES: usize = 16;
+
 /// An answer that may be taken apart.
 pub(super) struct Xml<'a> {
     document: Document<'a>,
@@ -18,6 +22,11 @@ impl<'a> Xml<'a> {
     /// `None`: it is none, it has a document type, or it is too large.
     pub(super) fn read(body: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(body).ok()?;
+        let is_modest = text.bytes().filter(|byte| *byte == b'=').count() <= MAX_EQUAL_SIGNS
+            && text.matches("xmlns").count() <= MAX_NAMESPACES;
+        if !is_modest {
+            return None;
+        }
         let options = ParsingOptions {
             allow_dtd: false,
             nodes_limit: MAX_NODES,
@@ -173,7 +182,22 @@ mod tests {
         let outside = r#"<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>"#;
         let wide = format!("<a>{}</a>", "<b/>".repeat(MAX_NODES as usize));
         let deep = "<a>".repeat(300_000);
-        for text in [entity, outside, "<a>&b;</a>", "<a>", "", "{}", &wide, &deep] {
+        let nested: String = (0..17).map(|at| format!("<a xmlns:p{at}=\"u\">")).collect();
+        let nested = nested + &"</a>".repeat(17);
+        let attributes: String = (0..=MAX_EQUAL_SIGNS).map(|at| format!(" a{at}=\"\"")).collect();
+        let attributes = format!("<a{attributes}/>");
+        for text in [
+            entity,
+            outside,
+            "<a>&b;</a>",
+            "<a>",
+            "",
+            "{}",
+            &wide,
+            &deep,
+            &nested,
+            &attributes,
+        ] {
             assert!(
                 Xml::read(text.as_bytes()).is_none(),
                 "{:?}",

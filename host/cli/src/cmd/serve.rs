@@ -49,8 +49,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const COMMANDS_END_WITHIN: Duration = Duration::from_secs(10);
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
-/// A step in flight ends at its deadline; beyond it nothing is waited for.
-const DRAIN_SLACK: Duration = Duration::from_secs(5);
+/// A step in flight ends at its deadline, and what it has come to is kept, for which a busy disk takes its time; beyond it nothing is waited for.
+const DRAIN_SLACK: Duration = Duration::from_secs(20);
 
 /// # Errors
 /// The configuration is not valid; another host has the state; its socket cannot be made.
