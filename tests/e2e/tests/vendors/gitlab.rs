@@ -69,3 +69,15 @@ fn a_token_has_the_scopes_of_the_old_one_and_an_end() {
         }
     });
 }
+
+/// Without a role GitLab makes a Maintainer: where there is no token any more whose role could be copied, none is asked for.
+#[test]
+fn a_role_that_is_not_known_is_not_left_to_the_vendor() {
+    let lines = format!("{PROJECT}\nscopes = [\"read_api\"]");
+    let [scene] = Scene::of(&FACTS, [(FACTS.of, lines.as_str())]);
+    scene.server.delete(&scene.old.id);
+    let output = scene.rotate();
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert!(output.code != 0 && said.contains("access-level"), "{output:?}");
+    assert_eq!(scene.asked(FACTS.create), 0);
+}
