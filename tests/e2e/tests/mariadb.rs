@@ -224,6 +224,12 @@ fn a_changed_form_is_said_before_a_run_and_versions_of_the_old_one_are_in_nobody
     let (host, _) = host(&server, "1s");
     let old = random_password();
     by_hand(&server, &format!("CREATE USER app@'%' IDENTIFIED BY '{old}'"));
+    // Nothing says yet that it is a string.
+    let refused = host.import("app/maria", &format!("mysql://app:{old}@localhost/shop"));
+    assert!(
+        refused.code != 0 && refused.stderr.contains("looks like a connection string"),
+        "{refused:?}"
+    );
     let _ = host.import("app/maria", &old).ends(0);
     let rotate = ["rotate", "app-maria", "--wait", "end"];
     let _ = host.run(&rotate, "").ends(0);
